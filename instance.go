@@ -1,0 +1,51 @@
+package imx
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Instance is one running copy of a release. Its id is "<service>-<release>-<random>".
+type Instance struct {
+	ID      string     `json:"id"`
+	Service string     `json:"service"`
+	Release int        `json:"release"`
+	Image   Digest     `json:"image"`
+	Address netip.Addr `json:"address,omitzero"`
+	Pid     int        `json:"pid,omitempty"` // of its first process, on the engine's machine; 0 if unknown
+	Phase   Phase      `json:"phase"`
+	Reason  string     `json:"reason,omitempty"` // why it isn't healthy, or why it ended
+	Started time.Time  `json:"started"`
+	Ready   time.Time  `json:"ready,omitzero"` // when it was first healthy
+	Ended   time.Time  `json:"ended,omitzero"`
+	Exit    *Exit      `json:"exit,omitempty"` // set once it has ended
+	// Flows is the number of established connections that the engine sees to it, -1 if it can't tell.
+	Flows int `json:"flows,omitempty"`
+}
+
+// Phase is where an instance is in its life; it only ever moves down this list, except between
+// healthy and unhealthy.
+type Phase string
+
+// The phases of an instance.
+const (
+	Starting  Phase = "starting"  // runs, not yet healthy
+	Healthy   Phase = "healthy"   // passes its check
+	Unhealthy Phase = "unhealthy" // was healthy, fails its check
+	Stopping  Phase = "stopping"  // was told to stop
+	Ended     Phase = "ended"     // no process is left
+)
+
+// Exit is how an instance's first process ended.
+type Exit struct {
+	Code   int  `json:"code"`             // exit status; 128+signal if a signal ended it; -1 if unknown
+	OOM    bool `json:"oom,omitempty"`    // the memory limit ended it
+	Wanted bool `json:"wanted,omitempty"` // imx stopped it
+}
+
+// Seen is what an engine observes: every instance it has, and the routes that are in force.
+type Seen struct {
+	Instances []Instance         `json:"instances"` // sorted by ID; ended ones until Forget
+	Routes    map[string]Weights `json:"routes"`    // by service
+	Mode      []string           `json:"mode"`      // which mechanisms are active here, for `imx status`
+}

@@ -1,0 +1,52 @@
+package imx
+
+import "time"
+
+// LockVersion is the version of the lock file's format.
+const LockVersion = 1
+
+// LockFile is the name of the lock file beside the templates.
+const LockFile = "imx.lock"
+
+// Lock pins every choice that resolving a template made, so that the same commit gives the same
+// Plan later. It names no mirror: any mirror of the archive must have the same bytes.
+type Lock struct {
+	Version  int           `json:"version"`
+	Suites   []LockedSuite `json:"suites"`   // sorted by archive and suite
+	Packages []Package     `json:"packages"` // sorted by name, version, architecture; each one once
+	Images   []LockedImage `json:"images"`   // sorted by name
+}
+
+// LockedSuite is the signed index that the packages were chosen from.
+type LockedSuite struct {
+	Archive   string    `json:"archive"`
+	Suite     string    `json:"suite"`
+	InRelease Digest    `json:"inRelease"`
+	Date      time.Time `json:"date"` // the index's own Date
+}
+
+// LockedImage says which packages one image is made of, each as a Package.Ref.
+// Asked repeats what the template asked for: where it no longer does, the image is resolved anew.
+type LockedImage struct {
+	Name  string   `json:"name"`
+	From  string   `json:"from"`
+	Asked []string `json:"asked"`
+	Base  []string `json:"base"`
+	Tools []string `json:"tools,omitempty"`
+	Ship  []string `json:"ship"`
+}
+
+// Package is one .deb, pinned.
+type Package struct {
+	Name         string `json:"name"`
+	Version      string `json:"version"`
+	Architecture string `json:"architecture"` // the package's own: "amd64" or "all"
+	Archive      string `json:"archive"`
+	Suite        string `json:"suite"`
+	Path         string `json:"path"` // below the mirror's root: "pool/main/..."
+	Size         int64  `json:"size"`
+	Digest       Digest `json:"digest"`
+}
+
+// Ref returns "name_version_architecture", unique in a Lock.
+func (p Package) Ref() string { return p.Name + "_" + p.Version + "_" + p.Architecture }

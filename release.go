@@ -1,0 +1,80 @@
+package imx
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Release is the atomic unit that goes forward and comes back together: image, configuration,
+// ports, connections and addresses of one service. It never changes once made.
+type Release struct {
+	Service string       `json:"service"`
+	Number  int          `json:"number"` // counts from 1 per service
+	Image   Image        `json:"image"`
+	Config  ImageSpec    `json:"config"`          // the image's command, user and environment, as planned
+	Spec    Spec         `json:"spec"`            // Replicas is the number at the time; scaling changes Service.Replicas
+	Address netip.Addr   `json:"address"`         // the service's stable address, the same for all its releases
+	Hosts   []Host       `json:"hosts,omitempty"` // names that instances can use, of the services in Spec.Connect
+	Plan    Digest       `json:"plan"`            // Plan.Digest
+	Source  Source       `json:"source"`
+	Apply   string       `json:"apply"` // id of the apply that made it
+	By      Principal    `json:"by"`
+	Made    time.Time    `json:"made"`
+	State   ReleaseState `json:"state"`
+	Reason  string       `json:"reason,omitempty"` // why it failed
+}
+
+// Host is a name and the address that it stands for inside an instance.
+type Host struct {
+	Name    string     `json:"name"`
+	Address netip.Addr `json:"address"`
+}
+
+// ReleaseState is how far a release has come.
+type ReleaseState string
+
+// The states of a release.
+const (
+	ReleasePending ReleaseState = "pending" // made, not yet judged
+	ReleaseGood    ReleaseState = "good"    // took over the traffic in health; may be rolled back to
+	ReleaseFailed  ReleaseState = "failed"  // never got healthy; never gets traffic
+)
+
+// Service is a declared service as it stands now.
+type Service struct {
+	Name     string     `json:"name"`
+	Address  netip.Addr `json:"address"`
+	Replicas int        `json:"replicas"`
+	Current  int        `json:"current"`          // the release with the traffic, last known good; 0 before the first
+	Target   int        `json:"target"`           // the release being rolled out; equal to Current when nothing is
+	Since    time.Time  `json:"since"`            // when Target last changed
+	Held     bool       `json:"held,omitempty"`   // rolled back by a person: shown until the next apply
+	Routes   Weights    `json:"routes,omitempty"` // the traffic's shares, as last moved
+	// Releases in order of Number, the first being the oldest that is kept.
+	Releases  []Release `json:"releases"`
+	Destroyed bool      `json:"destroyed,omitempty"` // keeps its address and release numbers for a namesake
+}
+
+// Release returns the release with the number, or false.
+func (s Service) Release(number int) (Release, bool) {
+	for _, r := range s.Releases {
+		if r.Number == number {
+			return r, true
+		}
+	}
+	return Release{}, false
+}
+
+// Previous returns the newest good release before Current, which `imx rollback` goes to, or false.
+func (s Service) Previous() (Release, bool) {
+	for i := len(s.Releases) - 1; i >= 0; i-- {
+		if r := s.Releases[i]; r.Number < s.Current && r.State == ReleaseGood {
+			return r, true
+		}
+	}
+	return Release{}, false
+}
+
+// Weights are the shares of a service's new connections per release number. Only releases with
+// a share above 0 are in it; nil means no traffic at all.
+type Weights map[int]int

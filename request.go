@@ -1,0 +1,93 @@
+package imx
+
+// PlanRequest asks for a plan of a template.
+type PlanRequest struct {
+	Template Template `json:"template"`
+	Lock     *Lock    `json:"lock,omitempty"`   // nil where there is none yet
+	Update   bool     `json:"update,omitempty"` // choose anew, whatever the lock says
+}
+
+// PlanResult is a plan, the lock that pins it, and what applying it would change.
+type PlanResult struct {
+	Plan    Plan        `json:"plan"`
+	Digest  Digest      `json:"digest"`
+	Lock    Lock        `json:"lock"`
+	Changes []Change    `json:"changes"` // empty: applying it would do nothing
+	Notices Diagnostics `json:"notices,omitempty"`
+}
+
+// ApplyResult is what an apply did.
+type ApplyResult struct {
+	Apply    string     `json:"apply"`
+	Plan     PlanResult `json:"plan"`
+	Images   []Image    `json:"images,omitempty"`
+	Releases []Release  `json:"releases,omitempty"` // each in its final state: good or failed
+}
+
+// Progress is one line of what is going on in a long task: a step that begins, advances or ends.
+type Progress struct {
+	Step    string  `json:"step"`              // stable within a task: "build image.web", "fetch"
+	Status  string  `json:"status"`            // "running", "done", "cached", "failed"
+	Message string  `json:"message,omitempty"` // "unpacking libc6"
+	Done    int64   `json:"done,omitempty"`    // of Total, in Unit
+	Total   int64   `json:"total,omitempty"`
+	Unit    string  `json:"unit,omitempty"`    // "bytes", "packages", "instances"
+	Seconds float64 `json:"seconds,omitempty"` // how long the step took, when it has ended
+}
+
+// The statuses of Progress.
+const (
+	StepRunning = "running"
+	StepDone    = "done"
+	StepCached  = "cached"
+	StepFailed  = "failed"
+)
+
+// Update is one line of the newline-delimited JSON that a long request answers with: any number
+// with Progress, then exactly one with Result or Error.
+type Update[T any] struct {
+	Progress *Progress `json:"progress,omitempty"`
+	Result   *T        `json:"result,omitempty"`
+	Error    *Error    `json:"error,omitempty"`
+}
+
+// Why is the chain from an instance back to what a person wrote, each link naming its
+// predecessor by digest.
+type Why struct {
+	Instance  Instance  `json:"instance"`
+	Release   Release   `json:"release"`
+	Image     Image     `json:"image"`
+	ImagePlan ImagePlan `json:"imagePlan"` // what the image was made from
+	Plan      Digest    `json:"plan"`
+	Source    Source    `json:"source"`
+	Events    []Event   `json:"events"` // the events that made it, in order
+}
+
+// Status is what `imx status` shows.
+type Status struct {
+	Version    string      `json:"version"`
+	State      State       `json:"state"`
+	Mode       []string    `json:"mode,omitempty"` // the engine's active mechanisms; empty for a past state
+	Checkpoint *Checkpoint `json:"checkpoint,omitempty"`
+}
+
+// LogCheck is the result of verifying the log.
+type LogCheck struct {
+	Events     int64      `json:"events"` // verified from the first on
+	Checkpoint Checkpoint `json:"checkpoint"`
+	Bad        *int64     `json:"bad,omitempty"` // index of the first bad event, where there is one
+	Error      *Error     `json:"error,omitempty"`
+}
+
+// Version says which imx this is.
+type Version struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit,omitempty"`
+	Go      string `json:"go"`
+	System  string `json:"system"`           // "linux/amd64"
+	Client  bool   `json:"client,omitempty"` // a build without the server's parts
+}
+
+// Report takes the progress of a long task. It must not block for long and may be called from
+// several goroutines at once. A nil Report is not allowed; use func(Progress) {}.
+type Report func(Progress)
