@@ -91,6 +91,10 @@ type (
 		Service string `json:"service"`
 		Volumes bool   `json:"volumes,omitempty"` // its volumes too
 	}
+	// Removed says that nothing is left of a destroyed service but its kept volumes and its name.
+	Removed struct {
+		Service string `json:"service"`
+	}
 	// InstanceStarted, InstanceChanged and InstanceEnded say what was seen of an instance;
 	// each holds it whole as it was then.
 	InstanceStarted struct {
@@ -125,6 +129,7 @@ func (RolledBack) EventKind() string      { return "rolled-back" }
 func (TrafficMoved) EventKind() string    { return "traffic-moved" }
 func (Scaled) EventKind() string          { return "scaled" }
 func (Destroyed) EventKind() string       { return "destroyed" }
+func (Removed) EventKind() string         { return "removed" }
 func (InstanceStarted) EventKind() string { return "instance-started" }
 func (InstanceChanged) EventKind() string { return "instance-changed" }
 func (InstanceEnded) EventKind() string   { return "instance-ended" }
@@ -163,39 +168,28 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 }
 
 func decodeBody(kind string, raw []byte) (Body, error) {
-	decode, ok := bodyDecoders()[kind]
-	if !ok {
-		return nil, Errorf(Invalid, "event kind %q isn't known to this version of imx", kind).
-			WithHint("run the version that wrote the log, or a newer one")
+	for _, known := range []decoder{
+		decode[ServerStarted], decode[SuiteSeen], decode[ApplyStarted], decode[ImageBuilt], decode[Applied],
+		decode[ApplyFailed], decode[RolloutFinished], decode[RolloutFailed], decode[RolledBack], decode[TrafficMoved],
+		decode[Scaled], decode[Destroyed], decode[Removed], decode[InstanceStarted], decode[InstanceChanged],
+		decode[InstanceEnded], decode[ManifestPushed],
+	} {
+		if body, err := known(kind, raw); body != nil || err != nil {
+			return body, err
+		}
 	}
-	return decode(raw)
+	return nil, Errorf(Invalid, "event kind %q isn't known to this version of imx", kind).
+		WithHint("run the version that wrote the log, or a newer one")
 }
 
-func bodyDecoders() map[string]func([]byte) (Body, error) {
-	m := map[string]func([]byte) (Body, error){}
-	add(m, ServerStarted{})
-	add(m, SuiteSeen{})
-	add(m, ApplyStarted{})
-	add(m, ImageBuilt{})
-	add(m, Applied{})
-	add(m, ApplyFailed{})
-	add(m, RolloutFinished{})
-	add(m, RolloutFailed{})
-	add(m, RolledBack{})
-	add(m, TrafficMoved{})
-	add(m, Scaled{})
-	add(m, Destroyed{})
-	add(m, InstanceStarted{})
-	add(m, InstanceChanged{})
-	add(m, InstanceEnded{})
-	add(m, ManifestPushed{})
-	return m
-}
+// decoder returns nil, nil for a kind that isn't its own.
+type decoder func(kind string, raw []byte) (Body, error)
 
-func add[T Body](m map[string]func([]byte) (Body, error), zero T) {
-	m[zero.EventKind()] = func(raw []byte) (Body, error) {
-		var v T
-		err := json.Unmarshal(raw, &v)
-		return v, err
+func decode[T Body](kind string, raw []byte) (Body, error) {
+	var v T
+	if v.EventKind() != kind {
+		return nil, nil
 	}
+	err := json.Unmarshal(raw, &v)
+	return v, err
 }

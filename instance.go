@@ -16,7 +16,8 @@ type Instance struct {
 	Phase   Phase      `json:"phase"`
 	Reason  string     `json:"reason,omitempty"` // why it isn't healthy, or why it ended
 	Started time.Time  `json:"started"`
-	Ready   time.Time  `json:"ready,omitzero"` // when it was first healthy
+	Ready   time.Time  `json:"ready,omitzero"`   // when it was first healthy
+	Changed time.Time  `json:"changed,omitzero"` // when Phase last changed; zero if unknown
 	Ended   time.Time  `json:"ended,omitzero"`
 	Exit    *Exit      `json:"exit,omitempty"` // set once it has ended
 	// Flows is the number of established connections that the engine sees to it, -1 if it can't tell.

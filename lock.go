@@ -28,12 +28,15 @@ type LockedSuite struct {
 // LockedImage says which packages one image is made of, each as a Package.Ref.
 // Asked repeats what the template asked for: where it no longer does, the image is resolved anew.
 type LockedImage struct {
-	Name  string   `json:"name"`
-	From  string   `json:"from"`
-	Asked []string `json:"asked"`
-	Base  []string `json:"base"`
-	Tools []string `json:"tools,omitempty"`
-	Ship  []string `json:"ship"`
+	Name string `json:"name"`
+	From string `json:"from"`
+	// Epoch is ImagePlan.Epoch: the newest Date of the suites when the packages in Ship were
+	// chosen. It stays while they do, so that a newer index alone doesn't make a new image.
+	Epoch time.Time `json:"epoch"`
+	Asked []string  `json:"asked"`
+	Base  []string  `json:"base"`
+	Tools []string  `json:"tools,omitempty"`
+	Ship  []string  `json:"ship"`
 }
 
 // Package is one .deb, pinned.

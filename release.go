@@ -50,9 +50,13 @@ type Service struct {
 	Since    time.Time  `json:"since"`            // when Target last changed
 	Held     bool       `json:"held,omitempty"`   // rolled back by a person: shown until the next apply
 	Routes   Weights    `json:"routes,omitempty"` // the traffic's shares, as last moved
+	Moved    time.Time  `json:"moved,omitzero"`   // when Routes last changed; draining counts from then
 	// Releases in order of Number, the first being the oldest that is kept.
 	Releases  []Release `json:"releases"`
 	Destroyed bool      `json:"destroyed,omitempty"` // keeps its address and release numbers for a namesake
+	// VolumesToo says that a destroyed service's volumes go with it.
+	VolumesToo bool `json:"volumesToo,omitempty"`
+	Removed    bool `json:"removed,omitempty"` // nothing of the destroyed service is left on the engine
 }
 
 // Release returns the release with the number, or false.

@@ -91,3 +91,20 @@ type Version struct {
 // Report takes the progress of a long task. It must not block for long and may be called from
 // several goroutines at once. A nil Report is not allowed; use func(Progress) {}.
 type Report func(Progress)
+
+// RollbackRequest asks for a service's way back.
+type RollbackRequest struct {
+	To int `json:"to,omitempty"` // the release's number; 0 means the previous good one
+}
+
+// ScaleRequest asks for another number of instances.
+type ScaleRequest struct {
+	Replicas *int `json:"replicas"` // a pointer, so that leaving it out isn't asking for none
+}
+
+// LogOptions choose among the lines that an instance wrote.
+type LogOptions struct {
+	Follow bool // go on with new lines until the instance has ended
+	Tail   int  // only the last so many of those already written; 0 means all
+	Times  bool // begin each line with its time (RFC 3339) and "stdout" or "stderr"
+}

@@ -1,0 +1,66 @@
+# imx: `make demo` runs the main job, `make test` passes the tests; both install what they need.
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT   := $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+GO       := CGO_ENABLED=0 go
+# What Debian must provide: to build images and run instances, and, in the second line, only for tests.
+RUN_DEPS  := crun conmon xz-utils util-linux ca-certificates debian-archive-keyring git
+TEST_DEPS := gcc libc6-dev skopeo nftables iproute2
+# Debian names of what is missing, so that a machine that has everything needs no root and no network.
+missing   = $(shell for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done)
+
+.PHONY: help deps deps-test build client check lint test script golden fuzz bench demo clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+deps: ## install what imx needs from Debian, if it is missing
+	@set -- $(call missing,$(RUN_DEPS)); [ $$# -eq 0 ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$@"; }
+
+deps-test: deps
+	@set -- $(call missing,$(TEST_DEPS)); [ $$# -eq 0 ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$@"; }
+
+build: ## bin/imx
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/imx ./cmd/imx
+
+client: ## bin/imx-client-*: the small client for people's own computers
+	for t in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do \
+	  GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -trimpath -tags client -ldflags '$(LDFLAGS)' -o bin/imx-client-$${t%/*}-$${t#*/} ./cmd/imx || exit 1; done
+	@ls -l bin/imx-client-* | awk '{print $$5, $$9; if ($$5 > 15*1024*1024) {print "over 15 MiB"; exit 1}}'
+
+bin/golangci-lint: tools/go.mod
+	cd tools && $(GO) build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+lint: bin/golangci-lint
+	bin/golangci-lint run ./...
+	bin/golangci-lint fmt --diff
+
+check: lint ## lint, vet, import rules, short tests
+	go vet ./...
+	go vet -tags client ./cmd/imx
+	go test -short ./...
+
+test: deps-test build client check ## everything: as check, then all tests with the race detector
+	CGO_ENABLED=1 go test -race -timeout 30m ./...
+
+script: build ## the script tests alone
+	go test ./internal/cli/... -run Script
+
+golden: ## rewrite golden files, then show what changed: commit it only if you understand why
+	go test ./... -rewrite -update 2>/dev/null || true
+	git diff --stat
+
+fuzz: ## each parser's fuzzer for half a minute
+	@for p in $$(grep -rl '^func Fuzz' --include=*_test.go internal | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z]+' $$p/*_test.go | sed 's/func //'); do \
+	    echo "== $$p $$f"; go test ./$$p -run '^$$' -fuzz "^$$f\$$" -fuzztime 30s || exit 1; done; done
+
+bench: deps-test build ## the figures of docs/benchmarks.md
+	./bench/run
+
+demo: deps build ## the main job, from a template to a rollback; KEEP=1 leaves it running
+	bin/imx demo $(if $(KEEP),--keep) $(if $(DATA),--data $(DATA))
+
+clean: ## what builds made here
+	rm -rf bin

@@ -1,0 +1,87 @@
+// Package api is imx's public HTTP interface: it turns requests into calls of the parts that do
+// the work, and their answers and errors into HTTP. It decides nothing, stores nothing and listens
+// nowhere. docs/api.md describes it, and is made from the same table of routes.
+package api
+
+import (
+	"context"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"imx"
+)
+
+// MaxBody is the most that a request to /v1 may send, in bytes.
+const MaxBody = 16 << 20
+
+// Applier turns templates into plans, images and releases. Its errors become the answer's.
+type Applier interface {
+	Plan(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.PlanResult, error)
+	Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
+	Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
+}
+
+// Operator changes what runs. Errors: NotFound for an unknown service or release, Conflict while
+// something else holds it.
+type Operator interface {
+	// Rollback goes back to the release numbered to, or to the previous good one for 0.
+	Rollback(ctx context.Context, by imx.Principal, service string, to int, report imx.Report) (imx.Release, error)
+	Scale(ctx context.Context, by imx.Principal, service string, replicas int, report imx.Report) (imx.Service, error)
+	// Destroy takes the services, of which there is at least one, down together, with volumes also
+	// what they stored.
+	Destroy(ctx context.Context, by imx.Principal, services []string, volumes bool, report imx.Report) error
+}
+
+// Viewer answers questions and changes nothing.
+type Viewer interface {
+	// Status is the state at a moment, or now for the zero Time.
+	Status(ctx context.Context, at time.Time) (imx.Status, error)
+	Why(ctx context.Context, instance string) (imx.Why, error)
+	// Events yields the log from an index on, and with follow goes on until ctx ends.
+	Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error]
+	CheckLog(ctx context.Context) (imx.LogCheck, error)
+	Version() imx.Version
+}
+
+// Logs gives what an instance wrote. The handler closes the reader.
+type Logs interface {
+	Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error)
+}
+
+// Config joins the handler to the parts that do the work.
+type Config struct {
+	Applier  Applier
+	Operator Operator
+	Viewer   Viewer
+	Logs     Logs
+	Registry http.Handler // answers below /v2/; nil means that there is no registry
+	Log      *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
+}
+
+// New returns the handler for the server's unix socket. Its requests must carry who they come
+// from: the http.Server needs ConnContext.
+func New(cfg Config) http.Handler {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &server{cfg}
+	mux := http.NewServeMux()
+	methods := map[string][]string{}
+	for _, r := range routes() {
+		methods[r.path] = append(methods[r.path], r.method)
+		mux.Handle(r.method+" "+r.path, s.endpoint(r))
+	}
+	for path, known := range methods {
+		mux.Handle(path, wrongMethod(known))
+	}
+	mux.HandleFunc("/", notThere)
+	if cfg.Registry != nil {
+		mux.Handle("/v2/", cfg.Registry)
+	}
+	return s.recovering(canonical(mux))
+}
+
+type server struct{ Config }

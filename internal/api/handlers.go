@@ -1,0 +1,198 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"imx"
+)
+
+func version(s *server, r *request) error { return r.answer(s.Viewer.Version()) }
+
+func plan(s *server, r *request) error { return planned(r, s.Applier.Plan) }
+
+func build(s *server, r *request) error { return planned(r, s.Applier.Build) }
+
+func apply(s *server, r *request) error { return planned(r, s.Applier.Apply) }
+
+// planned runs one of the Applier's methods.
+func planned[T any](r *request, do func(context.Context, imx.Principal, imx.PlanRequest, imx.Report) (T, error)) error {
+	var req imx.PlanRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	return stream(r, func(ctx context.Context, report imx.Report) (T, error) { return do(ctx, r.by, req, report) })
+}
+
+func status(s *server, r *request) error {
+	var at time.Time
+	if text := r.query.Get("at"); text != "" {
+		var err error
+		if at, err = time.Parse(time.RFC3339, text); err != nil {
+			return imx.Errorf(imx.Invalid, "at=%q is not a time", text).
+				WithHint("write it as RFC 3339 does: 2006-01-02T15:04:05Z")
+		}
+	}
+	return answer(r, func(ctx context.Context) (imx.Status, error) { return s.Viewer.Status(ctx, at) })
+}
+
+func instances(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) ([]imx.Instance, error) {
+		now, err := s.Viewer.Status(ctx, time.Time{})
+		if err != nil {
+			return nil, err
+		}
+		wanted := r.query.Get("service")
+		if _, known := now.State.Services[wanted]; wanted != "" && !known {
+			return nil, noService(wanted)
+		}
+		all := make([]imx.Instance, 0, len(now.State.Instances))
+		for _, id := range slices.Sorted(maps.Keys(now.State.Instances)) {
+			if in := now.State.Instances[id]; wanted == "" || in.Service == wanted {
+				all = append(all, in)
+			}
+		}
+		return all, nil
+	})
+}
+
+func logs(s *server, r *request) error {
+	var o imx.LogOptions
+	var err1, err2, err3 error
+	o.Follow, err1 = r.boolean("follow")
+	o.Times, err2 = r.boolean("times")
+	tail, err3 := r.number("tail")
+	o.Tail = int(tail)
+	if err := cmp.Or(err1, err2, err3); err != nil {
+		return err
+	}
+	lines, err := s.Logs.Logs(r.Context(), r.PathValue("instance"), o)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lines.Close() }() // it was only read from
+	r.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	r.begin(http.StatusOK)
+	if _, err := io.Copy(flushing{r}, lines); err != nil {
+		r.breakOff(err)
+	}
+	return nil
+}
+
+func why(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) (imx.Why, error) { return s.Viewer.Why(ctx, r.PathValue("instance")) })
+}
+
+func events(s *server, r *request) error {
+	from, err := r.number("from")
+	if err != nil {
+		return err
+	}
+	follow, err := r.boolean("follow")
+	if err != nil {
+		return err
+	}
+	r.w.Header().Set("Content-Type", ndjson)
+	lines := json.NewEncoder(r.w)
+	for event, err := range s.Viewer.Events(r.Context(), from, follow) {
+		if err != nil && !r.begun {
+			return err
+		}
+		r.begin(http.StatusOK)
+		if err != nil {
+			return lines.Encode(map[string]*imx.Error{"error": imx.AsError(err)})
+		}
+		if err := lines.Encode(event); err != nil {
+			return err
+		}
+		if follow {
+			r.flush()
+		}
+	}
+	r.begin(http.StatusOK)
+	return nil
+}
+
+func verify(s *server, r *request) error { return answer(r, s.Viewer.CheckLog) }
+
+func services(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) ([]imx.Service, error) {
+		now, err := s.Viewer.Status(ctx, time.Time{})
+		all := make([]imx.Service, 0, len(now.State.Services))
+		for _, name := range slices.Sorted(maps.Keys(now.State.Services)) {
+			if service := now.State.Services[name]; !service.Destroyed {
+				all = append(all, service)
+			}
+		}
+		return all, err
+	})
+}
+
+func releases(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) ([]imx.Release, error) {
+		now, err := s.Viewer.Status(ctx, time.Time{})
+		if err != nil {
+			return nil, err
+		}
+		service, ok := now.State.Services[r.PathValue("service")]
+		if !ok {
+			return nil, noService(r.PathValue("service"))
+		}
+		return append([]imx.Release{}, service.Releases...), nil
+	})
+}
+
+func rollback(s *server, r *request) error {
+	var req imx.RollbackRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	if req.To < 0 {
+		return imx.Errorf(imx.Invalid, "%d is not a release's number", req.To).WithHint("releases count from 1; 0 means the previous good one")
+	}
+	return stream(r, func(ctx context.Context, report imx.Report) (imx.Release, error) {
+		return s.Operator.Rollback(ctx, r.by, r.PathValue("service"), req.To, report)
+	})
+}
+
+func scale(s *server, r *request) error {
+	var req imx.ScaleRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	if req.Replicas == nil || *req.Replicas < 0 {
+		return imx.Errorf(imx.Invalid, "scaling needs a number of replicas, 0 or more").WithHint(`send {"replicas": 3}`)
+	}
+	return stream(r, func(ctx context.Context, report imx.Report) (imx.Service, error) {
+		return s.Operator.Scale(ctx, r.by, r.PathValue("service"), *req.Replicas, report)
+	})
+}
+
+func destroy(s *server, r *request) error {
+	if len(r.query["service"]) == 0 {
+		return imx.Errorf(imx.Invalid, "which services shall be destroyed isn't said").WithHint("add ?service=NAME for each")
+	}
+	return s.destroy(r, r.query["service"])
+}
+
+func destroyOne(s *server, r *request) error { return s.destroy(r, []string{r.PathValue("service")}) }
+
+func (s *server) destroy(r *request, names []string) error {
+	volumes, err := r.boolean("volumes")
+	if err != nil {
+		return err
+	}
+	return stream(r, func(ctx context.Context, report imx.Report) (struct{}, error) {
+		return struct{}{}, s.Operator.Destroy(ctx, r.by, names, volumes, report)
+	})
+}
+
+func noService(name string) error {
+	return imx.Errorf(imx.NotFound, "there is no service %q", name).WithHint("imx status lists the services")
+}

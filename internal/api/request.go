@@ -1,0 +1,285 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+
+	"imx"
+)
+
+const ndjson = "application/x-ndjson"
+
+// request is a request to one route, with its answer.
+type request struct {
+	*http.Request
+	s     *server
+	w     http.ResponseWriter
+	by    imx.Principal
+	query url.Values
+	begun bool // the answer's status has been sent
+}
+
+// endpoint serves one route.
+func (s *server) endpoint(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+		r := &request{Request: hr, s: s, w: w}
+		err := r.open(rt)
+		if err == nil {
+			err = rt.serve(s, r)
+		}
+		if err != nil && !r.begun {
+			r.fail(err)
+			return
+		}
+		if err != nil && r.Context().Err() == nil {
+			s.Log.LogAttrs(r.Context(), slog.LevelWarn, "an answer couldn't be sent",
+				slog.String("route", rt.method+" "+rt.path), slog.String("error", err.Error()))
+		}
+	})
+}
+
+// open finds who asks and reads the query. Errors: Refused, Invalid.
+func (r *request) open(rt route) error {
+	by, err := caller(r.Context())
+	if err != nil {
+		return err
+	}
+	r.by = by
+	if r.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+		return imx.Errorf(imx.Invalid, "the query can't be read: %w", err)
+	}
+	for name := range r.query {
+		if !slices.ContainsFunc(rt.query, func(p parameter) bool { return p.name == name }) {
+			return imx.Errorf(imx.Invalid, "%s %s has no query parameter %q", rt.method, rt.path, name)
+		}
+	}
+	return nil
+}
+
+// read decodes the body, all of it, into v. Errors: Invalid.
+func (r *request) read(v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(r.w, r.Body, MaxBody))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = errors.New("something follows its end")
+		}
+	}
+	var big *http.MaxBytesError
+	var own *imx.Error
+	switch {
+	case errors.As(err, &big):
+		return tooBig{imx.Errorf(imx.Invalid, "the request is larger than the %s that are allowed", imx.Size(big.Limit))}
+	case errors.As(err, &own):
+		return own
+	}
+	return imx.Errorf(imx.Invalid, "the request's body can't be read: %w", err).
+		WithHint("docs/api.md tells what this route takes")
+}
+
+// tooBig is the one error of kind Invalid with a status of its own.
+type tooBig struct{ error }
+
+// Unwrap returns the error of kind Invalid.
+func (e tooBig) Unwrap() error { return e.error }
+
+func (r *request) boolean(name string) (bool, error) {
+	text := r.query.Get(name)
+	switch text {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	}
+	return false, imx.Errorf(imx.Invalid, "%s=%q is neither true nor false", name, text)
+}
+
+func (r *request) number(name string) (int64, error) {
+	text := r.query.Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, imx.Errorf(imx.Invalid, "%s=%q is not a whole number from 0 on", name, text)
+	}
+	return n, nil
+}
+
+// answer answers with what do returns.
+func answer[T any](r *request, do func(ctx context.Context) (T, error)) error {
+	v, err := do(r.Context())
+	if err != nil {
+		return err
+	}
+	return r.answer(v)
+}
+
+func (r *request) answer(v any) error {
+	r.w.Header().Set("Content-Type", "application/json")
+	r.begin(http.StatusOK)
+	return json.NewEncoder(r.w).Encode(v)
+}
+
+// fail answers with an error.
+func (r *request) fail(err error) {
+	code := statusOf(imx.KindOf(err))
+	var big tooBig
+	if errors.As(err, &big) {
+		code = http.StatusRequestEntityTooLarge
+	}
+	r.begun = true
+	writeError(r.w, code, imx.AsError(err))
+}
+
+// begin sends the status, once.
+func (r *request) begin(code int) {
+	if !r.begun {
+		r.begun = true
+		r.w.WriteHeader(code)
+	}
+}
+
+// flush sends what was written so far. That the client has gone, its context tells.
+func (r *request) flush() { _ = http.NewResponseController(r.w).Flush() }
+
+// breakOff ends an answer that can't be completed, so that the client sees that it isn't whole.
+func (r *request) breakOff(err error) {
+	if r.Context().Err() == nil {
+		panic(brokenOff{err})
+	}
+}
+
+// brokenOff is an answer's failure in its middle.
+type brokenOff struct{ error }
+
+// flushing sends each write at once.
+type flushing struct{ r *request }
+
+// Write implements io.Writer.
+func (f flushing) Write(p []byte) (int, error) {
+	n, err := f.r.w.Write(p)
+	f.r.flush()
+	return n, err
+}
+
+// statusOf gives each kind its HTTP status.
+func statusOf(kind imx.Kind) int {
+	switch kind {
+	case imx.Invalid:
+		return http.StatusBadRequest
+	case imx.NotFound:
+		return http.StatusNotFound
+	case imx.Conflict:
+		return http.StatusConflict
+	case imx.Refused:
+		return http.StatusForbidden
+	case imx.Unavailable:
+		return http.StatusServiceUnavailable
+	case imx.Exhausted:
+		return http.StatusInsufficientStorage
+	case imx.Internal:
+	}
+	return http.StatusInternalServerError
+}
+
+// writeError answers with an error. A failure to write leaves nobody to tell.
+func writeError(w http.ResponseWriter, code int, e *imx.Error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(e)
+}
+
+func notThere(w http.ResponseWriter, r *http.Request) {
+	writeError(w, http.StatusNotFound, imx.Errorf(imx.NotFound, "there is nothing at %s", r.URL.Path).
+		WithHint("docs/api.md lists the paths of the API"))
+}
+
+func wrongMethod(known []string) http.Handler {
+	slices.Sort(known)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", strings.Join(known, ", "))
+		writeError(w, http.StatusMethodNotAllowed,
+			imx.Errorf(imx.Invalid, "%s takes %s, not %s", r.URL.Path, strings.Join(known, " and "), r.Method))
+	})
+}
+
+// canonical answers for paths such as /v1//log, which the mux would redirect in a form of its own.
+func canonical(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		registry := strings.HasPrefix(r.URL.Path, "/v2/")
+		if !registry && (r.Method == http.MethodConnect || path.Clean(r.URL.Path) != r.URL.Path) {
+			notThere(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recovering turns a panic into an error of kind Internal, or breaks the connection off where the
+// answer has begun: an answer must not look whole when it isn't.
+func (s *server) recovering(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		watched := &watchedWriter{ResponseWriter: w}
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			s.panicked(r, fmt.Sprintf("%v\n%s", p, debug.Stack()))
+			if watched.begun {
+				panic(http.ErrAbortHandler)
+			}
+			w.Header().Del("Content-Type")
+			writeError(w, http.StatusInternalServerError, defect())
+		}()
+		next.ServeHTTP(watched, r)
+	})
+}
+
+// panicked notes a panic for whoever runs the server.
+func (s *server) panicked(r *http.Request, p any) {
+	s.Log.LogAttrs(r.Context(), slog.LevelError, "a request failed in an unforeseen way",
+		slog.String("path", r.URL.Path), slog.Any("panic", p))
+}
+
+func defect() *imx.Error {
+	return imx.Errorf(imx.Internal, "the server failed in an unforeseen way").
+		WithHint("the server's own log tells more: please report it")
+}
+
+// watchedWriter knows whether an answer has begun.
+type watchedWriter struct {
+	http.ResponseWriter
+	begun bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *watchedWriter) WriteHeader(code int) {
+	w.begun = true
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Write implements http.ResponseWriter.
+func (w *watchedWriter) Write(p []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap gives http.ResponseController the writer below.
+func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

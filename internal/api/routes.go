@@ -1,0 +1,160 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// route is one thing that can be asked for. The table of routes is all that dispatch and the
+// documentation are made from.
+type route struct {
+	method, path string
+	query        []parameter
+	body         string // type of the request's body; "" means none
+	answer       string // type of the answer
+	form         form
+	says         string
+	serve        func(s *server, r *request) error
+}
+
+// parameter is one key of the query. Keys that a route doesn't name are refused.
+type parameter struct{ name, says string }
+
+// form is how an answer is written.
+type form string
+
+const (
+	formJSON    form = "JSON"
+	formUpdates form = "Updates" // lines of imx.Update
+	formEvents  form = "Events"  // lines of imx.Event
+	formText    form = "text"
+)
+
+func routes() []route {
+	return append(append(planRoutes(), readRoutes()...), serviceRoutes()...)
+}
+
+func planRoutes() []route {
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/version", answer: "Version", form: formJSON, serve: version,
+			says: "The server's version.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/plan", body: "PlanRequest", answer: "PlanResult", form: formUpdates, serve: plan,
+			says: "Resolves a template to a plan and tells what applying it would change. Changes nothing.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/build", body: "PlanRequest", answer: "ApplyResult", form: formUpdates, serve: build,
+			says: "Plans and builds the images, and makes no release.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/apply", body: "PlanRequest", answer: "ApplyResult", form: formUpdates, serve: apply,
+			says: "Plans, builds, and rolls the releases out. Each release of the result tells whether it became good or failed.",
+		},
+	}
+}
+
+func readRoutes() []route {
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/status", answer: "Status", form: formJSON, serve: status,
+			query: []parameter{{"at", "a moment of the past, as RFC 3339; now if it isn't given"}},
+			says:  "The whole state, now or at a moment of the past.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/instances", answer: "list of Instance", form: formJSON, serve: instances,
+			query: []parameter{{"service", "only this service's"}},
+			says:  "The instances, sorted by id; ended ones too, as long as the state keeps them.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/instances/{instance}/logs", answer: "the instance's lines", form: formText, serve: logs,
+			query: []parameter{
+				{"follow", "`true` goes on with new lines until the instance has ended"},
+				{"tail", "only the last so many of the lines already written; 0 means all"},
+				{"times", "`true` begins each line with its time and stream"},
+			},
+			says: "What an instance wrote. A service's name stands for its newest instance.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/instances/{instance}/why", answer: "Why", form: formJSON, serve: why,
+			says: "The chain of digests from an instance back to the template's commit.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/log", answer: "Event", form: formEvents, serve: events,
+			query: []parameter{
+				{"from", "index of the first event; 0 if it isn't given"},
+				{"follow", "`true` goes on with new events until the client leaves"},
+			},
+			says: "The log's events in order.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/log/verify", answer: "LogCheck", form: formJSON, serve: verify,
+			says: "Recomputes the log from its records. A bad log is told by the result, not by the status.",
+		},
+	}
+}
+
+func serviceRoutes() []route {
+	volumes := parameter{"volumes", "`true` destroys what the volumes hold, too"}
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/services", answer: "list of Service", form: formJSON, serve: services,
+			says: "The services that aren't destroyed, sorted by name.",
+		},
+		{
+			method: http.MethodDelete, path: "/v1/services", answer: "{}", form: formUpdates, serve: destroy,
+			query: []parameter{{"service", "a service's name; given once for each"}, volumes},
+			says:  "Takes several services down together, as those must be that connect to each other.",
+		},
+		{
+			method: http.MethodDelete, path: "/v1/services/{service}", answer: "{}", form: formUpdates, serve: destroyOne,
+			query: []parameter{volumes},
+			says:  "Takes a service down.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/services/{service}/releases", answer: "list of Release", form: formJSON, serve: releases,
+			says: "A service's kept releases, the oldest first.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/services/{service}/rollback", body: "RollbackRequest", answer: "Release",
+			form: formUpdates, serve: rollback,
+			says: "Goes back to the good release numbered `to`, or to the previous good one.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/services/{service}/scale", body: "ScaleRequest", answer: "Service",
+			form: formUpdates, serve: scale,
+			says: "Changes how many instances a service has.",
+		},
+	}
+}
+
+// Reference returns docs/api.md's part that the table of routes decides.
+func Reference() string {
+	var b strings.Builder
+	for _, r := range routes() {
+		fmt.Fprintf(&b, "### %s %s\n\n%s\n\n", r.method, r.path, r.says)
+		for _, q := range r.query {
+			fmt.Fprintf(&b, "- query `%s`: %s\n", q.name, q.says)
+		}
+		if r.body != "" {
+			fmt.Fprintf(&b, "- body: `%s`\n", r.body)
+		}
+		fmt.Fprintf(&b, "- answer: %s\n\n", r.form.describe(r.answer))
+	}
+	return b.String()
+}
+
+func (f form) describe(answer string) string {
+	switch f {
+	case formUpdates:
+		return fmt.Sprintf("lines of `Update`, the last one with a `%s` or an `Error`", answer)
+	case formEvents:
+		return fmt.Sprintf("lines of `%s`; where reading fails, a last line `{\"error\": ...}`", answer)
+	case formText:
+		return answer + ", as plain text"
+	case formJSON:
+	}
+	return "`" + answer + "`"
+}

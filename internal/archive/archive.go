@@ -1,0 +1,194 @@
+// Package archive fetches signed Debian archives and verifies every byte of them: first the
+// signature on a suite's InRelease, then its dates, then the lists that it names, then each
+// package. It chooses no package and unpacks none.
+//
+// Whatever it can't verify it refuses, naming the archive, the suite, the file below the mirror's root
+// and both values. A mirror's host stands in no message: mirrors are the machine's own choice, and
+// any of them must have the same bytes.
+package archive
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"imx"
+	"imx/internal/blob"
+	"imx/internal/deb"
+)
+
+// Config says where an Archive keeps and finds things.
+type Config struct {
+	Dir     string           // cache of verified indices; made where it doesn't exist
+	Blobs   *blob.Store      // where packages go
+	AptDir  string           // the host's apt configuration; "" means /etc/apt
+	Keyring string           // Debian's keyring; "" means that of the package debian-archive-keyring
+	Now     func() time.Time // nil means time.Now
+	Client  *http.Client     // nil means one that follows the proxy settings of the environment
+}
+
+// Archive fetches from archives. Its methods may be called from several goroutines at once.
+type Archive struct {
+	cfg    Config
+	lists  *blob.Store // Packages files, decompressed, by the digests that verified InReleases give
+	client *http.Client
+	idle   time.Duration // a transfer that brings nothing for so long has failed
+}
+
+// Snapshot is an archive as its newest verified indices describe it.
+type Snapshot struct {
+	Index  *deb.Index
+	Suites []imx.LockedSuite // sorted by suite
+	// Notices name the host's apt sources that were left out, each with its place below the apt folder.
+	Notices imx.Diagnostics
+}
+
+// New makes an Archive. It fetches nothing yet.
+func New(cfg Config) (*Archive, error) {
+	if cfg.AptDir == "" {
+		cfg.AptDir = "/etc/apt"
+	}
+	if cfg.Keyring == "" {
+		cfg.Keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	a := &Archive{cfg: cfg, client: newClient(cfg.Client), idle: 30 * time.Second}
+	if err := os.MkdirAll(a.releaseDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("making the cache of archive indices: %w", err)
+	}
+	halves, err := filepath.Glob(filepath.Join(a.releaseDir(), "new-*"))
+	if err != nil {
+		return nil, fmt.Errorf("looking into the cache of archive indices: %w", err)
+	}
+	for _, half := range halves { // left by a process that died while it wrote them
+		if err := os.Remove(half); err != nil {
+			return nil, fmt.Errorf("cleaning the cache of archive indices: %w", err)
+		}
+	}
+	a.lists, err = blob.Open(filepath.Join(cfg.Dir, "lists"))
+	return a, err
+}
+
+// fetch is one call of Fetch.
+type fetch struct {
+	*Archive
+	decl   imx.Archive
+	arch   string
+	known  []imx.LockedSuite
+	report imx.Report
+}
+
+// suite is what a fetch knows of one suite: a verified release, or why there is none.
+type suite struct {
+	source
+	release deb.Release
+	locked  imx.LockedSuite
+	from    mirror // the one that the release came from
+	cached  bool   // it hadn't changed
+	err     error
+}
+
+// Fetch verifies the newest index of each suite of decl and returns all their packages for the
+// architecture. known is the newest index seen before of each suite; an older one is refused as
+// rolled back. Suites that didn't change are not downloaded again.
+//
+// Errors: Invalid for a declaration that makes no sense; Refused for a signature, date, name or
+// digest that is wrong; Unavailable where a mirror doesn't answer; Exhausted for a full disk.
+func (a *Archive) Fetch(ctx context.Context, decl imx.Archive, arch string, known []imx.LockedSuite, report imx.Report) (Snapshot, error) {
+	f := &fetch{Archive: a, decl: decl, arch: arch, known: known, report: report}
+	sources, notices, err := a.sources(decl, arch)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	suites := f.releases(ctx, sources)
+	if err := ctx.Err(); err != nil {
+		return Snapshot{}, fmt.Errorf("fetching archive %q: %w", decl.Name, err)
+	}
+	suites, left, err := choose(suites, known, decl.Name)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	lists, err := f.allLists(ctx, suites)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	snapshot := Snapshot{Index: deb.NewIndex(lists...), Notices: append(notices, left...)}
+	for _, s := range suites {
+		snapshot.Suites = append(snapshot.Suites, s.locked)
+	}
+	return snapshot, nil
+}
+
+// releases verifies the InRelease of all sources at once. A failure stands in its suite: whether
+// it matters is decided when all are known.
+func (f *fetch) releases(ctx context.Context, sources []source) []suite {
+	suites := make([]suite, len(sources))
+	var group errgroup.Group
+	for i, src := range sources {
+		group.Go(func() error {
+			suites[i] = f.verified(ctx, src)
+			return nil
+		})
+	}
+	_ = group.Wait() // none returns an error
+	return suites
+}
+
+// choose decides which suites the archive consists of. A source of the host that never was
+// certain to be Debian's is left out, with a notice, if another keyring signs it, or if it can't be
+// reached and its name isn't that of a verified release ("bookworm", "bookworm-...").
+func choose(suites []suite, known []imx.LockedSuite, archive string) ([]suite, imx.Diagnostics, error) {
+	var good []suite
+	var notices imx.Diagnostics
+	for _, s := range suites {
+		if s.err == nil {
+			good = append(good, s)
+		}
+	}
+	for _, s := range suites {
+		switch {
+		case s.err == nil:
+		case len(good) > 0 && !s.sure() && canLeaveOut(s, good, known, archive):
+			notices = append(notices, leftOut(s.mirrors[0].at, s.suite, imx.AsError(s.err).Message))
+		default:
+			return nil, nil, s.err
+		}
+	}
+	slices.SortFunc(good, func(a, b suite) int { return strings.Compare(a.suite, b.suite) })
+	return good, notices, nil
+}
+
+func canLeaveOut(s suite, good []suite, known []imx.LockedSuite, archive string) bool {
+	if isForeign(s.err) {
+		return true
+	}
+	related := slices.ContainsFunc(good, func(g suite) bool {
+		base, _, _ := strings.Cut(g.release.Codename, "-")
+		name := strings.Map(func(r rune) rune {
+			if r == '/' {
+				return '-'
+			}
+			return r
+		}, s.suite)
+		return name == base || strings.HasPrefix(name, base+"-")
+	})
+	seen := slices.ContainsFunc(known, func(k imx.LockedSuite) bool { return k.Archive == archive && k.Suite == s.suite })
+	return imx.KindOf(s.err) == imx.Unavailable && !related && !seen
+}
+
+func leftOut(at imx.Pos, name, reason string) imx.Diagnostic {
+	return imx.Diagnostic{
+		Severity: imx.SeverityNotice,
+		Summary:  fmt.Sprintf("the apt source of suite %q is left out: %s", name, reason),
+		At:       at,
+	}
+}

@@ -1,0 +1,585 @@
+// These tests are here because a mirror and the network before it are trusted with nothing: whatever
+// is wrong with what they bring must be refused, in words that name the file and both values.
+
+package archive_test
+
+import (
+	"bytes"
+	"crypto"
+	"errors"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	"github.com/google/go-cmp/cmp"
+
+	"imx"
+	"imx/internal/archive"
+	"imx/internal/archive/archivetest"
+	"imx/internal/blob"
+)
+
+func quiet(imx.Progress) {}
+
+// fetcher is an archive.Archive with folders of its own.
+type fetcher struct {
+	*archive.Archive
+	blobs *blob.Store
+	dir   string
+}
+
+func newFetcher(t *testing.T, change ...func(*archive.Config)) fetcher {
+	t.Helper()
+	dir := t.TempDir()
+	blobs, err := blob.Open(filepath.Join(dir, "blobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := archive.Config{Dir: filepath.Join(dir, "archive"), Blobs: blobs, AptDir: filepath.Join(dir, "apt")}
+	for _, f := range change {
+		f(&cfg)
+	}
+	a, err := archive.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fetcher{Archive: a, blobs: blobs, dir: dir}
+}
+
+func (f fetcher) fetch(t *testing.T, decl imx.Archive, known ...imx.LockedSuite) (archive.Snapshot, error) {
+	t.Helper()
+	return f.Fetch(t.Context(), decl, archivetest.Architecture, known, quiet)
+}
+
+func (f fetcher) packages(t *testing.T, decl imx.Archive, pkgs ...imx.Package) error {
+	t.Helper()
+	find := func(name string) (imx.Archive, bool) { return decl, name == decl.Name }
+	return f.Packages(t.Context(), find, pkgs, quiet)
+}
+
+// wantError checks an error's kind, that it has a hint, and what its message says and doesn't say.
+func wantError(t *testing.T, err error, kind imx.Kind, parts ...string) {
+	t.Helper()
+	if imx.KindOf(err) != kind {
+		t.Fatalf("err = %v (%s), want kind %s", err, imx.KindOf(err), kind)
+	}
+	e := imx.AsError(err)
+	for _, part := range parts {
+		if !strings.Contains(e.Message, part) {
+			t.Errorf("message %q doesn't have %q", e.Message, part)
+		}
+	}
+	for _, secret := range []string{"127.0.0.1", "localhost", "://", ".invalid"} {
+		if strings.Contains(e.Message+e.Hint, secret) {
+			t.Errorf("message %q names the mirror", e.Message)
+		}
+	}
+	if e.Hint == "" {
+		t.Errorf("message %q has no hint", e.Message)
+	}
+}
+
+func hello() archivetest.Package {
+	return archivetest.Package{Name: "hello", Depends: "base", Files: []archivetest.File{{Path: "/usr/bin/hello", Content: "hi", Mode: 0o755}}}
+}
+
+func base() archivetest.Package { return archivetest.Package{Name: "base", Essential: true} }
+
+func TestASignedArchiveIsReadOverHTTPAndFromFiles(t *testing.T) {
+	made := archivetest.New(t, hello(), base())
+	date := made.Date.Add(-time.Minute) // Publish moved it on
+	for name, decl := range map[string]imx.Archive{"file": made.Declare("own"), "http": made.Serve("own", nil)} {
+		f := newFetcher(t)
+		snapshot, err := f.fetch(t, decl)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got, ok := snapshot.Index.Newest("hello", archivetest.Architecture)
+		if !ok || got.Relations.Depends != "base" {
+			t.Fatalf("%s: hello = %+v, %t", name, got, ok)
+		}
+		if diff := cmp.Diff(made.Pin("own", "hello"), got.Package); diff != "" {
+			t.Errorf("%s: pin (-want +got):\n%s", name, diff)
+		}
+		if len(snapshot.Suites) != 1 || !snapshot.Suites[0].Date.Equal(date) || snapshot.Suites[0].InRelease == "" {
+			t.Errorf("%s: suites = %+v", name, snapshot.Suites)
+		}
+		if err := f.packages(t, decl, got.Package); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !f.blobs.Has(got.Digest) {
+			t.Errorf("%s: the package isn't in the blob store", name)
+		}
+	}
+}
+
+// broken lists what can be wrong with an index, how it comes about, and what is said then.
+func TestAnIndexThatIsWrongIsRefused(t *testing.T) {
+	inRelease := `archive "own", suite "bookworm": dists/bookworm/InRelease: `
+	list := `archive "own", suite "bookworm": dists/bookworm/main/binary-amd64/Packages: `
+	flip := func(b []byte) []byte { b[len(b)/2] ^= 1; return b }
+	tests := map[string]struct {
+		harm func(*testing.T, *archivetest.Archive)
+		kind imx.Kind
+		want []string
+	}{
+		"unsigned": {func(_ *testing.T, a *archivetest.Archive) { a.Keys = nil; a.Publish() }, imx.Refused, []string{inRelease + "isn't signed"}},
+		"signed by another key": {
+			func(t *testing.T, a *archivetest.Archive) {
+				a.Keys = []*openpgp.Entity{archivetest.NewKey(t, "other")}
+				a.Publish()
+			}, imx.Refused,
+			[]string{inRelease + "is signed by key ", "which the archive's keyring doesn't have"},
+		},
+		"changed after signing": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Change("dists/*/InRelease", func(b []byte) []byte { return bytes.Replace(b, []byte("Origin: Test"), []byte("Origin: Tent"), 1) })
+			}, imx.Refused,
+			[]string{inRelease + "has a wrong signature by key "},
+		},
+		"text after the signature": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Change("dists/*/InRelease", func(b []byte) []byte { return append(b, "Codename: evil\n"...) })
+			}, imx.Refused,
+			[]string{inRelease + "has text outside its signature"},
+		},
+		"expired": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Date = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+				a.ValidUntil = a.Date.AddDate(0, 0, 7)
+				a.Publish()
+			}, imx.Refused,
+			[]string{inRelease + "has expired: it was valid until 2026-01-08T00:00:00Z, now is "},
+		},
+		"from the future": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Date = time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)
+				a.Publish()
+			}, imx.Refused,
+			[]string{inRelease + "has the date 2999-01-01T00:00:00Z, which is in the future: now is "},
+		},
+		"another suite": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Fields = map[string]string{"Codename": "trixie"}
+				a.Publish()
+			}, imx.Refused,
+			[]string{inRelease + `is of the suite "stable" (codename "trixie"), wanted "bookworm"`},
+		},
+		"no architecture like ours": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Fields = map[string]string{"SHA256": "\n " + strings.Repeat("0", 64) + " 1 main/binary-s390x/Packages"}
+				a.Publish()
+			}, imx.NotFound,
+			[]string{inRelease + "it lists no main/binary-amd64/Packages"},
+		},
+		"missing": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Change("dists/*/InRelease", func([]byte) []byte { return nil })
+			}, imx.NotFound,
+			[]string{inRelease + "the mirror doesn't have it"},
+		},
+		"a list with another hash": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Change("dists/*/main/*/by-hash/SHA256/*", flip)
+			}, imx.Refused,
+			[]string{list + "the bytes have digest sha256:", ", wanted sha256:"},
+		},
+		"a list that was cut": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Change("dists/*/main/*/by-hash/SHA256/*", func(b []byte) []byte { return b[:10] })
+			}, imx.Refused,
+			[]string{list + "has 10 bytes, wanted "},
+		},
+		"a list that is too long": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Change("dists/*/main/*/by-hash/SHA256/*", func(b []byte) []byte { return append(b, b...) })
+			}, imx.Refused,
+			[]string{list + "has more than the "},
+		},
+		"a package's path out of the mirror": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.PublishList("Package: evil\nVersion: 1\nArchitecture: amd64\nFilename: ../../etc/passwd\nSize: 3\nSHA256: " + strings.Repeat("0", 64) + "\n\n")
+			}, imx.Refused,
+			[]string{list, "../../etc/passwd"},
+		},
+		"a sum of a path out of the suite": {
+			func(_ *testing.T, a *archivetest.Archive) {
+				a.Fields = map[string]string{"SHA256": "\n " + strings.Repeat("0", 64) + " 1 ../../../etc/passwd"}
+				a.Publish()
+			}, imx.Refused,
+			[]string{inRelease, "../../../etc/passwd"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			made := archivetest.New(t, hello(), base())
+			decl := made.Serve("own", nil)
+			local := made.Declare("own")
+			test.harm(t, made)
+			_, err := newFetcher(t).fetch(t, decl)
+			wantSomeHint(t, err, test.kind, test.want...)
+			_, err = newFetcher(t).fetch(t, local)
+			wantSomeHint(t, err, test.kind, test.want...)
+		})
+	}
+}
+
+// wantSomeHint is wantError for errors that may lack a hint, because another room words them.
+func wantSomeHint(t *testing.T, err error, kind imx.Kind, parts ...string) {
+	t.Helper()
+	e := imx.AsError(err)
+	if e != nil && e.Hint == "" {
+		err = imx.Errorf(e.Kind, "%w", err).WithHint("none")
+	}
+	wantError(t, err, kind, parts...)
+}
+
+func TestAnOlderIndexThanOneSeenIsRefusedAsRolledBack(t *testing.T) {
+	made := archivetest.New(t, hello())
+	seen := imx.LockedSuite{Archive: "own", Suite: "bookworm", Date: made.Date.Add(time.Hour)}
+	_, err := newFetcher(t).fetch(t, made.Declare("own"), seen)
+	wantError(t, err, imx.Refused, "InRelease: is rolled back: its date is "+made.Date.Add(-time.Minute).Format(time.RFC3339), "but one of "+seen.Date.Format(time.RFC3339)+" was seen before")
+	seen.Suite = "bookworm-security"
+	if _, err := newFetcher(t).fetch(t, made.Declare("own"), seen); err != nil {
+		t.Errorf("another suite's date counted: %v", err)
+	}
+}
+
+func TestOneGoodSignatureOfSeveralIsEnough(t *testing.T) {
+	made := archivetest.New(t, hello())
+	decl := made.Declare("own")
+	made.Keys = []*openpgp.Entity{archivetest.NewKey(t, "next"), made.Keys[0]}
+	made.Publish()
+	if _, err := newFetcher(t).fetch(t, decl); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAWeakHashIsRefusedThoughTheSignatureIsRight(t *testing.T) {
+	made := archivetest.New(t, hello())
+	key := made.Keys[0].PrivateKey
+	var signed bytes.Buffer
+	text := []byte("Codename: bookworm\n")
+	// The library signs with no weak hash, so the armour is made by hand around such a signature.
+	sig := &packet.Signature{
+		Version: key.Version, SigType: packet.SigTypeText, PubKeyAlgo: key.PubKeyAlgo,
+		Hash: crypto.SHA1, CreationTime: time.Now(), IssuerKeyId: &key.KeyId,
+	}
+	h := crypto.SHA1.New()
+	h.Write(bytes.ReplaceAll(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"), []byte("\r\n")))
+	if err := sig.Sign(h, key, &packet.Config{NonDeterministicSignaturesViaNotation: new(false)}); err != nil {
+		t.Fatal(err)
+	}
+	w, err := clearsign.Encode(&signed, key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = w.Write(text)
+	_ = w.Close()
+	var raw bytes.Buffer
+	if err := sig.Serialize(&raw); err != nil {
+		t.Fatal(err)
+	}
+	forged := rearm(t, signed.Bytes(), raw.Bytes())
+	_, err = archive.OpenSigned(forged, made.Keys, time.Now())
+	if err == nil || !strings.Contains(err.Error(), "SHA-1 is too weak") {
+		t.Errorf("err = %v, want that SHA-1 is too weak", err)
+	}
+}
+
+func TestPackagesThatDifferAreRefusedAndNotStored(t *testing.T) {
+	pool := "pool/main/h/hello/hello_1.0_amd64.deb"
+	file := `archive "own", suite "bookworm": ` + pool + ": "
+	for name, test := range map[string]struct {
+		harm func([]byte) []byte
+		kind imx.Kind
+		want string
+	}{
+		"another hash": {func(b []byte) []byte { b[100] ^= 1; return b }, imx.Refused, "the bytes have digest sha256:"},
+		"cut":          {func(b []byte) []byte { return b[:100] }, imx.Refused, "has 100 bytes, wanted "},
+		"gone":         {func([]byte) []byte { return nil }, imx.NotFound, "the mirror doesn't have it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			made := archivetest.New(t, hello())
+			pin := made.Pin("own", "hello")
+			made.Change(pool, test.harm)
+			for _, decl := range []imx.Archive{made.Declare("own"), made.Serve("own", nil)} {
+				f := newFetcher(t)
+				wantError(t, f.packages(t, decl, pin), test.kind, file+test.want)
+				if f.blobs.Has(pin.Digest) {
+					t.Error("it is in the blob store")
+				}
+			}
+		})
+	}
+}
+
+func TestAPinThatLeadsOutOfTheMirrorIsRefusedWithoutAsking(t *testing.T) {
+	made := archivetest.New(t, hello())
+	pin := made.Pin("own", "hello")
+	pin.Path = "../../../etc/passwd"
+	err := newFetcher(t).packages(t, made.Declare("own"), pin)
+	wantSomeHint(t, err, imx.Refused, "../../../etc/passwd")
+}
+
+func TestPackagesThatAreHereNeedNoArchive(t *testing.T) {
+	made := archivetest.New(t, hello())
+	f := newFetcher(t)
+	if err := f.packages(t, made.Declare("own"), made.Pin("own", "hello")); err != nil {
+		t.Fatal(err)
+	}
+	gone := imx.Archive{Name: "own", Mirror: "http://127.0.0.1:1", Suites: []string{"bookworm"}, Keyring: made.Keyring()}
+	if err := f.packages(t, gone, made.Pin("own", "hello")); err != nil {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestAnUnreachableArchiveIsOneClearMessage(t *testing.T) {
+	made := archivetest.New(t, hello())
+	decl := made.Declare("own")
+	for _, mirror := range []string{"http://127.0.0.1:1/debian", "http://mirror.invalid/debian"} {
+		decl.Mirror = mirror
+		_, err := newFetcher(t).fetch(t, decl)
+		wantError(t, err, imx.Unavailable, `archive "own", suite "bookworm": dists/bookworm/InRelease: the mirror`)
+		if !strings.Contains(imx.AsError(err).Hint, "imx.lock") {
+			t.Errorf("the hint doesn't say that a lock needs no archive: %q", imx.AsError(err).Hint)
+		}
+		err = newFetcher(t).packages(t, decl, made.Pin("own", "hello"))
+		wantError(t, err, imx.Unavailable, "hello_1.0_amd64.deb: the mirror")
+	}
+}
+
+func TestATransferThatBreaksOffIsTriedAgain(t *testing.T) {
+	made := archivetest.New(t, hello())
+	var calls atomic.Int64
+	decl := made.Serve("own", func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasSuffix(r.URL.Path, ".deb") || calls.Add(1) > 1 {
+				next.ServeHTTP(w, r)
+				return
+			}
+			w.Header().Set("Content-Length", "1000")
+			_, _ = w.Write([]byte("half"))
+		})
+	})
+	f := newFetcher(t)
+	if err := f.packages(t, decl, made.Pin("own", "hello")); err != nil || calls.Load() != 2 {
+		t.Errorf("after %d tries: %v", calls.Load(), err)
+	}
+}
+
+func TestATransferThatAlwaysBreaksOffSaysAfterHowManyBytes(t *testing.T) {
+	made := archivetest.New(t, hello())
+	decl := made.Serve("own", func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			_, _ = w.Write([]byte("half"))
+		})
+	})
+	_, err := newFetcher(t).fetch(t, decl)
+	wantError(t, err, imx.Unavailable, "InRelease: the transfer broke off, after 4 bytes")
+}
+
+func TestAMirrorThatFallsSilentIsGivenUp(t *testing.T) {
+	made := archivetest.New(t, hello())
+	release := make(chan struct{})
+	decl := made.Serve("own", func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write([]byte("-----BEGIN"))
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done():
+			case <-release:
+			}
+		})
+	})
+	t.Cleanup(func() { close(release) })
+	f := newFetcher(t)
+	archive.SetIdle(f.Archive, 50*time.Millisecond)
+	_, err := f.fetch(t, decl)
+	wantError(t, err, imx.Unavailable, "nothing came for 50ms")
+}
+
+func TestAServerErrorIsUnavailableWithItsStatus(t *testing.T) {
+	made := archivetest.New(t, hello())
+	decl := made.Serve("own", func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) })
+	})
+	_, err := newFetcher(t).fetch(t, decl)
+	wantError(t, err, imx.Unavailable, "the mirror answers 503 Service Unavailable")
+}
+
+func TestRedirectsAreFollowedOverTheWebAndNowhereElse(t *testing.T) {
+	made := archivetest.New(t, hello())
+	target := made.Serve("own", nil)
+	redirect := func(to string) imx.Archive {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, to+r.URL.Path, http.StatusFound)
+		}))
+		t.Cleanup(server.Close)
+		decl := made.Declare("own")
+		decl.Mirror = server.URL
+		return decl
+	}
+	if _, err := newFetcher(t).fetch(t, redirect(target.Mirror)); err != nil {
+		t.Errorf("to another server: %v", err)
+	}
+	_, err := newFetcher(t).fetch(t, redirect("file://"+made.Dir))
+	wantSomeHint(t, err, imx.Refused, `redirects to an address of the kind "file"`)
+}
+
+func TestAnUnchangedSuiteIsNotDownloadedAgain(t *testing.T) {
+	made := archivetest.New(t, hello())
+	var mu sync.Mutex
+	var asked []string
+	decl := made.Serve("own", func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rec := httptest.NewRecorder()
+			next.ServeHTTP(rec, r)
+			mu.Lock()
+			asked = append(asked, http.StatusText(rec.Code)+" "+r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:])
+			mu.Unlock()
+			maps.Copy(w.Header(), rec.Header())
+			w.WriteHeader(rec.Code)
+			_, _ = w.Write(rec.Body.Bytes())
+		})
+	})
+	f := newFetcher(t)
+	for range 2 {
+		if _, err := f.fetch(t, decl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(asked) != 3 || asked[2] != "Not Modified InRelease" {
+		t.Errorf("asked for %q, want InRelease, its list, and InRelease not modified", asked)
+	}
+
+	t.Run("a newer one is, and the old list goes", func(t *testing.T) {
+		made.Packages = append(made.Packages, base())
+		made.Publish()
+		made.Change("dists/bookworm/InRelease", func(b []byte) []byte { return b })
+		later := time.Now().Add(time.Minute)
+		if err := os.Chtimes(filepath.Join(made.Dir, "dists/bookworm/InRelease"), later, later); err != nil {
+			t.Fatal(err)
+		}
+		snapshot, err := f.fetch(t, decl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := snapshot.Index.Newest("base", archivetest.Architecture); !ok {
+			t.Error("the new package isn't there")
+		}
+		lists, err := filepath.Glob(filepath.Join(f.dir, "archive", "lists", "sha256", "*", "*"))
+		if err != nil || len(lists) != 1 {
+			t.Errorf("%d lists are kept (%v), want the new one alone", len(lists), err)
+		}
+	})
+
+	t.Run("a damaged cache is mended", func(t *testing.T) {
+		kept, _ := filepath.Glob(filepath.Join(f.dir, "archive", "lists", "sha256", "*", "*"))
+		more, _ := filepath.Glob(filepath.Join(f.dir, "archive", "releases", "*"))
+		if len(kept) != 1 || len(more) != 1 {
+			t.Fatalf("the cache has %q and %q", kept, more)
+		}
+		for _, file := range append(kept, more...) {
+			st, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = os.Remove(file)
+			if err := os.WriteFile(file, []byte("damage"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(file, st.ModTime(), st.ModTime()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := f.fetch(t, decl); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestListsAreReadByNameWhereTheMirrorHasNoHashes(t *testing.T) {
+	made := archivetest.New(t, hello())
+	made.Change("dists/*/main/*/by-hash/SHA256/*", func([]byte) []byte { return nil })
+	if _, err := newFetcher(t).fetch(t, made.Declare("own")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDeclarationsThatMakeNoSenseAreInvalid(t *testing.T) {
+	made := archivetest.New(t, hello())
+	for name, change := range map[string]func(*imx.Archive){
+		"no suites":       func(a *imx.Archive) { a.Suites = nil },
+		"a strange URL":   func(a *imx.Archive) { a.Mirror = "ftp://example.org" },
+		"no key":          func(a *imx.Archive) { a.Keyring = []byte("not a key") },
+		"a suite outside": func(a *imx.Archive) { a.Suites = []string{"../other"} },
+		"a component too": func(a *imx.Archive) { a.Components = []string{"/main"} },
+	} {
+		decl := made.Declare("own")
+		change(&decl)
+		_, err := newFetcher(t).fetch(t, decl)
+		if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), `archive "own"`) {
+			t.Errorf("%s: err = %v, want Invalid", name, err)
+		}
+	}
+}
+
+func TestAnEndedContextEndsAFetch(t *testing.T) {
+	made := archivetest.New(t, hello())
+	decl := made.Serve("own", func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	})
+	ctx, cancel := contextEndingAfterRequest(t, &decl)
+	defer cancel()
+	_, err := newFetcher(t).Fetch(ctx, decl, archivetest.Architecture, nil, quiet)
+	if !errors.Is(err, ctx.Err()) || ctx.Err() == nil {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestProgressAddsUpToTheWhole(t *testing.T) {
+	made := archivetest.New(t, hello(), base())
+	pins := []imx.Package{made.Pin("own", "hello"), made.Pin("own", "base"), made.Pin("own", "base")}
+	var mu sync.Mutex
+	var all []imx.Progress
+	f := newFetcher(t)
+	decl := made.Declare("own")
+	err := f.Packages(t.Context(), func(string) (imx.Archive, bool) { return decl, true }, pins, func(p imx.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, p)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := all[len(all)-1]
+	if last.Status != imx.StepDone || last.Done != pins[0].Size+pins[1].Size || last.Total != last.Done {
+		t.Errorf("last = %+v", last)
+	}
+	if !slices.ContainsFunc(all, func(p imx.Progress) bool { return p.Message == "hello" && p.Status == imx.StepRunning }) {
+		t.Errorf("no progress names hello: %+v", all)
+	}
+}
+
+func mustParse(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}

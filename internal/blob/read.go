@@ -1,0 +1,98 @@
+package blob
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"imx"
+)
+
+// ReadAll returns a blob of at most limit bytes after checking its digest. Errors: NotFound;
+// Refused for a damaged or a longer one.
+func (s *Store) ReadAll(d imx.Digest, limit int64) ([]byte, error) {
+	r, err := s.Reader(d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close() //nolint:errcheck // read-only
+	if r.Size() > limit {
+		return nil, imx.Errorf(imx.Refused, "blob %s has %d bytes, more than the %d allowed here", d, r.Size(), limit)
+	}
+	return io.ReadAll(r)
+}
+
+// Reader reads a blob and checks its digest on the way: the last bytes are given out only after all
+// of them were found right, so a damaged blob never looks complete.
+type Reader struct {
+	f      *os.File
+	want   imx.Digest
+	size   int64
+	left   int64
+	hash   hash.Hash
+	failed error
+}
+
+// Reader opens a blob for a checked read; the caller closes it. The error is NotFound where there
+// is no such blob. Read's error for a damaged blob is Refused.
+func (s *Store) Reader(d imx.Digest) (*Reader, error) {
+	f, err := s.Open(d)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(diskError(err, "reading blob "+string(d)), f.Close())
+	}
+	return &Reader{f: f, want: d, size: st.Size(), left: st.Size(), hash: sha256.New()}, nil
+}
+
+// Size returns the size of the whole blob in bytes.
+func (r *Reader) Size() int64 { return r.size }
+
+// Close closes the blob.
+func (r *Reader) Close() error { return r.f.Close() }
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	if r.failed != nil {
+		return 0, r.failed
+	}
+	n, err := r.read(p)
+	if err != nil {
+		r.failed = err
+	}
+	return n, err
+}
+
+func (r *Reader) read(p []byte) (int, error) {
+	if r.left > 0 && len(p) == 0 {
+		return 0, nil
+	}
+	p = p[:min(int64(len(p)), r.left)]
+	n, err := io.ReadFull(r.f, p)
+	if err != nil {
+		return 0, fmt.Errorf("reading blob %s: %w", r.want, err)
+	}
+	r.hash.Write(p)
+	r.left -= int64(n)
+	if r.left > 0 {
+		return n, nil
+	}
+	if err := r.check(); err != nil {
+		return 0, err
+	}
+	return n, io.EOF
+}
+
+func (r *Reader) check() error {
+	if got := imx.Digest("sha256:" + hex.EncodeToString(r.hash.Sum(nil))); got != r.want {
+		return imx.Errorf(imx.Refused, "blob %s is damaged on disk: its bytes have digest %s", r.want, got).
+			WithHint("delete the file and bring the blob in again, by a pull, a push or a build")
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+// Package build makes an OCI image from a plan of one: it installs the planned packages with their
+// own dpkg in a sandbox and takes the files that belong into an image out of it. It resolves
+// nothing, downloads nothing (its caller brings the .debs into the blob store), runs no instance
+// and knows no package by name.
+//
+// What was done is not done again. Each step publishes its result, complete and synced, by a rename
+// to a name that is the digest of all that went into it:
+//
+//	unpacked/<digest of a .deb>.deb      the same package, checked and without compression
+//	base/<digest of ImagePlan.Base>/     a configured build root, shared by all images
+//	packages/<digest of the packages>    the layers that the packages make (JSON; bytes in the blob store)
+//	plans/<ImagePlan.Digest>             the built image (JSON; bytes in the blob store)
+//	roots/<digest of the manifest>       the digest of the image's root file system, beside roots/<digest>.erofs
+//	tmp/                                 what isn't done yet; New removes it
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"imx"
+	"imx/internal/blob"
+)
+
+// format counts the changes to what a plan's image looks like. Results of another format are
+// made anew.
+const format = 1
+
+// atOnce is how many images are built at a time; further ones wait.
+const atOnce = 2
+
+// Config is what a Builder needs.
+type Config struct {
+	Dir   string // its own folder, on a file system that overlayfs can write to
+	Blobs *blob.Store
+	// Fetch brings the packages' .debs into Blobs; it is called only for those that aren't there.
+	Fetch func(ctx context.Context, packages []imx.Package, report imx.Report) error
+	// Limit is how long one run of dpkg may take, for all its packages; 0 means 15 minutes.
+	Limit time.Duration
+}
+
+// Builder builds images. Its methods may be called from several goroutines at once; of two builds
+// of the same thing one does the work and the other waits for it. No other process may use its
+// folder at the same time.
+type Builder struct {
+	cfg   Config
+	busy  keyed
+	slots chan struct{}
+}
+
+// Result is a built image.
+type Result struct {
+	Image     imx.Image
+	Manifest  []byte // the OCI manifest, which is in the blob store too
+	MediaType string // of the manifest
+	Cached    bool   // it was there already
+}
+
+// New returns a builder after removing what a dead process left in the folder.
+func New(cfg Config) (*Builder, error) {
+	if cfg.Limit == 0 {
+		cfg.Limit = 15 * time.Minute
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, trouble(err, "finding the build folder")
+	}
+	cfg.Dir = dir
+	b := &Builder{cfg: cfg, slots: make(chan struct{}, atOnce)}
+	if err := unmountBelow(b.path("tmp")); err != nil {
+		return nil, trouble(err, "unmounting what a dead process left in the build folder")
+	}
+	if err := os.RemoveAll(b.path("tmp")); err != nil {
+		return nil, trouble(err, "removing what a dead process left in the build folder")
+	}
+	for _, name := range []string{"", "unpacked", "base", "packages", "plans", "roots", "tmp"} {
+		if err := os.MkdirAll(b.path(name), 0o700); err != nil {
+			return nil, trouble(err, "making the build folder")
+		}
+	}
+	return b, trouble(b.prune(time.Now()), "removing unpacked packages that nothing uses")
+}
+
+// Run builds p's image, or finds that it was built. Errors a person can act on: Invalid (a script
+// fails or generates a path that nothing allows, a user or file of the template doesn't fit),
+// Refused (a package that no image may have), Exhausted (no space, no time), and those of Fetch. After
+// an error or a killed process, the next Run starts from the steps that were done.
+func (b *Builder) Run(ctx context.Context, p imx.ImagePlan, report imx.Report) (Result, error) {
+	s := steps{name: "build image." + p.Spec.Name, begun: time.Now(), report: report}
+	s.say("waiting for the builds before")
+	res, err := b.run(ctx, p, s)
+	switch {
+	case err != nil:
+		s.end(imx.StepFailed, err.Error())
+		return Result{}, trouble(err, "building image."+p.Spec.Name)
+	case res.Cached:
+		s.end(imx.StepCached, res.Image.Digest.Short())
+	default:
+		s.end(imx.StepDone, res.Image.Digest.Short())
+	}
+	return res, nil
+}
+
+func (b *Builder) run(ctx context.Context, p imx.ImagePlan, s steps) (Result, error) {
+	unlock, err := b.busy.lock(ctx, "plan "+string(p.Digest()))
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock()
+	if res, ok := b.known(ctx, p); ok {
+		return res, nil
+	}
+	select {
+	case b.slots <- struct{}{}:
+		defer func() { <-b.slots }()
+	case <-ctx.Done():
+		return Result{}, context.Cause(ctx)
+	}
+	return b.make(ctx, p, s)
+}
+
+// record is what plans/ remembers of an image.
+type record struct {
+	Format int       `json:"format"`
+	Image  imx.Image `json:"image"`
+}
+
+// known finds an image that was built, as long as all of it is still there.
+func (b *Builder) known(ctx context.Context, p imx.ImagePlan) (Result, bool) {
+	var r record
+	if !b.recall("plans", p.Digest(), &r) || r.Format != format {
+		return Result{}, false
+	}
+	manifest, err := b.cfg.Blobs.ReadAll(r.Image.Digest, maxManifest)
+	if err != nil {
+		return Result{}, false
+	}
+	var m v1.Manifest
+	if json.Unmarshal(manifest, &m) != nil || !b.cfg.Blobs.Has(imx.Digest(m.Config.Digest)) || !b.hasLayers(m.Layers) {
+		return Result{}, false
+	}
+	_, root, err := b.Root(ctx, r.Image.Digest)
+	if err != nil {
+		return Result{}, false
+	}
+	image := r.Image
+	image.Root = root
+	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest, Cached: true}, true
+}
+
+func (b *Builder) hasLayers(layers []v1.Descriptor) bool {
+	for _, l := range layers {
+		if !b.cfg.Blobs.Has(imx.Digest(l.Digest)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *Builder) make(ctx context.Context, p imx.ImagePlan, s steps) (Result, error) {
+	packed, err := b.packages(ctx, p, s)
+	if err != nil {
+		return Result{}, err
+	}
+	s.say("packing the template's files")
+	res, err := b.assemble(p, packed)
+	if err != nil {
+		return Result{}, err
+	}
+	s.say("making the root file system")
+	_, root, err := b.Root(ctx, res.Image.Digest)
+	if err != nil {
+		return Result{}, err
+	}
+	res.Image.Root = root
+	return res, b.remember("plans", p.Digest(), record{Format: format, Image: res.Image})
+}
+
+// path returns a path in the builder's folder.
+func (b *Builder) path(parts ...string) string {
+	return filepath.Join(append([]string{b.cfg.Dir}, parts...)...)
+}
+
+// scratch makes a folder below tmp/; done removes it.
+func (b *Builder) scratch(kind string) (dir string, done func(), err error) {
+	dir, err = os.MkdirTemp(b.path("tmp"), kind+"-*")
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() { os.RemoveAll(dir) }, nil //nolint:errcheck // New removes what is left
+}
+
+// recall reads a result of an earlier build. What can't be read was never there: it is made again.
+func (b *Builder) recall(kind string, d imx.Digest, v any) bool {
+	raw, err := os.ReadFile(b.path(kind, d.Hex()))
+	return err == nil && json.Unmarshal(raw, v) == nil
+}
+
+// remember publishes a small result.
+func (b *Builder) remember(kind string, d imx.Digest, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	dir, done, err := b.scratch("record")
+	if err != nil {
+		return err
+	}
+	defer done()
+	name := filepath.Join(dir, "record")
+	if err := os.WriteFile(name, raw, 0o600); err != nil {
+		return err
+	}
+	return publish(name, b.path(kind, d.Hex()))
+}
+
+// publish syncs a file and gives it its name.
+func publish(from, to string) error {
+	for _, step := range []func() error{
+		func() error { return syncPath(from) },
+		func() error { return os.Rename(from, to) },
+		func() error { return syncPath(filepath.Dir(to)) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncPath(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,305 @@
+package build
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"imx"
+	"imx/internal/deb"
+)
+
+// collector takes an image's files out of a build root in which all is installed.
+type collector struct {
+	plan   imx.ImagePlan
+	root   disk              // the build root
+	upper  string            // what installing changed against the base
+	tree   tree              // what the image takes
+	owned  map[string]bool   // every path that some package of the build root carries
+	asked  map[string]bool   // the packages that the template names
+	bySize map[int64][]*item // the tree's files that packages carry
+	note   func(format string, args ...any)
+}
+
+// collect returns the tree of all that packages and their scripts contribute to p's image.
+func collect(p imx.ImagePlan, box *sandbox, note func(format string, args ...any)) (tree, error) {
+	c := &collector{
+		plan: p, root: disk{box.root}, upper: box.upper, tree: tree{},
+		owned: map[string]bool{}, asked: map[string]bool{}, note: note,
+	}
+	for _, name := range p.Spec.Packages {
+		name, _, _ = strings.Cut(name, "=")
+		c.asked[name] = true
+	}
+	return c.tree, inOrder(c.packageFiles, c.stanzas, c.skeleton, c.generated, c.alternatives, c.guard, c.parents, c.privileges)
+}
+
+// packageFiles takes what the packages to ship carry, where dpkg put it.
+func (c *collector) packageFiles() error {
+	moved, err := c.diversions()
+	if err != nil {
+		return err
+	}
+	ship := map[string]bool{}
+	for _, p := range c.plan.Ship {
+		ship[p.Name] = true
+	}
+	lists, err := filepath.Glob(c.root.path("var/lib/dpkg/info/*.list"))
+	if err != nil {
+		return err
+	}
+	for _, list := range lists {
+		name, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(list), ".list"), ":")
+		text, err := os.ReadFile(list) //nolint:gosec // in the builder's own folder
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			file := strings.Trim(strings.TrimSuffix(line, "\n"), "/")
+			if err := c.packageFile(name, moved(name, file), ship[name]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *collector) packageFile(owner, file string, ship bool) error { //nolint:revive // two sorts of packages, one walk
+	name, err := c.root.parent(file)
+	if err != nil {
+		return err
+	}
+	c.owned[name] = true
+	if !ship || name == "." || matches(neverShipped(), name) && !matches(alwaysShipped(), name) {
+		return nil
+	}
+	it, err := c.root.item(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil // a script removed it, or it lies on one of the sandbox's own mounts
+	}
+	if err != nil {
+		return err
+	}
+	c.put(it, owner)
+	return nil
+}
+
+// put takes an item. A directory that several packages carry goes with the dependencies if one of
+// them is one.
+func (c *collector) put(it *item, owner string) {
+	it.owner = owner
+	it.part = dependencies
+	if owner == "" || c.asked[owner] {
+		it.part = asked
+	}
+	if old := c.tree[it.Path]; old != nil && old.part < it.part {
+		return
+	}
+	c.tree[it.Path] = it
+}
+
+// diversions reads dpkg's database of files that one package moves aside for its own (triples of
+// lines: from, to, by). The result says where a package's file is.
+func (c *collector) diversions() (func(owner, file string) string, error) {
+	text, err := os.ReadFile(c.root.path("var/lib/dpkg/diversions"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	type diversion struct{ to, by string }
+	all := map[string]diversion{}
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	for i := 0; i+2 < len(lines); i += 3 {
+		all[strings.Trim(lines[i], "/")] = diversion{strings.Trim(lines[i+1], "/"), lines[i+2]}
+	}
+	return func(owner, file string) string {
+		if d, ok := all[file]; ok && d.by != owner {
+			return d.to
+		}
+		return file
+	}, nil
+}
+
+// stanzas writes what dpkg knows of each package to var/lib/dpkg/status.d, where scanners look in
+// images without a package manager.
+func (c *collector) stanzas() error {
+	status, err := os.Open(c.root.path("var/lib/dpkg/status"))
+	if err != nil {
+		return err
+	}
+	defer status.Close() //nolint:errcheck // read-only
+	found := map[string][]byte{}
+	scan := bufio.NewScanner(status)
+	scan.Buffer(nil, maxStanza)
+	scan.Split(splitStanzas)
+	for scan.Scan() {
+		s, err := deb.ReadStanzas(bytes.NewReader(scan.Bytes()), "dpkg's status").Next()
+		if err != nil {
+			return err
+		}
+		found[s.Field("package")+"_"+s.Field("version")+"_"+s.Field("architecture")] = slices.Clone(scan.Bytes())
+	}
+	if err := scan.Err(); err != nil {
+		return err
+	}
+	for _, p := range c.plan.Ship {
+		stanza, ok := found[p.Ref()]
+		if !ok {
+			return imx.Errorf(imx.Internal, "dpkg doesn't have %s after installing it", p.Ref())
+		}
+		c.put(text("var/lib/dpkg/status.d/"+p.Name, append(bytes.TrimSpace(stanza), '\n')), p.Name)
+	}
+	return nil
+}
+
+func splitStanzas(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.Index(data, []byte("\n\n")); i >= 0 {
+		return i + 2, data[:i+1], nil
+	}
+	if atEOF && len(bytes.TrimSpace(data)) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
+}
+
+// text is a file of root's with the content.
+func text(name string, content []byte) *item {
+	return &item{
+		Path: name, Mode: 0o644, Size: int64(len(content)),
+		open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+	}
+}
+
+// skeleton takes what every image has, whatever its packages.
+func (c *collector) skeleton() error {
+	dirs := skeleton()
+	for _, dir := range mergedDirs() {
+		dirs = append(dirs, "usr/"+dir)
+		c.tree[dir] = &item{Path: dir, Mode: fs.ModeSymlink | 0o777, Link: "usr/" + dir}
+	}
+	for _, name := range dirs {
+		mode := fs.ModeDir | 0o755
+		switch name {
+		case "tmp", "var/tmp":
+			mode = fs.ModeDir | fs.ModeSticky | 0o777
+		case "root":
+			mode = fs.ModeDir | 0o700
+		}
+		c.tree[name] = &item{Path: name, Mode: mode}
+	}
+	c.tree["var/run"] = &item{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run"}
+	for _, name := range mountPoints() {
+		if c.tree[name] == nil {
+			c.tree[name] = text(name, nil)
+		}
+	}
+	return nil
+}
+
+// parents takes the directories that other items need and no package to ship carries.
+func (c *collector) parents() error {
+	for _, it := range c.tree.sorted() {
+		for dir := path.Dir(it.Path); dir != "." && c.tree[dir] == nil; dir = path.Dir(dir) {
+			parent, err := c.root.item(dir)
+			if errors.Is(err, fs.ErrNotExist) {
+				parent, err = &item{Path: dir, Mode: fs.ModeDir | 0o755}, nil
+			}
+			if err != nil {
+				return err
+			}
+			parent.part = it.part
+			c.tree[dir] = parent
+		}
+	}
+	return nil
+}
+
+// guard takes shells and package managers out again, except those of packages that the template
+// asks for by name: a dependency is no reason to have one. A file that is left out is reported.
+func (c *collector) guard() error {
+	shells, err := c.shells()
+	if err != nil {
+		return err
+	}
+	var out []string
+	for _, it := range c.tree.sorted() {
+		if it.Mode.IsDir() || c.asked[it.owner] {
+			continue
+		}
+		target, err := c.root.resolve(it.Path)
+		if err != nil {
+			return err
+		}
+		last := c.tree[target]
+		if last != nil && c.asked[last.owner] && !it.Mode.IsRegular() {
+			continue // a link to one that was asked for
+		}
+		if shells[it.Path] || shells[target] || matches(packageManagers(), target) {
+			out = append(out, it.Path)
+		}
+	}
+	for _, name := range out {
+		c.note("leaving out /%s of %s: shells and package managers are asked for by name", name, c.tree[name].owner)
+		delete(c.tree, name)
+	}
+	return nil
+}
+
+// shells returns the files that the build root's /etc/shells lists.
+func (c *collector) shells() (map[string]bool, error) {
+	list, err := os.ReadFile(c.root.path("etc/shells"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	shells := map[string]bool{}
+	for line := range strings.Lines(string(list) + "/bin/sh\n") {
+		name := strings.TrimSpace(line)
+		if !strings.HasPrefix(name, "/") {
+			continue
+		}
+		named, err := c.root.parent(strings.Trim(name, "/"))
+		if err != nil {
+			return nil, err
+		}
+		real, err := c.root.resolve(named)
+		if err != nil {
+			return nil, err
+		}
+		shells[named], shells[real] = true, true
+	}
+	return shells, nil
+}
+
+// privileges takes setuid and setgid off all files but those that the template lists, which keep
+// their capabilities too.
+func (c *collector) privileges() error {
+	for _, it := range c.tree {
+		if !it.Mode.IsDir() {
+			it.Mode &^= fs.ModeSetuid | fs.ModeSetgid
+		}
+	}
+	for _, name := range c.plan.Spec.Setuid {
+		real, err := c.tree.parent(strings.Trim(name, "/"))
+		if err != nil {
+			return err
+		}
+		it := c.tree[real]
+		if it == nil || !it.Mode.IsRegular() {
+			return imx.Errorf(imx.Invalid, "setuid names %s, but image.%s has no such file", name, c.plan.Spec.Name).
+				WithHint("take it out of setuid, or add the package that carries it")
+		}
+		on, err := c.root.item(real)
+		if err != nil {
+			return err
+		}
+		it.Mode, it.Caps = on.Mode, c.root.caps(real)
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package build
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"imx"
+)
+
+// generated takes what no package carries but scripts and triggers made: what a general rule or the
+// template allows. A path that nothing allows and nothing leaves out is Invalid, so that no state
+// gets into an image, or is missing from it, without anybody knowing.
+func (c *collector) generated() error {
+	if err := c.fromBase(); err != nil {
+		return err
+	}
+	var links, unknown []string
+	err := filepath.WalkDir(c.upper, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(c.upper, p)
+		if err != nil || name == "." {
+			return err
+		}
+		switch c.judge(name, d) {
+		case leave:
+			return nil
+		case leaveAll:
+			return fs.SkipDir
+		case ifShipped:
+			links = append(links, name)
+			return nil
+		case take:
+			return c.takeGenerated(name)
+		case ask:
+			if copied, err := c.copied(name); err != nil || copied {
+				return errors.Join(err, c.takeGenerated(name))
+			}
+			unknown = append(unknown, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.links(links, &unknown); err != nil {
+		return err
+	}
+	return c.refuse(unknown)
+}
+
+// verdict is what becomes of a path that scripts changed.
+type verdict int
+
+const (
+	leave     verdict = iota // not part of the image
+	leaveAll                 // nor is anything below
+	take                     // part of the image
+	ifShipped                // a link: part of the image if what it points to is
+	ask                      // the template must say
+)
+
+// judge decides on a path of upper. Overlayfs marks a removed one with a character device.
+func (c *collector) judge(name string, d fs.DirEntry) verdict {
+	wanted, unwanted := c.patterns()
+	switch {
+	case c.tree[name] != nil || c.owned[name] || d.Type()&fs.ModeCharDevice != 0:
+		return leave
+	case matches(unwanted, name):
+		return leave
+	case matches(wanted, name):
+		return take
+	case matches(neverShipped(), name) || matches(leftOut(), name):
+		if d.IsDir() {
+			return leaveAll
+		}
+		return leave
+	case d.IsDir() || matches(taken(), name):
+		return take
+	case d.Type()&fs.ModeSymlink != 0:
+		return ifShipped
+	case matches(leftOutFiles(), name):
+		return leave
+	}
+	return ask
+}
+
+// patterns returns what the template says of generated paths: globs to take and, behind a "!", to
+// leave out.
+func (c *collector) patterns() (wanted, unwanted []string) {
+	for _, g := range c.plan.Spec.Generated {
+		if rest, ok := strings.CutPrefix(g, "!"); ok {
+			unwanted = append(unwanted, strings.Trim(rest, "/"))
+		} else {
+			wanted = append(wanted, strings.Trim(g, "/"))
+		}
+	}
+	return wanted, unwanted
+}
+
+func (c *collector) takeGenerated(name string) error {
+	it, err := c.root.item(name)
+	if err != nil {
+		return err
+	}
+	c.put(it, "")
+	return nil
+}
+
+// fromBase takes the state that configuring the base made and that rules name exactly: the accounts,
+// the loader's cache and so on.
+func (c *collector) fromBase() error {
+	for _, name := range taken() {
+		if strings.ContainsAny(name, "*?[") || c.owned[name] || !exists(c.root.path(name)) {
+			continue
+		}
+		it, err := c.root.item(name)
+		if err != nil {
+			return err
+		}
+		if it.Mode&fs.ModeSymlink == 0 {
+			c.put(it, "")
+		}
+	}
+	return nil
+}
+
+// links takes generated links to what the image has. Links to what other packages of the build root
+// carry are left out with them; those to nowhere are unknown paths.
+func (c *collector) links(names []string, unknown *[]string) error {
+	for _, name := range names {
+		target, err := c.root.resolve(name)
+		if err != nil {
+			return err
+		}
+		switch {
+		case c.tree[target] != nil:
+			if err := c.takeGenerated(name); err != nil {
+				return err
+			}
+		case exists(c.root.path(target)):
+		case strings.HasPrefix(target, "etc/alternatives/") || matches(leftOut(), target):
+		default:
+			*unknown = append(*unknown, name)
+		}
+	}
+	return nil
+}
+
+// copied reports whether a generated file is the copy of one that a package brings into the image, as
+// scripts make of default configurations and pages.
+func (c *collector) copied(name string) (bool, error) {
+	it, err := c.root.item(name)
+	if err != nil || !it.Mode.IsRegular() || it.Size == 0 {
+		return false, err
+	}
+	if c.bySize == nil {
+		c.bySize = map[int64][]*item{}
+		for _, other := range c.tree {
+			if other.Mode.IsRegular() && other.owner != "" {
+				c.bySize[other.Size] = append(c.bySize[other.Size], other)
+			}
+		}
+	}
+	content, err := it.content()
+	if err != nil {
+		return false, err
+	}
+	for _, other := range c.bySize[it.Size] {
+		same, err := other.content()
+		if err != nil || bytes.Equal(content, same) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// alternatives takes the links of dpkg's alternatives system (update-alternatives(1)) whose targets
+// are in the image. Those of packages that the base has already aren't among what changed.
+func (c *collector) alternatives() error {
+	names, err := filepath.Glob(c.root.path("etc/alternatives/*"))
+	if err != nil {
+		return err
+	}
+	links, err := c.alternativeLinks()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		group := path.Base(name)
+		for _, link := range []string{"etc/alternatives/" + group, links[group]} {
+			if link == "" || c.tree[link] != nil || matches(neverShipped(), link) {
+				continue
+			}
+			target, err := c.root.resolve(link)
+			if err != nil {
+				return err
+			}
+			if c.tree[target] == nil || !exists(c.root.path(link)) {
+				continue
+			}
+			if err := c.takeGenerated(link); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// alternativeLinks reads where each alternative's link is, from dpkg's database: the mode, the main
+// link, then pairs of a further name and its link up to an empty line.
+func (c *collector) alternativeLinks() (map[string]string, error) {
+	files, err := filepath.Glob(c.root.path("var/lib/dpkg/alternatives/*"))
+	if err != nil {
+		return nil, err
+	}
+	links := map[string]string{}
+	for _, f := range files {
+		lines, err := readLines(f)
+		if err != nil {
+			return nil, err
+		}
+		for i := 1; i < len(lines) && (i == 1 || lines[i-1] != ""); i += 2 {
+			group := path.Base(f)
+			if i > 1 {
+				group = lines[i-1]
+			}
+			if links[group], err = c.root.parent(strings.Trim(lines[i], "/")); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return links, nil
+}
+
+// refuse makes the error for paths that nothing allows.
+func (c *collector) refuse(unknown []string) error {
+	if len(unknown) == 0 {
+		return nil
+	}
+	slices.Sort(unknown)
+	const shown = 20
+	list := "/" + strings.Join(unknown[:min(len(unknown), shown)], "\n  /")
+	if more := len(unknown) - shown; more > 0 {
+		list += fmt.Sprintf("\n  and %d more", more)
+	}
+	return imx.Errorf(imx.Invalid, "scripts of the packages generated what no rule allows:\n  %s", list).
+		WithHint("in image %q write generated = [%s] to take it, or the same with \"!\" before the path to leave it out", c.plan.Spec.Name, c.globs(unknown))
+}
+
+// globs writes a template's list that covers the paths: whole directories where scripts made those too.
+func (c *collector) globs(names []string) string {
+	var list []string
+	for _, n := range names {
+		g := "/" + n
+		for dir := path.Dir(n); dir != "." && !c.owned[dir]; dir = path.Dir(dir) {
+			g = "/" + dir + "/**"
+		}
+		if g = strconv.Quote(g); !slices.Contains(list, g) {
+			list = append(list, g)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+func readLines(file string) ([]string, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // in the builder's own folder
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), err
+}

@@ -1,0 +1,151 @@
+package build
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"imx"
+)
+
+// packed is what the packages of an image come to: its first layers and, for the template's files
+// to be laid over, what is in them.
+type packed struct {
+	Layers []layer `json:"layers"`
+	Items  []*item `json:"items"`
+	Passwd string  `json:"passwd"`
+	Group  string  `json:"group"`
+}
+
+// packedInput is all that decides a packed: not the template's files, nor how the image is started.
+type packedInput struct {
+	Format       int           `json:"format"`
+	Architecture string        `json:"architecture"`
+	Epoch        time.Time     `json:"epoch"`
+	Base         []imx.Package `json:"base"`
+	Tools        []imx.Package `json:"tools"`
+	Ship         []imx.Package `json:"ship"`
+	Asked        []string      `json:"asked"`
+	Setuid       []string      `json:"setuid"`
+	Generated    []string      `json:"generated"`
+}
+
+// packages installs p's packages and packs what they come to, unless that was done.
+func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
+	key := imx.DigestJSON(packedInput{
+		Format: format, Architecture: p.Architecture, Epoch: p.Epoch, Base: p.Base, Tools: p.Tools, Ship: p.Ship,
+		Asked: p.Spec.Packages, Setuid: p.Spec.Setuid, Generated: p.Spec.Generated,
+	})
+	unlock, err := b.busy.lock(ctx, "packages "+string(key))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if res, ok := b.knownPackages(key); ok {
+		return res, nil
+	}
+	res, err := b.makePackages(ctx, p, s)
+	if err != nil {
+		return nil, err
+	}
+	return res, b.remember("packages", key, res)
+}
+
+func (b *Builder) knownPackages(key imx.Digest) (*packed, bool) {
+	var res packed
+	if !b.recall("packages", key, &res) {
+		return nil, false
+	}
+	for _, l := range res.Layers {
+		if !b.cfg.Blobs.Has(imx.Digest(l.Descriptor.Digest)) {
+			return nil, false
+		}
+	}
+	return &res, true
+}
+
+func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
+	base, err := b.base(ctx, p, s)
+	if err != nil {
+		return nil, err
+	}
+	added, settled := beyond(p)
+	if err := b.unpackAll(ctx, added, s); err != nil {
+		return nil, err
+	}
+	dir, done, err := b.scratch("build")
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var res *packed
+	return res, b.enter(ctx, dir, base, p.Epoch, func(ctx context.Context, box *sandbox) error {
+		if err := b.install(ctx, box, added, settled, s); err != nil {
+			return err
+		}
+		s.say("collecting files")
+		t, err := collect(p, box, s.say)
+		if err != nil {
+			return err
+		}
+		s.say("packing %d files", t.files())
+		res, err = b.packTree(ctx, t, p.Epoch)
+		return err
+	})
+}
+
+// beyond returns the packages that the base doesn't have, and the names of those that it has.
+func beyond(p imx.ImagePlan) (added []imx.Package, settled []string) {
+	has := map[string]bool{}
+	for _, pkg := range p.Base {
+		has[pkg.Ref()] = true
+		settled = append(settled, pkg.Name)
+	}
+	for _, list := range [][]imx.Package{p.Tools, p.Ship} {
+		for _, pkg := range list {
+			if !has[pkg.Ref()] {
+				has[pkg.Ref()] = true
+				added = append(added, pkg)
+			}
+		}
+	}
+	return added, settled
+}
+
+func (b *Builder) packTree(ctx context.Context, t tree, epoch time.Time) (*packed, error) {
+	res := &packed{Items: t.sorted()}
+	for name, text := range map[string]*string{"etc/passwd": &res.Passwd, "etc/group": &res.Group} {
+		if it := t[name]; it != nil && it.Mode.IsRegular() {
+			raw, err := it.content()
+			if err != nil {
+				return nil, err
+			}
+			*text = string(raw)
+		}
+	}
+	for _, p := range []part{dependencies, asked} {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		l, err := b.pack(t, p, epoch)
+		if err != nil {
+			return nil, err
+		}
+		if l != nil {
+			res.Layers = append(res.Layers, *l)
+		}
+	}
+	return res, nil
+}
+
+func (it *item) content() ([]byte, error) {
+	if it.Size == 0 {
+		return nil, nil
+	}
+	r, err := it.open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close() //nolint:errcheck // read-only
+	return io.ReadAll(r)
+}

@@ -1,0 +1,126 @@
+package build
+
+import (
+	"path"
+	"strings"
+)
+
+// The rules say which paths an image takes. They name places, never packages: where Debian's
+// policy and its common tools put things is the same for all packages. A pattern is a path
+// relative to the root; "*" and "?" stand for characters within one name, "**" for any number of names.
+
+// matches reports whether one of the patterns covers the path.
+func matches(patterns []string, name string) bool {
+	parts := strings.Split(name, "/")
+	for _, p := range patterns {
+		if match(strings.Split(p, "/"), parts) {
+			return true
+		}
+	}
+	return false
+}
+
+func match(pattern, name []string) bool {
+	if len(pattern) == 0 {
+		return len(name) == 0
+	}
+	if pattern[0] == "**" {
+		for i := range len(name) + 1 {
+			if match(pattern[1:], name[i:]) {
+				return true
+			}
+		}
+		return false
+	}
+	if len(name) == 0 {
+		return false
+	}
+	ok, err := path.Match(pattern[0], name[0])
+	return ok && err == nil && match(pattern[1:], name[1:])
+}
+
+// forPeople are files that only people read. They aren't even unpacked: no script may need them
+// (Debian policy 12.3), and they are a third of all files.
+func forPeople() []string {
+	return []string{
+		"usr/share/doc/*/**", "usr/share/man/**", "usr/share/info/**", "usr/share/locale/*/**",
+		"usr/share/lintian/**", "usr/share/bug/**", "usr/share/gtk-doc/**", "usr/share/help/**", "usr/share/groff/**",
+	}
+}
+
+// neverShipped are files that no image takes, even where a package carries them: they are for people,
+// for a shell at a terminal or for an init system, and an instance has none of these.
+func neverShipped() []string {
+	return append(
+		forPeople(), "usr/share/locale/**", "usr/share/doc-base/**", "usr/share/apport/**", "usr/share/menu/**",
+		"usr/share/bash-completion/**", "usr/share/zsh/**", "usr/share/fish/**", "usr/share/reportbug/**", "usr/share/vim/**",
+		"etc/bash_completion.d/**", "etc/apport/**", "etc/init.d/**", "etc/rc?.d/**", "etc/init/**",
+		"etc/logrotate.d/**", "etc/cron.*/**", "etc/systemd/system/**",
+		"usr/lib/systemd/system/**", "usr/lib/systemd/user/**", "usr/lib/systemd/system-preset/**",
+		"**/__pycache__/**", "**/__pycache__", "**/*.pyc", "**/*.pyo",
+	)
+}
+
+// alwaysShipped are exceptions from forPeople and neverShipped: licences ask to go with the files.
+func alwaysShipped() []string {
+	return []string{"usr/share/doc/*/copyright"}
+}
+
+// leftOut is what scripts and tools write that no image takes: databases of the package manager, caches,
+// backups, secrets, identities and links that start services.
+func leftOut() []string {
+	return []string{
+		"var/lib/dpkg/**", "var/lib/apt/**", "var/cache/**", "var/backups/**", "var/lib/ucf/**",
+		"var/lib/systemd/**", "var/lib/pam/**", "var/lib/debconf/**", "var/lib/misc/**", "var/lib/emacsen-common/**",
+		"var/lib/update-rc.d/**", "var/lib/private/**", "var/lib/man-db/**",
+		"tmp/**", "run/**", "dev/**", "proc/**", "sys/**", "root/**", "var/tmp/**",
+		"etc/shadow", "etc/gshadow", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-",
+		"etc/subuid", "etc/subgid", "etc/subuid-", "etc/subgid-", "etc/.pwd.lock", "etc/shells", "etc/.updated", "var/.updated",
+		"etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab",
+		"etc/adjtime", "etc/default/locale", "etc/locale.gen", "etc/networks",
+		"etc/apt/**", "etc/apparmor.d/**", "etc/systemd/**", "etc/pam.d/**", "etc/ssl/private/**",
+		"etc/python*/debian_config", "var/lib/python/**", // how to make byte code, and that it was made
+		"usr/share/info/dir", "usr/share/info/dir.old",
+		"**/*.dpkg-new", "**/*.dpkg-old", "**/*.dpkg-dist", "**/*.dpkg-tmp", "**/*.ucf-old", "**/*.ucf-new", "**/*.ucf-dist",
+	}
+}
+
+// leftOutFiles is as leftOut, but directories there are taken, because programs want them, and so
+// are links to what the image has. A certificate that a script makes is a new one each time, and
+// its key isn't taken.
+func leftOutFiles() []string {
+	return []string{"var/log/**", "etc/ssl/**"}
+}
+
+// taken is what scripts and triggers make from the packages' files that programs read at run time.
+func taken() []string {
+	return []string{
+		"etc/passwd", "etc/group", "etc/nsswitch.conf", "etc/ld.so.cache", "etc/localtime", "etc/timezone",
+		"etc/mailcap", "etc/ca-certificates.conf", "etc/ssl/certs/ca-certificates.crt", "etc/protocols", "etc/services",
+		"usr/lib/locale/**", "usr/lib/*/gconv/gconv-modules.cache", "usr/lib/*/gio/modules/giomodule.cache",
+		"usr/lib/*/gdk-pixbuf-2.0/*/loaders.cache", "usr/share/glib-2.0/schemas/gschemas.compiled",
+		"usr/share/mime/**", "usr/share/icons/*/icon-theme.cache", "etc/xml/**", "etc/sgml/**", "var/lib/xml-core/**",
+	}
+}
+
+// skeleton are directories that every image has: mount points of what an engine provides, and the
+// places that the Filesystem Hierarchy Standard promises.
+func skeleton() []string {
+	return []string{"dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "var", "var/tmp"}
+}
+
+// mountPoints are empty files that an engine lays its own over: a read-only root can't be given them later.
+func mountPoints() []string {
+	return []string{"etc/hostname", "etc/hosts", "etc/resolv.conf"}
+}
+
+// mergedDirs are the directories that usr-merge moved below usr, each with a link in its old place.
+func mergedDirs() []string { return []string{"bin", "lib", "lib64", "sbin"} }
+
+// packageManagers are programs that an image holds only if the package with them was asked for by name.
+func packageManagers() []string {
+	return []string{
+		"usr/bin/dpkg", "usr/bin/dpkg-*", "usr/sbin/dpkg-*", "usr/sbin/start-stop-daemon",
+		"usr/bin/apt", "usr/bin/apt-*", "usr/bin/aptitude", "usr/lib/apt/**", "usr/lib/dpkg/**",
+	}
+}

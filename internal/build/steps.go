@@ -1,0 +1,93 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"imx"
+)
+
+// steps reports the progress of one build.
+type steps struct {
+	name   string
+	begun  time.Time
+	report imx.Report
+}
+
+func (s steps) say(format string, args ...any) {
+	s.report(imx.Progress{Step: s.name, Status: imx.StepRunning, Message: fmt.Sprintf(format, args...)})
+}
+
+// count is say with so many packages done.
+func (s steps) count(done, total int, format string, args ...any) {
+	s.report(imx.Progress{
+		Step: s.name, Status: imx.StepRunning, Message: fmt.Sprintf(format, args...),
+		Done: int64(done), Total: int64(total), Unit: "packages",
+	})
+}
+
+func (s steps) end(status, message string) {
+	s.report(imx.Progress{Step: s.name, Status: status, Message: message, Seconds: time.Since(s.begun).Seconds()})
+}
+
+// keyed is a lock for each key.
+type keyed struct {
+	mu   sync.Mutex
+	held map[string]chan struct{} // closed when the holder lets go
+}
+
+// lock waits for the key's lock, or for the end of ctx.
+func (k *keyed) lock(ctx context.Context, key string) (unlock func(), err error) {
+	for {
+		holder := k.try(key)
+		if holder == nil {
+			return func() { k.release(key) }, nil
+		}
+		select {
+		case <-holder:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// try takes the lock, or returns a channel that is closed when its holder lets go.
+func (k *keyed) try(key string) <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c, ok := k.held[key]; ok {
+		return c
+	}
+	if k.held == nil {
+		k.held = map[string]chan struct{}{}
+	}
+	k.held[key] = make(chan struct{})
+	return nil
+}
+
+func (k *keyed) release(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	close(k.held[key])
+	delete(k.held, key)
+}
+
+// trouble says what was being done when err happened, and knows a full disk when it sees one. Errors
+// that already are for people keep their kind, text and hint.
+func trouble(err error, doing string) error {
+	var known *imx.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return &imx.Error{Kind: known.Kind, Message: doing + ": " + err.Error(), Hint: known.Hint}
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		return imx.Errorf(imx.Exhausted, "%s: no space left on the disk: %w", doing, err).
+			WithHint("free some space in the data folder's file system, then do the same again: what was built is kept")
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -1,0 +1,168 @@
+package build
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"imx"
+)
+
+// part says which layer an item goes into. What changes seldom comes first, so that a changed
+// page or a patched package moves few bytes.
+type part int
+
+const (
+	dependencies part = iota // packages that were only depended upon, and what every image has
+	asked                    // packages asked for by name, and what scripts generated
+	templated                // files and directories of the template
+)
+
+// item is one path of an image.
+type item struct {
+	Path string      `json:"path"` // clean, relative, with no symbolic link as a parent
+	Mode fs.FileMode `json:"mode"`
+	UID  int         `json:"uid,omitempty"`
+	GID  int         `json:"gid,omitempty"`
+	Size int64       `json:"size,omitempty"`
+	Link string      `json:"link,omitempty"`
+	Caps string      `json:"caps,omitempty"` // the attribute security.capability
+
+	open  func() (io.ReadCloser, error)
+	part  part
+	owner string // name of the package that carries it, "" for generated ones
+}
+
+// tree is an image's content by path.
+type tree map[string]*item
+
+// sorted returns the items in the order of their paths, parents before children.
+func (t tree) sorted() []*item {
+	return slices.SortedFunc(maps.Values(t), func(a, b *item) int { return cmp.Compare(a.Path, b.Path) })
+}
+
+func (t tree) files() int {
+	n := 0
+	for _, it := range t {
+		if it.Mode.IsRegular() {
+			n++
+		}
+	}
+	return n
+}
+
+// resolve follows all symbolic links of name within the tree. What isn't in the tree stays as it is.
+func (t tree) resolve(name string) (string, error) {
+	return follow(name, func(p string) (string, bool) {
+		it := t[p]
+		if it == nil || it.Mode&fs.ModeSymlink == 0 {
+			return "", false
+		}
+		return it.Link, true
+	})
+}
+
+// parent follows the symbolic links in name's parents, and not name itself.
+func (t tree) parent(name string) (string, error) {
+	dir, err := t.resolve(path.Dir(name))
+	return path.Join(dir, path.Base(name)), err
+}
+
+// follow resolves a path as the kernel would in a root of which link knows the symbolic links. A
+// ".." at the root stays there. Links that go round and round are Invalid.
+func follow(name string, link func(name string) (target string, ok bool)) (string, error) {
+	todo := strings.Split(name, "/")
+	done := "."
+	for hops := 0; len(todo) > 0; {
+		next := todo[0]
+		todo = todo[1:]
+		switch next {
+		case "", ".":
+			continue
+		case "..":
+			done = path.Dir(done)
+			continue
+		}
+		target, ok := link(path.Join(done, next))
+		if !ok {
+			done = path.Join(done, next)
+			continue
+		}
+		if hops++; hops > maxHops {
+			return "", imx.Errorf(imx.Invalid, "/%s: too many symbolic links", name)
+		}
+		if path.IsAbs(target) {
+			done = "."
+		}
+		todo = append(strings.Split(target, "/"), todo...)
+	}
+	return done, nil
+}
+
+const maxHops = 40 // as Linux does
+
+// disk reads items from a root on disk that isn't this process's own: links in it are followed as
+// if it were.
+type disk struct{ root string }
+
+func (d disk) path(name string) string { return filepath.Join(d.root, name) }
+
+// item describes a path whose parents are no symbolic links. Devices, FIFOs and sockets are Refused.
+func (d disk) item(name string) (*item, error) {
+	info, err := os.Lstat(d.path(name))
+	if err != nil {
+		return nil, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil, errors.New("no owner is known of " + name)
+	}
+	it := &item{Path: name, Mode: info.Mode(), UID: int(st.Uid), GID: int(st.Gid)}
+	switch info.Mode().Type() {
+	case fs.ModeDir:
+	case 0:
+		it.Size = info.Size()
+		it.open = func() (io.ReadCloser, error) { return os.Open(d.path(name)) }
+	case fs.ModeSymlink:
+		if it.Link, err = os.Readlink(d.path(name)); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, imx.Errorf(imx.Refused, "/%s is neither a file nor a directory nor a link: an image can't hold it", name)
+	}
+	return it, nil
+}
+
+// caps returns a file's capabilities as the kernel keeps them, "" for none.
+func (d disk) caps(name string) string {
+	buf := make([]byte, 64)
+	n, err := unix.Lgetxattr(d.path(name), "security.capability", buf)
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
+}
+
+// parent follows the symbolic links in name's parents, and not name itself.
+func (d disk) parent(name string) (string, error) {
+	dir, err := d.resolve(path.Dir(name))
+	return path.Join(dir, path.Base(name)), err
+}
+
+// resolve follows all symbolic links of name. What doesn't exist stays as it is.
+func (d disk) resolve(name string) (string, error) {
+	return follow(name, func(p string) (string, bool) {
+		target, err := os.Readlink(d.path(p))
+		return target, err == nil
+	})
+}

@@ -1,0 +1,186 @@
+// The tests of this package run real maintainer scripts: world_test.go brings real packages from
+// the host's own archive, verified by the archive and plan rooms, and keeps them between runs below
+// the user's cache folder (or $IMX_TEST_CACHE). Without root or archive those tests are skipped.
+package build_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"imx"
+	"imx/internal/archive"
+	"imx/internal/blob"
+	"imx/internal/build"
+	"imx/internal/erofs"
+	"imx/internal/plan"
+)
+
+// shared is one builder's folder for all tests, so that the base is made once.
+var shared struct {
+	once    sync.Once
+	dir     string
+	world   *world
+	builder *build.Builder
+	err     error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	os.RemoveAll(shared.dir)
+	os.Exit(code)
+}
+
+// world is the outside: the host's archive, a store that keeps its packages, and one of this run's own.
+type world struct {
+	cache    *blob.Store
+	archive  *archive.Archive
+	snapshot archive.Snapshot
+	blobs    *blob.Store
+	fetched  atomic.Int64 // packages
+}
+
+// fetch brings packages into the run's own store, by way of the one that stays.
+func (w *world) fetch(ctx context.Context, packages []imx.Package, report imx.Report) error {
+	decl := func(name string) (imx.Archive, bool) { return imx.Archive{Name: name}, name == imx.HostArchive }
+	if err := w.archive.Packages(ctx, decl, packages, report); err != nil {
+		return err
+	}
+	for _, p := range packages {
+		r, err := w.cache.Reader(p.Digest)
+		if err != nil {
+			return err
+		}
+		_, _, err = w.blobs.Put(r, p.Digest)
+		if err := errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+		w.fetched.Add(1)
+	}
+	return nil
+}
+
+func quiet(imx.Progress) {}
+
+func loadWorld() (*world, error) {
+	dir := os.Getenv("IMX_TEST_CACHE")
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return nil, err
+		}
+		dir = filepath.Join(cache, "imx-test")
+	}
+	blobs, err := blob.Open(filepath.Join(dir, "blobs"))
+	if err != nil {
+		return nil, err
+	}
+	a, err := archive.New(archive.Config{Dir: filepath.Join(dir, "archive"), Blobs: blobs})
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.Fetch(context.Background(), imx.Archive{Name: imx.HostArchive}, "amd64", nil, quiet)
+	return &world{cache: blobs, archive: a, snapshot: s}, err
+}
+
+// real returns the world and a builder that all tests share.
+func real(t testing.TB) (*world, *build.Builder) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("building needs root")
+	}
+	if testing.Short() {
+		t.Skip("builds from real packages")
+	}
+	shared.once.Do(func() {
+		if shared.world, shared.err = loadWorld(); shared.err != nil {
+			return
+		}
+		if shared.dir, shared.err = os.MkdirTemp("", "imx-build-"); shared.err != nil {
+			return
+		}
+		if shared.world.blobs, shared.err = blob.Open(filepath.Join(shared.dir, "blobs")); shared.err != nil {
+			return
+		}
+		shared.builder, shared.err = build.New(shared.world.config(filepath.Join(shared.dir, "build")))
+	})
+	if imx.KindOf(shared.err) == imx.Unavailable || imx.KindOf(shared.err) == imx.NotFound {
+		t.Skip("no archive:", shared.err)
+	}
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.world, shared.builder
+}
+
+func (w *world) config(dir string) build.Config {
+	return build.Config{Dir: dir, Blobs: w.blobs, Fetch: w.fetch}
+}
+
+// planned plans an image as imx does.
+func (w *world) planned(t testing.TB, spec imx.ImageSpec) imx.ImagePlan {
+	t.Helper()
+	p, _, diagnostics := plan.Resolve(plan.Input{
+		Template:     imx.Template{Images: []imx.ImageSpec{spec}},
+		Architecture: "amd64",
+		Indexes:      map[string]plan.Archive{imx.HostArchive: {Index: w.snapshot.Index, Suites: w.snapshot.Suites}},
+	})
+	if err := diagnostics.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return p.Images[0]
+}
+
+// log reports progress to the test's log, each message once.
+func log(t testing.TB) imx.Report {
+	t.Helper()
+	var mu sync.Mutex
+	last := ""
+	return func(p imx.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		if line := fmt.Sprintf("%s: %s %s", p.Step, p.Status, p.Message); line != last {
+			last = line
+			t.Log(line)
+		}
+	}
+}
+
+// mounted mounts an image's root.
+func mounted(t testing.TB, b *build.Builder, image imx.Digest) string {
+	t.Helper()
+	file, _, err := b.Root(t.Context(), image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := t.TempDir()
+	if err := erofs.Mount(file, target); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := erofs.Unmount(target); err != nil {
+			t.Error(err)
+		}
+	})
+	return target
+}
+
+// paths lists a tree.
+func paths(t testing.TB, root string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(root, func(p string, _ os.DirEntry, err error) error {
+		all = append(all, strings.TrimPrefix(strings.TrimPrefix(p, root), "/"))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"imx"
+	"imx/internal/term"
+)
+
+type applyOptions struct {
+	Dir string
+	Yes bool
+}
+
+func (o *applyOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVarP(&o.Yes, "yes", "y", false, "don't ask before changing anything; needed where nobody can answer")
+}
+
+func newApplyCommand(g *Global, t *term.Terminal) *cobra.Command {
+	var opts applyOptions
+	cmd := page{
+		use:   "apply [DIR] [--yes]",
+		short: "Build, release and roll out a template",
+		long: `Shows what would change, asks, then builds the images of DIR (here, unless named), releases
+all services at once and waits for each rollout. New instances get traffic once they are
+healthy; a release that never gets healthy never does, and its service stays as it was.
+Ctrl-C before the release leaves everything as it was; after it, the rollouts go on.`,
+		example: `
+$ imx apply hello
+$ imx apply --yes hello || imx releases hello`,
+		exits: asking(
+			status{0, "everything is rolled out, or there was nothing to change"},
+			status{2, "the template has mistakes; in a pipe: --yes is missing"},
+			status{3, "there is no such folder"},
+			status{4, "another apply is under way, or a port is taken"},
+			status{5, "the archive or a package can't be trusted, or the question was answered with no"},
+			status{7, "the server's disk is full, or no address is left"},
+			status{exitRollout, "a release never got healthy; its service stays on the last good one"},
+			status{exitInterrupted, "interrupted"},
+		),
+		most:     1,
+		complete: completeDirs,
+	}.command(func(ctx context.Context, args []string) error {
+		opts.Dir = dirOf(args)
+		return runApply(ctx, opts, g, t)
+	})
+	opts.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Terminal) error {
+	if !opts.Yes {
+		if err := nobodyAsked(g, t, "apply", strings.TrimSpace("imx plan "+argOf(opts.Dir))); err != nil {
+			return err
+		}
+	}
+	f, err := readFolder(ctx, opts.Dir)
+	if err != nil {
+		return err
+	}
+	planned, err := planFolder(ctx, f, f.request(), g, t)
+	if err != nil {
+		return err
+	}
+	if !g.JSON {
+		if err := showPlan(t.Out, planned, f.path); err != nil {
+			return err
+		}
+	}
+	if len(planned.Changes) == 0 {
+		return showNothingApplied(planned, g, t)
+	}
+	if !opts.Yes {
+		yes, err := t.Confirm(ctx, "Apply this?")
+		if err != nil {
+			return err
+		}
+		if !yes {
+			return errDeclined()
+		}
+	}
+	f.lock = &planned.Lock // what was shown is what is applied
+	return applyFolder(ctx, f, g, t)
+}
+
+func showNothingApplied(planned imx.PlanResult, g *Global, t *term.Terminal) error {
+	if g.JSON {
+		return printJSON(t.Out, imx.ApplyResult{Plan: planned})
+	}
+	return nil
+}
+
+// applyFolder asks the server to apply and shows what came of it.
+func applyFolder(ctx context.Context, f folder, g *Global, t *term.Terminal) error {
+	var released atomic.Bool // set by the first step of a rollout
+	result, err := track(g, t, func(report imx.Report) (imx.ApplyResult, error) {
+		return g.client().Apply(ctx, f.request(), func(p imx.Progress) {
+			if strings.HasPrefix(p.Step, "roll out ") {
+				released.Store(true)
+			}
+			report(p)
+		})
+	})
+	switch {
+	case err != nil && ctx.Err() != nil && released.Load():
+		return errInterrupted("the release is made and the server goes on rolling it out: imx status shows how far it is")
+	case err != nil && ctx.Err() != nil:
+		return errInterrupted("nothing was released when it ended; what was built is kept for the next apply")
+	case err != nil:
+		return atFolder(err, f.path)
+	}
+	if g.JSON {
+		err = printJSON(t.Out, result)
+	} else {
+		err = showApplied(t.Out, result)
+	}
+	return errors.Join(err, failedRollouts(result.Releases))
+}
+
+// failedRollouts is an error of its own exit status where a release has failed.
+func failedRollouts(releases []imx.Release) error {
+	var failed []string
+	hint := ""
+	for _, r := range releases {
+		if r.State != imx.ReleaseGood {
+			failed = append(failed, fmt.Sprintf("%s %d", r.Service, r.Number))
+			hint = "imx releases " + r.Service + " says why; imx ps --all --service " + r.Service + " names its instances, imx logs shows what they wrote"
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	message := fmt.Sprintf("release %s failed: the service stays on its last good release", failed[0])
+	if len(failed) > 1 {
+		message = fmt.Sprintf("releases %s failed: their services stay on their last good releases", strings.Join(failed, ", "))
+	}
+	return exit{exitRollout, &imx.Error{Kind: imx.Conflict, Message: message, Hint: hint}}
+}

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"imx/internal/term"
+)
+
+type serverOptions struct {
+	Listen  string
+	Network string
+}
+
+func (o *serverOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Listen, "listen", defaultListen, "`ADDRESS` of the image registry; none leaves it to the socket")
+	f.StringVar(&o.Network, "network", defaultNetwork, "`RANGE` of addresses for services and instances")
+}
+
+func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
+	var opts serverOptions
+	cmd := page{
+		use:   "server [--data DIR] [--listen ADDRESS] [--network RANGE]",
+		short: "Run the server",
+		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
+runs instances. Everything it has is in the data folder. Instances outlive it: the next start
+takes them over as they are.`,
+		example: `
+# imx server --data /srv/imx &
+# systemctl enable --now imx`,
+		exits: []status{
+			{0, "it was told to stop, and did"},
+			{2, "a flag makes no sense, or this is a client-only build"},
+			{4, "another server holds the data folder or the address"},
+			{5, "it may not do what it must: it needs root"},
+			{6, "something it needs on this machine is missing"},
+		},
+	}.command(func(ctx context.Context, _ []string) error {
+		return runServer(ctx, opts, g, t)
+	})
+	opts.addFlags(cmd.Flags())
+	cmd.AddCommand(newPurgeCommand(g, t))
+	return cmd
+}
+
+type purgeOptions struct {
+	Yes bool
+}
+
+func (o *purgeOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVarP(&o.Yes, "yes", "y", false, "don't ask; needed where nobody can answer")
+}
+
+func newPurgeCommand(g *Global, t *term.Terminal) *cobra.Command {
+	var opts purgeOptions
+	cmd := page{
+		use:   "purge [--yes]",
+		short: "End everything of a server that doesn't run",
+		long: `Asks, then ends every instance that a server left running and takes its mounts, addresses, rules and
+cgroups away. The files in the data folder stay: remove the folder to forget them.`,
+		example: `
+# imx server purge --data /srv/imx --yes && rm -r /srv/imx`,
+		exits: []status{
+			{2, "in a pipe: --yes is missing; or this is a client-only build"},
+			{4, "the server still runs"},
+			{5, "the question was answered with no, or this needs root"},
+		},
+	}.command(func(ctx context.Context, _ []string) error {
+		return runPurge(ctx, opts, g, t)
+	})
+	opts.addFlags(cmd.Flags())
+	return cmd
+}
+
+// purged is what purge answers with --json.
+type purged struct {
+	Purged string `json:"purged"` // the data folder
+}
+
+func runPurge(ctx context.Context, opts purgeOptions, g *Global, t *term.Terminal) error {
+	if !opts.Yes {
+		if err := nobodyAsked(g, t, "server purge", "imx ps"); err != nil {
+			return err
+		}
+		yes, err := t.Confirm(ctx, "End every instance of "+g.Data+"?")
+		if err != nil {
+			return err
+		}
+		if !yes {
+			return errDeclined()
+		}
+	}
+	if err := purge(ctx, g.Data); err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(t.Out, purged{g.Data})
+	}
+	_, err := fmt.Fprintf(t.Out, "nothing of %s runs any more\n", g.Data)
+	return err
+}

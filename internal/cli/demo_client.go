@@ -1,0 +1,13 @@
+//go:build client
+
+package cli
+
+import (
+	"context"
+
+	"imx/internal/term"
+)
+
+func runDemo(context.Context, demoOptions, *Global, *term.Terminal) error {
+	return errClientBuild("play the demo, which runs a server")
+}

@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"imx"
+	"imx/internal/plan"
+	"imx/internal/template"
+)
+
+// lockMode lets everybody who may read a repository read its lock file.
+const lockMode = 0o644
+
+// folder is a template's folder as it was read.
+type folder struct {
+	path     string
+	template imx.Template
+	lock     *imx.Lock // nil where there is no lock file yet
+	damaged  bool      // the lock file can't be understood, though the template can
+}
+
+// readTemplate reads and checks the template of a folder. Reading goes no further than the
+// folder: file() can neither climb out by ".." nor through a symbolic link.
+// Errors: Invalid with a diagnostic for each mistake; NotFound for a folder that isn't there.
+func readTemplate(ctx context.Context, dir string) (imx.Template, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return imx.Template{}, folderError(dir, err)
+	}
+	defer func() { _ = root.Close() }()
+	t, said := template.Parse(root.FS())
+	if err := said.Err(); err != nil {
+		return imx.Template{}, atFolder(err, dir)
+	}
+	source, notice := gitSource(ctx, dir)
+	t.Source = source
+	t.Notices = append(t.Notices, notice...)
+	return t, nil
+}
+
+// readFolder reads a folder's template and lock.
+func readFolder(ctx context.Context, dir string) (folder, error) {
+	t, err := readTemplate(ctx, dir)
+	if err != nil {
+		return folder{}, err
+	}
+	f := folder{path: dir, template: t}
+	f.lock, err = readLock(dir)
+	f.damaged = imx.KindOf(err) == imx.Invalid
+	return f, err
+}
+
+// readLock reads a folder's lock, nil where there is none.
+func readLock(dir string) (*imx.Lock, error) {
+	name := filepath.Join(dir, imx.LockFile)
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, folderError(name, err)
+	}
+	lock, err := plan.ParseLock(b)
+	if err != nil {
+		e := imx.AsError(err)
+		e.Message = strings.Replace(e.Message, imx.LockFile, name, 1)
+		return nil, e
+	}
+	return &lock, nil
+}
+
+// request returns what to send to a server.
+func (f folder) request() imx.PlanRequest {
+	return imx.PlanRequest{Template: f.template, Lock: f.lock}
+}
+
+// writeLock puts a lock beside the templates, whole or not at all, and returns whether that
+// changed anything. Where the file has the same bytes already, it isn't touched.
+func (f folder) writeLock(lock imx.Lock) (bool, error) {
+	name := filepath.Join(f.path, imx.LockFile)
+	b := plan.FormatLock(lock)
+	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, b) {
+		return false, nil
+	}
+	if err := writeWhole(name, b); err != nil {
+		return false, imx.Errorf(imx.Conflict, "%s can't be written: %w", name, err).
+			WithHint("imx pins the chosen packages there: make the folder writable")
+	}
+	return true, nil
+}
+
+// writeWhole replaces a file in one step, so that no reader and no crash sees a part of it.
+func writeWhole(name string, b []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(b)
+	err = errors.Join(err, tmp.Chmod(lockMode), tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
+}
+
+func folderError(dir string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return imx.Errorf(imx.NotFound, "there is no folder %s", dir).WithHint("imx init %s writes an example there", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return imx.Errorf(imx.Refused, "%s may not be read: %w", dir, err)
+	}
+	return imx.Errorf(imx.Invalid, "%s can't be read: %w", dir, err)
+}
+
+// atFolder has an error's diagnostics name their files from where the command ran.
+func atFolder(err error, dir string) error {
+	e := imx.AsError(err)
+	if len(e.Diagnostics) == 0 {
+		return e
+	}
+	placed := &imx.Error{Kind: e.Kind, Message: e.Message, Hint: e.Hint, Diagnostics: inFolder(e.Diagnostics, dir)}
+	if all := placed.Diagnostics.Err(); all != nil {
+		placed.Message = all.Error()
+	}
+	return placed
+}
+
+// inFolder puts the folder in front of the files that diagnostics speak of, so that a person or an
+// editor can open them.
+func inFolder(ds imx.Diagnostics, dir string) imx.Diagnostics {
+	placed := slices.Clone(ds)
+	for i, d := range placed {
+		if d.At.File != "" {
+			placed[i].At.File = filepath.Join(dir, d.At.File)
+		}
+	}
+	return placed
+}
+
+// gitSource asks Git where a folder comes from. A folder outside of any repository has no commit,
+// and neither has one on a machine without Git. Where Git refuses to answer (it doesn't trust
+// repositories of other owners), a notice says so: overriding that would run what their
+// configuration names.
+func gitSource(ctx context.Context, dir string) (imx.Source, imx.Diagnostics) {
+	source := imx.Source{Folder: baseName(dir)}
+	out, err := git(ctx, dir, "rev-parse", "--show-prefix", "--verify", "HEAD")
+	lines := strings.Split(out, "\n")
+	if err != nil || len(lines) < 2 {
+		return source, gitNotice(err)
+	}
+	source.Folder, source.Commit = path.Clean(lines[0]), lines[1]
+	changes, err := git(ctx, dir, "status", "--porcelain", "--untracked-files=all", "--", ".")
+	if err != nil {
+		return imx.Source{Folder: baseName(dir)}, gitNotice(err)
+	}
+	source.Dirty = changes != ""
+	return source, nil
+}
+
+func baseName(dir string) string {
+	if full, err := filepath.Abs(dir); err == nil {
+		return filepath.Base(full)
+	}
+	return filepath.Base(dir)
+}
+
+func git(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...) //nolint:gosec // G204: no shell, fixed words and the folder that the person named
+	cmd.Env = append(os.Environ(), "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C")
+	out, err := cmd.Output()
+	return strings.TrimRight(string(out), "\n"), err
+}
+
+// gitNotice tells of an unforeseen answer of Git, nil for the expected ones.
+func gitNotice(err error) imx.Diagnostics {
+	var failed *exec.ExitError
+	if !errors.As(err, &failed) {
+		return nil
+	}
+	said := string(failed.Stderr)
+	if !strings.Contains(said, "dubious ownership") {
+		return nil
+	}
+	return imx.Diagnostics{{
+		Severity: imx.SeverityNotice,
+		Summary:  "Git doesn't trust this folder, which belongs to another user: the plan names no commit",
+		Hint:     "run imx as the folder's owner, or name the folder in Git's safe.directory",
+	}}
+}

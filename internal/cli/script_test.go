@@ -1,0 +1,129 @@
+package cli_test
+
+// The scripts tell what a person sees who types imx commands. Those in testdata/script need no
+// server: where one must answer, `serve` answers its requests from the script's own files, through
+// the same socket. Those in testdata/e2e start the real one with `server`.
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"imx"
+	"imx/internal/cli"
+	"imx/internal/term"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"imx": func() { os.Exit(runImx()) }})
+}
+
+// runImx is cmd/imx with a version that doesn't change.
+func runImx() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return cli.Main(ctx, os.Args[1:], cli.Process{
+		Terminal: term.Open(os.Stdin, os.Stdout, os.Stderr, os.Getenv),
+		Env:      os.Getenv,
+		Version: imx.Version{
+			Version: "0.0.0-test", Commit: "0123456789abcdef0123", Go: "go1.26",
+			System: runtime.GOOS + "/" + runtime.GOARCH, Client: cli.ClientOnly,
+		},
+	})
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, params("testdata/script"))
+}
+
+// params are those of every script: a data folder of its own, Git with a name to commit under, and
+// the commands serve and server.
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
+		Setup: func(e *testscript.Env) error {
+			// Short, because a socket's path is; the work folder's name need not be.
+			data, err := os.MkdirTemp("", "imx-script-")
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { _ = os.RemoveAll(data) })
+			e.Setenv("IMX_DATA", data)
+			e.Values[serverKey{}] = &serverProcess{}
+			for _, v := range []string{
+				"GORACE=atexit_sleep_ms=0", // or each command of a race-checked run would take a second more
+				"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=a",
+				"GIT_COMMITTER_EMAIL=a@example.org", "GIT_CONFIG_NOSYSTEM=1", "GIT_CEILING_DIRECTORIES=" + filepath.Dir(e.WorkDir),
+			} {
+				name, value, _ := strings.Cut(v, "=")
+				e.Setenv(name, value)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serve, "server": server, "exits": exits},
+		Condition: func(name string) (bool, error) {
+			switch name {
+			case "client":
+				return cli.ClientOnly, nil
+			case "root":
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
+	}
+}
+
+// exits N CMD... runs a command and checks its exit status; output is for stdout and stderr.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS COMMAND [ARGUMENT]...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if failed, ok := err.(*exec.ExitError); ok { //nolint:errorlint // Exec returns it bare
+		got = failed.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit status %d, not %s", got, args[0])
+	}
+}
+
+// serve DIR answers requests to the data folder's socket: GET /v1/status with the file
+// DIR/v1/status.json, and anything that isn't there as not found. It ends with the script.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serve DIR")
+	}
+	listener, err := net.Listen("unix", filepath.Join(ts.Getenv("IMX_DATA"), "imx.sock"))
+	ts.Check(err)
+	root := ts.MkAbs(args[0])
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(r.URL.Path)+".json"))
+		if err != nil {
+			w.WriteHeader(http.StatusNotFound)
+			b, _ = json.Marshal(imx.Errorf(imx.NotFound, "nothing is served at %s", r.URL.Path))
+		}
+		_, _ = w.Write(b)
+	})}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = srv.Serve(listener) }()
+	ts.Defer(func() { _ = srv.Close(); <-ended })
+}

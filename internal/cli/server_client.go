@@ -1,0 +1,37 @@
+//go:build client
+
+package cli
+
+import (
+	"context"
+
+	"imx"
+	"imx/internal/term"
+)
+
+// ClientOnly says whether the server was left out of this build.
+const ClientOnly = true
+
+// The server's defaults, for the help; daemon has the same.
+const (
+	defaultListen  = "127.0.0.1:5050"
+	defaultNetwork = "10.213.0.0/16"
+)
+
+// errClientBuild refuses what only the full build can do.
+func errClientBuild(what string) error {
+	return imx.Errorf(imx.Invalid, "this imx is the client-only build and can't %s", what).
+		WithHint("do it on the Linux machine of the server; to reach that server's socket from here: " +
+			"ssh -N -L ./imx.sock:" + DefaultData + "/imx.sock HOST, then imx --data . status")
+}
+
+func runServer(context.Context, serverOptions, *Global, *term.Terminal) error {
+	return errClientBuild("run a server")
+}
+
+func purge(context.Context, string) error { return errClientBuild("purge one") }
+
+// verifyFiles returns why no server answered: this build reads no log files.
+func verifyFiles(_ context.Context, _ *Global, unavailable error) (imx.LogCheck, error) {
+	return imx.LogCheck{}, unavailable
+}

@@ -1,0 +1,46 @@
+//go:build !client
+
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"imx"
+	"imx/internal/daemon"
+	"imx/internal/term"
+)
+
+// ClientOnly says whether the server was left out of this build.
+const ClientOnly = false
+
+// The server's defaults, as its help shows them.
+const (
+	defaultListen  = daemon.DefaultListen
+	defaultNetwork = daemon.DefaultNetwork
+)
+
+func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Terminal) error {
+	return daemon.Run(ctx, daemon.Config{
+		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Version: g.Version, Log: t.Err,
+		Ready: func() {
+			if g.JSON {
+				_ = printLine(t.Out, serverReady{Socket: g.Socket()})
+				return
+			}
+			_, _ = fmt.Fprintf(t.Out, "imx %s answers on %s\n", g.Version.Version, g.Socket())
+		},
+	})
+}
+
+// serverReady is what the server prints with --json once it answers.
+type serverReady struct {
+	Socket string `json:"socket"`
+}
+
+func purge(ctx context.Context, data string) error { return daemon.Purge(ctx, data) }
+
+// verifyFiles verifies the log in the data folder, for when no server answers.
+func verifyFiles(ctx context.Context, g *Global, _ error) (imx.LogCheck, error) {
+	return daemon.VerifyLog(ctx, g.Data)
+}

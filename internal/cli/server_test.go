@@ -1,0 +1,126 @@
+package cli_test
+
+// A real server for scripts: started in the background, known to be ready by what it prints and
+// not by waiting, and gone with all that it ran when the script ends, however that goes.
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"imx/internal/cli"
+)
+
+func TestServerScripts(t *testing.T) {
+	t.Parallel()
+	if cli.ClientOnly {
+		t.Skip("this is the client-only build")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("a server that runs instances needs root")
+	}
+	testscript.Run(t, params("testdata/e2e"))
+}
+
+// server [FLAG]... starts the real server on the data folder and returns once it answers;
+// `server stop` has it end in good order and `server kill` at once, and then server.log holds what
+// it wrote. Whatever is left of it when the script ends is purged.
+func server(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("unsupported: ! server")
+	}
+	s := processOf(ts)
+	if len(args) != 1 || args[0] != "stop" && args[0] != "kill" {
+		s.start(ts, args)
+		return
+	}
+	if s.cmd == nil {
+		ts.Fatalf("no server runs")
+	}
+	sig := syscall.SIGTERM
+	if args[0] == "kill" {
+		sig = syscall.SIGKILL
+	}
+	s.end(sig)
+	ts.Check(os.WriteFile(ts.MkAbs("server.log"), []byte(s.log.String()), 0o600))
+}
+
+// serverProcess is a script's server, running while cmd is set.
+type serverProcess struct {
+	cmd *exec.Cmd
+	log *syncBuffer
+}
+
+type serverKey struct{}
+
+// processOf returns the script's server, which params has put among its values.
+func processOf(ts *testscript.TestScript) *serverProcess {
+	s, ok := ts.Value(serverKey{}).(*serverProcess)
+	if !ok {
+		ts.Fatalf("the script was set up without a server")
+	}
+	return s
+}
+
+func (s *serverProcess) start(ts *testscript.TestScript, flags []string) {
+	if s.cmd != nil {
+		ts.Fatalf("a server runs already")
+	}
+	imx, err := exec.LookPath("imx") // testscript.Main has put it there
+	ts.Check(err)
+	data := ts.Getenv("IMX_DATA")
+	args := append([]string{"server", "--data", data, "--listen", "127.0.0.1:0"}, flags...)
+	cmd := exec.Command(imx, args...)
+	s.log = &syncBuffer{}
+	cmd.Stderr = s.log
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	s.cmd = cmd
+	ts.Defer(func() {
+		s.end(syscall.SIGTERM)
+		if out, err := exec.Command(imx, "server", "purge", "--yes", "--data", data).CombinedOutput(); err != nil {
+			ts.Logf("purge: %v\n%s", err, out)
+		}
+	})
+	ready, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.Contains(ready, "answers on") {
+		s.end(syscall.SIGKILL)
+		ts.Fatalf("the server didn't come up: %q, %v\n%s", ready, err, s.log)
+	}
+}
+
+// end ends the server, if it runs, and waits until it is gone.
+func (s *serverProcess) end(sig syscall.Signal) {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(sig)
+	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+// syncBuffer may be read while a process still writes into it.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}

@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/term"
+)
+
+// showStatus prints a state as seen at now.
+func showStatus(out term.Stream, s imx.Status, now time.Time) error {
+	var b strings.Builder
+	b.WriteString(statusServices(out, s.State, now) + "\n")
+	if notes := statusNotes(out.Ink, s.State); notes != "" {
+		b.WriteString(notes + "\n")
+	}
+	var facts term.Table
+	if a := s.State.Apply; a != nil {
+		facts.Add(out.Ink.Warn("apply"), fmt.Sprintf("%s by %s, for %s, from %s", a.Apply, s.State.ApplyBy,
+			term.Age(s.State.ApplyAt, now), a.Source))
+	}
+	facts.Add(out.Ink.Dim("log"), logLineOf(s))
+	for i, mode := range s.Mode {
+		label := ""
+		if i == 0 {
+			label = out.Ink.Dim("engine")
+		}
+		facts.Add(label, term.Clean(mode))
+	}
+	if s.Version != "" {
+		facts.Add(out.Ink.Dim("server"), "imx "+s.Version)
+	}
+	if !s.State.Time.IsZero() {
+		facts.Add(out.Ink.Dim("last event"), fmt.Sprintf("%s, %s ago", term.Stamp(s.State.Time), term.Age(s.State.Time, now)))
+	}
+	b.WriteString(facts.Text(out.Ink, out.Columns()))
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func logLineOf(s imx.Status) string {
+	text := term.Count(s.State.Next, "event")
+	if c := s.Checkpoint; c != nil {
+		text += fmt.Sprintf(", signed at %s: root %s", term.Number(c.Size), c.Root)
+	}
+	return text
+}
+
+// statusServices is the table of services, those taken down left out.
+func statusServices(out term.Stream, s imx.State, now time.Time) string {
+	table := term.Table{Head: []string{"SERVICE", "RELEASE", "READY", "TRAFFIC", "PORTS", "ADDRESS", "IMAGE", "SINCE"}}
+	for _, v := range living(s) {
+		r, _ := v.Release(v.Target)
+		table.Add(out.Ink.Name(v.Name), serviceRelease(out.Ink, v), ready(out.Ink, s, v), weights(v.Routes), publishedShort(r.Spec),
+			address(v.Address), r.Image.Digest.Short(), term.Age(v.Since, now))
+	}
+	if len(table.Rows) == 0 {
+		return "no services yet: imx init writes an example, imx apply runs it\n"
+	}
+	return table.Text(out.Ink, out.Columns())
+}
+
+// publishedShort is published without its noun, for a column that has it as its heading.
+func publishedShort(s imx.Spec) string {
+	_, ports, _ := strings.Cut(published(s), " ")
+	return ports
+}
+
+// serviceRelease is "3", or "3 → 4" during a rollout, or "→ 1" for the first.
+func serviceRelease(ink term.Ink, v imx.Service) string {
+	switch {
+	case v.Target == v.Current:
+		return strconv.Itoa(v.Current)
+	case v.Current == 0:
+		return ink.Warn("→ " + strconv.Itoa(v.Target))
+	}
+	return ink.Warn(fmt.Sprintf("%d → %d", v.Current, v.Target))
+}
+
+// ready counts the target's healthy instances, against how many there should be.
+func ready(ink term.Ink, s imx.State, v imx.Service) string {
+	healthy := 0
+	for _, in := range s.Instances {
+		if in.Service == v.Name && in.Release == v.Target && in.Phase == imx.Healthy {
+			healthy++
+		}
+	}
+	text := fmt.Sprintf("%d/%d", healthy, v.Replicas)
+	if healthy < v.Replicas {
+		return ink.Warn(text)
+	}
+	return ink.Good(text)
+}
+
+// living returns the services that aren't destroyed, by name.
+func living(s imx.State) []imx.Service {
+	var services []imx.Service
+	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
+		if v := s.Services[name]; !v.Destroyed {
+			services = append(services, v)
+		}
+	}
+	return services
+}
+
+// statusNotes says, a line each, what a person should know of services that don't simply run.
+func statusNotes(ink term.Ink, s imx.State) string {
+	var b strings.Builder
+	note := func(v imx.Service, says string) { fmt.Fprintf(&b, "%s: %s\n", ink.Name(v.Name), says) }
+	for _, v := range living(s) {
+		if v.Target != v.Current {
+			note(v, ink.Warn("release "+strconv.Itoa(v.Target)+" is being rolled out"))
+		}
+		if v.Held {
+			note(v, ink.Warn("rolled back by hand, and stays there until the next apply"))
+		}
+		if n := len(v.Releases); n > 0 && v.Releases[n-1].State == imx.ReleaseFailed {
+			note(v, ink.Bad(fmt.Sprintf("release %d failed: %s", v.Releases[n-1].Number, term.Clean(v.Releases[n-1].Reason))))
+		}
+		for _, id := range slices.Sorted(maps.Keys(s.Instances)) {
+			if in := s.Instances[id]; in.Service == v.Name && in.Phase == imx.Unhealthy {
+				note(v, ink.Bad(id+" is unhealthy: "+term.Clean(in.Reason)))
+			}
+		}
+	}
+	return b.String()
+}

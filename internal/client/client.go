@@ -1,0 +1,151 @@
+// Package client speaks to an imx server over its unix socket, one method for each route of the
+// public API. It keeps no state, tries nothing twice and prints nothing. It builds on every system
+// that people have, so it hangs on the glossary and the standard library alone.
+package client
+
+import (
+	"context"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"imx"
+)
+
+// Client calls one server. Its methods may be called from several goroutines at once. Every error
+// is an *imx.Error: the server's own, of the same kind, or one of kind Unavailable where no server
+// answers or the answer breaks off, or Refused where the socket may not be opened.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// New returns a client of the server that listens on the unix socket. It connects to nothing yet.
+func New(socket string) *Client {
+	c := &Client{socket: socket}
+	c.http = &http.Client{Transport: &http.Transport{DialContext: c.dial, DisableCompression: true}}
+	return c
+}
+
+// Version returns the server's version.
+func (c *Client) Version(ctx context.Context) (imx.Version, error) {
+	return read[imx.Version](ctx, c, "/v1/version", nil)
+}
+
+// Plan resolves a template. The report gets the progress, from this goroutine, before Plan returns.
+func (c *Client) Plan(ctx context.Context, req imx.PlanRequest, report imx.Report) (imx.PlanResult, error) {
+	return long[imx.PlanResult](ctx, c, call{http.MethodPost, "/v1/plan", req}, report)
+}
+
+// Build plans and builds the images, and makes no release.
+func (c *Client) Build(ctx context.Context, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
+	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/build", req}, report)
+}
+
+// Apply plans, builds, and rolls the releases out. It returns when each rollout has ended; a release
+// that failed is told by its State, not by an error.
+func (c *Client) Apply(ctx context.Context, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
+	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/apply", req}, report)
+}
+
+// Status returns the state at a moment, or now for the zero Time.
+func (c *Client) Status(ctx context.Context, at time.Time) (imx.Status, error) {
+	query := url.Values{}
+	if !at.IsZero() {
+		query.Set("at", at.Format(time.RFC3339Nano))
+	}
+	return read[imx.Status](ctx, c, "/v1/status", query)
+}
+
+// Instances returns a service's instances, or all for "", sorted by ID; ended ones too, as long as
+// the state keeps them. NotFound if there is no such service.
+func (c *Client) Instances(ctx context.Context, service string) ([]imx.Instance, error) {
+	query := url.Values{}
+	if service != "" {
+		query.Set("service", service)
+	}
+	return read[[]imx.Instance](ctx, c, "/v1/instances", query)
+}
+
+// Logs returns what an instance wrote, as text. A service's name stands for its newest instance.
+// The caller closes the reader.
+func (c *Client) Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error) {
+	query := url.Values{
+		"follow": {strconv.FormatBool(o.Follow)},
+		"tail":   {strconv.Itoa(o.Tail)},
+		"times":  {strconv.FormatBool(o.Times)},
+	}
+	resp, err := c.send(ctx, call{http.MethodGet, "/v1/instances/" + url.PathEscape(instance) + "/logs", nil}, query)
+	if err != nil {
+		return nil, err
+	}
+	return logReader{resp.Body, c}, nil
+}
+
+// Why returns the chain from an instance back to what a person wrote.
+func (c *Client) Why(ctx context.Context, instance string) (imx.Why, error) {
+	return read[imx.Why](ctx, c, "/v1/instances/"+url.PathEscape(instance)+"/why", nil)
+}
+
+// Services returns the services that aren't destroyed, sorted by name.
+func (c *Client) Services(ctx context.Context) ([]imx.Service, error) {
+	return read[[]imx.Service](ctx, c, "/v1/services", nil)
+}
+
+// Releases returns a service's kept releases, the oldest first.
+func (c *Client) Releases(ctx context.Context, service string) ([]imx.Release, error) {
+	return read[[]imx.Release](ctx, c, servicePath(service)+"/releases", nil)
+}
+
+// Rollback goes back to an earlier good release, the previous one for 0, and returns it once it
+// has the traffic.
+func (c *Client) Rollback(ctx context.Context, service string, to int, report imx.Report) (imx.Release, error) {
+	return long[imx.Release](ctx, c, call{http.MethodPost, servicePath(service) + "/rollback", imx.RollbackRequest{To: to}}, report)
+}
+
+// Scale changes how many instances a service has.
+func (c *Client) Scale(ctx context.Context, service string, replicas int, report imx.Report) (imx.Service, error) {
+	return long[imx.Service](ctx, c, call{http.MethodPost, servicePath(service) + "/scale", imx.ScaleRequest{Replicas: &replicas}}, report)
+}
+
+// Destroy takes services down together, and with volumes everything that they stored. Services that
+// connect to each other are destroyed in one call. Naming none is an error of kind Invalid.
+func (c *Client) Destroy(ctx context.Context, services []string, volumes bool, report imx.Report) error {
+	query := url.Values{"service": services, "volumes": {strconv.FormatBool(volumes)}}
+	_, err := long[struct{}](ctx, c, call{http.MethodDelete, "/v1/services?" + query.Encode(), nil}, report)
+	return err
+}
+
+// Events returns the log's events from an index on, and with follow those to come until ctx ends.
+// An error ends the sequence.
+func (c *Client) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {
+	query := url.Values{"from": {strconv.FormatInt(from, 10)}, "follow": {strconv.FormatBool(follow)}}
+	return func(yield func(imx.Event, error) bool) {
+		resp, err := c.send(ctx, call{http.MethodGet, "/v1/log", nil}, query)
+		if err != nil {
+			yield(imx.Event{}, err)
+			return
+		}
+		defer func() { _ = resp.Body.Close() }() // everything worth knowing was read
+		for event, err := range c.events(ctx, resp.Body) {
+			if !yield(event, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// VerifyLog has the server recompute its log from the records. A bad log isn't an error: the
+// LogCheck tells of it.
+func (c *Client) VerifyLog(ctx context.Context) (imx.LogCheck, error) {
+	resp, err := c.send(ctx, call{http.MethodPost, "/v1/log/verify", nil}, nil)
+	if err != nil {
+		return imx.LogCheck{}, err
+	}
+	return decode[imx.LogCheck](ctx, c, resp)
+}
+
+func servicePath(service string) string { return "/v1/services/" + url.PathEscape(service) }

@@ -1,0 +1,195 @@
+// Package control decides what may happen and writes it down: it is the only writer of events.
+//
+// It knows nothing of builds, engines or sockets. Callers bring what they did or want done, control
+// checks it against the state of this moment, appends the event and folds it in, all under one lock,
+// so that two callers can't both be right about the same state.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net/netip"
+	"sync"
+	"time"
+
+	"imx"
+	"imx/internal/eventlog"
+	"imx/internal/state"
+)
+
+// Config is what a Control needs.
+type Config struct {
+	Log     *eventlog.Log
+	Now     func() time.Time
+	NewID   func() string // ids of applies, unique on this log
+	Network netip.Prefix  // services get their stable addresses from its lower half
+	Version string
+	Cut     int64 // bytes that the log's recovery cut off, for the first event of this run
+}
+
+// Control holds the state and the log that it is the fold of. Its methods may be called from
+// several goroutines at once.
+type Control struct {
+	cfg Config
+
+	mu      sync.Mutex
+	state   *imx.State
+	changed chan struct{} // closed and replaced when the state has changed
+}
+
+// Open folds the log and writes down that a server started. An apply that a dead server left
+// open is undone: it had released nothing yet.
+func Open(cfg Config) (*Control, error) {
+	c := &Control{cfg: cfg, state: state.New(), changed: make(chan struct{})}
+	for e, err := range Events(cfg.Log, 0) {
+		if err != nil {
+			return nil, err
+		}
+		if err := state.Fold(c.state, e); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.Record(imx.Server, imx.ServerStarted{Version: cfg.Version, Cut: cfg.Cut}); err != nil {
+		return nil, err
+	}
+	if a := c.State().Apply; a != nil {
+		stopped := imx.Errorf(imx.Unavailable, "the server stopped before apply %s released anything", a.Apply).
+			WithHint("apply again: what was built is kept")
+		if err := c.Record(imx.Server, imx.ApplyFailed{Apply: a.Apply, Error: stopped}); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Events reads the log from an index on, decoded. An event that can't be decoded ends it with an error.
+func Events(log *eventlog.Log, from int64) iter.Seq2[imx.Event, error] {
+	return func(yield func(imx.Event, error) bool) {
+		for record, err := range log.Read(from, log.Size()) {
+			var e imx.Event
+			if err == nil {
+				err = json.Unmarshal(record, &e)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Events reads the log from an index on to its present end.
+func (c *Control) Events(from int64) iter.Seq2[imx.Event, error] { return Events(c.cfg.Log, from) }
+
+// State returns the state as it is now. The caller owns it.
+func (c *Control) State() *imx.State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return state.Clone(c.state)
+}
+
+// At returns the state as it was at a time: the fold of all events up to and including it.
+func (c *Control) At(t time.Time) (*imx.State, error) {
+	past := state.New()
+	for e, err := range Events(c.cfg.Log, 0) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Time.After(t) {
+			break
+		}
+		if err := state.Fold(past, e); err != nil {
+			return nil, err
+		}
+	}
+	if past.Next == 0 {
+		return nil, imx.Errorf(imx.NotFound, "nothing is known of %s: the log begins later", t.Format(time.RFC3339))
+	}
+	return past, nil
+}
+
+// Changed returns a channel that is closed at the next change of the state. Take it before
+// reading the state, or a change in between is missed.
+func (c *Control) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// Follow yields the events from an index on and waits for more until ctx ends.
+func (c *Control) Follow(ctx context.Context, from int64) iter.Seq2[imx.Event, error] {
+	return func(yield func(imx.Event, error) bool) {
+		for next := from; ctx.Err() == nil; {
+			for e, err := range Events(c.cfg.Log, next) {
+				if !yield(e, err) || err != nil {
+					return
+				}
+				next = e.Index + 1
+			}
+			if c.cfg.Log.Wait(ctx, next) != nil {
+				return
+			}
+		}
+	}
+}
+
+// Record appends events that need no decision: what was seen, built or moved. Either all of
+// them are on the log and in the state when it returns, or none is.
+func (c *Control) Record(by imx.Principal, bodies ...imx.Body) error {
+	_, err := decide(c, func(*imx.State) (struct{}, []imx.Body, error) { return struct{}{}, bodies, nil }, by)
+	return err
+}
+
+// decide runs a decision on the state of this moment and writes down what it decided. The
+// decision must not change the state that it is shown.
+func decide[T any](c *Control, choose func(s *imx.State) (T, []imx.Body, error), by imx.Principal) (T, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	result, bodies, err := choose(c.state)
+	if err != nil || len(bodies) == 0 {
+		return result, err
+	}
+	return result, c.append(by, bodies)
+}
+
+func (c *Control) append(by imx.Principal, bodies []imx.Body) error {
+	// Folding into a copy first refuses an event that doesn't fit before it is on the log for good.
+	next := state.Clone(c.state)
+	now := c.cfg.Now().UTC()
+	if now.Before(next.Time) { // a clock that jumped back must not turn the log's order around
+		now = next.Time
+	}
+	records := make([][]byte, 0, len(bodies))
+	for _, body := range bodies {
+		e := imx.Event{Index: next.Next, Time: now, By: by, Body: body}
+		record, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("control: %w", err)
+		}
+		if err := state.Fold(next, e); err != nil {
+			return err
+		}
+		records = append(records, record)
+	}
+	if _, err := c.cfg.Log.Append(records...); err != nil {
+		return err
+	}
+	c.state = next
+	close(c.changed)
+	c.changed = make(chan struct{})
+	return nil
+}
+
+// service returns a service that isn't destroyed, or an error of kind NotFound.
+func service(s *imx.State, name string) (imx.Service, error) {
+	if v, ok := s.Services[name]; ok && !v.Destroyed {
+		return v, nil
+	}
+	err := imx.Errorf(imx.NotFound, "there is no service %q", name)
+	if names := running(s); names != "" {
+		return imx.Service{}, err.WithHint("services here: %s", names)
+	}
+	return imx.Service{}, err.WithHint("no service runs here yet: imx apply DIR")
+}
+

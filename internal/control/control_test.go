@@ -1,0 +1,271 @@
+// Package control_test shows what control refuses and what it writes down, on a real log.
+package control_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"imx"
+	"imx/internal/control"
+	"imx/internal/eventlog"
+)
+
+// world is a control on a log in a scratch folder, with a clock that moves a second per look.
+type world struct {
+	*control.Control
+	dir string
+	log *eventlog.Log
+	now time.Time
+	ids int
+}
+
+func open(t *testing.T, dir string) *world {
+	t.Helper()
+	w := &world{dir: dir, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	var recovery eventlog.Recovery
+	var err error
+	w.log, recovery, err = eventlog.Open(eventlog.Config{Dir: dir, Now: w.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.log.Close() })
+	w.Control, err = control.Open(control.Config{
+		Log: w.log, Now: w.clock, Network: netip.MustParsePrefix("10.0.0.0/28"), Version: "test", Cut: recovery.Cut,
+		NewID: func() string { w.ids++; return fmt.Sprintf("apply%d", w.ids) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) clock() time.Time {
+	w.now = w.now.Add(time.Second)
+	return w.now
+}
+
+func candidate(name string, image string, change ...func(*imx.Spec)) control.Candidate {
+	spec := imx.Spec{Name: name, Image: name, Replicas: 2}
+	for _, c := range change {
+		c(&spec)
+	}
+	return control.Candidate{Spec: spec, Image: imx.Image{Name: name, Digest: imx.DigestBytes([]byte(image))}}
+}
+
+func connect(to string) func(*imx.Spec) {
+	return func(s *imx.Spec) { s.Connect = append(s.Connect, imx.PortRef{Service: to, Port: "p"}) }
+}
+
+func publish(port int) func(*imx.Spec) {
+	return func(s *imx.Spec) { s.Ports = append(s.Ports, imx.Port{Name: "p", Container: 80, Publish: port}) }
+}
+
+// apply releases candidates as one apply does.
+func (w *world) apply(t *testing.T, cs ...control.Candidate) []imx.Release {
+	t.Helper()
+	id, err := w.Begin("root", "", imx.Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs, err := w.Promote("root", control.Promotion{Apply: id, Candidates: cs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rs
+}
+
+// good finishes a rollout as the reconciling loop does.
+func (w *world) good(t *testing.T, rs ...imx.Release) {
+	t.Helper()
+	for _, r := range rs {
+		if err := w.Record(imx.Server, imx.RolloutFinished{Service: r.Service, Release: r.Number}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func wantError(t *testing.T, err error, kind imx.Kind, words ...string) {
+	t.Helper()
+	if imx.KindOf(err) != kind {
+		t.Fatalf("error of kind %q (%v), want %q", imx.KindOf(err), err, kind)
+	}
+	var e *imx.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("%v is no *imx.Error", err)
+	}
+	for _, word := range words {
+		if !strings.Contains(e.Message+" "+e.Hint, word) {
+			t.Errorf("%q (hint %q) doesn't say %q", e.Message, e.Hint, word)
+		}
+	}
+}
+
+func TestOneOfTwoAppliesWinsAndTheOtherLearnsWhoHoldsIt(t *testing.T) {
+	w := open(t, t.TempDir())
+	var wins, losses []string
+	var mu sync.Mutex
+	var both sync.WaitGroup
+	for _, who := range []imx.Principal{"ada", "bob"} {
+		both.Go(func() {
+			_, err := w.Begin(who, "", imx.Source{})
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				wins = append(wins, string(who))
+				return
+			}
+			losses = append(losses, err.Error())
+		})
+	}
+	both.Wait()
+	if len(wins) != 1 || len(losses) != 1 || !strings.Contains(losses[0], "begun by "+wins[0]) {
+		t.Fatalf("winners %v, losers %v", wins, losses)
+	}
+}
+
+func TestAnApplyThatADeadServerLeftOpenIsUndone(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir)
+	if _, err := w.Begin("root", "", imx.Source{}); err != nil {
+		t.Fatal(err)
+	}
+	before := w.State().Next
+	if err := w.log.Close(); err != nil { // as if killed: nothing else is written
+		t.Fatal(err)
+	}
+	w = open(t, dir)
+	s := w.State()
+	if s.Apply != nil {
+		t.Fatalf("apply %v is still open", s.Apply)
+	}
+	if s.Next != before+2 { // server-started, apply-failed
+		t.Errorf("%d events, want %d: none lost, the undoing written down", s.Next, before+2)
+	}
+	if _, err := w.Begin("root", "", imx.Source{}); err != nil {
+		t.Errorf("a new apply is refused: %v", err)
+	}
+}
+
+func TestOnlyWhatChangedIsReleased(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("web", "1", connect("app")), candidate("app", "1"))...)
+	rs := w.apply(t, candidate("web", "1", connect("app")), candidate("app", "2"))
+	if len(rs) != 1 || rs[0].Service != "app" || rs[0].Number != 2 {
+		t.Fatalf("released %v, want app's release 2 alone", rs)
+	}
+	w.good(t, rs...)
+	if rs := w.apply(t, candidate("app", "2", func(s *imx.Spec) { s.Replicas = 5 })); len(rs) != 0 {
+		t.Fatalf("another number of instances made releases %v", rs)
+	}
+	if n := w.State().Services["app"].Replicas; n != 5 {
+		t.Errorf("%d replicas, want 5", n)
+	}
+}
+
+func TestServicesKeepTheirAddressAndAreKnownByNameToThoseThatConnect(t *testing.T) {
+	w := open(t, t.TempDir())
+	rs := w.apply(t, candidate("app", "1", connect("db")), candidate("db", "1"))
+	if rs[0].Address == rs[1].Address || !rs[0].Address.IsValid() {
+		t.Fatalf("addresses %v and %v", rs[0].Address, rs[1].Address)
+	}
+	want := []imx.Host{{Name: "app", Address: rs[0].Address}, {Name: "db", Address: rs[1].Address}}
+	if fmt.Sprint(rs[0].Hosts) != fmt.Sprint(want) {
+		t.Errorf("app knows %v, want %v", rs[0].Hosts, want)
+	}
+	w.good(t, rs...)
+	if err := w.Destroy("root", control.KeepVolumes, "app", "db"); err != nil {
+		t.Fatal(err)
+	}
+	again := w.apply(t, candidate("db", "1"))
+	if again[0].Address != rs[1].Address || again[0].Number != 2 {
+		t.Errorf("a namesake got address %v and number %d, want %v and 2", again[0].Address, again[0].Number, rs[1].Address)
+	}
+}
+
+func TestAddressesRunOutWithAHint(t *testing.T) {
+	w := open(t, t.TempDir()) // a /28: 7 addresses for services
+	var cs []control.Candidate
+	for i := range 8 {
+		cs = append(cs, candidate(fmt.Sprintf("s%d", i), "1"))
+	}
+	_, err := w.Draft("root", control.Promotion{Candidates: cs})
+	wantError(t, err, imx.Exhausted, "10.0.0.0/29", "--network")
+}
+
+func TestTwoServicesCantPublishOnePort(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("a", "1", publish(8080)))...)
+	_, err := w.Draft("root", control.Promotion{Candidates: []control.Candidate{candidate("b", "1", publish(8080))}})
+	wantError(t, err, imx.Conflict, "services a and b", "port 8080")
+}
+
+func TestRollbackGoesToTheNewestGoodReleaseBefore(t *testing.T) {
+	w := open(t, t.TempDir())
+	for i := range 3 {
+		rs := w.apply(t, candidate("web", fmt.Sprint(i)))
+		if i == 1 { // release 2 never got healthy
+			if err := w.Record(imx.Server, imx.RolloutFailed{Service: "web", Release: 2, Reason: "sick"}); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		w.good(t, rs...)
+	}
+	_, err := w.Rollback("root", "web", 2)
+	wantError(t, err, imx.Conflict, "release 2", "failed")
+	_, err = w.Rollback("root", "web", 9)
+	wantError(t, err, imx.NotFound, "no release 9")
+	r, err := w.Rollback("root", "web", 0)
+	if err != nil || r.Number != 1 {
+		t.Fatalf("rolled back to %d (%v), want 1", r.Number, err)
+	}
+	w.good(t, r)
+	_, err = w.Rollback("root", "web", 0)
+	wantError(t, err, imx.Conflict, "no earlier good release")
+}
+
+func TestScaleAndDestroyRefuseWhatMakesNoSense(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("app", "1", connect("db")), candidate("db", "1", func(s *imx.Spec) {
+		s.Volumes, s.Replicas = []imx.Volume{{Name: "data", Path: "/d"}}, 1
+	}))...)
+	_, err := w.Scale("root", "nothing", 1)
+	wantError(t, err, imx.NotFound, `"nothing"`, "app, db")
+	_, err = w.Scale("root", "app", -1)
+	wantError(t, err, imx.Invalid, "-1")
+	_, err = w.Scale("root", "db", 2)
+	wantError(t, err, imx.Invalid, `volume "data"`)
+	err = w.Destroy("root", control.KeepVolumes, "db")
+	wantError(t, err, imx.Conflict, "app connects to service db", "imx destroy app db")
+}
+
+func TestTheClockMayJumpBackButTheLogsTimeDoesnt(t *testing.T) {
+	w := open(t, t.TempDir())
+	before := w.State().Time
+	w.now = w.now.Add(-time.Hour)
+	w.apply(t, candidate("a", "1"))
+	if after := w.State().Time; after.Before(before) {
+		t.Errorf("time went from %s back to %s", before, after)
+	}
+}
+
+func TestThePastIsTheFoldOfItsEvents(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("a", "1"))...)
+	then := w.State()
+	w.good(t, w.apply(t, candidate("a", "2"))...)
+	past, err := w.At(then.Time)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if imx.DigestJSON(past) != imx.DigestJSON(then) {
+		t.Errorf("at %s the state was\n%v\nand is told as\n%v", then.Time, then, past)
+	}
+	_, err = w.At(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
+	wantError(t, err, imx.NotFound, "the log begins later")
+}

@@ -1,0 +1,136 @@
+package control
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"imx"
+)
+
+// Rollback makes an earlier good release the service's target again: the newest one before the
+// current, or the one numbered to if it isn't 0. It returns that release.
+// Errors: NotFound for an unknown service or release, Conflict where there is nothing to go back to.
+func (c *Control) Rollback(by imx.Principal, name string, to int) (imx.Release, error) {
+	return decide(c, func(s *imx.State) (imx.Release, []imx.Body, error) {
+		v, err := service(s, name)
+		if err != nil {
+			return imx.Release{}, nil, err
+		}
+		r, err := destination(v, to)
+		if err != nil || r.Number == v.Target {
+			return r, nil, err
+		}
+		return r, []imx.Body{imx.RolledBack{Service: name, From: v.Target, To: r.Number}}, nil
+	}, by)
+}
+
+// destination is the release that a rollback goes to.
+func destination(v imx.Service, to int) (imx.Release, error) {
+	if to != 0 {
+		r, ok := v.Release(to)
+		switch {
+		case !ok:
+			return r, imx.Errorf(imx.NotFound, "service %s has no release %d", v.Name, to).
+				WithHint("imx releases %s lists them", v.Name)
+		case r.State != imx.ReleaseGood:
+			return r, imx.Errorf(imx.Conflict, "release %d of service %s is %s: only a release that was good can be gone back to", to, v.Name, r.State).
+				WithHint("imx releases %s lists them", v.Name)
+		}
+		return r, nil
+	}
+	if v.Target != v.Current { // a rollout is under way: back means back to what has the traffic
+		if r, ok := v.Release(v.Current); ok {
+			return r, nil
+		}
+	}
+	r, ok := v.Previous()
+	if !ok {
+		return r, imx.Errorf(imx.Conflict, "service %s has no earlier good release to go back to", v.Name).
+			WithHint("imx releases %s lists what there is", v.Name)
+	}
+	return r, nil
+}
+
+// Scale sets how many instances a service has. Errors: NotFound; Invalid for a number below 0,
+// above 1000, or above 1 for a service whose volume has one holder.
+func (c *Control) Scale(by imx.Principal, name string, replicas int) (imx.Service, error) {
+	return decide(c, func(s *imx.State) (imx.Service, []imx.Body, error) {
+		v, err := service(s, name)
+		if err != nil {
+			return v, nil, err
+		}
+		if replicas < 0 || replicas > maxReplicas {
+			return v, nil, imx.Errorf(imx.Invalid, "service %s can't have %d instances: 0 to %d are possible", name, replicas, maxReplicas)
+		}
+		if r, ok := v.Release(v.Target); ok && r.Spec.Exclusive() && replicas > 1 {
+			return v, nil, imx.Errorf(imx.Invalid, "service %s can't have %d instances: its volume %q has one holder at a time",
+				name, replicas, r.Spec.Volumes[0].Name)
+		}
+		if v.Replicas == replicas {
+			return v, nil, nil
+		}
+		v.Replicas = replicas
+		return v, []imx.Body{imx.Scaled{Service: name, Replicas: replicas}}, nil
+	}, by)
+}
+
+// maxReplicas bounds what one machine is asked for, far above what it can run.
+const maxReplicas = 1000
+
+// Destroy takes a service down, with its volumes if volumes says so. Errors: NotFound; Conflict
+// where another service's current or target release connects to it.
+func (c *Control) Destroy(by imx.Principal, volumes Volumes, names ...string) error {
+	_, err := decide(c, func(s *imx.State) (struct{}, []imx.Body, error) {
+		var bodies []imx.Body
+		for _, name := range names {
+			if _, err := service(s, name); err != nil {
+				return struct{}{}, nil, err
+			}
+			if user := connected(s, name, names); user != "" {
+				return struct{}{}, nil, imx.Errorf(imx.Conflict, "service %s connects to service %s", user, name).
+					WithHint("destroy both: imx destroy %s %s", user, name)
+			}
+			bodies = append(bodies, imx.Destroyed{Service: name, Volumes: bool(volumes)})
+		}
+		return struct{}{}, bodies, nil
+	}, by)
+	return err
+}
+
+// Volumes says what happens to a destroyed service's volumes.
+type Volumes bool
+
+// What happens to the volumes.
+const (
+	KeepVolumes   Volumes = false
+	RemoveVolumes Volumes = true
+)
+
+// connected returns a service, not among the leaving, whose live releases connect to name.
+func connected(s *imx.State, name string, leaving []string) string {
+	for _, other := range slices.Sorted(maps.Keys(s.Services)) {
+		v := s.Services[other]
+		if v.Destroyed || slices.Contains(leaving, other) {
+			continue
+		}
+		for _, number := range []int{v.Current, v.Target} {
+			r, _ := v.Release(number)
+			if slices.ContainsFunc(r.Spec.Connect, func(p imx.PortRef) bool { return p.Service == name }) {
+				return other
+			}
+		}
+	}
+	return ""
+}
+
+// running lists the services that aren't destroyed, for a person.
+func running(s *imx.State) string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
+		if !s.Services[name].Destroyed {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,155 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"iter"
+	"slices"
+	"time"
+
+	"imx"
+	"imx/internal/control"
+	"imx/internal/engine"
+	"imx/internal/engine/local"
+)
+
+// viewer answers questions from the state, the log and the engine.
+type viewer struct {
+	*server
+	version imx.Version
+}
+
+// Version says which imx this is.
+func (v viewer) Version() imx.Version { return v.version }
+
+// Status shows the state now, or at a time.
+func (v viewer) Status(ctx context.Context, at time.Time) (imx.Status, error) {
+	if !at.IsZero() {
+		past, err := v.control.At(at)
+		if err != nil {
+			return imx.Status{}, err
+		}
+		return imx.Status{Version: v.version.Version, State: *past}, nil
+	}
+	seen, err := v.engine.Observe(ctx)
+	if err != nil {
+		return imx.Status{}, err
+	}
+	checkpoint := v.log.Checkpoint()
+	return imx.Status{
+		Version: v.version.Version, State: *v.control.State(), Mode: seen.Mode, Checkpoint: &checkpoint,
+	}, nil
+}
+
+// Why follows the chain from an instance back to the commit.
+func (v viewer) Why(_ context.Context, id string) (imx.Why, error) {
+	s := v.control.State()
+	in, ok := s.Instances[id]
+	if !ok {
+		return imx.Why{}, imx.Errorf(imx.NotFound, "there is no instance %q", id).WithHint("imx ps --all lists those that are known")
+	}
+	r, ok := s.Services[in.Service].Release(in.Release)
+	if !ok {
+		return imx.Why{}, imx.Errorf(imx.Internal, "the log doesn't hold release %d of service %s", in.Release, in.Service)
+	}
+	w := imx.Why{Instance: in, Release: r, Image: r.Image, Plan: r.Plan, Source: r.Source}
+	var err error
+	if w.ImagePlan, err = v.pipeline.ImagePlan(r.Image.Plan); err != nil {
+		return w, err
+	}
+	for e, err := range v.control.Events(0) {
+		if err != nil {
+			return w, err
+		}
+		if made(e, w) {
+			w.Events = append(w.Events, e)
+		}
+	}
+	return w, nil
+}
+
+// made reports whether an event is part of how the instance came to be.
+func made(e imx.Event, w imx.Why) bool {
+	switch b := e.Body.(type) {
+	case imx.ApplyStarted:
+		return b.Apply == w.Release.Apply
+	case imx.Applied:
+		return b.Apply == w.Release.Apply
+	case imx.ImageBuilt:
+		return b.Image.Digest == w.Image.Digest
+	case imx.InstanceStarted:
+		return b.Instance.ID == w.Instance.ID
+	case imx.InstanceChanged:
+		return b.Instance.ID == w.Instance.ID
+	case imx.InstanceEnded:
+		return b.Instance.ID == w.Instance.ID
+	}
+	return false
+}
+
+// Events yields the log from an index on.
+func (v viewer) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {
+	if follow {
+		return v.control.Follow(ctx, from)
+	}
+	return v.control.Events(from)
+}
+
+// CheckLog verifies the log from its files, as `imx log verify` does without a server.
+func (v viewer) CheckLog(ctx context.Context) (imx.LogCheck, error) {
+	return VerifyLog(ctx, v.data)
+}
+
+// fits checks that a record is an event, and the one that belongs at its index.
+func fits(index int64, record []byte) error {
+	var e imx.Event
+	if err := json.Unmarshal(record, &e); err != nil {
+		return err
+	}
+	if e.Index != index {
+		return imx.Errorf(imx.Refused, "event %d stands at place %d", e.Index, index)
+	}
+	return nil
+}
+
+// operator changes what is wanted and waits until it is so.
+type operator struct {
+	*server
+}
+
+// Rollback goes back to an earlier release.
+func (o operator) Rollback(ctx context.Context, by imx.Principal, service string, to int, report imx.Report) (imx.Release, error) {
+	return o.pipeline.Rollback(ctx, by, service, to, report)
+}
+
+// Scale sets a service's number of instances.
+func (o operator) Scale(_ context.Context, by imx.Principal, service string, replicas int, _ imx.Report) (imx.Service, error) {
+	return o.control.Scale(by, service, replicas)
+}
+
+// Destroy takes services down and waits until nothing of them runs any more.
+func (o operator) Destroy(ctx context.Context, by imx.Principal, services []string, volumes bool, report imx.Report) error {
+	return o.pipeline.Destroy(ctx, by, control.Volumes(volumes), services, report)
+}
+
+// logs shows what instances wrote, with the newest instance of a service standing for it.
+type logs struct {
+	engine *local.Engine
+}
+
+// Logs returns the log of an instance, or of the newest instance of a service by that name.
+func (l logs) Logs(ctx context.Context, name string, o imx.LogOptions) (io.ReadCloser, error) {
+	seen, err := l.engine.Observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id := name
+	var newest imx.Instance
+	for _, in := range slices.Backward(seen.Instances) {
+		if in.Service == name && in.Started.After(newest.Started) {
+			newest, id = in, in.ID
+		}
+	}
+	return l.engine.Logs(ctx, id, engine.LogOptions(o))
+}

@@ -1,0 +1,146 @@
+// Package daemon is the server's wiring: it opens every part, joins them, runs them and closes
+// them again. It holds no decisions.
+package daemon
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"imx"
+	"imx/internal/api"
+)
+
+// DefaultNetwork is the range of addresses that a server gives its services and instances.
+const DefaultNetwork = "10.213.0.0/16"
+
+// DefaultListen is where the registry answers, apart from the unix socket.
+const DefaultListen = "127.0.0.1:5050"
+
+// SocketName is the name of the server's socket in its data folder.
+const SocketName = "imx.sock"
+
+// Config is what a server is started with.
+type Config struct {
+	Data    string // folder that holds everything
+	Listen  string // TCP address of the registry; "" means DefaultListen, "none" means the socket only
+	Network string // address range in CIDR form; "" means DefaultNetwork
+	Version imx.Version
+	Log     io.Writer
+	Ready   func() // called once requests are answered; nil is allowed
+}
+
+// Run serves until ctx ends. Instances go on without it.
+// Errors: Conflict if another server holds the data folder or the listen address.
+func Run(ctx context.Context, cfg Config) error {
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	listeners, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.engine.Run(ctx, s.loop.Poke) })
+	group.Go(func() error { return s.loop.Run(ctx) })
+	handler := s.handler(cfg.Version)
+	for _, l := range listeners {
+		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second}
+		if l.Addr().Network() != "unix" {
+			server.Handler, server.ConnContext = s.registry.Handler(), nil
+		}
+		server.BaseContext = func(net.Listener) context.Context { return ctx }
+		group.Go(func() error { return serve(ctx, server, l) })
+	}
+	notify("READY=1")
+	if cfg.Ready != nil {
+		cfg.Ready()
+	}
+	return group.Wait()
+}
+
+// serve answers on l until ctx ends, then lets open requests end for a moment.
+func serve(ctx context.Context, server *http.Server, l net.Listener) error {
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if server.Shutdown(last) != nil {
+		return server.Close()
+	}
+	return nil
+}
+
+// listen opens the unix socket, for root alone, and the registry's address.
+func listen(cfg Config) ([]net.Listener, error) {
+	path := filepath.Join(cfg.Data, SocketName)
+	if len(path) > 107 {
+		return nil, imx.Errorf(imx.Invalid, "the socket's path %s is longer than the 107 bytes that Linux allows", path).
+			WithHint("choose a shorter --data")
+	}
+	// The data folder's lock is held, so a socket that is there belongs to a server that is gone.
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	unix, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, imx.Errorf(imx.Conflict, "can't listen on %s: %w", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, err
+	}
+	address := cfg.Listen
+	switch address {
+	case "none":
+		return []net.Listener{unix}, nil
+	case "":
+		address = DefaultListen
+	}
+	tcp, err := net.Listen("tcp", address)
+	if err != nil {
+		unix.Close()
+		return nil, imx.Errorf(imx.Conflict, "the registry can't listen on %s: %w", address, err).
+			WithHint("choose another address with --listen, or --listen none for the unix socket alone")
+	}
+	return []net.Listener{unix, tcp}, nil
+}
+
+// network reads the address range: IPv4, with room for services and instances.
+func network(text string) (netip.Prefix, error) {
+	if text == "" {
+		text = DefaultNetwork
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil || !p.Addr().Is4() || p.Bits() > 24 || p.Bits() < 8 {
+		return p, imx.Errorf(imx.Invalid, "--network %q is not an IPv4 range between /8 and /24, such as %s", text, DefaultNetwork)
+	}
+	return p.Masked(), nil
+}
+
+// notify tells systemd, where it started the server (sd_notify(3)).
+func notify(state string) {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	if socket == "" {
+		return
+	}
+	conn, err := net.Dial("unixgram", socket)
+	if err != nil {
+		return // systemd then waits for its own time limit and says so
+	}
+	defer conn.Close()
+	_, _ = conn.Write([]byte(state))
+}

@@ -1,0 +1,201 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"imx"
+	"imx/internal/api"
+	"imx/internal/archive"
+	"imx/internal/blob"
+	"imx/internal/build"
+	"imx/internal/control"
+	"imx/internal/engine"
+	"imx/internal/engine/local"
+	"imx/internal/eventlog"
+	"imx/internal/network/nft"
+	"imx/internal/pipeline"
+	"imx/internal/reconcile"
+	"imx/internal/registry"
+)
+
+// server is every part of a running server, open.
+type server struct {
+	data     string // the data folder
+	log      *eventlog.Log
+	control  *control.Control
+	registry *registry.Registry
+	engine   *local.Engine
+	pipeline *pipeline.Pipeline
+	loop     *reconcile.Loop
+}
+
+// The folders below the data folder, each with one owner. docs/format/data.md describes them.
+const (
+	logFolder      = "log"
+	blobFolder     = "blobs"
+	archiveFolder  = "archive"
+	buildFolder    = "build"
+	registryFolder = "registry"
+	engineFolder   = "engine"
+)
+
+// open opens the parts from the bottom up; what it opened it closes again if a later one fails.
+func open(ctx context.Context, cfg Config) (_ *server, err error) {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
+	}
+	prefix, err := network(cfg.Network)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{data: cfg.Data}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	logger := slog.New(slog.NewTextHandler(cfg.Log, nil))
+	events, recovery, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(cfg.Data, logFolder), Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	s.log = events
+	if recovery.Cut > 0 {
+		logger.Warn("the log ended in the middle of a record, as a crash leaves it: recovered to the last whole one",
+			slog.Int64("events", recovery.Records), slog.Int64("cut_bytes", recovery.Cut))
+	}
+	s.control, err = control.Open(control.Config{
+		Log: events, Now: time.Now, NewID: newID, Network: prefix, Version: cfg.Version.Version, Cut: recovery.Cut,
+	})
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := blob.Open(filepath.Join(cfg.Data, blobFolder))
+	if err != nil {
+		return nil, err
+	}
+	return s, s.join(ctx, cfg, blobs, logger)
+}
+
+// join opens the parts that stand on the log and the blobs.
+func (s *server) join(ctx context.Context, cfg Config, blobs *blob.Store, logger *slog.Logger) error {
+	debs, err := archive.New(archive.Config{Dir: filepath.Join(cfg.Data, archiveFolder), Blobs: blobs, Now: time.Now})
+	if err != nil {
+		return err
+	}
+	builder, err := build.New(build.Config{Dir: filepath.Join(cfg.Data, buildFolder), Blobs: blobs, Fetch: func(ctx context.Context, ps []imx.Package, report imx.Report) error {
+		return debs.Packages(ctx, func(name string) (imx.Archive, bool) { return imx.Archive{Name: name}, name == imx.HostArchive }, ps, report)
+	}})
+	if err != nil {
+		return err
+	}
+	s.registry, err = registry.New(registry.Config{
+		Dir: filepath.Join(cfg.Data, registryFolder), Blobs: blobs, Pushed: s.pushed,
+	})
+	if err != nil {
+		return err
+	}
+	engineConfig, err := engineConfig(cfg)
+	if err != nil {
+		return err
+	}
+	engineConfig.Log = logger
+	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
+	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
+		path, _, err := builder.Root(ctx, image)
+		return path, err
+	}
+	if s.engine, err = local.Open(ctx, engineConfig); err != nil {
+		return err
+	}
+	s.pipeline = pipeline.New(pipeline.Config{
+		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
+		Publish: s.publish, Admit: s.engine.Admit, Architecture: runtime.GOARCH, Now: time.Now,
+	})
+	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: logger})
+	return nil
+}
+
+// engineConfig names what the engine makes on this machine after the data folder, so that
+// several servers can live beside each other.
+func engineConfig(cfg Config) (local.Config, error) {
+	prefix, err := network(cfg.Network)
+	if err != nil {
+		return local.Config{}, err
+	}
+	data, err := filepath.Abs(cfg.Data)
+	if err != nil {
+		return local.Config{}, err
+	}
+	id := imx.DigestBytes([]byte(data)).Short()[:6]
+	table, err := nft.New("imx_" + id)
+	if err != nil {
+		return local.Config{}, err
+	}
+	return local.Config{Dir: filepath.Join(data, engineFolder), ID: id, Network: prefix, Firewall: table}, nil
+}
+
+func (s *server) close() {
+	if s.log != nil {
+		_ = s.log.Close() // every append was synced when it was confirmed
+	}
+}
+
+// pushed writes down a manifest that came into the registry from outside.
+func (s *server) pushed(repository, tag string, d imx.Digest) error {
+	return s.control.Record(imx.Server, imx.ManifestPushed{Repository: repository, Tag: tag, Digest: d})
+}
+
+func (s *server) publish(ctx context.Context, repository, tag string, r build.Result) error {
+	_, err := s.registry.Put(ctx, repository, tag, r.Manifest, r.MediaType)
+	return err
+}
+
+func (s *server) handler(v imx.Version) http.Handler {
+	return api.New(api.Config{
+		Applier:  s.pipeline,
+		Operator: operator{s},
+		Viewer:   viewer{s, v},
+		Logs:     logs{s.engine},
+		Registry: s.registry.Handler(),
+	})
+}
+
+// Purge ends everything that the engine of a data folder left running, for a server that is gone,
+// and takes down what it made. The log, the images and the volumes stay.
+// Errors: Conflict while a server holds the folder.
+func Purge(ctx context.Context, data string) error {
+	events, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(data, logFolder), Now: time.Now})
+	if err != nil {
+		return err
+	}
+	engineConfig, err := engineConfig(Config{Data: data})
+	if err == nil {
+		err = local.Purge(ctx, engineConfig)
+	}
+	return errors.Join(err, events.Close())
+}
+
+// VerifyLog checks the log of a data folder from its files alone.
+func VerifyLog(ctx context.Context, data string) (imx.LogCheck, error) {
+	return eventlog.Verify(ctx, filepath.Join(data, logFolder), fits)
+}
+
+// newID returns an id that people can type: 8 hexadecimal digits.
+func newID() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
+}
+
+var _ engine.Engine = (*local.Engine)(nil)

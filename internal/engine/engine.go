@@ -1,0 +1,83 @@
+// Package engine is what a rollout needs of a machine that runs instances: so many of this
+// release, the traffic here, what is there. It decides nothing about releases (package rollout
+// does), keeps no state of its own and appends no event.
+//
+// engine/local runs instances on this machine, engine/fake in memory under a test's control;
+// both pass engine/enginetest.
+package engine
+
+import (
+	"context"
+	"io"
+
+	"imx"
+)
+
+// Engine runs instances. Every method is level-triggered and idempotent: calling it again with the
+// same arguments changes nothing. All may be called from several goroutines at once.
+type Engine interface {
+	Runner
+
+	// Admit reports whether the engine could run the release and changes nothing. The error is of
+	// kind Conflict where a published port is held by somebody else (it names the port and, where
+	// it can be known, the holder), NotFound where the image's root is missing, Invalid where the
+	// image has no such user or no command.
+	Admit(ctx context.Context, r imx.Release) error
+
+	// Route sends a service's new connections to where r says, in one transaction: every connection
+	// goes either where it went before or where it goes now. The error is of kind Conflict where a
+	// published port is held by somebody else; the traffic then stays where it was.
+	Route(ctx context.Context, r Route) error
+
+	// Observe returns what is there: from the processes themselves, not from memory alone.
+	Observe(ctx context.Context) (imx.Seen, error)
+
+	// Logs returns the lines that the instance wrote, also after its end. The caller closes the
+	// reader. The error is of kind NotFound for an instance that the engine no longer keeps.
+	Logs(ctx context.Context, id string, o imx.LogOptions) (io.ReadCloser, error)
+
+	// Run checks health, ends what is being stopped and takes away what ended instances leave, until
+	// ctx ends. It calls changed when what Observe returns has changed; changed must not block. It
+	// stops no instance when it returns. Without a Run nothing gets healthy.
+	Run(ctx context.Context, changed func()) error
+}
+
+// Runner starts and ends instances.
+type Runner interface {
+	// Scale sees to it that n instances of the release exist, not counting those that are stopping
+	// or have ended. It starts missing ones and returns when they run, healthy or not. Surplus
+	// ones are told to stop, unhealthy ones first, then the newest; their stopping goes on after
+	// the return. On an error the instances that could be started stay.
+	Scale(ctx context.Context, r imx.Release, n int) error
+
+	// Stop ends one instance: its stop signal, then, after Spec.Grace, SIGKILL. It returns when
+	// the signal is sent. A later Scale starts another in its place. An instance that is stopping
+	// or has ended is left alone; the error for an unknown one is of kind NotFound.
+	Stop(ctx context.Context, id, reason string) error
+
+	// Remove forgets a service: its routes, its ended instances with their logs and, if v says so,
+	// its volumes. The error is of kind Conflict while instances of the service are left that
+	// haven't ended: Scale them to 0 first. An unknown service is no error.
+	Remove(ctx context.Context, service string, v Volumes) error
+}
+
+// Route says where a service's traffic goes: new connections to its address and its published
+// ports are shared by Weights among the healthy instances of its releases. If there is none, to
+// those unhealthy ones that once were healthy: a failing check must not take the last one away.
+type Route struct {
+	Service string `json:"service"`
+	// Releases hold the ports and the address: all those that Weights name, and any others whose
+	// published ports are to stay held meanwhile. None at all means those of the route before.
+	Releases []imx.Release `json:"releases"`
+	// Weights are the shares per release number. Nil means no traffic: connections are refused.
+	Weights imx.Weights `json:"weights"`
+}
+
+// Volumes says what becomes of a removed service's volumes.
+type Volumes int
+
+// The fates of volumes.
+const (
+	KeepVolumes Volumes = iota
+	DeleteVolumes
+)

@@ -1,0 +1,245 @@
+// Package enginetest is what every engine must do, as a test suite that each implementation runs.
+// It knows no engine's inside: what differs between them (how an instance is made to fall ill,
+// how a request is sent) is in World.
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"imx"
+	"imx/internal/engine"
+)
+
+// World is one engine without instances, and the means to see to its instances' fates.
+type World struct {
+	Engine engine.Engine
+	// Release makes a release of a service that can run here: one port "http", published where
+	// Port says, checked every few moments. Its instances say "hello" at their start.
+	Release func(service string, number int, f Fate) imx.Release
+	// Restart returns another engine over the same instances, as after the server's death. The one
+	// before isn't used any more.
+	Restart func(t *testing.T) engine.Engine
+	// Sicken makes an instance fail its checks; Heal makes it pass them again.
+	Sicken, Heal func(t *testing.T, id string)
+	// Crash ends an instance's process with an exit code, in a way that the engine didn't ask for.
+	Crash func(t *testing.T, id string, code int)
+	// Send opens n new connections to the port that the service publishes and counts which instance
+	// answered each; those that none did are counted under "".
+	Send func(t *testing.T, service string, n int) map[string]int
+	// Pass lets a little time pass, where the engine's clock is the test's. It may be nil.
+	Pass func()
+}
+
+// Fate is what becomes of a release's instances.
+type Fate int
+
+// The fates.
+const (
+	Well   Fate = iota // gets healthy
+	Sickly             // never passes a check
+	Crashy             // ends by itself with code 3
+)
+
+// Suite runs every test of the contract, each in a new World.
+func Suite(t *testing.T, world func(t *testing.T) World) {
+	t.Helper()
+	for _, c := range []struct {
+		name string
+		test func(s *session)
+	}{
+		{"scale starts what is missing and nothing more", scaleStarts},
+		{"scale stops unhealthy instances first, then the newest", scaleStops},
+		{"an instance that passes its check is healthy", getsHealthy},
+		{"an instance that never passes stays starting and says why", neverHealthy},
+		{"a crash is seen with its exit code", crashSeen},
+		{"a stopped instance ends and isn't counted any more", stopEnds},
+		{"without a route a service has no traffic", noRoute},
+		{"traffic is shared by weight", weights},
+		{"a new route takes the place of the one before", routeReplaced},
+		{"an unhealthy instance loses its traffic and gets it back", unhealthyLosesTraffic},
+		{"the last instance keeps its traffic even if unhealthy", lastKeepsTraffic},
+		{"a port that another service publishes is refused", portTaken},
+		{"after the server's death everything is as it was", adopted},
+		{"after the server's death what ended meanwhile is seen", endedMeanwhile},
+		{"logs outlive their instance", logsKept},
+		{"a service with instances can't be removed", removeRefused},
+		{"remove leaves nothing", removeLeavesNothing},
+		{"what isn't there is not found", unknownThings},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := world(t)
+			s := &session{T: t, World: w}
+			s.run()
+			c.test(s)
+		})
+	}
+}
+
+// session is a test with an engine that runs.
+type session struct {
+	*testing.T
+	World
+
+	changed chan struct{}
+	stop    func()
+}
+
+func (s *session) run() {
+	s.Helper()
+	ctx, cancel := context.WithCancel(s.Context())
+	s.changed = make(chan struct{}, 1)
+	done := make(chan error, 1)
+	poke := func() {
+		select {
+		case s.changed <- struct{}{}:
+		default:
+		}
+	}
+	go func() { done <- s.Engine.Run(ctx, poke) }()
+	s.stop = func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			s.Errorf("Run ended with %v", err)
+		}
+	}
+	s.Cleanup(func() { s.stop() })
+}
+
+// restart is the server's death and its next start.
+func (s *session) restart(meanwhile func()) {
+	s.Helper()
+	s.stop()
+	meanwhile()
+	s.Engine = s.Restart(s.T)
+	s.run()
+}
+
+func (s *session) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *session) refused(err error, kind imx.Kind, words ...string) {
+	s.Helper()
+	if imx.KindOf(err) != kind {
+		s.Fatalf("got the error %v, want one of kind %s", err, kind)
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			s.Errorf("the error %q doesn't name %q", err, w)
+		}
+	}
+}
+
+func (s *session) scale(r imx.Release, n int) {
+	s.Helper()
+	s.must(s.Engine.Scale(s.Context(), r, n))
+}
+
+func (s *session) route(w imx.Weights, rs ...imx.Release) {
+	s.Helper()
+	s.must(s.Engine.Route(s.Context(), engine.Route{Service: rs[0].Service, Releases: rs, Weights: w}))
+}
+
+func (s *session) observe() imx.Seen {
+	s.Helper()
+	seen, err := s.Engine.Observe(s.Context())
+	s.must(err)
+	return seen
+}
+
+// until waits for a state of the engine and returns it.
+func (s *session) until(what string, cond func(imx.Seen) bool) imx.Seen {
+	s.Helper()
+	patience := time.After(30 * time.Second)
+	for {
+		seen := s.observe()
+		if cond(seen) {
+			return seen
+		}
+		if s.Pass != nil {
+			s.Pass()
+		}
+		select {
+		case <-s.changed:
+		case <-time.After(50 * time.Millisecond): // some conditions are about more than Observe
+		case <-patience:
+			s.Fatalf("waited in vain until %s; the engine has %+v", what, seen)
+		}
+	}
+}
+
+// untilAll waits until exactly n instances of the release are in the phase.
+func (s *session) untilAll(r imx.Release, n int, p imx.Phase) []imx.Instance {
+	s.Helper()
+	var found []imx.Instance
+	s.until(string(p), func(seen imx.Seen) bool {
+		found = of(seen, r, p)
+		return len(found) == n
+	})
+	return found
+}
+
+// healthy starts n instances of the release and waits for their health.
+func (s *session) healthy(r imx.Release, n int) []imx.Instance {
+	s.Helper()
+	s.scale(r, n)
+	return s.untilAll(r, n, imx.Healthy)
+}
+
+// find returns an instance as it is now.
+func (s *session) find(id string) imx.Instance {
+	s.Helper()
+	for _, x := range s.observe().Instances {
+		if x.ID == id {
+			return x
+		}
+	}
+	s.Fatalf("instance %s isn't there any more", id)
+	return imx.Instance{}
+}
+
+func (s *session) logs(id string, o imx.LogOptions) string {
+	s.Helper()
+	r, err := s.Engine.Logs(s.Context(), id, o)
+	s.must(err)
+	text, err := io.ReadAll(r)
+	s.must(errors.Join(err, r.Close()))
+	return string(text)
+}
+
+// of returns the release's instances that are in one of the phases, all if none is given.
+func of(seen imx.Seen, r imx.Release, phases ...imx.Phase) []imx.Instance {
+	var found []imx.Instance
+	for _, x := range seen.Instances {
+		if x.Service == r.Service && x.Release == r.Number && (len(phases) == 0 || slices.Contains(phases, x.Phase)) {
+			found = append(found, x)
+		}
+	}
+	return found
+}
+
+func ids(instances []imx.Instance) []string {
+	var list []string
+	for _, x := range instances {
+		list = append(list, x.ID)
+	}
+	return list
+}
+
+// total sums up what Send counted for instances of a release.
+func total(counts map[string]int, instances []imx.Instance) int {
+	n := 0
+	for _, x := range instances {
+		n += counts[x.ID]
+	}
+	return n
+}

@@ -1,0 +1,197 @@
+package fake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/engine"
+)
+
+// Admit implements engine.Engine.
+func (e *Engine) Admit(_ context.Context, r imx.Release) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.fault("admit"); err != nil {
+		return err
+	}
+	return e.portsFree(r)
+}
+
+func (e *Engine) portsFree(r imx.Release) error {
+	for _, p := range r.Spec.Ports {
+		if p.Publish == 0 {
+			continue
+		}
+		if holder := e.holder(r.Service, p.Publish); holder != "" {
+			return imx.Errorf(imx.Conflict, "port %d, which service %q publishes, is taken by %s", p.Publish, r.Service, holder).
+				WithHint("publish another port, or end what holds this one")
+		}
+	}
+	return nil
+}
+
+// holder names who but the service itself holds a published port.
+func (e *Engine) holder(service string, port int) string {
+	if who := e.taken[port]; who != "" {
+		return "process " + who
+	}
+	for other, route := range e.routes {
+		for _, r := range route.Releases {
+			publishes := slices.ContainsFunc(r.Spec.Ports, func(p imx.Port) bool { return p.Publish == port })
+			if other != service && publishes {
+				return "service " + other
+			}
+		}
+	}
+	return ""
+}
+
+// Scale implements engine.Runner.
+func (e *Engine) Scale(_ context.Context, r imx.Release, n int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var running []*instance
+	for _, in := range e.instances {
+		if in.Service == r.Service && in.Release == r.Number && in.runs() {
+			running = append(running, in)
+		}
+	}
+	slices.SortFunc(running, func(a, b *instance) int { return cmp.Or(health(a)-health(b), cmp.Compare(b.ID, a.ID)) })
+	for _, in := range running[:max(0, len(running)-n)] {
+		in.stop(e.clock(), "no longer wanted")
+	}
+	var errs []error
+	for range n - len(running) {
+		if err := e.fault("scale"); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		in := e.newInstance(r)
+		e.instances[in.ID] = in
+	}
+	return errors.Join(errs...)
+}
+
+// health orders the instances that a Scale stops first before the others.
+func health(in *instance) int {
+	if in.Phase == imx.Healthy {
+		return 1
+	}
+	return 0
+}
+
+// Stop implements engine.Runner.
+func (e *Engine) Stop(_ context.Context, id, reason string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.fault("stop"); err != nil {
+		return err
+	}
+	in := e.instances[id]
+	if in == nil {
+		return unknown(id)
+	}
+	in.stop(e.clock(), reason)
+	return nil
+}
+
+func (in *instance) stop(now time.Time, reason string) {
+	if in.runs() {
+		in.move(imx.Stopping, now)
+		in.Reason = reason
+	}
+}
+
+// Route implements engine.Engine.
+func (e *Engine) Route(_ context.Context, r engine.Route) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.fault("route"); err != nil {
+		return err
+	}
+	if len(r.Releases) == 0 {
+		r.Releases = e.routes[r.Service].Releases
+	}
+	for _, release := range r.Releases {
+		if err := e.portsFree(release); err != nil {
+			return err
+		}
+	}
+	r.Weights = maps.Clone(r.Weights)
+	e.routes[r.Service] = r
+	return nil
+}
+
+// Observe implements engine.Engine.
+func (e *Engine) Observe(context.Context) (imx.Seen, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.fault("observe"); err != nil {
+		return imx.Seen{}, err
+	}
+	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: []string{"in memory"}}
+	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
+		seen.Instances = append(seen.Instances, e.instances[id].Instance)
+	}
+	for service, route := range e.routes {
+		if route.Weights != nil {
+			seen.Routes[service] = maps.Clone(route.Weights)
+		}
+	}
+	return seen, nil
+}
+
+// Logs implements engine.Engine. It ignores Follow: the reader ends where the log now ends.
+func (e *Engine) Logs(_ context.Context, id string, o imx.LogOptions) (io.ReadCloser, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.fault("logs"); err != nil {
+		return nil, err
+	}
+	in := e.instances[id]
+	if in == nil {
+		return nil, unknown(id)
+	}
+	lines := strings.SplitAfter(in.log.String(), "\n")
+	lines = lines[:len(lines)-1]
+	if o.Tail > 0 {
+		lines = lines[max(0, len(lines)-o.Tail):]
+	}
+	var text strings.Builder
+	for _, line := range lines {
+		if !o.Times {
+			_, line, _ = strings.Cut(line, " stdout ")
+		}
+		text.WriteString(line)
+	}
+	return io.NopCloser(strings.NewReader(text.String())), nil
+}
+
+// Remove implements engine.Runner. The fake has no volumes.
+func (e *Engine) Remove(_ context.Context, service string, _ engine.Volumes) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.fault("remove"); err != nil {
+		return err
+	}
+	for _, in := range e.instances {
+		if in.Service == service && in.Phase != imx.Ended {
+			return imx.Errorf(imx.Conflict, "service %q still has instance %s", service, in.ID).
+				WithHint("scale its releases to 0 first")
+		}
+	}
+	maps.DeleteFunc(e.instances, func(_ string, in *instance) bool { return in.Service == service })
+	delete(e.routes, service)
+	return nil
+}
+
+func unknown(id string) error {
+	return imx.Errorf(imx.NotFound, "the engine knows no instance %q", id).WithHint("see `imx ps --all` for those that it keeps")
+}

@@ -1,0 +1,119 @@
+// Tests of the fake: that it keeps the engines' common contract, and what only it can do.
+package fake_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"imx"
+	"imx/internal/engine"
+	"imx/internal/engine/enginetest"
+	"imx/internal/engine/fake"
+)
+
+// clock counts a second at each look, so that no two times are equal.
+func clock() func() time.Time {
+	now := time.Unix(1_000_000, 0).UTC()
+	return func() time.Time {
+		now = now.Add(time.Second)
+		return now
+	}
+}
+
+func TestTheFakeKeepsTheContract(t *testing.T) {
+	enginetest.Suite(t, func(*testing.T) enginetest.World {
+		e := fake.New(clock())
+		sent := 0
+		w := enginetest.World{Engine: e, Pass: func() { e.Tick() }}
+		w.Release = func(service string, number int, f enginetest.Fate) imx.Release {
+			b := fake.Behaviour{Says: "hello"}
+			switch f {
+			case enginetest.Well:
+			case enginetest.Sickly:
+				b.Never = true
+			case enginetest.Crashy:
+				b.CrashAfter, b.Exit = 1, 3
+			}
+			e.Behave(service, number, b)
+			return release(service, number)
+		}
+		w.Restart = func(*testing.T) engine.Engine {
+			e = e.Restarted()
+			return e
+		}
+		w.Sicken = func(_ *testing.T, id string) { e.Sicken(id, "feels ill") }
+		w.Heal = func(_ *testing.T, id string) { e.Sicken(id, "") }
+		w.Crash = func(_ *testing.T, id string, code int) { e.Crash(id, code) }
+		w.Send = func(_ *testing.T, service string, n int) map[string]int {
+			counts := map[string]int{}
+			for range n {
+				x, _ := e.Pick(service, sent)
+				sent++
+				counts[x.ID]++
+			}
+			return counts
+		}
+		return w
+	})
+}
+
+func release(service string, number int) imx.Release {
+	return imx.Release{
+		Service: service, Number: number,
+		Spec: imx.Spec{Name: service, Ports: []imx.Port{{Name: "http", Container: 80, Publish: 8000 + len(service)}}},
+	}
+}
+
+func TestAnInstanceTakesItsTimeToGetHealthy(t *testing.T) {
+	e := fake.New(clock())
+	e.Behave("web", 1, fake.Behaviour{Ticks: 2})
+	r := release("web", 1)
+	if err := e.Scale(t.Context(), r, 1); err != nil {
+		t.Fatal(err)
+	}
+	want := []imx.Phase{imx.Starting, imx.Starting, imx.Healthy}
+	for i, phase := range want {
+		e.Tick()
+		if got := phases(t, e)[0]; got != phase {
+			t.Errorf("after tick %d it is %s, want %s", i+1, got, phase)
+		}
+	}
+}
+
+func TestAFailedStartLeavesTheOthers(t *testing.T) {
+	e := fake.New(clock())
+	full := imx.Errorf(imx.Exhausted, "no memory left")
+	e.Fail("scale", full)
+	if err := e.Scale(t.Context(), release("web", 1), 3); !errors.Is(err, full) {
+		t.Errorf("got the error %v", err)
+	}
+	if got := phases(t, e); len(got) != 2 {
+		t.Errorf("%d instances run, want 2", len(got))
+	}
+}
+
+func TestAForeignProcessHoldsAPort(t *testing.T) {
+	e := fake.New(clock())
+	e.Take(8003, "42 (nginx)")
+	if err := e.Admit(t.Context(), release("web", 1)); imx.KindOf(err) != imx.Conflict {
+		t.Errorf("got the error %v", err)
+	}
+	e.Take(8003, "")
+	if err := e.Admit(t.Context(), release("web", 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+func phases(t *testing.T, e *fake.Engine) []imx.Phase {
+	t.Helper()
+	seen, err := e.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []imx.Phase
+	for _, x := range seen.Instances {
+		list = append(list, x.Phase)
+	}
+	return list
+}

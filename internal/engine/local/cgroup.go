@@ -1,0 +1,337 @@
+package local
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"imx"
+)
+
+// The limits of an instance whose release names none.
+const (
+	defaultCPU    = 1.0
+	defaultMemory = imx.Size(256 << 20)
+	defaultPids   = 256
+)
+
+// cgroups is the machine's layout of control groups. On a machine with version 2 alone, an
+// instance's limits are in the one tree. On a hybrid one the controllers are in version 1 trees,
+// and the version 2 tree only groups the processes. Either way there is
+//
+//	<unified>/imx-<ID>/<instance>/         cgroup.kill ends all of it, cgroup.events says when it is empty
+//	<unified>/imx-<ID>/<instance>/monitor  conmon and, while it starts, crun
+//	<unified>/imx-<ID>/<instance>/init     the instance itself, with its limits
+//
+// so that a start that the server's death cut short leaves no process that can't be found.
+type cgroups struct {
+	name    string            // imx-<ID>
+	unified string            // mount point of version 2
+	v1      map[string]string // mount point by controller; empty where version 2 has the controllers
+}
+
+// controllers that limits need.
+func controllers() []string { return []string{"cpu", "memory", "pids"} }
+
+func findCgroups(id string) (cgroups, error) {
+	mounts, err := readMounts()
+	if err != nil {
+		return cgroups{}, err
+	}
+	c := cgroups{name: "imx-" + id, v1: map[string]string{}}
+	for _, m := range mounts {
+		switch m.kind {
+		case "cgroup2":
+			c.unified = m.point
+		case "cgroup":
+			for _, option := range strings.Split(m.superOptions, ",") {
+				if slices.Contains(controllers(), option) {
+					c.v1[option] = m.point
+				}
+			}
+		}
+	}
+	if c.unified == "" {
+		return cgroups{}, imx.Errorf(imx.Unavailable, "this machine has no cgroup version 2 tree").
+			WithHint("mount one, or boot without systemd.unified_cgroup_hierarchy=0")
+	}
+	return c, c.enable()
+}
+
+// enable makes the engine's group and hands the controllers down into it.
+func (c cgroups) enable() error {
+	group := filepath.Join(c.unified, c.name)
+	if len(c.v1) > 0 {
+		return nil
+	}
+	have, err := os.ReadFile(filepath.Join(c.unified, "cgroup.controllers"))
+	if err != nil {
+		return fmt.Errorf("local: %w", err)
+	}
+	for _, name := range controllers() {
+		if !slices.Contains(strings.Fields(string(have)), name) {
+			return imx.Errorf(imx.Unavailable, "this machine's kernel has no cgroup controller %q", name)
+		}
+	}
+	return errors.Join(handDown(c.unified), os.MkdirAll(group, 0o755), handDown(group))
+}
+
+// mode says which layout is in use, for people.
+func (c cgroups) mode() string {
+	if len(c.v1) > 0 {
+		return "cgroup v1 (hybrid)"
+	}
+	return "cgroup v2"
+}
+
+func (c cgroups) group(id string) string   { return filepath.Join(c.unified, c.name, id) }
+func (c cgroups) monitor(id string) string { return filepath.Join(c.group(id), "monitor") }
+
+// dirs are all directories of an instance, parents first.
+func (c cgroups) dirs(id string) []string {
+	dirs := []string{c.group(id), c.monitor(id), filepath.Join(c.group(id), "init")}
+	for _, name := range controllers() {
+		if point, ok := c.v1[name]; ok {
+			dirs = append(dirs, filepath.Join(point, c.name, id))
+		}
+	}
+	return dirs
+}
+
+// limit is one value in one file of a controller.
+type limit struct{ controller, file, value string }
+
+// limits decides what is written for r. Version 1 has other files than version 2.
+func limits(r imx.Resources, v1 bool) []limit {
+	cpu, memory, pids := r.CPU, r.Memory, r.Pids
+	if cpu == 0 {
+		cpu = defaultCPU
+	}
+	if memory == 0 {
+		memory = defaultMemory
+	}
+	if pids == 0 {
+		pids = defaultPids
+	}
+	const period = 100_000 // µs, the kernel's own default
+	quota := strconv.Itoa(max(1000, int(cpu*period)))
+	bytes := strconv.FormatInt(int64(memory), 10)
+	if v1 {
+		return []limit{
+			{"cpu", "cpu.cfs_quota_us", quota},
+			{"memory", "memory.limit_in_bytes", bytes},
+			{"memory", "memory.memsw.limit_in_bytes", bytes}, // memory and swap together: no swap
+			{"pids", "pids.max", strconv.Itoa(pids)},
+		}
+	}
+	return []limit{
+		{"cpu", "cpu.max", quota + " " + strconv.Itoa(period)},
+		{"memory", "memory.max", bytes},
+		{"memory", "memory.swap.max", "0"},
+		{"memory", "memory.oom.group", "1"},
+		{"pids", "pids.max", strconv.Itoa(pids)},
+	}
+}
+
+// optional files are absent where the kernel counts no swap.
+func (l limit) optional() bool {
+	return strings.Contains(l.file, "swap") || strings.Contains(l.file, "memsw")
+}
+
+// make makes an instance's groups with their limits.
+func (c cgroups) make(id string, r imx.Resources) error {
+	for _, dir := range c.dirs(id) {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("making the cgroups of %s: %w", id, err)
+		}
+	}
+	if len(c.v1) == 0 {
+		if err := handDown(c.group(id)); err != nil {
+			return err
+		}
+	}
+	for _, l := range limits(r, len(c.v1) > 0) {
+		err := os.WriteFile(filepath.Join(c.limited(id, l.controller), l.file), []byte(l.value), 0o644)
+		if err != nil && !(l.optional() && errors.Is(err, fs.ErrNotExist)) {
+			return fmt.Errorf("limiting %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// limited is the directory in which a controller's files for the instance are.
+func (c cgroups) limited(id, controller string) string {
+	if point, ok := c.v1[controller]; ok {
+		return filepath.Join(point, c.name, id)
+	}
+	return filepath.Join(c.group(id), "init")
+}
+
+// entrance is an instance's groups, open for processes to be put in: by descriptor, so that it
+// works where the version 2 tree is hidden.
+type entrance struct {
+	monitor *os.File   // directory
+	procs   []*os.File // cgroup.procs of all groups that the first process belongs in
+}
+
+// open opens the groups that make made. The caller closes the entrance.
+func (c cgroups) open(id string) (*entrance, error) {
+	dirs := []string{filepath.Join(c.group(id), "init")}
+	for _, name := range controllers() {
+		dirs = append(dirs, c.limited(id, name))
+	}
+	slices.Sort(dirs)
+	monitor, err := os.Open(c.monitor(id))
+	if err != nil {
+		return nil, fmt.Errorf("limiting %s: %w", id, err)
+	}
+	way := &entrance{monitor: monitor}
+	for _, dir := range slices.Compact(dirs) {
+		f, err := os.OpenFile(filepath.Join(dir, "cgroup.procs"), os.O_WRONLY, 0)
+		if err != nil {
+			way.close()
+			return nil, fmt.Errorf("limiting %s: %w", id, err)
+		}
+		way.procs = append(way.procs, f)
+	}
+	return way, nil
+}
+
+// enter puts the instance's first process into its groups. It must not have started yet.
+func (w *entrance) enter(pid int) error {
+	for _, f := range w.procs {
+		if _, err := f.WriteString(strconv.Itoa(pid)); err != nil {
+			return fmt.Errorf("limiting process %d: %w", pid, err)
+		}
+	}
+	return nil
+}
+
+func (w *entrance) close() {
+	for _, f := range append(w.procs, w.monitor) {
+		_ = f.Close() // every write has been answered already
+	}
+}
+
+// oomKilled reports whether the memory limit ended a process of the instance.
+func (c cgroups) oomKilled(id string) bool {
+	file := "memory.events"
+	if len(c.v1) > 0 {
+		file = "memory.oom_control"
+	}
+	data, err := os.ReadFile(filepath.Join(c.limited(id, "memory"), file))
+	if err != nil {
+		return false // gone: nobody can tell any more
+	}
+	for line := range strings.Lines(string(data)) {
+		if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			return strings.TrimSpace(n) != "0"
+		}
+	}
+	return false
+}
+
+// clear kills whatever is left of an instance, waits until that is gone and removes its groups.
+func (c cgroups) clear(ctx context.Context, id string) error {
+	err := os.WriteFile(filepath.Join(c.group(id), "cgroup.kill"), []byte("1"), 0o644)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("ending %s: %w", id, err)
+	}
+	dirs := c.dirs(id)
+	slices.Reverse(dirs)
+	for _, dir := range dirs {
+		if err := removeGroup(ctx, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeGroup removes a group, which is busy while its last process is still ending. SIGKILL is on
+// its way; the wait is for the kernel alone.
+func removeGroup(ctx context.Context, dir string) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		err := ignoreMissing(os.Remove(dir))
+		if err == nil || pause > 50*time.Millisecond && ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("removing a cgroup: %w", err)
+		}
+	}
+}
+
+// list names the instances that have groups, complete or not.
+func (c cgroups) list() []string {
+	var ids []string
+	for _, root := range c.roots() {
+		entries, err := os.ReadDir(root)
+		if err != nil {
+			continue // never made
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				ids = append(ids, e.Name())
+			}
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// roots are the engine's own directories in every tree.
+func (c cgroups) roots() []string {
+	roots := []string{filepath.Join(c.unified, c.name)}
+	for _, point := range c.v1 {
+		roots = append(roots, filepath.Join(point, c.name))
+	}
+	return roots
+}
+
+// remove takes the engine's own, by now empty, directories away.
+func (c cgroups) remove() error {
+	var errs []error
+	for _, root := range c.roots() {
+		errs = append(errs, ignoreMissing(os.Remove(root)))
+	}
+	return errors.Join(errs...)
+}
+
+func handDown(dir string) error {
+	err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+strings.Join(controllers(), " +")), 0o644)
+	if err != nil {
+		return fmt.Errorf("local: handing cgroup controllers down: %w", err)
+	}
+	return nil
+}
+
+// mountLine is a line of /proc/thread-self/mountinfo (proc_pid_mountinfo(5)), as far as it is needed.
+type mountLine struct{ point, kind, superOptions string }
+
+func readMounts() ([]mountLine, error) {
+	f, err := os.Open("/proc/thread-self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("local: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read-only
+	var mounts []mountLine
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		left, right, ok := strings.Cut(lines.Text(), " - ")
+		before, after := strings.Fields(left), strings.Fields(right)
+		if ok && len(before) >= 6 && len(after) >= 3 {
+			unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+			mounts = append(mounts, mountLine{unescape.Replace(before[4]), after[0], after[2]})
+		}
+	}
+	return mounts, nil
+}

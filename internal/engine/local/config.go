@@ -1,0 +1,74 @@
+package local
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+
+	"imx"
+	"imx/internal/network"
+)
+
+// Config is what an engine is opened with. All fields but Network and Log are needed; Purge does
+// with Dir, ID and Firewall.
+type Config struct {
+	// Dir is the engine's own folder, absolute, on a disk that outlives a reboot.
+	Dir string
+	// ID marks what the engine makes outside Dir (cgroups, interfaces, /run/imx-ID), so that several
+	// servers can live on one machine: 1 to 6 lower-case letters and digits.
+	ID string
+	// Network is the range of addresses, 10.213.0.0/16 if it is the zero Prefix. Its lower half is
+	// for services (whoever makes releases gives those out), its upper half for instances.
+	Network netip.Prefix
+	// Roots returns the path of the EROFS file of an image, by its manifest's digest.
+	Roots func(ctx context.Context, image imx.Digest) (string, error)
+	// Files returns the content of a release's file. The engine closes it.
+	Files    func(d imx.Digest) (io.ReadCloser, error)
+	Firewall Firewall
+	Log      *slog.Logger // nil means nowhere
+}
+
+// Firewall brings rules into the kernel. Both methods are idempotent and atomic: after an error
+// the rules are as before.
+type Firewall interface {
+	Apply(ctx context.Context, r network.Ruleset) error
+	Remove(ctx context.Context) error
+}
+
+// DefaultNetwork is the range of addresses where Config names none.
+const DefaultNetwork = "10.213.0.0/16"
+
+func (c Config) checked() (Config, error) {
+	if !regexp.MustCompile(`^[a-z0-9]{1,6}$`).MatchString(c.ID) {
+		return c, imx.Errorf(imx.Invalid, "%q can't mark an engine: it must be 1 to 6 lower-case letters and digits", c.ID)
+	}
+	if !filepath.IsAbs(c.Dir) {
+		return c, imx.Errorf(imx.Invalid, "the engine's folder %q is not absolute", c.Dir)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if !c.Network.IsValid() {
+		c.Network = netip.MustParsePrefix(DefaultNetwork)
+	}
+	c.Network = c.Network.Masked()
+	if !c.Network.Addr().Is4() || c.Network.Bits() > 28 || c.Network.Bits() < 16 {
+		return c, imx.Errorf(imx.Invalid, "the engine can't use the network %s", c.Network).
+			WithHint("give an IPv4 range from /16 to /28, such as " + DefaultNetwork)
+	}
+	return c, nil
+}
+
+// runDir holds what must not outlive a reboot: mount points, network namespaces, crun's state. It
+// is short because paths of sockets and mount options have narrow bounds.
+func (c Config) runDir() string { return "/run/imx-" + c.ID }
+
+func (c Config) mountDir() string { return filepath.Join(c.runDir(), "mnt") }
+func (c Config) netnsDir() string { return filepath.Join(c.runDir(), "netns") }
+func (c Config) crunDir() string  { return filepath.Join(c.runDir(), "crun") }
+
+// linkPrefix begins the names of all interfaces that the engine makes.
+func (c Config) linkPrefix() string { return "imx-" + c.ID + "-" }

@@ -1,0 +1,345 @@
+// Package local runs instances on this Linux machine: crun under conmon, so that they outlive the
+// server; one read-only EROFS root per image, a network namespace behind the firewall each, limits,
+// no capabilities, a system call filter. It builds no image, decides no rollout and gives out no
+// service address.
+//
+// What must be known again after the server's death is in Config.Dir (see store); what the kernel
+// holds bears Config.ID in its name. Both are compared and put right by Open.
+package local
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"imx"
+	"imx/internal/engine"
+)
+
+// Engine implements engine.Engine.
+type Engine struct {
+	launcher
+	roots *roots
+	rules rules
+	wake  chan struct{} // to Run: what Observe returns has changed
+
+	// gate is held for reading while something is made, for writing while what nothing needs is
+	// removed.
+	gate sync.RWMutex
+
+	mu        sync.Mutex
+	instances map[string]*instance
+	routes    map[string]engine.Route
+	last      netip.Addr             // the address that was given out last
+	scaling   map[string]*sync.Mutex // by service
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// instance is what the engine holds of one in memory. Engine.mu guards record, starting, watched
+// and fails; init and monitor are set once, before starting ends.
+type instance struct {
+	record   record
+	release  imx.Release
+	starting bool // a Scale is still making it
+	watched  bool // a goroutine of Run watches it
+	fails    int  // failed checks in a row
+	init     *handle
+	monitor  *handle
+	nudge    chan struct{} // wakes the goroutine that watches it
+	settling sync.Mutex    // held while its end is recorded and what it leaves is removed
+}
+
+// Open takes over the engine's folder: every instance that runs is adopted, what ended meanwhile
+// is recorded, what was half made is removed. It starts nothing and leaves the rules in force as
+// they are; Run brings those up to date.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	cfg, err := cfg.checked()
+	if err != nil {
+		return nil, err
+	}
+	s, err := newStore(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := findCgroups(cfg.ID)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		launcher:  launcher{cfg: cfg, store: s, cgroups: groups},
+		roots:     &roots{cfg: cfg, store: s, ready: map[string]prepared{}},
+		rules:     rules{held: map[int]io.Closer{}},
+		wake:      make(chan struct{}, 1),
+		instances: map[string]*instance{},
+		scaling:   map[string]*sync.Mutex{},
+	}
+	if e.routes, err = s.loadRoutes(); err != nil {
+		return nil, err
+	}
+	if err := e.adopt(ctx); err != nil {
+		return nil, err
+	}
+	return e, e.settleNetwork()
+}
+
+// settleNetwork makes sure that what runs already is in the configured range of addresses.
+func (e *Engine) settleNetwork() error {
+	before := e.store.network()
+	if before == e.cfg.Network {
+		return nil
+	}
+	if before.IsValid() {
+		for _, in := range e.instances {
+			if !in.record.Cleared {
+				return imx.Errorf(imx.Conflict, "instances of this server run in the network %s, so it can't change to %s", before, e.cfg.Network).
+					WithHint("start it with --network %s, or destroy its services first", before)
+			}
+		}
+		old := e.cfg
+		old.Network = before
+		if err := old.unfence(); err != nil {
+			return err
+		}
+	}
+	return e.store.putNetwork(e.cfg.Network)
+}
+
+// Admit implements engine.Engine.
+func (e *Engine) Admit(ctx context.Context, r imx.Release) error {
+	if _, err := command(r); err != nil {
+		return err
+	}
+	if _, err := e.cfg.Roots(ctx, r.Image.Digest); err != nil {
+		return err
+	}
+	return e.portsFree(r)
+}
+
+// Scale implements engine.Runner.
+func (e *Engine) Scale(ctx context.Context, r imx.Release, n int) error {
+	lock := e.serviceLock(r.Service)
+	lock.Lock()
+	defer lock.Unlock()
+	running := e.running(r)
+	var errs []error
+	for _, id := range running[:max(0, len(running)-n)] {
+		errs = append(errs, e.Stop(ctx, id, "no longer wanted"))
+	}
+	if missing := n - len(running); missing > 0 {
+		errs = append(errs, e.startAll(ctx, r, missing))
+	}
+	return errors.Join(errs...)
+}
+
+// serviceLock lets one Scale or Remove of a service go on at a time.
+func (e *Engine) serviceLock(service string) *sync.Mutex {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.scaling[service] == nil {
+		e.scaling[service] = &sync.Mutex{}
+	}
+	return e.scaling[service]
+}
+
+// running returns the ids of the release's instances that are neither stopping nor ended, those
+// first that a Scale would stop first.
+func (e *Engine) running(r imx.Release) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var seen []imx.Instance
+	for _, in := range e.instances {
+		if x := in.record.Instance; x.Service == r.Service && x.Release == r.Number && runs(x.Phase) && !in.init.gone() {
+			seen = append(seen, x)
+		}
+	}
+	slices.SortFunc(seen, func(a, b imx.Instance) int {
+		return cmp.Or(health(a)-health(b), b.Started.Compare(a.Started), cmp.Compare(b.ID, a.ID))
+	})
+	ids := make([]string, len(seen))
+	for i, x := range seen {
+		ids[i] = x.ID
+	}
+	return ids
+}
+
+func health(i imx.Instance) int {
+	if i.Phase == imx.Healthy {
+		return 1
+	}
+	return 0
+}
+
+func runs(p imx.Phase) bool { return p == imx.Starting || p == imx.Healthy || p == imx.Unhealthy }
+
+// Stop implements engine.Runner.
+func (e *Engine) Stop(ctx context.Context, id, reason string) error {
+	e.mu.Lock()
+	in := e.instances[id]
+	if in == nil {
+		e.mu.Unlock()
+		return unknown(id)
+	}
+	if !runs(in.record.Instance.Phase) {
+		e.mu.Unlock()
+		return nil
+	}
+	in.record.move(imx.Stopping, reason, time.Now())
+	in.record.Kill = time.Now().Add(time.Duration(in.release.Spec.Grace))
+	e.keep(ctx, in.record)
+	starting := in.starting
+	e.mu.Unlock()
+	e.refresh(ctx) // no new connections from now on
+	e.poke()
+	if starting {
+		return nil // who starts it sends the signal
+	}
+	err := in.init.signal(stopSignal(in.release))
+	in.wake()
+	if err != nil {
+		return fmt.Errorf("stopping %s: %w", id, err)
+	}
+	return nil
+}
+
+// Observe implements engine.Engine.
+func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
+	for _, in := range e.all() {
+		e.settle(ctx, in)
+	}
+	counts := flows()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: e.mode(), Instances: []imx.Instance{}}
+	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
+		x := e.instances[id].record.Instance
+		if x.Phase != imx.Ended {
+			x.Flows = counts[x.Address]
+			if counts == nil {
+				x.Flows = -1
+			}
+		}
+		seen.Instances = append(seen.Instances, x)
+	}
+	for service, r := range e.routes {
+		if r.Weights != nil {
+			seen.Routes[service] = maps.Clone(r.Weights)
+		}
+	}
+	return seen, nil
+}
+
+func (e *Engine) mode() []string {
+	return []string{
+		"crun under conmon", "EROFS root", e.cgroups.mode(), "no capabilities", "seccomp strict",
+		"nftables by netlink",
+	}
+}
+
+// Remove implements engine.Runner.
+func (e *Engine) Remove(ctx context.Context, service string, v engine.Volumes) error {
+	lock := e.serviceLock(service)
+	lock.Lock()
+	defer lock.Unlock()
+	var ended []*instance
+	for _, in := range e.all() {
+		e.settle(ctx, in)
+		e.mu.Lock()
+		x := in.record.Instance
+		e.mu.Unlock()
+		if x.Service != service {
+			continue
+		}
+		if x.Phase != imx.Ended {
+			return imx.Errorf(imx.Conflict, "service %q still has instance %s", service, x.ID).
+				WithHint("scale its releases to 0 first")
+		}
+		ended = append(ended, in)
+	}
+	if err := e.unroute(ctx, service); err != nil {
+		return err
+	}
+	for _, in := range ended {
+		if err := e.forget(in); err != nil {
+			return err
+		}
+	}
+	if v == engine.DeleteVolumes {
+		if err := removeVolumes(e.store.volume(service)); err != nil {
+			return err
+		}
+	}
+	return e.tidy(ctx)
+}
+
+// tidy removes what no instance and no route needs. With none left, nothing of the engine stays
+// outside its folder.
+func (e *Engine) tidy(ctx context.Context) error {
+	e.gate.Lock()
+	defer e.gate.Unlock()
+	err := e.roots.sweep(ctx, e.inUse)
+	e.mu.Lock()
+	empty := len(e.routes) == 0 && !slices.ContainsFunc(slices.Collect(maps.Values(e.instances)), func(in *instance) bool {
+		return !in.record.Cleared
+	})
+	e.mu.Unlock()
+	if !empty {
+		return err
+	}
+	return errors.Join(err, e.vanish(ctx))
+}
+
+// inUse reports whether an instance of the release still has something in the kernel.
+func (e *Engine) inUse(key string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, in := range e.instances {
+		if !in.record.Cleared && releaseKey(in.record.Instance.Service, in.record.Instance.Release) == key {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) all() []*instance {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Values(e.instances))
+}
+
+// poke wakes Run.
+func (e *Engine) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default: // it will wake anyway
+	}
+}
+
+func (in *instance) wake() {
+	select {
+	case in.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// keep writes a record that is in memory already. A failure is only logged: what is lost by it is
+// what a server that died before the next successful write would not know.
+func (e *Engine) keep(ctx context.Context, r record) {
+	if err := e.store.putInstance(r); err != nil {
+		e.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a record could not be written",
+			slog.String("instance", r.Instance.ID), slog.Any("error", err))
+	}
+}
+
+func unknown(id string) error {
+	return imx.Errorf(imx.NotFound, "the engine knows no instance %q", id).
+		WithHint("see `imx ps --all` for those that it keeps")
+}

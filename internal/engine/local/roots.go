@@ -1,0 +1,300 @@
+package local
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imx"
+	"imx/internal/erofs"
+)
+
+// roots are the mounted root file systems, below mountDir:
+//
+//	images/<hex>               an image's EROFS file, mounted once however many releases use it
+//	layers/<service>-<number>  a release's configuration
+//	roots/<service>-<number>   the one laid over the other: what every instance of it has as its root
+//
+// mountDir is a shared mount of its own, so that what is unmounted here goes from conmon's mount
+// namespaces too.
+type roots struct {
+	cfg   Config
+	store store
+
+	mu    sync.Mutex
+	ready map[string]prepared // by "<service>-<number>"
+}
+
+// prepared is what release.json holds: a release with its root mounted, or being mounted.
+type prepared struct {
+	Release imx.Release `json:"release"`
+	Root    string      `json:"root"` // path of the image's EROFS file
+}
+
+func releaseKey(service string, number int) string { return fmt.Sprintf("%s-%d", service, number) }
+
+// prepare mounts the release's root, if it isn't yet, and returns its path.
+func (rs *roots) prepare(ctx context.Context, r imx.Release) (string, error) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	key := releaseKey(r.Service, r.Number)
+	if _, ok := rs.ready[key]; ok {
+		return rs.at("roots", key), nil
+	}
+	file, err := rs.cfg.Roots(ctx, r.Image.Digest)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(rs.store.release(r.Service, r.Number), 0o700); err != nil {
+		return "", diskError(err, "preparing release "+key)
+	}
+	p := prepared{r, file}
+	if err := rs.store.put(filepath.Join(rs.store.release(r.Service, r.Number), "release.json"), p); err != nil {
+		return "", err
+	}
+	if err := rs.mount(p, key); err != nil {
+		return "", fmt.Errorf("preparing the root of %s release %d: %w", r.Service, r.Number, err)
+	}
+	rs.ready[key] = p
+	return rs.at("roots", key), nil
+}
+
+func (rs *roots) mount(p prepared, key string) error {
+	if err := rs.shareMounts(); err != nil {
+		return err
+	}
+	image := rs.at("images", p.Release.Image.Root.Hex())
+	if err := rs.mountImage(p, image); err != nil {
+		return err
+	}
+	layerFile := filepath.Join(rs.store.release(p.Release.Service, p.Release.Number), "layer.erofs")
+	if err := rs.writeLayer(p.Release, tree(image), layerFile); err != nil {
+		return err
+	}
+	layer, root := rs.at("layers", key), rs.at("roots", key)
+	if err := remount(layer, func() error { return erofs.Mount(layerFile, layer) }); err != nil {
+		return err
+	}
+	return remount(root, func() error {
+		// Two lower directories and no upper one: there is nothing to write to.
+		const flags = unix.MS_RDONLY | unix.MS_NODEV | unix.MS_NOSUID
+		return unix.Mount("overlay", root, "overlay", flags, "lowerdir="+layer+":"+image)
+	})
+}
+
+// mountImage mounts the image's file after hashing it: what is mounted is what was approved.
+func (rs *roots) mountImage(p prepared, target string) error {
+	mounted, err := isMounted(target)
+	if err != nil || mounted {
+		return err
+	}
+	// Before the hash, so that nothing can change in between.
+	setImmutable(p.Root, true)
+	if err := verify(p.Root, p.Release.Image.Root); err != nil {
+		setImmutable(p.Root, false)
+		return err
+	}
+	return remount(target, func() error { return erofs.Mount(p.Root, target) })
+}
+
+func (rs *roots) writeLayer(r imx.Release, image tree, file string) error {
+	entries, err := configLayer(r, image, rs.cfg.Files)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+	if err != nil {
+		return diskError(err, "writing the configuration of "+r.Service)
+	}
+	err = errors.Join(erofs.Write(f, entries, time.Unix(0, 0)), f.Close())
+	return diskError(err, "writing the configuration of "+r.Service)
+}
+
+// sweep unmounts every release that isn't in use, and every image without a release left.
+func (rs *roots) sweep(ctx context.Context, inUse func(key string) bool) error {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	var errs []error
+	for _, key := range rs.keys() {
+		if !inUse(key) {
+			errs = append(errs, rs.drop(ctx, key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// keys are all releases that have something on disk or mounted.
+func (rs *roots) keys() []string {
+	var keys []string
+	for _, dir := range []string{filepath.Join(rs.store.dir, "releases"), rs.at("layers", ""), rs.at("roots", "")} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // never made
+		}
+		for _, e := range entries {
+			keys = append(keys, e.Name())
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+func (rs *roots) drop(ctx context.Context, key string) error {
+	dir := filepath.Join(rs.store.dir, "releases", key)
+	var p prepared
+	known := read(filepath.Join(dir, "release.json"), &p) == nil
+	err := errors.Join(unmount(rs.at("roots", key)), unmount(rs.at("layers", key)))
+	delete(rs.ready, key)
+	if err == nil && known && !rs.imageInUse(p.Release.Image.Root) {
+		setImmutable(p.Root, false)
+		err = unmount(rs.at("images", p.Release.Image.Root.Hex()))
+	}
+	if err != nil {
+		rs.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a root file system stays mounted", slog.String("release", key), slog.Any("error", err))
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+func (rs *roots) imageInUse(root imx.Digest) bool {
+	for _, p := range rs.ready {
+		if p.Release.Image.Root == root {
+			return true
+		}
+	}
+	return false
+}
+
+// adopt takes over what an earlier engine mounted for the release, if it is whole.
+func (rs *roots) adopt(service string, number int) (imx.Release, bool) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	var p prepared
+	if read(filepath.Join(rs.store.release(service, number), "release.json"), &p) != nil {
+		return imx.Release{}, false
+	}
+	key := releaseKey(service, number)
+	if mounted, err := isMounted(rs.at("roots", key)); err == nil && mounted {
+		rs.ready[key] = p
+	}
+	return p.Release, true
+}
+
+func (rs *roots) at(kind, name string) string { return filepath.Join(rs.cfg.mountDir(), kind, name) }
+
+// shareMounts makes mountDir a shared mount, whatever the machine's own mounts are.
+func (rs *roots) shareMounts() error {
+	dir := rs.cfg.mountDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	mounted, err := isMounted(dir)
+	if err != nil || mounted {
+		return err
+	}
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mounting %s: %w", dir, err)
+	}
+	// First private: a peer group with the parent's would mount everything twice.
+	return errors.Join(
+		unix.Mount("", dir, "", unix.MS_PRIVATE, ""),
+		unix.Mount("", dir, "", unix.MS_SHARED, ""),
+	)
+}
+
+// remount mounts at target, a directory that it makes, in place of whatever was left there.
+func remount(target string, mount func() error) error {
+	if err := unmount(target); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(target, 0o700); err != nil {
+		return err
+	}
+	return mount()
+}
+
+// unmount takes away what is mounted at target, and target itself. Nothing there is no error.
+func unmount(target string) error {
+	for {
+		err := unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+			return ignoreMissing(os.Remove(target))
+		}
+		if err != nil {
+			return fmt.Errorf("unmounting %s: %w", target, err)
+		}
+	}
+}
+
+func isMounted(target string) (bool, error) {
+	mounts, err := readMounts()
+	return slices.ContainsFunc(mounts, func(m mountLine) bool { return m.point == target }), err
+}
+
+// verify hashes a file. Its error is of kind Refused.
+func verify(file string, want imx.Digest) error {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return imx.Errorf(imx.NotFound, "the image's root file system %s is not there", want.Short()).
+			WithHint("build the image again with `imx build`")
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // read-only
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return fmt.Errorf("hashing the image's root file system: %w", err)
+	}
+	if got := imx.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))); got != want {
+		return imx.Errorf(imx.Refused, "the image's root file system should be %s and is %s", want, got).
+			WithHint("the file was changed on disk: build the image again with `imx build`")
+	}
+	return nil
+}
+
+// setImmutable sets or clears chattr's +i, where the file system has it: a second lock on what the
+// hash already guards, so a failure changes nothing.
+func setImmutable(file string, on bool) {
+	f, err := os.Open(file)
+	if err != nil {
+		return
+	}
+	defer f.Close()              //nolint:errcheck // read-only
+	const immutable = 0x00000010 // FS_IMMUTABLE_FL, linux/fs.h
+	flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err != nil {
+		return
+	}
+	flags &^= immutable
+	if on {
+		flags |= immutable
+	}
+	_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags)
+}
+
+// mountsBelow lists what is mounted at or below dir, the innermost first.
+func mountsBelow(dir string) ([]string, error) {
+	mounts, err := readMounts()
+	var points []string
+	for _, m := range mounts {
+		if m.point == dir || strings.HasPrefix(m.point, dir+"/") {
+			points = append(points, m.point)
+		}
+	}
+	slices.Reverse(points)
+	return points, err
+}

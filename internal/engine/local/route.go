@@ -1,0 +1,201 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+
+	"imx"
+	"imx/internal/engine"
+	"imx/internal/network"
+)
+
+// rules is what the engine has in force on the network.
+type rules struct {
+	mu      sync.Mutex // held over an Apply: rulesets reach the kernel in the order of their making
+	applied network.Ruleset
+	valid   bool // applied is what is in force
+	held    map[int]io.Closer
+}
+
+// Route implements engine.Engine.
+func (e *Engine) Route(ctx context.Context, r engine.Route) error {
+	e.gate.RLock()
+	defer e.gate.RUnlock()
+	e.mu.Lock()
+	before, had := e.routes[r.Service]
+	e.mu.Unlock()
+	if len(r.Releases) == 0 {
+		r.Releases = before.Releases
+	}
+	if len(r.Releases) == 0 {
+		return nil // it never had any traffic
+	}
+	r.Weights = maps.Clone(r.Weights)
+	if err := e.prepareHost(); err != nil {
+		return err
+	}
+	if err := e.hold(r); err != nil {
+		return err
+	}
+	if err := e.store.put(e.store.route(r.Service), r); err != nil {
+		e.releasePorts()
+		return err
+	}
+	e.setRoute(r.Service, r, true)
+	if err := e.apply(ctx); err != nil {
+		return errors.Join(err, e.restoreRoute(r.Service, before, had))
+	}
+	e.releasePorts()
+	e.poke()
+	return nil
+}
+
+func (e *Engine) restoreRoute(service string, before engine.Route, had bool) error {
+	e.setRoute(service, before, had)
+	e.releasePorts()
+	if had {
+		return e.store.put(e.store.route(service), before)
+	}
+	return ignoreMissing(os.Remove(e.store.route(service)))
+}
+
+// setRoute changes the route in memory; there is one only if has.
+func (e *Engine) setRoute(service string, r engine.Route, has bool) { //nolint:revive // has belongs to r, as in a map's answer
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if has {
+		e.routes[service] = r
+	} else {
+		delete(e.routes, service)
+	}
+}
+
+// unroute takes a service off the network.
+func (e *Engine) unroute(ctx context.Context, service string) error {
+	if err := ignoreMissing(os.Remove(e.store.route(service))); err != nil {
+		return fmt.Errorf("removing the route of %s: %w", service, err)
+	}
+	e.mu.Lock()
+	_, had := e.routes[service]
+	delete(e.routes, service)
+	e.mu.Unlock()
+	if !had {
+		return nil
+	}
+	e.releasePorts()
+	e.poke()
+	return e.apply(ctx)
+}
+
+// refresh brings the rules up to date and reports whether they are.
+func (e *Engine) refresh(ctx context.Context) bool {
+	err := e.apply(ctx)
+	if err != nil && ctx.Err() == nil {
+		logFailure(ctx, e.cfg.Log, "the network rules could not be changed", err)
+	}
+	return err == nil
+}
+
+// apply brings the rules that follow from the instances and routes into force, if they aren't.
+func (e *Engine) apply(ctx context.Context) error {
+	e.rules.mu.Lock()
+	defer e.rules.mu.Unlock()
+	w, empty := e.world()
+	if empty {
+		return nil // nothing to protect; tidy removes what is left
+	}
+	wanted := network.Compute(w)
+	if e.rules.valid && e.rules.applied.Equal(wanted) {
+		return nil
+	}
+	if err := e.cfg.Firewall.Apply(ctx, wanted); err != nil {
+		return fmt.Errorf("changing the network rules: %w", err)
+	}
+	e.rules.applied, e.rules.valid = wanted, true
+	return nil
+}
+
+// withdraw takes all rules, ports and routes of the engine off the machine.
+func (e *Engine) withdraw(ctx context.Context) error {
+	e.rules.mu.Lock()
+	defer e.rules.mu.Unlock()
+	e.rules.valid = false
+	for port, socket := range e.rules.held {
+		_ = socket.Close() // nothing was written
+		delete(e.rules.held, port)
+	}
+	return errors.Join(e.cfg.Firewall.Remove(ctx), e.cfg.unfence(), e.cfg.unforward())
+}
+
+// world describes the present for package network. It is empty when there is neither an instance
+// nor a route.
+func (e *Engine) world() (w network.World, empty bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w.Network = e.cfg.Network
+	services := map[string]network.ServiceNet{}
+	ready := map[string][]imx.Instance{}
+	for _, in := range e.instances {
+		x := in.record.Instance
+		if in.record.Cleared || x.Phase == imx.Ended {
+			continue
+		}
+		services[x.Service] = unrouted(in.release)
+		ready[x.Service] = append(ready[x.Service], x)
+	}
+	for name, r := range e.routes {
+		services[name] = routed(r)
+	}
+	for _, in := range e.instances {
+		x := in.record.Instance
+		if in.record.Cleared || x.Phase == imx.Ended {
+			continue
+		}
+		w.Instances = append(w.Instances, network.Endpoint{
+			ID: x.ID, Service: x.Service, Release: x.Release, Address: x.Address, Interface: in.record.Link,
+			Ready:   x.Phase == bestPhase(ready[x.Service], services[x.Service].Weights),
+			Connect: in.release.Spec.Connect,
+		})
+	}
+	w.Services = slices.Collect(maps.Values(services))
+	return w, len(services) == 0
+}
+
+// bestPhase is the phase of the instances that get a service's traffic: healthy ones, or, if
+// no routed one is, those that were healthy once and may still be better than nothing.
+func bestPhase(instances []imx.Instance, weights imx.Weights) imx.Phase {
+	for _, x := range instances {
+		if x.Phase == imx.Healthy && weights[x.Release] > 0 {
+			return imx.Healthy
+		}
+	}
+	return imx.Unhealthy
+}
+
+// routed describes a service with a route. Where its releases differ in their ports, those of the
+// one with the most traffic count, of equals the newest.
+func routed(r engine.Route) network.ServiceNet {
+	best := slices.MaxFunc(r.Releases, func(a, b imx.Release) int {
+		if d := r.Weights[a.Number] - r.Weights[b.Number]; d != 0 {
+			return d
+		}
+		return a.Number - b.Number
+	})
+	return network.ServiceNet{Name: r.Service, Address: best.Address, Ports: best.Spec.Ports, Weights: r.Weights}
+}
+
+// unrouted describes a service that has had no traffic yet: others may connect to it as soon as
+// they may, and are refused until then. Its published ports aren't its own yet.
+func unrouted(r imx.Release) network.ServiceNet {
+	ports := slices.Clone(r.Spec.Ports)
+	for i := range ports {
+		ports[i].Publish = 0
+	}
+	return network.ServiceNet{Name: r.Service, Address: r.Address, Ports: ports}
+}

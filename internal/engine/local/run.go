@@ -1,0 +1,200 @@
+package local
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imx"
+)
+
+const (
+	// retryRules is how long Run waits before it tries again to bring rules into force.
+	retryRules = time.Second
+	// logCheck is how often the sizes of logs are looked at.
+	logCheck = 5 * time.Second
+	// eager is how often an instance is checked that isn't healthy yet, if its own interval is
+	// longer: the start of a release waits for it.
+	eager = 200 * time.Millisecond
+	// retryClear is how long to wait before trying again to remove what an ended instance left.
+	retryClear = time.Second
+)
+
+// Run implements engine.Engine.
+func (e *Engine) Run(ctx context.Context, changed func()) error {
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	if err := e.tidy(ctx); err != nil {
+		logFailure(ctx, e.cfg.Log, "what nothing needs any more could not be removed yet", err)
+	}
+	e.holdPorts(ctx)
+	logs := time.NewTicker(logCheck)
+	defer logs.Stop()
+	for {
+		for _, in := range e.unwatched() {
+			watchers.Go(func() { e.watch(ctx, in) })
+		}
+		var retry <-chan time.Time
+		if !e.refresh(ctx) {
+			retry = time.After(retryRules)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-e.wake:
+			changed()
+		case <-retry:
+		case <-logs.C:
+			e.rotateLogs(ctx)
+		}
+	}
+}
+
+// unwatched returns the instances that no goroutine watches yet, and marks them as watched.
+func (e *Engine) unwatched() []*instance {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var list []*instance
+	for _, in := range e.instances {
+		if !in.watched && !in.starting && !in.record.Cleared {
+			in.watched = true
+			list = append(list, in)
+		}
+	}
+	return list
+}
+
+// watch looks after one instance until nothing of it is left or ctx ends.
+func (e *Engine) watch(ctx context.Context, in *instance) {
+	defer func() {
+		e.mu.Lock()
+		in.watched = false
+		e.mu.Unlock()
+	}()
+	life, end := context.WithCancel(ctx)
+	defer end()
+	var waits sync.WaitGroup
+	for _, h := range []*handle{in.init, in.monitor} {
+		waits.Go(func() {
+			h.wait(life)
+			end()
+		})
+	}
+	e.tendWhile(life, in)
+	waits.Wait()
+	if in.init.gone() {
+		in.monitor.wait(ctx) // conmon writes the exit code, then ends
+	}
+	for ctx.Err() == nil && !e.settle(ctx, in) {
+		select {
+		case <-time.After(retryClear):
+		case <-in.nudge:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// tendWhile checks the instance, or ends it at its time, as long as it lives.
+func (e *Engine) tendWhile(life context.Context, in *instance) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-life.Done():
+			return
+		case <-in.nudge:
+		case <-timer.C:
+		}
+		if life.Err() != nil {
+			return
+		}
+		timer.Reset(e.tend(life, in))
+	}
+}
+
+// tend does what is due for an instance and returns when to come again.
+func (e *Engine) tend(life context.Context, in *instance) time.Duration {
+	e.mu.Lock()
+	r := in.record
+	e.mu.Unlock()
+	switch {
+	case runs(r.Instance.Phase):
+		err := check(life, in.release, r.Instance.Address)
+		if life.Err() == nil {
+			e.judge(life, in, err)
+		}
+		return interval(in.release, r.Instance.Phase)
+	case time.Until(r.Kill) > 0:
+		return time.Until(r.Kill)
+	}
+	if err := in.init.signal(unix.SIGKILL); err != nil {
+		logFailure(life, e.cfg.Log, "an instance could not be ended", err)
+	}
+	return retryClear
+}
+
+func interval(r imx.Release, p imx.Phase) time.Duration {
+	every := time.Duration(r.Spec.Health.Every)
+	if every <= 0 {
+		every = time.Second
+	}
+	if p == imx.Starting {
+		return min(every, eager)
+	}
+	return every
+}
+
+// judge takes the result of a check into account.
+func (e *Engine) judge(ctx context.Context, in *instance, failure error) {
+	e.mu.Lock()
+	before := in.record.Instance
+	if failure == nil {
+		in.fails = 0
+	} else {
+		in.fails++
+	}
+	after := verdict(before, in.fails, in.release.Spec.Health, failure)
+	if after.Phase != before.Phase {
+		after.Changed = time.Now().UTC()
+	}
+	if after.Phase == imx.Healthy && after.Ready.IsZero() {
+		after.Ready = time.Now().UTC()
+	}
+	changed := runs(before.Phase) && after != before
+	if changed {
+		in.record.Instance = after
+		e.keep(ctx, in.record)
+	}
+	e.mu.Unlock()
+	if !changed {
+		return
+	}
+	if after.Phase != before.Phase {
+		e.refresh(ctx)
+	}
+	e.poke()
+}
+
+// verdict decides what an instance is after fails failed checks in a row, of which failure is the
+// last: one pass makes it healthy, Failures in a row make it unhealthy.
+func verdict(x imx.Instance, fails int, h imx.Health, failure error) imx.Instance {
+	switch {
+	case failure == nil:
+		x.Phase, x.Reason = imx.Healthy, ""
+	case x.Phase == imx.Healthy && fails < max(1, h.Failures):
+		// Not yet.
+	default:
+		x.Reason = failure.Error()
+		if x.Phase == imx.Healthy {
+			x.Phase = imx.Unhealthy
+		}
+	}
+	return x
+}
+
+func logFailure(ctx context.Context, log *slog.Logger, what string, err error) {
+	log.LogAttrs(ctx, slog.LevelWarn, what, slog.Any("error", err)) //nolint:sloglint // what is a constant at every call
+}

@@ -1,0 +1,141 @@
+package local_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"imx"
+	"imx/internal/engine/local"
+	"imx/internal/erofs"
+	"imx/internal/network"
+)
+
+// machine is one engine's part of the test's machine: its own folder, mark and addresses.
+type machine struct {
+	cfg   local.Config
+	image imx.Image
+	port  int // a free port to publish
+}
+
+// openFirewall stands for no firewall at all.
+type openFirewall struct{}
+
+func (openFirewall) Apply(context.Context, network.Ruleset) error { return nil }
+func (openFirewall) Remove(context.Context) error                 { return nil }
+
+// newMachine prepares a machine whose traces are removed with the test, however that ends.
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("instances need root")
+	}
+	image, root := testImage(t)
+	number := nextMachine()
+	m := &machine{image: image, port: freePort(t), cfg: local.Config{
+		Dir:      t.TempDir(),
+		ID:       fmt.Sprintf("t%s", strconv.FormatInt(int64(number), 36)),
+		Network:  netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(number), 0}), 24),
+		Roots:    func(context.Context, imx.Digest) (string, error) { return root, nil },
+		Files:    func(imx.Digest) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
+		Firewall: openFirewall{},
+		Log:      slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+	}}
+	t.Cleanup(func() {
+		if err := local.Purge(context.Background(), m.cfg); err != nil {
+			t.Errorf("purging: %v", err)
+		}
+	})
+	return m
+}
+
+// nextMachine counts the machines of this process from a number of its own, below 256, so that
+// test processes that run side by side seldom meet.
+var nextMachine = sync.OnceValue(func() func() int {
+	n := os.Getpid()
+	return func() int { n++; return n % 256 }
+})()
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s", bytes.TrimSpace(p))
+	return len(p), nil
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+var buildApp = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "imx-app-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "app"), "./testdata/app")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, out)
+	}
+	return os.ReadFile(filepath.Join(dir, "app"))
+})
+
+// testImage makes an image root with one program and the odd link, and returns its file's path.
+func testImage(t *testing.T) (imx.Image, string) {
+	t.Helper()
+	app, err := buildApp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(path string, mode fs.FileMode, data []byte) erofs.Entry {
+		return erofs.Entry{Path: path, Mode: mode, Size: int64(len(data)),
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+	}
+	entries := []erofs.Entry{
+		file("bin/app", 0o755, app),
+		file("etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\napp:x:4711:4712::/home/app:/bin/false\n")),
+		file("etc/group", 0o644, []byte("root:x:0:\napp:x:4712:\nextra:x:4713:app\n")),
+		{Path: "private", Mode: fs.ModeDir | 0o700, UID: 4711, GID: 4712},
+		{Path: "run/lock", Mode: fs.ModeDir | 0o755},
+		{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run"},
+	}
+	path := filepath.Join(t.TempDir(), "root.erofs")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := erofs.Write(f, entries, time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	digest := imx.Digest("sha256:" + hex.EncodeToString(sum[:]))
+	return imx.Image{Name: "app", Digest: digest, Root: digest}, path
+}

@@ -1,0 +1,149 @@
+package erofs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"time"
+
+	goerofs "github.com/erofs/go-erofs"
+)
+
+// tree shows entries as the fs.FS that go-erofs copies from.
+type tree struct {
+	nodes map[string]*node
+	epoch time.Time
+}
+
+func (t *tree) node(op, name string) (*node, error) {
+	n := t.nodes[name]
+	if n == nil {
+		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	}
+	return n, nil
+}
+
+// Open implements fs.FS. A file's content is opened at the first Read, so that go-erofs, which
+// opens every file before it reads the first, doesn't hold them all.
+func (t *tree) Open(name string) (fs.File, error) {
+	n, err := t.node("open", name)
+	if err != nil {
+		return nil, err
+	}
+	return &content{node: n, left: n.entry.Size}, nil
+}
+
+// Stat implements fs.StatFS.
+func (t *tree) Stat(name string) (fs.FileInfo, error) { return t.node("stat", name) }
+
+// ReadDir implements fs.ReadDirFS.
+func (t *tree) ReadDir(name string) ([]fs.DirEntry, error) {
+	n, err := t.node("readdir", name)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]fs.DirEntry, 0, len(n.children))
+	for _, c := range n.children {
+		list = append(list, fs.FileInfoToDirEntry(c))
+	}
+	return list, nil
+}
+
+// ReadLink gives go-erofs the target of a symbolic link.
+func (t *tree) ReadLink(name string) (string, error) {
+	n, err := t.node("readlink", name)
+	if err != nil {
+		return "", err
+	}
+	return n.entry.Link, nil
+}
+
+// node is an entry in its tree; it implements fs.FileInfo.
+type node struct {
+	tree     *tree
+	entry    Entry
+	children []*node // sorted by name
+}
+
+func (n *node) Name() string       { return path.Base(n.entry.Path) }
+func (n *node) Size() int64        { return n.entry.Size }
+func (n *node) Mode() fs.FileMode  { return n.entry.Mode }
+func (n *node) ModTime() time.Time { return n.tree.epoch }
+func (n *node) IsDir() bool        { return n.entry.Mode.IsDir() }
+
+// Sys returns what fs.FileInfo has no place for, in the type that go-erofs reads.
+func (n *node) Sys() any {
+	return &goerofs.Stat{
+		UID:    uint32(n.entry.UID),         //nolint:gosec // check bounds it
+		GID:    uint32(n.entry.GID),         //nolint:gosec // check bounds it
+		Mtime:  uint64(n.tree.epoch.Unix()), //nolint:gosec // Write refuses negative times
+		Nlink:  n.links(),
+		Xattrs: n.entry.Xattrs,
+	}
+}
+
+func (n *node) links() int {
+	if !n.IsDir() {
+		return 1
+	}
+	links := 2
+	for _, c := range n.children {
+		if c.IsDir() {
+			links++
+		}
+	}
+	return links
+}
+
+// content reads a file's bytes and insists on their number: a shorter or longer file would
+// silently become another one in the image.
+type content struct {
+	node *node
+	r    io.ReadCloser
+	left int64
+}
+
+func (c *content) Stat() (fs.FileInfo, error) { return c.node, nil }
+
+func (c *content) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, io.EOF
+	}
+	if c.r == nil {
+		r, err := c.node.entry.Open()
+		if err != nil {
+			return 0, err
+		}
+		c.r = r
+	}
+	n, err := c.r.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	switch {
+	case c.left == 0:
+		return n, c.end()
+	case errors.Is(err, io.EOF):
+		return n, fmt.Errorf("%s ends %d bytes too early: %w", c.node.entry.Path, c.left, io.ErrUnexpectedEOF)
+	}
+	return n, err
+}
+
+// end makes sure that nothing follows the last byte.
+func (c *content) end() error {
+	n, err := io.ReadFull(c.r, make([]byte, 1))
+	switch {
+	case n > 0:
+		return fmt.Errorf("%s is longer than the %d bytes it should have", c.node.entry.Path, c.node.entry.Size)
+	case errors.Is(err, io.EOF):
+		return nil
+	}
+	return err
+}
+
+func (c *content) Close() error {
+	if c.r == nil {
+		return nil
+	}
+	return c.r.Close()
+}

@@ -1,0 +1,40 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"imx"
+)
+
+// lockDir makes this process the only one that appends to the log, until the file is closed or
+// the process ends.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, trouble("locking the log", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // G115: a file descriptor fits
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		holder, _ := io.ReadAll(io.LimitReader(f, 32)) //nolint:errcheck // without it the holder is just not named
+		return nil, errors.Join(imx.Errorf(imx.Conflict, "the log in %s is in use by process %s",
+			dir, strings.TrimSpace(string(holder))).WithHint("only one server may use it: stop that one first"), f.Close())
+	}
+	if err == nil {
+		err = errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintf("%d\n", os.Getpid())))
+	}
+	if err != nil {
+		return nil, errors.Join(trouble("locking the log", err), f.Close())
+	}
+	return f, nil
+}
+
+func writeAt(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}

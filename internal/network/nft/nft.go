@@ -1,0 +1,135 @@
+// Package nft brings a network.Ruleset into the Linux kernel as one nftables table, through
+// netlink and without the nft program. It decides nothing about who may talk to whom, makes no
+// interface, route or sysctl, and touches no other table: packets that don't concern the
+// ruleset's network or interfaces pass as if the table weren't there.
+//
+// Every change is one transaction: the kernel goes from the old rules to the new ones at once, and
+// a packet sees either. Established connections go on under new rules.
+package nft
+
+import (
+	"context"
+	"regexp"
+	"sync"
+
+	"imx"
+	"imx/internal/network"
+)
+
+// Table is one table of family inet. Its methods may be called from several goroutines at once.
+// They work in the network namespace of the calling thread.
+type Table struct {
+	name string
+
+	mu sync.Mutex
+	// What is in force, as far as this Table knows; nil where it doesn't.
+	applied *model
+	// The kernel's count of transactions when it was known that the table is as applied, and what
+	// its rules looked like then.
+	generation uint32
+	rules      fingerprint
+}
+
+// New names a table and touches nothing yet. The table belongs to the caller: whatever is in one
+// of that name already goes with the first Apply. Errors: Invalid for a name that isn't letters,
+// digits, '-' and '_', beginning with a letter.
+func New(table string) (*Table, error) {
+	if !regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,63}$`).MatchString(table) {
+		return nil, imx.Errorf(imx.Invalid, "%q can't name a table of packet filter rules", table)
+	}
+	return &Table{name: table}, nil
+}
+
+// Apply brings the rules into force. After an error the rules are as before. Only what differs
+// from the rules that the Table brought in last is sent, unless somebody else has changed the table
+// since: then all of it is written anew.
+//
+// Errors: Refused without the right to change packet filter rules, Unavailable where the kernel
+// has no nf_tables, Invalid for rules that don't fit its names.
+func (t *Table) Apply(ctx context.Context, r network.Ruleset) error {
+	if err := ctx.Err(); err != nil {
+		return imx.Errorf(imx.Unavailable, "the network rules weren't changed: %w", err)
+	}
+	wanted, err := newModel(r)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	generation, err := readGeneration()
+	if err != nil {
+		return explain(err)
+	}
+	if t.applied != nil && generation != t.generation && t.compare() != nil {
+		t.applied = nil
+	}
+	changed := t.applied != nil && t.applied.network == wanted.network && t.change(*t.applied, wanted) == nil
+	if !changed {
+		// Unknown, or changed by somebody at this very moment: a failed change left no trace.
+		t.applied = nil
+		err = t.rewrite(wanted)
+	}
+	if err != nil {
+		return explain(err)
+	}
+	return explain(t.remember(wanted, generation))
+}
+
+// remember notes what was applied. The kernel counts one generation for each transaction: if there
+// was more than ours, somebody else's was among them, and the next Apply looks before it trusts.
+func (t *Table) remember(m model, before uint32) error {
+	structural := t.applied == nil || !t.applied.sameRules(m)
+	t.applied = nil
+	if structural {
+		var err error
+		if t.rules, err = t.readRules(); err != nil {
+			return err
+		}
+	}
+	after, err := readGeneration()
+	if err != nil {
+		return err
+	}
+	t.applied, t.generation = &m, after
+	if after-before > 1 {
+		t.generation = before
+	}
+	return nil
+}
+
+// Remove takes the table away, if it is there.
+func (t *Table) Remove(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return imx.Errorf(imx.Unavailable, "the network rules weren't removed: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.applied = nil
+	b := newBatch(t.name)
+	b.conn.AddTable(b.table) // so that there is one to delete
+	b.conn.DelTable(b.table)
+	return explain(b.commit())
+}
+
+// Check tells whether the kernel still has what was applied last. Errors: Conflict if somebody
+// else changed it; the next Apply then writes everything anew.
+func (t *Table) Check(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return imx.Errorf(imx.Unavailable, "the network rules weren't checked: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.applied == nil {
+		return imx.Errorf(imx.Conflict, "no rules were applied to the table inet %s yet", t.name)
+	}
+	generation, err := readGeneration()
+	if err != nil {
+		return explain(err)
+	}
+	if err := t.compare(); err != nil {
+		t.applied = nil
+		return err
+	}
+	t.generation = generation
+	return nil
+}

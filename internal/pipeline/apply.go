@@ -1,0 +1,126 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"imx"
+	"imx/internal/control"
+)
+
+// Apply plans, builds and releases a template, then waits until every release that it made is
+// good or has failed; a failed one is in the result, not an error. If ctx ends before the releases are made
+// nothing is released; if it ends after, the rollouts go on without the caller.
+// Errors: as Plan; Conflict while another apply is open, or for a port that is taken.
+func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
+	planned, err := p.Plan(ctx, by, req, report)
+	if err != nil {
+		return imx.ApplyResult{}, err
+	}
+	id, err := p.cfg.Control.Begin(by, planned.Digest, planned.Plan.Source)
+	if err != nil {
+		return imx.ApplyResult{}, err
+	}
+	result := imx.ApplyResult{Apply: id, Plan: planned}
+	work := work{by: by, apply: id, template: req.Template, planned: planned, report: report}
+	result.Images, result.Releases, err = p.release(ctx, work)
+	if err != nil {
+		return result, errors.Join(err, p.cfg.Control.Fail(by, id, err))
+	}
+	result.Releases, err = p.Watch(ctx, result.Releases, report)
+	return result, err
+}
+
+// release builds what the plan needs and turns it into releases, all in one event.
+func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Release, error) {
+	images, err := p.build(ctx, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Source: w.planned.Plan.Source}
+	for _, spec := range w.planned.Plan.Services {
+		c := control.Candidate{Spec: spec}
+		for i, ip := range w.planned.Plan.Images {
+			if ip.Spec.Name == spec.Image {
+				c.Image, c.Config = images[i], ip.Spec
+			}
+		}
+		promotion.Candidates = append(promotion.Candidates, c)
+	}
+	drafts, err := p.cfg.Control.Draft(w.by, promotion)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, r := range drafts {
+		if err := p.cfg.Admit(ctx, r); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, imx.Errorf(imx.Unavailable, "the caller went away before anything was released: %w", err)
+	}
+	releases, err := p.cfg.Control.Promote(w.by, promotion)
+	return images, releases, err
+}
+
+// Watch reports how the rollouts of some releases go and returns the releases in their final
+// states. A release that another took the place of counts as failed.
+func (p *Pipeline) Watch(ctx context.Context, releases []imx.Release, report imx.Report) ([]imx.Release, error) {
+	began := p.cfg.Now()
+	final := make([]imx.Release, len(releases))
+	for {
+		changed := p.cfg.Control.Changed()
+		s := p.cfg.Control.State()
+		open := 0
+		for i, r := range releases {
+			if final[i].Number != 0 {
+				continue
+			}
+			progress := imx.Progress{Step: fmt.Sprintf("roll out %s", r.Service), Unit: "instances"}
+			var ended bool
+			final[i], ended = outcome(s.Services[r.Service], r, s, &progress)
+			if !ended {
+				open++
+				final[i] = imx.Release{}
+			} else {
+				progress.Seconds = p.cfg.Now().Sub(began).Seconds()
+			}
+			report(progress)
+		}
+		if open == 0 {
+			return final, nil
+		}
+		select {
+		case <-ctx.Done():
+			return releases, imx.Errorf(imx.Unavailable, "stopped watching; the rollouts go on: %w", ctx.Err()).
+				WithHint("imx status shows how far they are")
+		case <-changed:
+		}
+	}
+}
+
+// outcome says how far a release's rollout is: the release as it stands, and whether it has ended.
+func outcome(v imx.Service, r imx.Release, s *imx.State, progress *imx.Progress) (imx.Release, bool) {
+	now, _ := v.Release(r.Number)
+	for _, in := range s.Instances {
+		if in.Service == r.Service && in.Release == r.Number && in.Phase == imx.Healthy {
+			progress.Done++
+		}
+	}
+	progress.Total = int64(v.Replicas)
+	switch {
+	case v.Target == r.Number && v.Current == r.Number:
+		progress.Status, progress.Message = imx.StepDone, fmt.Sprintf("release %d has the traffic", r.Number)
+		return now, true
+	case now.State == imx.ReleaseFailed:
+		progress.Status, progress.Message = imx.StepFailed, fmt.Sprintf("release %d: %s", r.Number, now.Reason)
+		return now, true
+	case v.Target != r.Number:
+		now.State, now.Reason = imx.ReleaseFailed, fmt.Sprintf("release %d took its place", v.Target)
+		progress.Status, progress.Message = imx.StepFailed, now.Reason
+		return now, true
+	}
+	progress.Status, progress.Message = imx.StepRunning, fmt.Sprintf("release %d: %d of %d healthy", r.Number, progress.Done, progress.Total)
+	return now, false
+}

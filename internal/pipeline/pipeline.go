@@ -1,0 +1,192 @@
+// Package pipeline takes a template along the arrows plan, build, release: each step's result
+// names the one before it by digest, and each is written down before the next begins.
+//
+// It decides nothing about rollouts: with the releases made, its work ends and it only watches
+// what the reconciling loop does with them.
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"imx"
+	"imx/internal/archive"
+	"imx/internal/blob"
+	"imx/internal/build"
+	"imx/internal/control"
+	"imx/internal/plan"
+	"imx/internal/template"
+)
+
+// Config is what a Pipeline joins.
+type Config struct {
+	Control *control.Control
+	Archive *archive.Archive
+	Builder *build.Builder
+	Blobs   *blob.Store
+	// Publish puts a built image's manifest into the registry under a repository and tag.
+	Publish func(ctx context.Context, repository, tag string, r build.Result) error
+	// Admit asks the engine whether it could run a release.
+	Admit        func(ctx context.Context, r imx.Release) error
+	Architecture string // Debian's name: "amd64"
+	Now          func() time.Time
+}
+
+// Pipeline plans, builds and applies templates.
+type Pipeline struct {
+	cfg Config
+}
+
+// New returns a Pipeline. It starts nothing.
+func New(cfg Config) *Pipeline { return &Pipeline{cfg} }
+
+// parallelBuilds is how many images are built at once: more only fight for the same cores.
+const parallelBuilds = 2
+
+// Plan resolves a template and says what applying it would change. It changes nothing but the
+// memory of the newest index of each suite. Errors: Invalid with every mistake of the template,
+// Refused for an archive that can't be trusted, Unavailable for one that can't be reached.
+func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.PlanResult, error) {
+	if err := template.Check(req.Template).Err(); err != nil {
+		return imx.PlanResult{}, err
+	}
+	in := plan.Input{
+		Template: req.Template, Lock: req.Lock, Update: req.Update,
+		Architecture: p.cfg.Architecture, Indexes: map[string]plan.Archive{},
+	}
+	for _, name := range plan.Archives(in) {
+		decl, _ := declared(req.Template, name)
+		snapshot, err := p.fetch(ctx, by, decl, report)
+		if err != nil {
+			return imx.PlanResult{}, err
+		}
+		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites}
+	}
+	resolved, lock, said := plan.Resolve(in)
+	if err := said.Err(); err != nil {
+		return imx.PlanResult{}, err
+	}
+	return imx.PlanResult{
+		Plan: resolved, Digest: resolved.Digest(), Lock: lock,
+		Changes: plan.Diff(resolved, *p.cfg.Control.State(), p.built),
+		Notices: append(slices.Clone(req.Template.Notices), said...),
+	}, nil
+}
+
+// declared returns an archive's declaration; the host's own needs none.
+func declared(t imx.Template, name string) (imx.Archive, bool) {
+	for _, a := range t.Archives {
+		if a.Name == name {
+			return a, true
+		}
+	}
+	return imx.Archive{Name: name}, name == imx.HostArchive
+}
+
+// fetch brings an archive's verified index and remembers how new it is, so that an older one is
+// refused from now on.
+func (p *Pipeline) fetch(ctx context.Context, by imx.Principal, decl imx.Archive, report imx.Report) (archive.Snapshot, error) {
+	known := p.cfg.Control.State().Suites
+	snapshot, err := p.cfg.Archive.Fetch(ctx, decl, p.cfg.Architecture, known, report)
+	if err != nil {
+		return snapshot, err
+	}
+	var news []imx.Body
+	for _, s := range snapshot.Suites {
+		if !slices.ContainsFunc(known, func(k imx.LockedSuite) bool {
+			return k.Archive == s.Archive && k.Suite == s.Suite && k.InRelease == s.InRelease
+		}) {
+			news = append(news, imx.SuiteSeen{Suite: s})
+		}
+	}
+	return snapshot, p.cfg.Control.Record(by, news...)
+}
+
+// Build plans a template and builds its images, without releasing anything.
+func (p *Pipeline) Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
+	planned, err := p.Plan(ctx, by, req, report)
+	if err != nil {
+		return imx.ApplyResult{}, err
+	}
+	images, err := p.build(ctx, work{by: by, template: req.Template, planned: planned, report: report})
+	return imx.ApplyResult{Plan: planned, Images: images}, err
+}
+
+// work is a planned template on its way to images and releases.
+type work struct {
+	by       imx.Principal
+	apply    string // "" for a build alone
+	template imx.Template
+	planned  imx.PlanResult
+	report   imx.Report
+}
+
+// build keeps what the plan needs, builds its images and publishes them.
+func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
+	if err := p.keep(w.template, w.planned.Plan); err != nil {
+		return nil, err
+	}
+	images := make([]imx.Image, len(w.planned.Plan.Images))
+	var recording sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelBuilds)
+	for i, ip := range w.planned.Plan.Images {
+		group.Go(func() error {
+			r, err := p.cfg.Builder.Run(ctx, ip, w.report)
+			if err != nil {
+				return err
+			}
+			images[i] = r.Image
+			if err := p.cfg.Publish(ctx, r.Image.Name, "plan-"+r.Image.Plan.Short(), r); err != nil {
+				return err
+			}
+			recording.Lock()
+			defer recording.Unlock()
+			if p.cfg.Control.State().Images[r.Image.Plan] == r.Image {
+				return nil
+			}
+			return p.cfg.Control.Record(w.by, imx.ImageBuilt{Image: r.Image})
+		})
+	}
+	return images, group.Wait()
+}
+
+// built returns what an image was made from, for the comparison of a plan with what runs. A plan
+// that is gone or damaged only makes the comparison coarser.
+func (p *Pipeline) built(d imx.Digest) (imx.ImagePlan, bool) {
+	found, err := p.ImagePlan(d)
+	return found, err == nil
+}
+
+// keep puts the template's file contents and the image plans into the blob store, where builds,
+// engines and `imx why` find them by digest.
+func (p *Pipeline) keep(t imx.Template, planned imx.Plan) error {
+	var files []imx.File
+	for _, im := range t.Images {
+		files = append(files, im.Files...)
+	}
+	for _, s := range t.Services {
+		files = append(files, s.Files...)
+	}
+	for _, f := range files {
+		if _, _, err := p.cfg.Blobs.Put(bytes.NewReader(f.Content), f.Digest); err != nil {
+			return err
+		}
+	}
+	for _, ip := range planned.Images {
+		b, err := json.Marshal(ip)
+		if err != nil {
+			return err
+		}
+		if _, _, err := p.cfg.Blobs.Put(bytes.NewReader(b), ip.Digest()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,373 @@
+package plan_test
+
+// What must hold of every plan, whatever the archive: nothing is left to choose, nothing that a
+// package needs is missing, and the same choices give the same bytes.
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"imx"
+	"imx/internal/deb"
+	"imx/internal/plan"
+)
+
+// scene is an archive of two suites and a template of a few images from it.
+type scene struct {
+	suites   [2]string // lines of packages
+	template imx.Template
+}
+
+// scenes makes small archives with all sorts of relations. Most of them have a solution.
+func scenes() *rapid.Generator[scene] {
+	return rapid.Custom(func(t *rapid.T) scene {
+		n := rapid.IntRange(3, 9).Draw(t, "packages")
+		var s scene
+		for i := range n {
+			for v := range rapid.IntRange(1, 2).Draw(t, "versions") {
+				suite := rapid.IntRange(0, 1).Draw(t, "suite")
+				s.suites[suite] += drawPackage(t, n, i, v+1) + "\n"
+			}
+		}
+		s.template = drawTemplate(t, n)
+		return s
+	})
+}
+
+func name(i int) string { return fmt.Sprintf("pkg%d", i) }
+
+func drawPackage(t *rapid.T, n, i, version int) string {
+	one := func(label string, words ...string) string { return rapid.SampledFrom(words).Draw(t, label) }
+	line := fmt.Sprintf("%s %d section=%s priority=%s", name(i), version,
+		one("section", "libs", "libs", "admin", "httpd", "perl", "localization"), one("priority", "optional", "optional", "required"))
+	if rapid.IntRange(0, 5).Draw(t, "essential") == 0 {
+		line += " essential"
+	}
+	relation := func(label string) string {
+		target := name(rapid.IntRange(0, n-1).Draw(t, label))
+		return one(label+" name", target, target, target, "virtual") +
+			one(label+" version", "", "", "", " (>= 1)", " (= 2)", " (<< 2)")
+	}
+	var depends []string
+	for range rapid.IntRange(0, 3).Draw(t, "depends") {
+		r := relation("depends")
+		if rapid.Bool().Draw(t, "alternative") {
+			r += " | " + relation("or")
+		}
+		depends = append(depends, r)
+	}
+	if len(depends) > 0 {
+		line += "; " + one("field", "Depends: ", "Pre-Depends: ") + strings.Join(depends, ", ")
+	}
+	if rapid.IntRange(0, 2).Draw(t, "provides") == 0 {
+		line += "; Provides: virtual" + one("provided", "", " (= 1)", " (= 2)")
+	}
+	if rapid.IntRange(0, 6).Draw(t, "conflicts") == 0 {
+		line += "; " + one("exclusion", "Conflicts: ", "Breaks: ") + relation("conflicts")
+	}
+	return line
+}
+
+func drawTemplate(t *rapid.T, n int) imx.Template {
+	var text string
+	for i := range rapid.IntRange(1, 3).Draw(t, "images") {
+		asked := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 1, 2, rapid.ID).Draw(t, "asked")
+		var names []string
+		for _, a := range asked {
+			names = append(names, name(a)+rapid.SampledFrom([]string{"", "", "", "=1"}).Draw(t, "pin"))
+		}
+		text += fmt.Sprintf("image im%d: %s  user=u%d\nservice sv%d image=im%d port=http:80 env=A:b\n", i, strings.Join(names, ", "), i, i, i)
+	}
+	return parseTemplate(text)
+}
+
+func (s scene) input(t *rapid.T, order *rand.Rand) plan.Input {
+	in := plan.Input{Template: s.template, Architecture: "amd64"}
+	var lists [][]deb.Package
+	var suites []imx.LockedSuite
+	for i, lines := range s.suites {
+		list, err := deb.ParsePackages(strings.NewReader(stanzas(lines)), imx.HostArchive, fmt.Sprint("suite", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		order.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		lists = append(lists, list)
+		suites = append(suites, lockedSuite(imx.HostArchive, fmt.Sprint("suite", i), fmt.Sprintf("2025-06-0%d", i+1)))
+	}
+	order.Shuffle(len(lists), func(i, j int) { lists[i], lists[j] = lists[j], lists[i] })
+	order.Shuffle(len(suites), func(i, j int) { suites[i], suites[j] = suites[j], suites[i] })
+	in.Template.Images = slices.Clone(in.Template.Images)
+	order.Shuffle(len(in.Template.Images), func(i, j int) {
+		in.Template.Images[i], in.Template.Images[j] = in.Template.Images[j], in.Template.Images[i]
+	})
+	in.Indexes = map[string]plan.Archive{imx.HostArchive: {Index: deb.NewIndex(lists...), Suites: suites}}
+	return in
+}
+
+// solved draws a scene that has a plan, and resolves it.
+func solved(t *rapid.T) (scene, plan.Input, imx.Plan, imx.Lock) {
+	s := scenes().Draw(t, "scene")
+	in := s.input(t, rand.New(rand.NewPCG(1, 1)))
+	p, l, said := plan.Resolve(in)
+	if said.Err() != nil {
+		t.Skip("no solution: " + said.Err().Error())
+	}
+	return s, in, p, l
+}
+
+func TestResolvingWithItsOwnLockChangesNothingAndNeedsNoArchive(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		_, in, p, l := solved(t)
+		in.Lock, in.Indexes = &l, nil
+		if need := plan.Archives(in); len(need) != 0 {
+			t.Fatalf("needs %v", need)
+		}
+		again, lock, said := plan.Resolve(in)
+		if len(said) > 0 {
+			t.Fatal(diagnostics(said))
+		}
+		if diff := cmp.Diff(p, again) + cmp.Diff(l, lock); diff != "" || p.Digest() != again.Digest() {
+			t.Fatal(diff)
+		}
+	})
+}
+
+func TestUpdatingFromItsOwnLockChangesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		_, in, p, l := solved(t)
+		in.Lock, in.Update = &l, true
+		again, lock, _ := plan.Resolve(in)
+		if diff := cmp.Diff(p, again) + cmp.Diff(l, lock); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+func TestTheOrderOfSuitesPackagesAndImagesMeansNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s, _, p, l := solved(t)
+		seed := rapid.Uint64().Draw(t, "order")
+		again, lock, _ := plan.Resolve(s.input(t, rand.New(rand.NewPCG(seed, 2))))
+		if diff := cmp.Diff(p, again); diff != "" || p.Digest() != again.Digest() {
+			t.Fatal(diff)
+		}
+		if string(plan.FormatLock(l)) != string(plan.FormatLock(lock)) {
+			t.Fatal("the locks differ")
+		}
+	})
+}
+
+// TestEveryRelationIsMetWithinThePlan checks with a reading of the relations of its own.
+func TestEveryRelationIsMetWithinThePlan(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s, _, p, _ := solved(t)
+		for _, im := range p.Images {
+			checkClosed(t, s, im)
+		}
+	})
+}
+
+func checkClosed(t *rapid.T, s scene, im imx.ImagePlan) {
+	all := map[string]deb.Package{}
+	for i, lines := range s.suites {
+		list, _ := deb.ParsePackages(strings.NewReader(stanzas(lines)), imx.HostArchive, fmt.Sprint("suite", i))
+		for _, p := range list {
+			all[p.Ref()] = p
+		}
+	}
+	in := map[string]deb.Package{}
+	for _, pin := range slices.Concat(im.Base, im.Tools, im.Ship) {
+		if old, twice := in[pin.Name]; twice && old.Version != pin.Version {
+			t.Fatalf("%s in two versions", pin.Name)
+		}
+		in[pin.Name] = all[pin.Ref()]
+	}
+	meets := func(p deb.Package, r deb.Relation) bool {
+		if p.Name == r.Name && r.Allows(p.Version) {
+			return true
+		}
+		provides, _ := deb.ParseRelations(p.Relations.Provides)
+		return slices.ContainsFunc(provides, func(g deb.Group) bool { return g[0].Name == r.Name && r.Allows(g[0].Version) })
+	}
+	for _, p := range in {
+		needs, _ := deb.ParseRelations(p.Relations.PreDepends + "," + p.Relations.Depends)
+		for _, g := range needs {
+			met := false
+			for _, r := range g {
+				for _, other := range in {
+					met = met || meets(other, r)
+				}
+			}
+			if !met {
+				t.Fatalf("%s needs %s", p.Name, g)
+			}
+		}
+		excludes, _ := deb.ParseRelations(p.Relations.Conflicts + "," + p.Relations.Breaks)
+		for _, g := range excludes {
+			for _, other := range in {
+				if other.Name != p.Name && meets(other, g[0]) {
+					t.Fatalf("%s is beside %s", p.Name, other.Name)
+				}
+			}
+		}
+		if p.Essential && !slices.ContainsFunc(im.Base, func(b imx.Package) bool { return b.Name == p.Name }) {
+			t.Fatalf("%s is Essential, but not in Base", p.Name)
+		}
+	}
+	for _, asked := range im.Spec.Packages {
+		n, _, _ := strings.Cut(asked, "=")
+		if !slices.ContainsFunc(im.Ship, func(p imx.Package) bool { return p.Name == n }) {
+			t.Fatalf("%s was asked for, but isn't shipped", n)
+		}
+	}
+	for _, tool := range im.Tools {
+		if slices.Contains(im.Base, tool) || slices.Contains(im.Ship, tool) {
+			t.Fatalf("%s is a tool and something else", tool.Name)
+		}
+	}
+}
+
+// TestALockNeverStandsInTheWay resolves a second template from an archive that has moved on, with
+// the first one's lock: what could be had without the lock can be had with it, and is complete.
+func TestALockNeverStandsInTheWay(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		_, _, _, l := solved(t)
+		s, in, _, _ := solved(t)
+		in.Lock = &l
+		need := plan.Archives(in)
+		p, _, said := plan.Resolve(in)
+		if err := said.Err(); err != nil {
+			t.Fatal(err)
+		}
+		for _, im := range p.Images {
+			kept := slices.ContainsFunc(l.Images, func(old imx.LockedImage) bool {
+				asked := slices.Equal(slices.Sorted(slices.Values(old.Asked)), slices.Sorted(slices.Values(im.Spec.Packages)))
+				return old.Name == im.Spec.Name && asked
+			})
+			if !kept && len(need) == 0 {
+				t.Fatalf("image %s is new, but needs no archive", im.Spec.Name)
+			}
+			if !kept {
+				checkClosed(t, s, im)
+			}
+		}
+	})
+}
+
+func TestAfterApplyingThereIsNothingToChange(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		_, _, p, _ := solved(t)
+		w := newWorld()
+		if len(plan.Diff(p, w.state, w.prev)) == 0 {
+			t.Fatal("nothing to do in an empty world")
+		}
+		w.apply(p)
+		if left := plan.Diff(p, w.state, w.prev); len(left) > 0 {
+			t.Fatalf("left: %v", left)
+		}
+		if said := plan.Unlisted(p, w.state); len(said) > 0 {
+			t.Fatal(diagnostics(said))
+		}
+	})
+}
+
+func TestALockReadsBackAsItWasWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		_, _, _, l := solved(t)
+		b := plan.FormatLock(l)
+		got, err := plan.ParseLock(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(l, got); diff != "" || string(plan.FormatLock(got)) != string(b) {
+			t.Fatal(diff)
+		}
+	})
+}
+
+// TestEveryFieldOfASpecShowsInADiff changes each field that a service or image may get, one by
+// one: a field that somebody adds to the glossary must not be forgotten here.
+func TestEveryFieldOfASpecShowsInADiff(t *testing.T) {
+	base := imx.Plan{
+		Images:   []imx.ImagePlan{{Spec: imx.ImageSpec{Name: "im"}, Epoch: time.Unix(1, 0).UTC()}},
+		Services: []imx.Spec{{Name: "sv", Image: "im"}},
+	}
+	check := func(t *testing.T, subject string, changed imx.Plan) {
+		t.Helper()
+		w := newWorld()
+		w.apply(base)
+		detail := slices.ContainsFunc(plan.Diff(changed, w.state, w.prev), func(c imx.Change) bool {
+			return c.Subject == subject && (c.Kind == "setting" || c.Kind == "file" || c.Kind == "instances" && c.Before != c.After)
+		})
+		if !detail {
+			t.Error("the change isn't shown")
+		}
+	}
+	each(reflect.TypeFor[imx.Spec](), func(path string, set func(reflect.Value)) {
+		t.Run("service "+path, func(t *testing.T) {
+			spec := imx.Spec{Name: "sv", Image: "im"}
+			set(reflect.ValueOf(&spec).Elem())
+			check(t, "service.sv", imx.Plan{Images: base.Images, Services: []imx.Spec{spec}})
+		})
+	})
+	each(reflect.TypeFor[imx.ImageSpec](), func(path string, set func(reflect.Value)) {
+		t.Run("image "+path, func(t *testing.T) {
+			im := base.Images[0]
+			set(reflect.ValueOf(&im.Spec).Elem())
+			check(t, "image.im", imx.Plan{Images: []imx.ImagePlan{im}, Services: base.Services})
+		})
+	})
+}
+
+// each calls f for each field of the struct type but names and positions, with a function that
+// gives it a value.
+func each(typ reflect.Type, f func(path string, set func(reflect.Value))) {
+	for i := range typ.NumField() {
+		field := typ.Field(i)
+		switch {
+		case field.Name == "Name" || field.Name == "At":
+		case field.Type.Kind() == reflect.Struct:
+			each(field.Type, func(path string, set func(reflect.Value)) {
+				f(field.Name+"."+path, func(v reflect.Value) { set(v.Field(i)) })
+			})
+		default:
+			f(field.Name, func(v reflect.Value) { fill(v.Field(i)) })
+		}
+	}
+}
+
+// fill gives a value other than the zero one.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Int, reflect.Int64:
+		v.SetInt(7)
+	case reflect.Uint32:
+		v.SetUint(7)
+	case reflect.Float64:
+		v.SetFloat(7)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf("x"), reflect.ValueOf("y"))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+	case reflect.Struct:
+		fill(v.Field(0))
+	default:
+		panic(v.Kind().String())
+	}
+}

@@ -1,0 +1,243 @@
+// Package plan turns a template into a plan with nothing left to choose, keeps the choices in a
+// lock, and says what applying a plan would change.
+//
+// It reads no index, no file and no log: indexes, lock and state are handed in, and plan, lock and
+// changes come back as values. It doesn't check templates (template does), fetch packages
+// (archive), or build anything (build).
+//
+// # Which packages
+//
+// The solver installs what apt would without Recommends: for every Depends and Pre-Depends an
+// alternative that is chosen already, else the first that can be satisfied, of each package the
+// newest version, or the one that the template or the lock pins. See solver.
+//
+// # Three groups
+//
+// Debian packages depend on what their maintainer scripts call, not only on what their
+// programs need, and the control data doesn't tell the two apart. An image has no use for the
+// former. So its packages come in three groups, by the rule at shipper:
+//
+//   - Base: all Essential packages and what they depend on; the build root to begin with.
+//   - Ship: what the image is made of. A library may be in Base and in Ship.
+//   - Tools: all else that the asked packages depend on, for maintainer scripts only.
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/deb"
+)
+
+// Input is all that a plan is made from.
+type Input struct {
+	Template     imx.Template
+	Lock         *imx.Lock // nil where there is none
+	Update       bool      // choose anew whatever the lock says
+	Architecture string    // Debian's name of it: "amd64"
+	Indexes      map[string]Archive
+}
+
+// Archive is the verified index of an archive and the signed suites that it is from.
+type Archive struct {
+	Index  *deb.Index
+	Suites []imx.LockedSuite
+}
+
+// Archives returns the names of the archives whose index Resolve will need, sorted. It is empty
+// when the lock answers everything: then a plan needs no network at all.
+func Archives(in Input) []string {
+	need := map[string]bool{}
+	for _, spec := range in.Template.Images {
+		if _, ok := in.keeps(spec); !ok {
+			need[archiveOf(spec)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(need))
+}
+
+// Resolve leaves nothing to choose: it returns the plan and the lock that pins its choices.
+// Every mistake comes back at once, as a diagnostic of severity error at its image's
+// place in the template; plan and lock are zero then. The same input gives the same plan and
+// lock in any order of suites and images, and so does the input with the returned lock in it.
+func Resolve(in Input) (imx.Plan, imx.Lock, imx.Diagnostics) {
+	r := resolver{in: in}
+	if in.Lock != nil {
+		if err := CheckLock(*in.Lock); err != nil {
+			r.report(imx.Pos{}, err.Error(), imx.AsError(err).Hint)
+			return imx.Plan{}, imx.Lock{}, r.diagnostics
+		}
+	}
+	images := slices.SortedFunc(slices.Values(in.Template.Images), func(a, b imx.ImageSpec) int {
+		return strings.Compare(a.Name, b.Name)
+	})
+	for _, spec := range images {
+		r.image(spec)
+	}
+	if r.diagnostics.Err() == nil {
+		r.unify()
+	}
+	slices.SortStableFunc(r.diagnostics, func(a, b imx.Diagnostic) int {
+		return cmp.Or(strings.Compare(a.At.File, b.At.File), a.At.Line-b.At.Line)
+	})
+	if r.diagnostics.Err() != nil {
+		return imx.Plan{}, imx.Lock{}, r.diagnostics
+	}
+	p := imx.Plan{Source: in.Template.Source, Images: r.images, Services: strippedServices(in.Template.Services)}
+	return p, r.lock(), r.diagnostics
+}
+
+// resolver gathers the images' plans and what there is to say about them.
+type resolver struct {
+	in          Input
+	images      []imx.ImagePlan
+	anew        map[string]bool // the archives that something was chosen from
+	diagnostics imx.Diagnostics
+}
+
+func (r *resolver) report(at imx.Pos, summary, hint string) {
+	r.diagnostics = append(r.diagnostics, imx.Diagnostic{
+		Severity: imx.SeverityError, Summary: summary, Hint: hint, At: at,
+	})
+}
+
+func (r *resolver) notice(at imx.Pos, summary string) {
+	r.diagnostics = append(r.diagnostics, imx.Diagnostic{Severity: imx.SeverityNotice, Summary: summary, At: at})
+}
+
+// archiveOf returns the name of the archive that the image is from.
+func archiveOf(spec imx.ImageSpec) string {
+	if spec.From == "" {
+		return imx.HostArchive
+	}
+	return spec.From
+}
+
+// image adds the plan of one image, from the lock where it still answers, else chosen anew.
+func (r *resolver) image(spec imx.ImageSpec) {
+	plan := imx.ImagePlan{Spec: strippedImage(spec), Architecture: r.in.Architecture}
+	if locked, ok := r.in.keeps(spec); ok {
+		pins := pinned(*r.in.Lock)
+		plan.Epoch = locked.Epoch
+		plan.Base, plan.Tools, plan.Ship = at(pins, locked.Base), at(pins, locked.Tools), at(pins, locked.Ship)
+		r.images = append(r.images, plan)
+		return
+	}
+	name := archiveOf(spec)
+	archive := r.in.Indexes[name]
+	if archive.Index == nil || len(archive.Suites) == 0 {
+		r.report(spec.At, "image."+spec.Name+": the index of archive "+name+" is missing", "")
+		return
+	}
+	if r.anew == nil {
+		r.anew = map[string]bool{}
+	}
+	r.anew[name] = true
+	groups, ok := r.solve(spec, archive.Index)
+	if !ok {
+		return
+	}
+	plan.Base, plan.Tools, plan.Ship = groups.base, groups.tools, groups.ship
+	plan.Epoch = newest(archive.Suites)
+	if old, ok := r.in.locked(spec); ok && old.From == name && sameShip(pinned(*r.in.Lock), old, plan) {
+		plan.Epoch = old.Epoch
+	}
+	r.images = append(r.images, plan)
+}
+
+// newest returns the newest date of the suites, in UTC.
+func newest(suites []imx.LockedSuite) time.Time {
+	var t time.Time
+	for _, s := range suites {
+		if s.Date.After(t) {
+			t = s.Date
+		}
+	}
+	return t.UTC()
+}
+
+// unify makes one pin of each package that images have from several archives, since a lock holds
+// each once: the lock's own, else the one of the first archive by name. Different bytes under one
+// version can't be unified.
+func (r *resolver) unify() {
+	pins := map[string]imx.Package{}
+	if r.in.Lock != nil && !r.in.Update {
+		pins = pinned(*r.in.Lock)
+	}
+	used := map[string]imx.Package{}
+	for _, im := range r.images {
+		for _, p := range slices.Concat(im.Base, im.Tools, im.Ship) {
+			pin, ok := pins[p.Ref()]
+			if !ok || pin.Digest != p.Digest {
+				pin = p
+			}
+			old, twice := used[p.Ref()]
+			if twice && old.Digest != p.Digest {
+				r.report(imx.Pos{}, "archives "+old.Archive+" and "+p.Archive+" have different files under "+p.Ref()+
+					": "+string(old.Digest)+" and "+string(p.Digest), "take both images from one archive")
+				return
+			}
+			if !twice || pin.Archive < old.Archive {
+				used[p.Ref()] = pin
+			}
+		}
+	}
+	for _, im := range r.images {
+		for _, group := range [][]imx.Package{im.Base, im.Tools, im.Ship} {
+			for i, p := range group {
+				group[i] = used[p.Ref()]
+			}
+		}
+	}
+}
+
+// lock returns the lock that pins the resolved images.
+func (r *resolver) lock() imx.Lock {
+	l := imx.Lock{Version: imx.LockVersion, Suites: r.suites(), Packages: []imx.Package{}, Images: []imx.LockedImage{}}
+	used := map[string]imx.Package{}
+	for _, im := range r.images {
+		for _, p := range slices.Concat(im.Base, im.Tools, im.Ship) {
+			used[p.Ref()] = p
+		}
+		locked := imx.LockedImage{
+			Name: im.Spec.Name, From: archiveOf(im.Spec), Epoch: im.Epoch,
+			Asked: append([]string{}, im.Spec.Packages...),
+			Base:  refs(im.Base), Ship: refs(im.Ship),
+		}
+		if len(im.Tools) > 0 {
+			locked.Tools = refs(im.Tools) // left out of the file where empty, unlike the others
+		}
+		l.Images = append(l.Images, locked)
+	}
+	l.Packages = slices.AppendSeq(l.Packages, maps.Values(used))
+	sortPackages(l.Packages)
+	return l
+}
+
+// suites returns the suites that the images' archives had when something was last chosen from them.
+func (r *resolver) suites() []imx.LockedSuite {
+	suites, seen := []imx.LockedSuite{}, map[string]bool{}
+	for _, im := range r.images {
+		name := archiveOf(im.Spec)
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		from := r.in.Indexes[name].Suites
+		if !r.anew[name] {
+			from = r.in.Lock.Suites
+		}
+		for _, s := range from {
+			if s.Archive == name {
+				s.Date = s.Date.UTC()
+				suites = append(suites, s)
+			}
+		}
+	}
+	slices.SortFunc(suites, bySuite)
+	return slices.Compact(suites)
+}

@@ -1,0 +1,134 @@
+package plan
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"imx"
+)
+
+// A comparison of two specs lists their settings under the names that templates use. Settings
+// that aren't set are absent, so that they show as added and removed.
+
+type settings map[string]string
+
+func (s settings) set(name, value string) {
+	if value != "" {
+		s[name] = value
+	}
+}
+
+func (s settings) duration(name string, d imx.Duration) {
+	if d != 0 {
+		s[name] = d.String()
+	}
+}
+
+// words joins a list so that two lists never look the same: words with blanks are quoted.
+func words(list []string) string {
+	out := make([]string, 0, len(list))
+	for _, w := range list {
+		if w == "" || strings.ContainsAny(w, " \t\n\"") {
+			w = strconv.Quote(w)
+		}
+		out = append(out, w)
+	}
+	return strings.Join(out, " ")
+}
+
+func imageSettings(p imx.ImagePlan) settings {
+	s := settings{}
+	s.set("from", archiveOf(p.Spec))
+	s.set("packages", words(p.Spec.Packages))
+	s.set("user", p.Spec.User)
+	s.set("command", words(p.Spec.Command))
+	s.set("work_dir", p.Spec.WorkDir)
+	s.set("stop_signal", p.Spec.StopSignal)
+	s.set("setuid", words(p.Spec.Setuid))
+	s.set("generated", words(p.Spec.Generated))
+	s.set("architecture", p.Architecture)
+	s.set("epoch", p.Epoch.UTC().Format(time.RFC3339))
+	for name, value := range p.Spec.Environment {
+		s["environment."+name] = value
+	}
+	for _, d := range p.Spec.Directories {
+		s["directory."+d.Path] = access(d.Mode, d.Owner, 0o755)
+	}
+	return s
+}
+
+func serviceSettings(spec imx.Spec) settings {
+	s := settings{}
+	s.set("image", spec.Image)
+	s.set("command", words(spec.Command))
+	for name, value := range spec.Environment {
+		s["environment."+name] = value
+	}
+	for _, t := range spec.Tmpfs {
+		s["tmpfs."+t.Path] = strings.TrimSuffix(bytesOf(t.Size)+" "+modeOrNone(t.Mode)+" "+t.Owner, " ")
+	}
+	for _, v := range spec.Volumes {
+		s["volume."+v.Name] = strings.TrimSuffix(v.Path+" "+v.Owner, " ")
+	}
+	for _, p := range spec.Ports {
+		s["port."+p.Name] = strconv.Itoa(p.Container)
+		if p.Publish != 0 {
+			s["port."+p.Name] += ", published as " + strconv.Itoa(p.Publish)
+		}
+	}
+	for _, c := range spec.Connect {
+		s["connect."+c.Service+"."+c.Port] = "allowed"
+	}
+	s.health(spec.Health)
+	if r := spec.Resources; r != (imx.Resources{}) {
+		s.set("resources.cpu", nonZero(strconv.FormatFloat(r.CPU, 'g', -1, 64)))
+		s.set("resources.memory", nonZero(bytesOf(r.Memory)))
+		s.set("resources.pids", nonZero(strconv.Itoa(r.Pids)))
+	}
+	s.duration("drain", spec.Drain)
+	s.duration("grace", spec.Grace)
+	s.duration("deadline", spec.Deadline)
+	return s
+}
+
+func (s settings) health(h imx.Health) {
+	s.duration("health.every", h.Every)
+	s.duration("health.timeout", h.Timeout)
+	s.set("health.failures", nonZero(strconv.Itoa(h.Failures)))
+	if h.HTTP != nil {
+		s["health.http"] = strings.TrimSuffix(h.HTTP.Port+" "+h.HTTP.Path+" "+nonZero(strconv.Itoa(h.HTTP.Status)), " ")
+	}
+	if h.TCP != nil {
+		s["health.tcp"] = h.TCP.Port
+	}
+	if h.Inferred {
+		s["health.inferred"] = "from the first port"
+	}
+}
+
+// bytesOf writes a size as a template does, exactly: Size.String rounds.
+func bytesOf(n imx.Size) string {
+	unit := ""
+	for _, larger := range []string{"KiB", "MiB", "GiB"} {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, larger
+	}
+	return strconv.FormatInt(int64(n), 10) + unit
+}
+
+func modeOrNone(m imx.Mode) string {
+	if m == 0 {
+		return ""
+	}
+	return m.String()
+}
+
+func nonZero(number string) string {
+	if number == "0" {
+		return ""
+	}
+	return number
+}

@@ -1,0 +1,69 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"imx"
+)
+
+// A plan says what there will be, not where in which file somebody wrote it: moving a block
+// about must not change its digest. So positions go, and file contents, which digests stand for.
+
+// strippedImage returns a copy of the spec as a plan holds it.
+func strippedImage(spec imx.ImageSpec) imx.ImageSpec {
+	spec.At = imx.Pos{}
+	spec.Packages = slices.Clone(spec.Packages)
+	spec.Files = strippedFiles(spec.Files)
+	spec.Directories = slices.Clone(spec.Directories)
+	for i := range spec.Directories {
+		spec.Directories[i].At = imx.Pos{}
+	}
+	spec.Command = slices.Clone(spec.Command)
+	spec.Environment = maps.Clone(spec.Environment)
+	return spec
+}
+
+// strippedServices returns copies of the services as a plan holds them, sorted by name.
+func strippedServices(services []imx.Spec) []imx.Spec {
+	out := make([]imx.Spec, 0, len(services))
+	for _, s := range services {
+		out = append(out, strippedService(s))
+	}
+	slices.SortFunc(out, func(a, b imx.Spec) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func strippedService(s imx.Spec) imx.Spec {
+	s.At = imx.Pos{}
+	s.Files = strippedFiles(s.Files)
+	s.Tmpfs = slices.Clone(s.Tmpfs)
+	for i := range s.Tmpfs {
+		s.Tmpfs[i].At = imx.Pos{}
+	}
+	s.Volumes = slices.Clone(s.Volumes)
+	for i := range s.Volumes {
+		s.Volumes[i].At = imx.Pos{}
+	}
+	s.Ports = slices.Clone(s.Ports)
+	for i := range s.Ports {
+		s.Ports[i].At = imx.Pos{}
+	}
+	s.Connect = slices.Clone(s.Connect)
+	for i := range s.Connect {
+		s.Connect[i].At = imx.Pos{}
+	}
+	return s
+}
+
+func strippedFiles(files []imx.File) []imx.File {
+	files = slices.Clone(files)
+	for i, f := range files {
+		if f.Digest == "" {
+			files[i].Digest, files[i].Size = imx.DigestBytes(f.Content), int64(len(f.Content))
+		}
+		files[i].Content, files[i].At = nil, imx.Pos{}
+	}
+	return files
+}

@@ -1,0 +1,86 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	"imx"
+	"imx/internal/engine"
+	"imx/internal/rollout"
+)
+
+// wanted is what a service should come to.
+func wanted(v imx.Service) rollout.Wanted {
+	w := rollout.Wanted{
+		Service: v.Name, Replicas: v.Replicas, Since: v.Since, Moved: v.Moved, Destroyed: v.Destroyed, Extra: v.Releases,
+	}
+	w.Target, _ = v.Release(v.Target)
+	w.Current, _ = v.Release(v.Current)
+	return w
+}
+
+// present is what there is of a service: its live instances and routes as the engine sees them,
+// its ended instances as the log remembers them.
+func (l *Loop) present(v imx.Service, s *imx.State, seen imx.Seen) rollout.Seen {
+	p := rollout.Seen{Routes: seen.Routes[v.Name]}
+	for _, in := range seen.Instances {
+		if in.Service == v.Name && in.Phase != imx.Ended {
+			p.Instances = append(p.Instances, in)
+		}
+	}
+	for _, in := range s.Instances {
+		if in.Service == v.Name && in.Phase == imx.Ended {
+			p.Ended = append(p.Ended, in)
+		}
+	}
+	if err := l.trouble[v.Name]; err != nil {
+		p.Trouble = err.Error()
+	}
+	return p
+}
+
+// act does one action. What it did in the engine it then writes down; killed in between, the
+// next step sees what was done and writes that down.
+func (l *Loop) act(ctx context.Context, v imx.Service, a rollout.Action) error {
+	switch a := a.(type) {
+	case rollout.Scale:
+		r, err := released(v, a.Release)
+		if err != nil {
+			return err
+		}
+		return l.cfg.Engine.Scale(ctx, r, a.Replicas)
+	case rollout.Stop:
+		return l.cfg.Engine.Stop(ctx, a.Instance, a.Reason)
+	case rollout.Route:
+		return l.route(ctx, v, a.Weights)
+	case rollout.Finish:
+		return l.cfg.Control.Record(imx.Server, imx.RolloutFinished{Service: v.Name, Release: a.Release})
+	case rollout.Fail:
+		return l.cfg.Control.Record(imx.Server, imx.RolloutFailed{Service: v.Name, Release: a.Release, Reason: a.Reason})
+	default:
+		return fmt.Errorf("reconcile: an action of unknown type %T", a)
+	}
+}
+
+func (l *Loop) route(ctx context.Context, v imx.Service, w imx.Weights) error {
+	r := engine.Route{Service: v.Name, Weights: w}
+	for number := range w {
+		rel, err := released(v, number)
+		if err != nil {
+			return err
+		}
+		r.Releases = append(r.Releases, rel)
+	}
+	if err := l.cfg.Engine.Route(ctx, r); err != nil {
+		return err
+	}
+	return l.cfg.Control.Record(imx.Server, imx.TrafficMoved{Service: v.Name, Weights: w})
+}
+
+func released(v imx.Service, number int) (imx.Release, error) {
+	r, ok := v.Release(number)
+	if !ok {
+		return r, imx.Errorf(imx.Internal, "the log doesn't hold release %d of service %s", number, v.Name)
+	}
+	return r, nil
+}

@@ -1,0 +1,160 @@
+// Package reconcile is the loop that makes what runs agree with what is wanted: it observes the
+// engine, writes down what it saw, asks package rollout what to do next, and does that.
+//
+// It decides nothing itself and keeps nothing that matters: killed between any two steps, the
+// next run observes where things stand and goes on from there.
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"imx"
+	"imx/internal/control"
+	"imx/internal/engine"
+	"imx/internal/rollout"
+)
+
+// Config is what a Loop joins.
+type Config struct {
+	Control *control.Control
+	Engine  engine.Engine
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// Loop reconciles one engine with one log.
+type Loop struct {
+	cfg     Config
+	poke    chan struct{}
+	trouble map[string]error // by service: what the engine last said no to
+}
+
+// New returns a Loop. It starts nothing.
+func New(cfg Config) *Loop {
+	return &Loop{cfg: cfg, poke: make(chan struct{}, 1), trouble: map[string]error{}}
+}
+
+// Poke makes the loop look again soon. It never blocks.
+func (l *Loop) Poke() {
+	select {
+	case l.poke <- struct{}{}:
+	default:
+	}
+}
+
+// retry is how long the loop waits after the engine failed to do something.
+const retry = time.Second
+
+// Run reconciles until ctx ends: after each change of the state or the engine, and when a
+// decision asked to be woken. What the engine can't do now is tried again, and logged once.
+func (l *Loop) Run(ctx context.Context) error {
+	for {
+		changed := l.cfg.Control.Changed()
+		wake, err := l.step(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			l.cfg.Log.LogAttrs(ctx, slog.LevelError, "reconciling failed", slog.Any("error", err))
+			wake = retry
+		}
+		if !l.wait(ctx, changed, wake) {
+			return nil
+		}
+	}
+}
+
+// wait returns false when ctx has ended. A wake of 0 waits for a change alone.
+func (l *Loop) wait(ctx context.Context, changed <-chan struct{}, wake time.Duration) bool {
+	var timer <-chan time.Time
+	if wake > 0 {
+		t := time.NewTimer(wake)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-changed:
+	case <-l.poke:
+	case <-timer:
+	}
+	return true
+}
+
+// step observes, writes down, decides and acts once, and returns when to look again at the latest.
+func (l *Loop) step(ctx context.Context) (time.Duration, error) {
+	seen, err := l.cfg.Engine.Observe(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := l.cfg.Control.Record(imx.Server, Observed(l.cfg.Control.State(), seen, l.cfg.Now())...); err != nil {
+		return 0, err
+	}
+	s := l.cfg.Control.State()
+	var wake time.Duration
+	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
+		v := s.Services[name]
+		if v.Removed {
+			continue
+		}
+		next, err := l.service(ctx, v, s, seen)
+		if err != nil {
+			if ctx.Err() != nil {
+				return 0, err
+			}
+			l.note(ctx, name, err)
+			next = retry
+		} else {
+			delete(l.trouble, name)
+		}
+		if next > 0 && (wake == 0 || next < wake) {
+			wake = next
+		}
+	}
+	return wake, nil
+}
+
+// note logs an engine's refusal when it is a new one.
+func (l *Loop) note(ctx context.Context, service string, err error) {
+	if old := l.trouble[service]; old == nil || old.Error() != err.Error() {
+		l.cfg.Log.LogAttrs(ctx, slog.LevelError, "the engine failed", slog.String("service", service), slog.Any("error", err))
+	}
+	l.trouble[service] = err
+}
+
+// service does what rollout.Next decides for one service.
+func (l *Loop) service(ctx context.Context, v imx.Service, s *imx.State, seen imx.Seen) (time.Duration, error) {
+	decision := rollout.Next(wanted(v), l.present(v, s, seen), l.cfg.Now())
+	for _, a := range decision.Actions {
+		if err := l.act(ctx, v, a); err != nil {
+			return 0, err
+		}
+	}
+	if v.Destroyed && len(decision.Actions) == 0 && gone(v, seen) {
+		return 0, l.remove(ctx, v)
+	}
+	return decision.Wake, nil
+}
+
+// gone reports whether no instance of the service is left that hasn't ended.
+func gone(v imx.Service, seen imx.Seen) bool {
+	return !slices.ContainsFunc(seen.Instances, func(in imx.Instance) bool {
+		return in.Service == v.Name && in.Phase != imx.Ended
+	})
+}
+
+func (l *Loop) remove(ctx context.Context, v imx.Service) error {
+	volumes := engine.KeepVolumes
+	if v.VolumesToo {
+		volumes = engine.DeleteVolumes
+	}
+	if err := l.cfg.Engine.Remove(ctx, v.Name, volumes); err != nil {
+		return err
+	}
+	return l.cfg.Control.Record(imx.Server, imx.Removed{Service: v.Name})
+}

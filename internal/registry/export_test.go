@@ -1,0 +1,65 @@
+package registry
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+// ErrCrash is what every step fails with after the moment of a crash.
+var ErrCrash = errors.New("crash")
+
+// CrashAfter lets n steps of r's disk work succeed and fails all that come later, as if the machine
+// had stopped there. It returns how many were asked for, as a function.
+func CrashAfter(r *Registry, n int64) (steps func() int64) {
+	var count atomic.Int64
+	alive := func() bool { return count.Add(1) <= n }
+	disk := r.ops
+	r.ops = ops{
+		stage: func(dir string, content []byte) (string, error) {
+			if !alive() {
+				return "", ErrCrash
+			}
+			return disk.stage(dir, content)
+		},
+		rename: func(from, to string) error {
+			if !alive() {
+				return ErrCrash
+			}
+			return disk.rename(from, to)
+		},
+		syncDir: func(dir string) error {
+			if !alive() {
+				return ErrCrash
+			}
+			return disk.syncDir(dir)
+		},
+		write: func(f *os.File, p []byte) (int, error) {
+			if !alive() {
+				n, _ := f.Write(p[:len(p)/2])
+				return n, ErrCrash
+			}
+			return disk.write(f, p)
+		},
+	}
+	return count.Load
+}
+
+// FillDisk makes each step of the kind find the disk full.
+func FillDisk(r *Registry, step string) {
+	full := &os.PathError{Op: step, Path: "file", Err: syscall.ENOSPC}
+	switch step {
+	case "stage":
+		r.ops.stage = func(string, []byte) (string, error) { return "", full }
+	case "rename":
+		r.ops.rename = func(string, string) error { return full }
+	case "sync-dir":
+		r.ops.syncDir = func(string) error { return full }
+	case "write":
+		r.ops.write = func(f *os.File, p []byte) (int, error) {
+			n, _ := f.Write(p[:len(p)/2])
+			return n, full
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+
+	"cuelabs.dev/go/oci/ociregistry"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"imx"
+)
+
+// Docker's names for what OCI standardised; clients still push them.
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
+
+// manifest is the part of an image manifest or an index that the registry understands.
+type manifest struct {
+	raw  []byte
+	kind string // the media type that it was pushed as
+
+	MediaType    string                   `json:"mediaType"`
+	ArtifactType string                   `json:"artifactType"`
+	Config       *ociregistry.Descriptor  `json:"config"`
+	Layers       []ociregistry.Descriptor `json:"layers"`
+	Manifests    []ociregistry.Descriptor `json:"manifests"`
+	Subject      *ociregistry.Descriptor  `json:"subject"`
+	Annotations  map[string]string        `json:"annotations"`
+}
+
+// parseManifest reads a manifest of one of the four media types. A manifest that calls itself
+// something else than its push does is refused: two readers could take it for two things.
+func parseManifest(raw []byte, contentType string) (*manifest, error) {
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return nil, faultf(codeManifestInvalid, "%.80q is no media type", contentType)
+	}
+	if len(raw) > MaxManifest {
+		return nil, faultf(codeTooLarge, "the manifest has %d bytes, more than %d", len(raw), MaxManifest)
+	}
+	m := &manifest{raw: raw, kind: kind}
+	if err := json.Unmarshal(raw, m); err != nil {
+		return nil, faultf(codeManifestInvalid, "the manifest is no JSON object of a manifest: %w", err)
+	}
+	if m.MediaType != "" && m.MediaType != kind {
+		return nil, faultf(codeManifestInvalid, "the manifest calls itself %.80q, but is pushed as %.80q", m.MediaType, kind)
+	}
+	switch kind {
+	case ocispec.MediaTypeImageManifest, dockerManifest:
+		if m.Config == nil || m.Manifests != nil {
+			return nil, faultf(codeManifestInvalid, "the manifest has no config, or manifests as only an index has")
+		}
+	case ocispec.MediaTypeImageIndex, dockerList:
+		if m.Config != nil || m.Layers != nil {
+			return nil, faultf(codeManifestInvalid, "the index has a config or layers, which only an image has")
+		}
+	default:
+		return nil, faultf(codeManifestInvalid, "%.80q is no media type of a manifest that is taken here", kind)
+	}
+	return m, nil
+}
+
+// blobs returns the blobs that the manifest names.
+func (m *manifest) blobs() []ociregistry.Descriptor {
+	if m.Config == nil {
+		return nil
+	}
+	return append([]ociregistry.Descriptor{*m.Config}, m.Layers...)
+}
+
+func (m *manifest) digest() imx.Digest { return imx.DigestBytes(m.raw) }
+
+func (m *manifest) descriptor() ociregistry.Descriptor {
+	desc := ociregistry.Descriptor{
+		MediaType: m.kind, Digest: ociregistry.Digest(m.digest()), Size: int64(len(m.raw)),
+		ArtifactType: m.ArtifactType, Annotations: m.Annotations,
+	}
+	if desc.ArtifactType == "" && m.Config != nil {
+		desc.ArtifactType = m.Config.MediaType // what the specification has referrers filtered by
+	}
+	return desc
+}
+
+// checkReferences refuses a manifest that names a blob or manifest which the repository lacks, or
+// with another size. A subject may be missing: the specification allows to push it later.
+func (r *Registry) checkReferences(repo string, m *manifest) error {
+	for _, ref := range m.blobs() {
+		size, err := r.blobSize(repo, imx.Digest(ref.Digest))
+		if err := referenceError("blob", ref, size, err); err != nil {
+			return err
+		}
+	}
+	for _, ref := range m.Manifests {
+		d := imx.Digest(ref.Digest)
+		_, err := r.manifestType(repo, d)
+		size := int64(0)
+		if err == nil {
+			size, err = r.blobs.Size(d)
+		}
+		if err := referenceError("manifest", ref, size, err); err != nil {
+			return err
+		}
+	}
+	if m.Subject != nil {
+		return checkDigest(imx.Digest(m.Subject.Digest))
+	}
+	return nil
+}
+
+func referenceError(what string, ref ociregistry.Descriptor, size int64, err error) error {
+	switch {
+	case imx.KindOf(err) == imx.NotFound:
+		return faultf(codeManifestBlobUnknown, "the manifest names the %s %s, which the repository doesn't have: push it first", what, ref.Digest)
+	case err != nil:
+		return err
+	case size != ref.Size:
+		return faultf(codeManifestInvalid, "the manifest says that %s %s has %d bytes, but it has %d", what, ref.Digest, ref.Size, size)
+	}
+	return nil
+}
+
+func (r *Registry) pushManifest(_ context.Context, repo, tag string, contents []byte, mediaType string) (ociregistry.Descriptor, error) {
+	m, err := parseManifest(contents, mediaType)
+	if err != nil {
+		return ociregistry.Descriptor{}, err
+	}
+	_, err = r.push(repo, tag, m)
+	return m.descriptor(), err
+}
+
+// push stores a manifest: its bytes, then everything else that can fail, then the event, and only
+// then the names by which it can be pulled, the tag last.
+func (r *Registry) push(repo, tag string, m *manifest) (imx.Digest, error) {
+	err := checkRepository(repo)
+	if tag != "" {
+		err = errors.Join(err, checkTag(tag))
+	}
+	if err == nil {
+		err = r.checkReferences(repo, m)
+	}
+	if err != nil {
+		return "", err
+	}
+	d := m.digest()
+	r.pushing.Lock()
+	defer r.pushing.Unlock()
+	there, err := r.present(repo, tag, m)
+	if there || err != nil {
+		return d, err
+	}
+	if _, _, err := r.blobs.Put(bytesReader(m.raw), d); err != nil {
+		return "", err
+	}
+	names, err := r.stageManifest(repo, tag, m)
+	defer drop(names)
+	if err != nil {
+		return "", diskError(err, "storing a manifest in repository "+repo)
+	}
+	if err := r.pushed(repo, tag, d); err != nil {
+		return "", fmt.Errorf("the push of %s to repository %s wasn't written down: %w", d, repo, err)
+	}
+	if err := r.commit(names); err != nil {
+		return "", diskError(err, "storing a manifest in repository "+repo)
+	}
+	return d, nil
+}
+
+// present reports whether the push would change nothing. It is an error if it would move a tag, or
+// give the same bytes another media type.
+func (r *Registry) present(repo, tag string, m *manifest) (bool, error) {
+	d := m.digest()
+	tagged, err := r.tagged(repo, tag, d)
+	if err != nil {
+		return false, err
+	}
+	kind, err := r.manifestType(repo, d)
+	switch {
+	case imx.KindOf(err) == imx.NotFound:
+		return false, nil
+	case err != nil:
+		return false, err
+	case kind != m.kind:
+		return false, faultf(codeManifestInvalid, "manifest %s is in the repository as %s and can't become %s", d, kind, m.kind)
+	}
+	_, damage := r.blobs.ReadAll(d, MaxManifest) // a damaged one is pushed again, which mends it
+	return tagged && damage == nil, nil
+}
+
+// tagged reports whether the tag, if any, names d already. A tag that names something else is an error.
+func (r *Registry) tagged(repo, tag string, d imx.Digest) (bool, error) {
+	if tag == "" {
+		return true, nil
+	}
+	old, err := r.tag(repo, tag)
+	switch {
+	case imx.KindOf(err) == imx.NotFound:
+		return false, nil
+	case err != nil:
+		return false, err
+	case old != d:
+		f := faultf(codeTagTaken, "tag %s:%s is %s and can't be moved to %s", repo, tag, old, d)
+		f.err = f.err.WithHint("push under a new tag: a tag never changes its meaning here")
+		return false, f
+	}
+	return true, nil
+}
+
+// stageManifest prepares the names of a manifest, the tag last.
+func (r *Registry) stageManifest(repo, tag string, m *manifest) ([]name, error) {
+	d := m.digest()
+	var names []name
+	add := func(sort, file, content string) error {
+		n, err := r.stageName(repo, sort, file, []byte(content))
+		if err == nil {
+			names = append(names, n)
+		}
+		return err
+	}
+	err := add(manifestNames, d.Hex(), m.kind)
+	if err == nil && m.Subject != nil {
+		err = add(referrerNames, imx.Digest(m.Subject.Digest).Hex()+"."+d.Hex(), "")
+	}
+	if err == nil && tag != "" {
+		err = add(tagNames, tag, string(d)+"\n")
+	}
+	return names, err
+}

@@ -1,0 +1,215 @@
+// Package registry serves the OCI distribution API from a blob store and a folder of names. It
+// builds no image, deletes nothing, and knows no users: who may reach it is decided in front of it.
+//
+// What it confirms is on disk. A tag, once pushed, never moves. What it gives out has the digest
+// that was asked for, or ends in an error before its last byte.
+//
+// The front is ociserver, which parses requests; this package is the store behind it, and the few
+// rules that its interface can't express.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"cuelabs.dev/go/oci/ociregistry"
+	"cuelabs.dev/go/oci/ociregistry/ociref"
+	"cuelabs.dev/go/oci/ociregistry/ociserver"
+
+	"imx"
+	"imx/internal/blob"
+)
+
+// MaxManifest is the most that a manifest may have, in bytes; the limit that the distribution
+// specification asks registries to accept at least.
+const MaxManifest = 4 << 20
+
+// Config says where a Registry keeps things.
+type Config struct {
+	Dir   string      // names: repositories, tags, uploads; used by one process at a time
+	Blobs *blob.Store // the bytes of blobs and manifests
+	// Pushed is called before a manifest push is confirmed and before the manifest can be pulled,
+	// when its bytes are on disk already; an error refuses the push. After a crash it may be called
+	// again for the same push. tag is "" for a push by digest. Nil means nobody wants to know.
+	Pushed func(repo, tag string, d imx.Digest) error
+}
+
+// Registry is a store of images. Its methods may be called from several goroutines at once.
+type Registry struct {
+	layout
+	blobs   *blob.Store
+	pushed  func(repo, tag string, d imx.Digest) error
+	pushing sync.Mutex // held from looking at a tag to writing it
+	uploads uploads
+}
+
+// New opens the registry in cfg.Dir and makes it where there is none. Uploads that a dead process
+// left unfinished are removed.
+func New(cfg Config) (*Registry, error) {
+	r := &Registry{layout: layout{dir: cfg.Dir, ops: diskOps()}, blobs: cfg.Blobs, pushed: cfg.Pushed}
+	if r.pushed == nil {
+		r.pushed = func(string, string, imx.Digest) error { return nil }
+	}
+	r.uploads.open = map[string]*upload{}
+	for _, stale := range []string{r.uploadDir(), r.tmpDir()} {
+		if err := os.RemoveAll(stale); err != nil {
+			return nil, fmt.Errorf("removing unfinished uploads from the registry: %w", err)
+		}
+	}
+	for _, dir := range []string{r.uploadDir(), r.tmpDir(), r.repositoryDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("opening the registry: %w", err)
+		}
+	}
+	if err := errors.Join(r.ops.syncDir(cfg.Dir), r.ops.syncDir(filepath.Dir(cfg.Dir))); err != nil {
+		return nil, fmt.Errorf("opening the registry: %w", err)
+	}
+	return r, nil
+}
+
+// Put pushes a manifest whose blobs, unlike those of a push from outside, need only be in the blob
+// store: they become part of the repository. Otherwise the same rules apply. Pushing what is there
+// already does nothing. Errors: Invalid for a name or a manifest that is malformed; NotFound for a
+// blob that isn't there; Conflict for a tag that names another manifest; Exhausted for a full disk;
+// those of Pushed.
+func (r *Registry) Put(_ context.Context, repo, tag string, manifest []byte, mediaType string) (imx.Digest, error) {
+	m, err := parseManifest(manifest, mediaType)
+	if err != nil {
+		return "", err
+	}
+	if err := checkRepository(repo); err != nil {
+		return "", err
+	}
+	for _, ref := range m.blobs() {
+		d, err := imx.ParseDigest(string(ref.Digest))
+		if err != nil {
+			return "", err
+		}
+		if !r.blobs.Has(d) {
+			return "", faultf(codeManifestBlobUnknown, "the manifest names the blob %s, which isn't there", d)
+		}
+		if err := r.addName(repo, blobNames, d.Hex(), nil); err != nil {
+			return "", err
+		}
+	}
+	return r.push(repo, tag, m)
+}
+
+// Manifest returns a manifest and its media type by tag or digest, after checking its bytes.
+// Errors: NotFound; Refused for a damaged one.
+func (r *Registry) Manifest(_ context.Context, repo, ref string) ([]byte, string, error) {
+	d := imx.Digest(ref)
+	if !strings.Contains(ref, ":") {
+		var err error
+		if d, err = r.tag(repo, ref); err != nil {
+			return nil, "", err
+		}
+	}
+	mediaType, err := r.manifestType(repo, d)
+	if err != nil {
+		return nil, "", err
+	}
+	b, err := r.blobs.ReadAll(d, MaxManifest)
+	return b, mediaType, err
+}
+
+// Handler serves the distribution API below /v2/.
+func (r *Registry) Handler() http.Handler {
+	server := ociserver.New(r.backend(), &ociserver.Options{WriteError: writeError, DebugID: "imx"})
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		req, err := r.admit(req)
+		if err != nil {
+			writeError(w, req, err)
+			return
+		}
+		server.ServeHTTP(w, req)
+	})
+}
+
+// admit adds two rules that ociserver leaves to others: a manifest is read up to its limit only and
+// must be one, and a mount that isn't possible becomes an ordinary upload, as the specification has it.
+func (r *Registry) admit(req *http.Request) (*http.Request, error) {
+	switch {
+	case req.Method == http.MethodPut && path.Base(path.Dir(req.URL.Path)) == "manifests":
+		b, err := io.ReadAll(io.LimitReader(req.Body, MaxManifest+1))
+		if err != nil {
+			return req, faultf(codeManifestInvalid, "the manifest broke off after %d bytes", len(b))
+		}
+		if len(b) > MaxManifest {
+			return req, faultf(codeTooLarge, "the manifest has more than %d bytes", MaxManifest)
+		}
+		if _, err := parseManifest(b, req.Header.Get("Content-Type")); err != nil {
+			return req, err
+		}
+		req = req.Clone(req.Context())
+		req.Body = io.NopCloser(bytesReader(b))
+	case req.Method == http.MethodPost && req.URL.Query().Get("mount") != "":
+		query := req.URL.Query()
+		from, d := query.Get("from"), imx.Digest(query.Get("mount"))
+		if _, err := r.blobSize(from, d); err != nil {
+			req = req.Clone(req.Context())
+			req.URL.RawQuery = ""
+		}
+	}
+	return req, nil
+}
+
+// backend is the registry as ociserver wants it.
+func (r *Registry) backend() ociregistry.Interface {
+	return &ociregistry.Funcs{
+		GetBlob_:               r.getBlob,
+		GetBlobRange_:          r.getBlobRange,
+		GetManifest_:           r.getManifest,
+		GetTag_:                r.getTag,
+		ResolveBlob_:           r.resolveBlob,
+		ResolveManifest_:       r.resolveManifest,
+		ResolveTag_:            r.resolveTag,
+		PushBlob_:              r.pushBlob,
+		PushBlobChunked_:       r.startUpload,
+		PushBlobChunkedResume_: r.resumeUpload,
+		MountBlob_:             r.mountBlob,
+		PushManifest_:          r.pushManifest,
+		DeleteBlob_:            func(context.Context, string, ociregistry.Digest) error { return errDelete() },
+		DeleteManifest_:        func(context.Context, string, ociregistry.Digest) error { return errDelete() },
+		DeleteTag_:             func(context.Context, string, string) error { return errDelete() },
+		Repositories_:          r.listRepositories,
+		Tags_:                  r.listTags,
+		Referrers_:             r.listReferrers,
+	}
+}
+
+func errDelete() error {
+	f := faultf(codeNoDelete, "nothing can be deleted from this registry: releases may still point at it")
+	f.err = f.err.WithHint("images that nothing points at are removed by the server itself")
+	return f
+}
+
+func checkRepository(repo string) error {
+	// 200 leaves room for a file name, in which "/" stays one character.
+	if len(repo) > 200 || !ociref.IsValidRepository(repo) {
+		return faultf(codeNameInvalid, "%.80q is no repository name: lower-case words, joined by . _ - or /", repo)
+	}
+	return nil
+}
+
+func checkTag(tag string) error {
+	if !ociref.IsValidTag(tag) {
+		return faultf(codeTagInvalid, "%.80q is no tag: up to 128 letters, digits, . _ or -", tag)
+	}
+	return nil
+}
+
+func checkDigest(d imx.Digest) error {
+	if _, err := imx.ParseDigest(string(d)); err != nil {
+		return faultf(codeDigestInvalid, "%.80q is no SHA-256 digest, the only kind used here", d)
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"imx"
+)
+
+// count is what there is of one release.
+type count struct {
+	live     int  // neither stopping nor ended
+	healthy  int  // of these
+	starting int  // of these
+	idle     bool // no connection is open to any of its instances, and that is known
+}
+
+// tally counts the instances of each release that has any that haven't ended.
+func tally(instances []imx.Instance) map[int]count {
+	by := map[int]count{}
+	for _, in := range instances {
+		if in.Phase == imx.Ended {
+			continue
+		}
+		c, known := by[in.Release]
+		c.idle = (c.idle || !known) && in.Flows == 0
+		switch in.Phase {
+		case imx.Healthy:
+			c.live, c.healthy = c.live+1, c.healthy+1
+		case imx.Starting:
+			c.live, c.starting = c.live+1, c.starting+1
+		case imx.Unhealthy:
+			c.live++
+		case imx.Stopping, imx.Ended:
+		}
+		by[in.Release] = c
+	}
+	return by
+}
+
+func deadline(spec imx.Spec) time.Duration {
+	return cmp.Or(time.Duration(spec.Deadline), DefaultDeadline)
+}
+
+// deadline is when the target has failed if it isn't healthy. Stop-then-start gives the old
+// instance the time to stop on top.
+func (d *decider) deadline() time.Time {
+	at := d.want.Since.Add(deadline(d.want.Target.Spec))
+	if d.strategy == StopThenStart {
+		at = at.Add(time.Duration(d.want.Current.Spec.Grace))
+	}
+	return at
+}
+
+// failure says why the target has failed, or "" while it hasn't.
+func (d *decider) failure() string {
+	target, have := d.want.Target, d.by[d.want.Target.Number]
+	ends := byItself(d.seen.Ended, target.Number, d.want.Since)
+	switch {
+	case len(ends) >= Tries:
+		last := ends[0]
+		return quote(fmt.Sprintf("%d instances of release %d ended before it was healthy; the last, %s", len(ends), target.Number, last.ID), ending(last))
+	case d.now.Before(d.deadline()):
+		return ""
+	}
+	limit := deadline(target.Spec)
+	if in, ok := d.worst(); ok {
+		return quote(fmt.Sprintf("%d of %d instances of release %d were healthy after %s; %s is %s",
+			have.healthy, d.want.Replicas, target.Number, limit, in.ID, in.Phase), in.Reason)
+	}
+	if len(ends) > 0 {
+		return quote(fmt.Sprintf("release %d wasn't healthy after %s; its last instance, %s", target.Number, limit, ends[0].ID), ending(ends[0]))
+	}
+	return quote(fmt.Sprintf("no instance of release %d was started within %s", target.Number, limit), d.seen.Trouble)
+}
+
+// worst is an instance of the target that isn't healthy, one with a reason if there is any.
+func (d *decider) worst() (imx.Instance, bool) {
+	var found imx.Instance
+	for _, in := range d.seen.Instances {
+		if in.Release != d.want.Target.Number || in.Phase == imx.Healthy || in.Phase == imx.Ended {
+			continue
+		}
+		if found.ID == "" || (found.Reason == "" && in.Reason != "") || (found.Reason != "" && in.Reason != "" && in.ID < found.ID) {
+			found = in
+		}
+	}
+	return found, found.ID != ""
+}
+
+// quote adds what an instance or the engine said to what imx says.
+func quote(said, reason string) string {
+	if reason == "" {
+		return said
+	}
+	return said + ": " + reason
+}
+
+// ending is how an instance ended, in its own words where it has any.
+func ending(in imx.Instance) string {
+	switch {
+	case in.Reason != "":
+		return in.Reason
+	case in.Exit == nil:
+		return "ended"
+	case in.Exit.OOM:
+		return "ran out of memory"
+	}
+	return fmt.Sprintf("exited with %d", in.Exit.Code)
+}
+
+// byItself returns the release's instances that ended after a time without imx having stopped
+// them, the latest first.
+func byItself(ended []imx.Instance, release int, after time.Time) []imx.Instance {
+	var list []imx.Instance
+	for _, in := range ended {
+		if in.Release == release && (in.Exit == nil || !in.Exit.Wanted) && in.Ended.After(after) {
+			list = append(list, in)
+		}
+	}
+	slices.SortFunc(list, func(a, b imx.Instance) int {
+		return cmp.Or(b.Ended.Compare(a.Ended), cmp.Compare(a.ID, b.ID))
+	})
+	return list
+}
+
+// nextStart is when an instance of the release may be started again. The wait doubles with each
+// generation that ended by itself: instances that ended together are one generation, and one that
+// lived longer than the longest wait begins the count anew.
+func nextStart(ended []imx.Instance, release int) time.Time {
+	list := byItself(ended, release, time.Time{})
+	if len(list) == 0 {
+		return time.Time{}
+	}
+	wait, born := FirstBackOff, list[0].Started
+	lived := list[0].Ended.Sub(born)
+	for _, in := range list[1:] {
+		if lived >= LastBackOff || wait >= LastBackOff {
+			break
+		}
+		if in.Ended.After(born) {
+			continue
+		}
+		wait, born, lived = 2*wait, in.Started, in.Ended.Sub(in.Started)
+	}
+	return list[0].Ended.Add(min(wait, LastBackOff))
+}

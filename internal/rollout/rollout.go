@@ -1,0 +1,138 @@
+// Package rollout decides how a service gets from the instances that it has to those that it
+// should have: what to start, when traffic may move, what to stop and when to give up.
+//
+// It only decides. Next is called again and again with what is wanted and what is seen, and
+// answers with the few actions that are right at this moment; it remembers nothing, so that a
+// server that starts anew goes on exactly where the last one stopped. It doesn't run instances,
+// check their health or place them on machines.
+package rollout
+
+import (
+	"time"
+
+	"imx"
+)
+
+// Wanted is what a service should come to. It is made of an imx.Service and its releases.
+type Wanted struct {
+	Service string
+	Target  imx.Release // the release to roll out; equal to Current where nothing is rolled out
+	Current imx.Release // the last one known good; Number is 0 before the first
+	// Extra are further releases whose instances may still be draining. One that isn't here drains
+	// as long as Target says.
+	Extra     []imx.Release
+	Replicas  int
+	Since     time.Time // when Target last changed: its deadline counts from here
+	Moved     time.Time // when the traffic last moved: draining counts from here
+	Destroyed bool
+}
+
+// Seen is what there is of the service.
+type Seen struct {
+	Instances []imx.Instance // those that haven't ended, in any order
+	// Ended are the latest instances that ended, of any release, as many as are known. The longest
+	// back-off takes seven generations of them to reach.
+	Ended  []imx.Instance
+	Routes imx.Weights // in force
+	// Trouble is what the engine last said when it couldn't do what was decided, "" if it could.
+	// It becomes part of the reason where a release never got an instance.
+	Trouble string
+}
+
+// Decision is what to do now, in this order. Where an action fails, those after it must not be
+// done; the next decision takes the failure into account.
+type Decision struct {
+	Actions []Action
+	// Wake is how long from now to ask again although nothing seems to have changed; 0 means never.
+	Wake time.Duration
+}
+
+// Action is one thing to do: Scale, Stop, Route, Finish or Fail.
+//
+//sumtype:decl
+type Action interface{ action() }
+
+// The actions.
+type (
+	// Scale sees to it that a release has so many instances, not counting those that are stopping.
+	Scale struct{ Release, Replicas int }
+	// Stop ends one instance that does no good any more.
+	Stop struct{ Instance, Reason string }
+	// Route sends the service's new connections to these releases; nil refuses them.
+	Route struct{ Weights imx.Weights }
+	// Finish makes the release the current one, and good.
+	Finish struct{ Release int }
+	// Fail gives the release up.
+	Fail struct {
+		Release int
+		Reason  string
+	}
+)
+
+func (Scale) action()  {}
+func (Stop) action()   {}
+func (Route) action()  {}
+func (Finish) action() {}
+func (Fail) action()   {}
+
+// Whole is the share of a release that gets all the traffic.
+const Whole = 100
+
+// The numbers by which instances are judged.
+const (
+	// Tries is how many instances of a target may end by themselves before it has failed.
+	Tries = 3
+	// Patience is how many checks an unhealthy instance gets to recover before it is replaced. It
+	// already failed Health.Failures of them when it became unhealthy.
+	Patience = 3
+	// Settle is how long after traffic moved a release without connections is still kept: those
+	// that were being opened at that moment aren't counted in Flows yet.
+	Settle = time.Second
+	// Look is how often connections of a draining release are looked at, because nothing tells
+	// when they end.
+	Look = time.Second
+	// FirstBackOff and LastBackOff bound the wait between the end of an instance by itself and the
+	// start of the next; it doubles with every generation.
+	FirstBackOff = time.Second
+	LastBackOff  = time.Minute
+	// DefaultDeadline holds for a release that has none.
+	DefaultDeadline = 5 * time.Minute
+)
+
+// Next decides what to do for a service now.
+func Next(w Wanted, s Seen, now time.Time) Decision {
+	if w.Target.Number == 0 {
+		w.Target = w.Current
+	}
+	d := &decider{want: w, seen: s, now: now, by: tally(s.Instances), strategy: StrategyOf(w.Target)}
+	switch {
+	case w.Destroyed || w.Target.Number == 0:
+		d.takeDown()
+	case w.Target.Number != w.Current.Number:
+		d.replace()
+	default:
+		d.keep()
+	}
+	return Decision{Actions: d.actions, Wake: d.wake}
+}
+
+// Strategy is in which order a service's instances are replaced.
+type Strategy string
+
+// The strategies.
+const (
+	// StartThenStop starts all new instances beside the old ones and moves the traffic between
+	// two moments in which all of it is answered.
+	StartThenStop Strategy = "start-then-stop"
+	// StopThenStart stops the old instance before the new one starts, because only one at a time
+	// may hold the service's volume. Nothing answers in between.
+	StopThenStart Strategy = "stop-then-start"
+)
+
+// StrategyOf returns how instances of the release replace others.
+func StrategyOf(r imx.Release) Strategy {
+	if r.Spec.Exclusive() {
+		return StopThenStart
+	}
+	return StartThenStop
+}

@@ -1,0 +1,63 @@
+package state
+
+import (
+	"cmp"
+	"slices"
+
+	"imx"
+)
+
+// instance stores an instance as it was seen. Changed is when the log first had it in this phase,
+// where the engine didn't say.
+func instance(s *imx.State, e imx.Event, in imx.Instance) error {
+	old, known := s.Instances[in.ID]
+	switch {
+	case in.ID == "":
+		return misfit(e, "the instance has no id")
+	case s.Services[in.Service].Name == "":
+		return misfit(e, "there is no service %q", in.Service)
+	case known && old.Phase == imx.Ended:
+		return misfit(e, "instance %q has ended", in.ID)
+	}
+	if in.Changed.IsZero() {
+		in.Changed = old.Changed
+		if !known || old.Phase != in.Phase {
+			in.Changed = e.Time
+		}
+	}
+	put(&s.Instances, in.ID, in)
+	return nil
+}
+
+func ended(s *imx.State, e imx.Event, in imx.Instance) error {
+	if in.Phase != imx.Ended {
+		return misfit(e, "instance %q is still %s", in.ID, in.Phase)
+	}
+	if in.Ended.IsZero() {
+		in.Ended = e.Time
+	}
+	if err := instance(s, e, in); err != nil {
+		return err
+	}
+	forget(s, in.Service)
+	return nil
+}
+
+// forget drops the ended instances of a service but for the newest.
+func forget(s *imx.State, service string) {
+	var gone []imx.Instance
+	for _, in := range s.Instances {
+		if in.Service == service && in.Phase == imx.Ended {
+			gone = append(gone, in)
+		}
+	}
+	if len(gone) <= Kept {
+		return
+	}
+	slices.SortFunc(gone, func(a, b imx.Instance) int {
+		return cmp.Or(a.Ended.Compare(b.Ended), cmp.Compare(a.ID, b.ID))
+	})
+	for _, in := range gone[:len(gone)-Kept] {
+		delete(s.Instances, in.ID)
+	}
+}

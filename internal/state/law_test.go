@@ -1,0 +1,170 @@
+package state_test
+
+// The laws of the fold, on random histories: what a snapshot of a state is folded on to is what
+// the whole log folds to, and nobody who holds a state sees it change.
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"imx"
+	"imx/internal/state"
+)
+
+// body draws any event about two services; about half of them fit the state.
+func body(t *rapid.T, s *imx.State) imx.Body {
+	name := rapid.SampledFrom([]string{"web", "db"}).Draw(t, "service")
+	v := s.Services[name]
+	number := rapid.IntRange(0, len(v.Releases)+1).Draw(t, "release")
+	phase := rapid.SampledFrom([]imx.Phase{imx.Starting, imx.Healthy, imx.Unhealthy, imx.Ended}).Draw(t, "phase")
+	in := imx.Instance{ID: fmt.Sprintf("%s-%d-%d", name, number, rapid.IntRange(0, 60).Draw(t, "id")), Service: name, Release: number, Phase: phase}
+	apply := "a"
+	if s.Apply != nil {
+		apply = s.Apply.Apply
+	}
+	next := release(len(v.Releases)+1, rapid.IntRange(0, 3).Draw(t, "replicas"))
+	next.Service = name
+	return rapid.SampledFrom([]imx.Body{
+		imx.ServerStarted{Version: "1"},
+		imx.SuiteSeen{Suite: imx.LockedSuite{Archive: "host", Suite: name}},
+		imx.ApplyStarted{Apply: apply},
+		imx.ImageBuilt{Image: imx.Image{Plan: imx.DigestBytes([]byte{byte(number)})}},
+		imx.Applied{Apply: apply, Releases: []imx.Release{next}},
+		imx.Applied{Apply: apply, Replicas: map[string]int{name: number}},
+		imx.ApplyFailed{Apply: apply},
+		imx.RolloutFinished{Service: name, Release: v.Target},
+		imx.RolloutFailed{Service: name, Release: v.Target, Reason: "no"},
+		imx.RolledBack{Service: name, From: v.Target, To: number},
+		imx.TrafficMoved{Service: name, Weights: imx.Weights{number: 100}},
+		imx.TrafficMoved{Service: name, Weights: imx.Weights{}},
+		imx.Scaled{Service: name, Replicas: number},
+		imx.Destroyed{Service: name},
+		imx.Removed{Service: name},
+		imx.InstanceStarted{Instance: in},
+		imx.InstanceChanged{Instance: in},
+		imx.InstanceEnded{Instance: in},
+		imx.ManifestPushed{Repository: name},
+	}).Draw(t, "body")
+}
+
+// history folds random events and returns those that fit, as they would be read from the log.
+func history(t *rapid.T) []imx.Event {
+	s := state.New()
+	var events []imx.Event
+	for range rapid.IntRange(0, 80).Draw(t, "events") {
+		e := imx.Event{Index: s.Next, Time: begin().Add(time.Duration(s.Next) * time.Minute), By: "root", Body: body(t, s)}
+		before := text(s)
+		if state.Fold(s, e) != nil {
+			if text(s) != before {
+				t.Fatalf("%T was refused and changed the state", e.Body)
+			}
+			continue
+		}
+		if s.Next != e.Index+1 || s.Time != e.Time {
+			t.Fatalf("after event %d the next is %d", e.Index, s.Next)
+		}
+		events = append(events, reread(t, e))
+	}
+	return events
+}
+
+func reread(t *rapid.T, e imx.Event) imx.Event {
+	b, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again imx.Event
+	if err := json.Unmarshal(b, &again); err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
+func folded(t *rapid.T, s *imx.State, events []imx.Event) *imx.State {
+	for _, e := range events {
+		if err := state.Fold(s, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func TestASnapshotFoldedOnIsTheWholeLogFolded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		events := history(t)
+		whole := text(folded(t, state.New(), events))
+		if again := text(folded(t, state.New(), events)); again != whole {
+			t.Fatal("the same events give two states")
+		}
+		cut := rapid.IntRange(0, len(events)).Draw(t, "cut")
+		prefix := folded(t, state.New(), events[:cut])
+		var snapshot imx.State
+		if err := json.Unmarshal([]byte(text(prefix)), &snapshot); err != nil {
+			t.Fatal(err)
+		}
+		if text(&snapshot) != text(prefix) {
+			t.Fatal("a state isn't what its JSON says")
+		}
+		if got := text(folded(t, &snapshot, events[cut:])); got != whole {
+			t.Fatalf("a snapshot after %d events, folded on:\n%s\ninstead of\n%s", cut, got, whole)
+		}
+	})
+}
+
+func TestAClonedStateNeverChanges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		events := history(t)
+		cut := rapid.IntRange(0, len(events)).Draw(t, "cut")
+		s := folded(t, state.New(), events[:cut])
+		held := state.Clone(s)
+		before := text(held)
+		if text(s) != before {
+			t.Fatal("a clone differs")
+		}
+		whole := text(folded(t, s, events[cut:]))
+		if text(held) != before {
+			t.Fatal("folding on changed a state that somebody held")
+		}
+		if text(folded(t, held, events[cut:])) != whole {
+			t.Fatal("the clone, folded on, gives another state")
+		}
+	})
+}
+
+// Whatever the history: what a service says of itself holds together.
+func TestAServiceNeverContradictsItself(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := state.New()
+		for _, e := range history(t) {
+			folded(t, s, []imx.Event{e})
+			for _, v := range s.Services {
+				coherent(t, v)
+			}
+		}
+	})
+}
+
+func coherent(t *rapid.T, v imx.Service) {
+	for i, r := range v.Releases {
+		if r.Number != i+1 || r.Service != v.Name || r.Address != v.Address {
+			t.Fatalf("release %d of %s is %d of %s", i+1, v.Name, r.Number, r.Service)
+		}
+	}
+	current, ok := v.Release(v.Current)
+	if v.Current != 0 && (!ok || current.State == imx.ReleasePending) {
+		t.Fatalf("%s is at release %d, which is %q", v.Name, v.Current, current.State)
+	}
+	if _, ok := v.Release(v.Target); v.Target != 0 && !ok {
+		t.Fatalf("%s goes to release %d, which it hasn't", v.Name, v.Target)
+	}
+	if v.Destroyed && (v.Target != 0 || v.Current != 0 || v.Replicas != 0) {
+		t.Fatalf("%s is destroyed and wants something: %+v", v.Name, v)
+	}
+	if !v.Destroyed && v.Removed {
+		t.Fatalf("%s is removed and not destroyed", v.Name)
+	}
+}

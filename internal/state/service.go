@@ -1,0 +1,128 @@
+package state
+
+import (
+	"maps"
+	"slices"
+
+	"imx"
+)
+
+func foldService(s *imx.State, e imx.Event) error {
+	v, name, err := change(s, e)
+	if err != nil {
+		return err
+	}
+	put(&s.Services, name, v)
+	return nil
+}
+
+// change returns the service as an event about it leaves it, with its name.
+func change(s *imx.State, e imx.Event) (imx.Service, string, error) {
+	switch b := e.Body.(type) {
+	case imx.RolloutFinished:
+		return with(s, e, b.Service, func(v *imx.Service) error { return finished(v, e, b.Release) })
+	case imx.RolloutFailed:
+		return with(s, e, b.Service, func(v *imx.Service) error { return failed(v, e, b) })
+	case imx.RolledBack:
+		return with(s, e, b.Service, func(v *imx.Service) error { return rolledBack(v, e, b) })
+	case imx.TrafficMoved:
+		return with(s, e, b.Service, func(v *imx.Service) error { return moved(v, e, b.Weights) })
+	case imx.Scaled:
+		return with(s, e, b.Service, func(v *imx.Service) error { return scaled(v, e, b.Replicas) })
+	case imx.Destroyed:
+		return with(s, e, b.Service, func(v *imx.Service) error { return destroyed(v, e, b) })
+	case imx.Removed:
+		return with(s, e, b.Service, func(v *imx.Service) error { return removed(v, e) })
+	default:
+		return imx.Service{}, "", misfit(e, "it isn't about a service")
+	}
+}
+
+// with returns a changed copy of the named service.
+func with(s *imx.State, e imx.Event, name string, edit func(*imx.Service) error) (imx.Service, string, error) {
+	v, ok := s.Services[name]
+	if !ok {
+		return v, name, misfit(e, "there is no service %q", name)
+	}
+	err := edit(&v)
+	return v, name, err
+}
+
+func finished(v *imx.Service, e imx.Event, release int) error {
+	if release != v.Target {
+		return misfit(e, "release %d of service %q isn't its target: release %d is", release, v.Name, v.Target)
+	}
+	v.Current = release
+	return judge(v, e, release, imx.ReleaseGood, "")
+}
+
+func failed(v *imx.Service, e imx.Event, b imx.RolloutFailed) error {
+	if b.Release != v.Target || v.Target == v.Current {
+		return misfit(e, "release %d of service %q isn't being rolled out", b.Release, v.Name)
+	}
+	v.Target, v.Since = v.Current, e.Time
+	return judge(v, e, b.Release, imx.ReleaseFailed, b.Reason)
+}
+
+// judge sets the state of a release in a copy of the service's releases.
+func judge(v *imx.Service, e imx.Event, release int, state imx.ReleaseState, reason string) error {
+	i := slices.IndexFunc(v.Releases, func(r imx.Release) bool { return r.Number == release })
+	if i < 0 {
+		return misfit(e, "service %q has no release %d", v.Name, release)
+	}
+	v.Releases = slices.Clone(v.Releases)
+	v.Releases[i].State, v.Releases[i].Reason = state, reason
+	return nil
+}
+
+func rolledBack(v *imx.Service, e imx.Event, b imx.RolledBack) error {
+	r, ok := v.Release(b.To)
+	switch {
+	case v.Destroyed:
+		return misfit(e, "service %q is destroyed", v.Name)
+	case b.From != v.Target:
+		return misfit(e, "the target of service %q is release %d, not %d", v.Name, v.Target, b.From)
+	case !ok || r.State != imx.ReleaseGood:
+		return misfit(e, "release %d of service %q was never good", b.To, v.Name)
+	}
+	v.Target, v.Since, v.Held = b.To, e.Time, true
+	return nil
+}
+
+func moved(v *imx.Service, e imx.Event, weights imx.Weights) error {
+	for number := range weights {
+		if _, ok := v.Release(number); !ok {
+			return misfit(e, "service %q has no release %d", v.Name, number)
+		}
+	}
+	v.Routes, v.Moved = nil, e.Time
+	if len(weights) > 0 {
+		v.Routes = maps.Clone(weights)
+	}
+	return nil
+}
+
+func scaled(v *imx.Service, e imx.Event, replicas int) error {
+	if v.Destroyed || replicas < 0 {
+		return misfit(e, "service %q can't have %d instances", v.Name, replicas)
+	}
+	v.Replicas = replicas
+	return nil
+}
+
+func destroyed(v *imx.Service, e imx.Event, b imx.Destroyed) error {
+	if v.Destroyed {
+		return misfit(e, "service %q is destroyed already", v.Name)
+	}
+	v.Destroyed, v.VolumesToo, v.Since = true, b.Volumes, e.Time
+	v.Target, v.Current, v.Replicas, v.Held, v.Routes = 0, 0, 0, false, nil
+	return nil
+}
+
+func removed(v *imx.Service, e imx.Event) error {
+	if !v.Destroyed {
+		return misfit(e, "service %q isn't destroyed", v.Name)
+	}
+	v.Removed = true
+	return nil
+}

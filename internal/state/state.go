@@ -1,0 +1,106 @@
+// Package state folds events into the state of the platform: who looks at the log learns from
+// here, and only from here, what each event means.
+//
+// A State that Clone returned is a snapshot: folding on leaves it as it is, because Fold replaces
+// what is inside the State's maps and never changes it in place.
+package state
+
+import (
+	"maps"
+	"slices"
+
+	"imx"
+)
+
+// Kept is how many ended instances of each service a State keeps, the newest ones.
+const Kept = 20
+
+// New returns the state before the first event.
+func New() *imx.State {
+	return &imx.State{
+		Services:  map[string]imx.Service{},
+		Instances: map[string]imx.Instance{},
+		Images:    map[imx.Digest]imx.Image{},
+		Suites:    []imx.LockedSuite{},
+	}
+}
+
+// Clone returns a copy that no later Fold of s changes, nor the other way round. It copies the
+// maps but shares what is in them: it costs as much as there are services and instances, and
+// readers must change nothing below the first level.
+func Clone(s *imx.State) *imx.State {
+	c := *s
+	c.Services = maps.Clone(s.Services)
+	c.Instances = maps.Clone(s.Instances)
+	c.Images = maps.Clone(s.Images)
+	c.Suites = slices.Clone(s.Suites)
+	return &c
+}
+
+// Fold adds an event to the state. An event that doesn't fit the state is an error of kind
+// Internal that names the event, and leaves the state as it was.
+func Fold(s *imx.State, e imx.Event) error {
+	if e.Body == nil {
+		return imx.Errorf(imx.Internal, "event %d has no body", e.Index)
+	}
+	if e.Index != s.Next {
+		return misfit(e, "event %d should come next", s.Next)
+	}
+	if err := fold(s, e); err != nil {
+		return err
+	}
+	s.Next, s.Time = e.Index+1, e.Time
+	return nil
+}
+
+// misfit says why an event can't be folded.
+func misfit(e imx.Event, format string, args ...any) error {
+	why := imx.Errorf(imx.Internal, format, args...)
+	return imx.Errorf(imx.Internal, "event %d (%s) doesn't fit the state: %w", e.Index, e.Body.EventKind(), why).
+		WithHint("imx log verify tells whether the log is as it was written")
+}
+
+func fold(s *imx.State, e imx.Event) error {
+	switch b := e.Body.(type) {
+	case imx.ServerStarted, imx.ManifestPushed:
+		return nil // they matter to people who read the log, not to the state
+	case imx.SuiteSeen:
+		suiteSeen(s, b.Suite)
+		return nil
+	case imx.ImageBuilt:
+		put(&s.Images, b.Image.Plan, b.Image)
+		return nil
+	case imx.ApplyStarted, imx.Applied, imx.ApplyFailed:
+		return foldApply(s, e)
+	case imx.InstanceStarted:
+		return instance(s, e, b.Instance)
+	case imx.InstanceChanged:
+		return instance(s, e, b.Instance)
+	case imx.InstanceEnded:
+		return ended(s, e, b.Instance)
+	case imx.RolloutFinished, imx.RolloutFailed, imx.RolledBack,
+		imx.TrafficMoved, imx.Scaled, imx.Destroyed, imx.Removed:
+		return foldService(s, e)
+	default:
+		return misfit(e, "this version of imx doesn't know what it means")
+	}
+}
+
+// put sets a key of a map that may not exist yet: a State read from JSON can have nil maps.
+func put[K comparable, V any](m *map[K]V, key K, value V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[key] = value
+}
+
+func suiteSeen(s *imx.State, seen imx.LockedSuite) {
+	same := func(o imx.LockedSuite) bool { return o.Archive == seen.Archive && o.Suite == seen.Suite }
+	suites := slices.Clone(s.Suites)
+	if i := slices.IndexFunc(suites, same); i >= 0 {
+		suites[i] = seen
+	} else {
+		suites = append(suites, seen)
+	}
+	s.Suites = suites
+}

@@ -1,0 +1,119 @@
+// Package term is what imx says to a person: streams that know whether a terminal reads them,
+// colour, tables, human units, questions and live progress. It knows no command and no server.
+package term
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"charm.land/lipgloss/v2"
+	xterm "golang.org/x/term"
+
+	"imx"
+)
+
+// Terminal is the three standard streams of a command, with what may be done to each.
+type Terminal struct {
+	In   io.Reader
+	Asks bool // somebody sits at In who can answer a question on Err
+	Out  Stream
+	Err  Stream
+}
+
+// Stream is a writer and what its reader understands.
+type Stream struct {
+	io.Writer
+	Ink Ink
+	// Size returns the columns and rows of the terminal that reads the stream; it is nil where
+	// none does, and then nothing is cut to fit and nothing is drawn twice.
+	Size func() (columns, rows int)
+}
+
+// Columns returns the terminal's width, 0 for a stream that isn't read by a terminal.
+func (s Stream) Columns() int {
+	if s.Size == nil {
+		return 0
+	}
+	columns, _ := s.Size()
+	return columns
+}
+
+// Open looks at three files of a process. env answers for environment variables: NO_COLOR, set
+// to anything, and TERM=dumb turn colour off; TERM=dumb redrawing too.
+func Open(in, out, errs *os.File, env func(string) string) *Terminal {
+	lipgloss.EnableLegacyWindowsANSI(out)
+	lipgloss.EnableLegacyWindowsANSI(errs)
+	t := &Terminal{In: in, Out: open(out, env), Err: open(errs, env)}
+	t.Asks = xterm.IsTerminal(fd(in)) && xterm.IsTerminal(fd(errs))
+	return t
+}
+
+func open(f *os.File, env func(string) string) Stream {
+	s := Stream{Writer: f}
+	if !xterm.IsTerminal(fd(f)) || env("TERM") == "dumb" {
+		return s
+	}
+	s.Ink = Ink{on: env("NO_COLOR") == ""}
+	s.Size = func() (int, int) {
+		columns, rows, err := xterm.GetSize(fd(f))
+		if err != nil || columns <= 0 || rows <= 0 {
+			return 80, 24
+		}
+		return columns, rows
+	}
+	return s
+}
+
+func fd(f *os.File) int { return int(f.Fd()) } //nolint:gosec // G115: a file descriptor is a small number
+
+// Plain returns a Terminal as a pipe gives it: no colour, no redrawing, nobody to ask.
+func Plain(in io.Reader, out, errs io.Writer) *Terminal {
+	return &Terminal{In: in, Out: Stream{Writer: out}, Err: Stream{Writer: errs}}
+}
+
+// NoColor turns colour off on both streams.
+func (t *Terminal) NoColor() {
+	t.Out.Ink, t.Err.Ink = Ink{}, Ink{}
+}
+
+// Confirm asks a question on Err and returns whether the answer was "y" or "yes". Without
+// somebody to ask, or when ctx ends first, it is an error.
+func (t *Terminal) Confirm(ctx context.Context, question string) (bool, error) {
+	if !t.Asks {
+		return false, imx.Errorf(imx.Invalid, "nobody is there to ask: %s", question).WithHint("say --yes")
+	}
+	if _, err := fmt.Fprintf(t.Err, "%s %s ", t.Err.Ink.Bold(question), t.Err.Ink.Dim("[y/N]")); err != nil {
+		return false, err
+	}
+	answer := make(chan string, 1)
+	// A read from a terminal can't be called off. When ctx ends first, the goroutine stays in its
+	// read until the process ends, which is what an interrupted question leads to.
+	go func() {
+		line, err := bufio.NewReader(t.In).ReadString('\n')
+		if err != nil {
+			line = ""
+		}
+		answer <- line
+	}()
+	select {
+	case <-ctx.Done():
+		_, err := fmt.Fprintln(t.Err)
+		return false, firstError(context.Cause(ctx), err)
+	case line := <-answer:
+		line = strings.ToLower(strings.TrimSpace(line))
+		return line == "y" || line == "yes", nil
+	}
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
