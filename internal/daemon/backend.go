@@ -10,7 +10,6 @@ import (
 
 	"imx"
 	"imx/internal/control"
-	"imx/internal/engine"
 	"imx/internal/engine/local"
 )
 
@@ -151,5 +150,5 @@ func (l logs) Logs(ctx context.Context, name string, o imx.LogOptions) (io.ReadC
 			newest, id = in, in.ID
 		}
 	}
-	return l.engine.Logs(ctx, id, engine.LogOptions(o))
+	return l.engine.Logs(ctx, id, o)
 }

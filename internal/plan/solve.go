@@ -91,16 +91,28 @@ func (s *solver) again(failures []failure) bool {
 		s.stale = false
 		return true
 	}
-	again := false
-	for _, f := range failures {
-		again = s.giveUp(f) || again
+	for _, giveUp := range []func(failure) bool{s.giveUpVersion, s.giveUpAlternative} {
+		again := false
+		for _, f := range failures {
+			again = giveUp(f) || again
+		}
+		if again {
+			return true
+		}
 	}
-	if !again && len(failures) > 0 && len(s.preferred) > 0 {
+	if len(failures) > 0 && len(s.preferred) > 0 {
 		clear(s.preferred)
-		clear(s.given) // some may have been given up only because of those versions
+		clear(s.given)
 		return true
 	}
-	return again
+	return false
+}
+
+// unprefer takes back the preference of a locked version. Alternatives that were given up are tried
+// again: it may have been that version's fault.
+func (s *solver) unprefer(name string) {
+	delete(s.preferred, name)
+	clear(s.given)
 }
 
 // candidate returns the one package of the name that may be chosen, or false.
@@ -239,7 +251,7 @@ func (s *solver) fitting(r deb.Relation) (*deb.Package, bool) {
 	}
 	if !r.Allows(p.Version) && s.preferred[r.Name] != "" {
 		if newer, ok := s.index.Newest(r.Name, s.architecture); ok && r.Allows(newer.Version) {
-			delete(s.preferred, r.Name)
+			s.unprefer(r.Name)
 			s.stale = true
 			p = newer
 		}
@@ -255,7 +267,7 @@ func (s *solver) loosen(g deb.Group) bool {
 		for _, pr := range s.index.Providers(r.Name) {
 			name := pr.Package.Name
 			if v := s.preferred[name]; v != "" && v != pr.Package.Version && r.Allows(pr.Version) {
-				delete(s.preferred, name)
+				s.unprefer(name)
 				s.stale, loosened = true, true
 			}
 		}
@@ -356,25 +368,33 @@ func (p *pass) provided() map[string][]deb.Provider {
 	return all
 }
 
-// giveUp takes back the nearest preference that led to the failure, and reports whether there was one.
-func (s *solver) giveUp(f failure) bool {
+// giveUpVersion takes back the nearest preference of a locked version on the way to the failure,
+// and reports whether there was one.
+func (s *solver) giveUpVersion(f failure) bool {
 	for _, n := range []*node{f.other, f.owner} {
 		for ; n != nil; n = n.by {
 			if v := s.preferred[n.pkg.Name]; v != "" && v == n.pkg.Version {
-				delete(s.preferred, n.pkg.Name)
+				s.unprefer(n.pkg.Name)
 				return true
 			}
 		}
 	}
+	return false
+}
+
+// giveUpAlternative takes back the nearest choice between alternatives on the way to the failure,
+// and reports whether there was one.
+func (s *solver) giveUpAlternative(f failure) bool {
 	for _, n := range []*node{f.other, f.owner} {
 		for ; n != nil; n = n.by {
-			if n.free {
-				key := alternative{n.by.pkg.Name, n.group.String(), n.pkg.Name}
-				if s.given[key] == "" {
-					s.given[key] = f.text()
-				}
-				return true
+			if !n.free {
+				continue
 			}
+			key := alternative{n.by.pkg.Name, n.group.String(), n.pkg.Name}
+			if s.given[key] == "" {
+				s.given[key] = f.text()
+			}
+			return true
 		}
 	}
 	return false

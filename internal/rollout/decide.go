@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -205,7 +206,9 @@ func (d *decider) drain(number int) time.Duration {
 // unhealthy for a reason outside of them, restarting them all would make it worse.
 func (d *decider) replaceBad(number int) {
 	list := slices.Clone(d.seen.Instances)
-	slices.SortFunc(list, func(a, b imx.Instance) int { return a.Started.Compare(b.Started) })
+	slices.SortFunc(list, func(a, b imx.Instance) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID))
+	})
 	for _, in := range list {
 		if in.Release != number {
 			continue

@@ -58,6 +58,7 @@ func (d *decider) deadline() time.Time {
 func (d *decider) failure() string {
 	target, have := d.want.Target, d.by[d.want.Target.Number]
 	ends := byItself(d.seen.Ended, target.Number, d.want.Since)
+	ends = slices.DeleteFunc(ends, vanished)
 	switch {
 	case len(ends) >= Tries:
 		last := ends[0]
@@ -78,16 +79,18 @@ func (d *decider) failure() string {
 
 // worst is an instance of the target that isn't healthy, one with a reason if there is any.
 func (d *decider) worst() (imx.Instance, bool) {
-	var found imx.Instance
-	for _, in := range d.seen.Instances {
-		if in.Release != d.want.Target.Number || in.Phase == imx.Healthy || in.Phase == imx.Ended {
-			continue
-		}
-		if found.ID == "" || (found.Reason == "" && in.Reason != "") || (found.Reason != "" && in.Reason != "" && in.ID < found.ID) {
-			found = in
-		}
+	bad := slices.DeleteFunc(slices.Clone(d.seen.Instances), func(in imx.Instance) bool {
+		return in.Release != d.want.Target.Number || in.Phase == imx.Healthy || in.Phase == imx.Ended
+	})
+	if len(bad) == 0 {
+		return imx.Instance{}, false
 	}
-	return found, found.ID != ""
+	return slices.MinFunc(bad, func(a, b imx.Instance) int {
+		if (a.Reason == "") != (b.Reason == "") {
+			return cmp.Compare(b.Reason, a.Reason) // the empty one comes last
+		}
+		return cmp.Compare(a.ID, b.ID)
+	}), true
 }
 
 // quote adds what an instance or the engine said to what imx says.
@@ -110,6 +113,10 @@ func ending(in imx.Instance) string {
 	}
 	return fmt.Sprintf("exited with %d", in.Exit.Code)
 }
+
+// vanished reports whether nobody saw how the instance ended: a machine that went down takes
+// instances with it, which says nothing about their release.
+func vanished(in imx.Instance) bool { return in.Exit != nil && in.Exit.Code < 0 && !in.Exit.OOM }
 
 // byItself returns the release's instances that ended after a time without imx having stopped
 // them, the latest first.

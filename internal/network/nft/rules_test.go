@@ -58,7 +58,7 @@ func TestOnlyDeclaredConnectionsPass(t *testing.T) {
 }
 
 func TestPublishedPortAnswersOnEveryAddressOfTheMachine(t *testing.T) {
-	l := shop(t)
+	_ = shop(t)
 	for _, to := range []string{"127.0.0.1:80", "127.9.9.9:80", "192.0.2.1:80"} {
 		if got := outcome(to); !strings.HasPrefix(got, "web") {
 			t.Errorf("the machine to %s gave %s", to, got)

@@ -1,0 +1,290 @@
+// What an image takes and what it leaves out, shown with small packages made for the purpose, whose
+// scripts are run by the real dpkg of a real base.
+package build_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"imx"
+	"imx/internal/archive/archivetest"
+	"imx/internal/build"
+)
+
+type (
+	pkg   = archivetest.Package
+	files = []archivetest.File
+)
+
+var epoch = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// own plans an image of packages made for the test, beside the real base.
+func (w *world) own(t testing.TB, spec imx.ImageSpec, packages ...pkg) imx.ImagePlan {
+	t.Helper()
+	p := w.planned(t, imx.ImageSpec{Name: "base", Packages: []string{"libc6"}})
+	if spec.Name == "" {
+		spec.Name = "own"
+	}
+	p.Spec, p.Epoch, p.Ship = spec, epoch, nil
+	for _, own := range packages {
+		p.Ship = append(p.Ship, w.put(t, own))
+	}
+	return p
+}
+
+func (w *world) put(t testing.TB, own pkg) imx.Package {
+	t.Helper()
+	own.Pack = "gz"
+	raw, err := own.Deb()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.putRaw(t, own.Name, raw)
+}
+
+func (w *world) putRaw(t testing.TB, name string, raw []byte) imx.Package {
+	t.Helper()
+	d, n, err := w.blobs.Put(bytes.NewReader(raw), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return imx.Package{
+		Name: name, Version: "1.0", Architecture: "amd64", Archive: "own", Suite: "own",
+		Path: "pool/" + name + ".deb", Size: n, Digest: d,
+	}
+}
+
+func run(t testing.TB, b *build.Builder, p imx.ImagePlan) build.Result {
+	t.Helper()
+	res, err := b.Run(t.Context(), p, log(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// listing writes a tree as lines of mode, owner, path, and target or content's size.
+func listing(t testing.TB, root string) string {
+	t.Helper()
+	var out strings.Builder
+	for _, p := range paths(t, root) {
+		info, err := os.Lstat(filepath.Join(root, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		fmt.Fprintf(&out, "%s %d:%d /%s", info.Mode(), st.Uid, st.Gid, p)
+		if info.Mode()&fs.ModeSymlink != 0 {
+			target, err := os.Readlink(filepath.Join(root, p))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out.WriteString(" -> " + target)
+		}
+		if !info.ModTime().Equal(epoch) {
+			out.WriteString(" at " + info.ModTime().String())
+		}
+		out.WriteString("\n")
+	}
+	return out.String()
+}
+
+func TestAnImageTakesThePackagesFilesAndTheStateThatRulesAllow(t *testing.T) {
+	w, b := real(t)
+	spec := imx.ImageSpec{
+		Packages: []string{"app=1.0"}, User: "app", Generated: []string{"/etc/app/*.key", "!/var/lib/app/db/**"},
+		Setuid: []string{"/usr/bin/app-su"},
+	}
+	app := pkg{
+		Name: "app", Depends: "lib",
+		Files: files{
+			{Path: "/bin/app", Content: "old place", Mode: 0o755},
+			{Path: "/usr/bin/app-su", Content: "su", Mode: 0o4755},
+			{Path: "/usr/bin/other-su", Content: "su", Mode: 0o6755},
+			{Path: "/etc/app/app.conf", Content: "setting"},
+			{Path: "/etc/init.d/app", Content: "#!/bin/sh", Mode: 0o755},
+			{Path: "/lib/systemd/system/app.service", Content: "[Unit]"},
+			{Path: "/usr/share/app/default.conf", Content: "default"},
+			{Path: "/usr/share/doc/app/copyright", Content: "free"},
+			{Path: "/usr/share/doc/app/changelog", Content: "news"},
+			{Path: "/usr/share/man/man1/app.1", Content: "help"},
+			{Path: "/usr/lib/app/__pycache__/x.pyc", Content: "code"},
+		},
+		Scripts: map[string]string{"postinst": `#!/bin/sh -e
+echo "app:x:990:990::/var/lib/app:/usr/sbin/nologin" >>/etc/passwd
+echo "app:x:990:" >>/etc/group
+echo "app:*:1::::::" >>/etc/shadow
+install -d -o 990 -g 990 -m 750 /var/lib/app /var/log/app /var/lib/app/db
+install -d /var/cache/app
+echo state >/var/lib/app/db/1
+echo log >/var/log/app/app.log
+echo cache >/var/cache/app/cache
+cp /usr/share/app/default.conf /etc/app/copied.conf
+echo secret >/etc/app/tls.key
+ln -s app.conf /etc/app/enabled.conf
+ln -s /usr/bin/perl /etc/app/not-shipped
+echo backup >/etc/passwd-
+mkdir -p /usr/lib/app/__pycache__ && echo code >/usr/lib/app/__pycache__/y.pyc
+update-alternatives --install /usr/bin/editor editor /bin/app 10
+ldconfig
+`},
+	}
+	lib := pkg{Name: "lib", Files: files{
+		{Path: "/usr/lib/lib.so.1", Content: "code"},
+		{Path: "/bin/dash-too", Content: "not a shell"},
+		{Path: "/usr/bin/bash-link", Link: "/bin/bash"},
+		{Path: "/usr/bin/dpkg-own", Content: "package manager", Mode: 0o755},
+	}}
+	res := run(t, b, w.own(t, spec, app, lib))
+	root := mounted(t, b, res.Image.Digest)
+	want := `drwxr-xr-x 0:0 /
+Lrwxrwxrwx 0:0 /bin -> usr/bin
+drwxr-xr-x 0:0 /dev
+drwxr-xr-x 0:0 /etc
+drwxr-xr-x 0:0 /etc/alternatives
+Lrwxrwxrwx 0:0 /etc/alternatives/editor -> /bin/app
+drwxr-xr-x 0:0 /etc/app
+-rw-r--r-- 0:0 /etc/app/app.conf
+-rw-r--r-- 0:0 /etc/app/copied.conf
+Lrwxrwxrwx 0:0 /etc/app/enabled.conf -> app.conf
+-rw-r--r-- 0:0 /etc/app/tls.key
+-rw-r--r-- 0:0 /etc/group
+-rw-r--r-- 0:0 /etc/hostname
+-rw-r--r-- 0:0 /etc/hosts
+-rw-r--r-- 0:0 /etc/ld.so.cache
+-rw-r--r-- 0:0 /etc/nsswitch.conf
+-rw-r--r-- 0:0 /etc/passwd
+-rw-r--r-- 0:0 /etc/resolv.conf
+Lrwxrwxrwx 0:0 /lib -> usr/lib
+Lrwxrwxrwx 0:0 /lib64 -> usr/lib64
+drwxr-xr-x 0:0 /proc
+drwx------ 0:0 /root
+drwxr-xr-x 0:0 /run
+Lrwxrwxrwx 0:0 /sbin -> usr/sbin
+drwxr-xr-x 0:0 /sys
+dtrwxrwxrwx 0:0 /tmp
+drwxr-xr-x 0:0 /usr
+drwxr-xr-x 0:0 /usr/bin
+-rwxr-xr-x 0:0 /usr/bin/app
+urwxr-xr-x 0:0 /usr/bin/app-su
+-rw-r--r-- 0:0 /usr/bin/dash-too
+Lrwxrwxrwx 0:0 /usr/bin/editor -> /etc/alternatives/editor
+-rwxr-xr-x 0:0 /usr/bin/other-su
+drwxr-xr-x 0:0 /usr/lib
+drwxr-xr-x 0:0 /usr/lib/app
+-rw-r--r-- 0:0 /usr/lib/lib.so.1
+drwxr-xr-x 0:0 /usr/lib/systemd
+drwxr-xr-x 0:0 /usr/lib64
+drwxr-xr-x 0:0 /usr/sbin
+drwxr-xr-x 0:0 /usr/share
+drwxr-xr-x 0:0 /usr/share/app
+-rw-r--r-- 0:0 /usr/share/app/default.conf
+drwxr-xr-x 0:0 /usr/share/doc
+drwxr-xr-x 0:0 /usr/share/doc/app
+-rw-r--r-- 0:0 /usr/share/doc/app/copyright
+drwxr-xr-x 0:0 /var
+drwxr-xr-x 0:0 /var/lib
+drwxr-x--- 990:990 /var/lib/app
+drwxr-xr-x 0:0 /var/lib/dpkg
+drwxr-xr-x 0:0 /var/lib/dpkg/status.d
+-rw-r--r-- 0:0 /var/lib/dpkg/status.d/app
+-rw-r--r-- 0:0 /var/lib/dpkg/status.d/lib
+drwxr-xr-x 0:0 /var/log
+drwxr-x--- 990:990 /var/log/app
+Lrwxrwxrwx 0:0 /var/run -> /run
+dtrwxrwxrwx 0:0 /var/tmp
+`
+	if diff := cmp.Diff(want, listing(t, root)); diff != "" {
+		t.Errorf("wanted (-), found (+):\n%s", diff)
+	}
+	stanza, err := os.ReadFile(filepath.Join(root, "var/lib/dpkg/status.d/app"))
+	if err != nil || !strings.HasPrefix(string(stanza), "Package: app\nStatus: install ok installed\n") {
+		t.Errorf("status.d has %q, %v", stanza, err)
+	}
+	if res.Image.Packages != 2 || res.Image.Files != strings.Count(want, "\n-")+strings.Count(want, "\nu") {
+		t.Errorf("the image says it has %d files of %d packages", res.Image.Files, res.Image.Packages)
+	}
+}
+
+func TestAGeneratedPathThatNoRuleKnowsFailsWithTheLineThatAllowsIt(t *testing.T) {
+	w, b := real(t)
+	writes := pkg{Name: "writes", Scripts: map[string]string{"postinst": `#!/bin/sh -e
+mkdir -p /var/lib/writes/sub
+echo x >/var/lib/writes/sub/state
+echo x >/etc/writes.state
+`}}
+	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, writes), log(t))
+	want := "building image.own: scripts of the packages generated what no rule allows:\n  /etc/writes.state\n  /var/lib/writes/sub/state"
+	if imx.KindOf(err) != imx.Invalid || err.Error() != want {
+		t.Errorf("error of kind %q: %v", imx.KindOf(err), err)
+	}
+	hint := `in image "own" write generated = ["/etc/writes.state", "/var/lib/writes/**"] to take it, or the same with "!" before the path to leave it out`
+	if got := imx.AsError(err).Hint; got != hint {
+		t.Errorf("hint %s", got)
+	}
+	spec := imx.ImageSpec{Generated: []string{"/etc/writes.state", "!/var/lib/writes/**"}}
+	root := mounted(t, b, run(t, b, w.own(t, spec, writes)).Image.Digest)
+	if all := strings.Join(paths(t, root), " "); !strings.Contains(all, "etc/writes.state") || strings.Contains(all, "var/lib/writes") {
+		t.Errorf("generated = %q came to %s", spec.Generated, all)
+	}
+}
+
+func TestADivertedFileIsTakenFromWhereItsPackageHasIt(t *testing.T) {
+	w, b := real(t)
+	plain := pkg{Name: "plain", Files: files{{Path: "/usr/bin/tool", Content: "plain"}}}
+	better := pkg{
+		Name: "better", Files: files{{Path: "/usr/bin/tool", Content: "better"}},
+		Fields:  map[string]string{"Pre-Depends": "plain"},
+		Scripts: map[string]string{"preinst": "#!/bin/sh -e\ndpkg-divert --package better --add --rename --divert /usr/bin/tool.plain /usr/bin/tool\n"},
+	}
+	root := mounted(t, b, run(t, b, w.own(t, imx.ImageSpec{}, better, plain)).Image.Digest)
+	for name, want := range map[string]string{"tool": "better", "tool.plain": "plain"} {
+		if got, err := os.ReadFile(filepath.Join(root, "usr/bin", name)); string(got) != want {
+			t.Errorf("%s has %q, %v", name, got, err)
+		}
+	}
+}
+
+func TestAPreDependencyIsConfiguredBeforeItsDependentIsUnpacked(t *testing.T) {
+	w, b := real(t)
+	root := mounted(t, b, run(t, b, w.own(
+		t, imx.ImageSpec{},
+		pkg{Name: "one", Fields: map[string]string{"Pre-Depends": "virtual"}, Scripts: map[string]string{"preinst": "#!/bin/sh -e\nmkdir /srv/seen-$(cat /tmp/two)\n"}},
+		pkg{Name: "two", Depends: "three", Fields: map[string]string{"Provides": "virtual"}, Scripts: map[string]string{"postinst": "#!/bin/sh -e\ncp /tmp/three /tmp/two\n"}},
+		pkg{Name: "three", Scripts: map[string]string{"postinst": "#!/bin/sh -e\necho three >/tmp/three\n"}},
+	)).Image.Digest)
+	if _, err := os.Stat(filepath.Join(root, "srv/seen-three")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAShellIsTakenOnlyIfItsPackageIsAskedFor(t *testing.T) {
+	w, b := real(t)
+	for _, asked := range []string{"dash", "libc6"} {
+		p := w.planned(t, imx.ImageSpec{Name: "own", Packages: []string{"dash"}})
+		p.Spec.Packages = []string{asked}
+		root := mounted(t, b, run(t, b, p).Image.Digest)
+		for _, name := range []string{"usr/bin/dash", "usr/bin/sh"} {
+			if _, err := os.Lstat(filepath.Join(root, name)); (err == nil) != (asked == "dash") {
+				t.Errorf("asked for %s: %s is there: %v", asked, name, err == nil)
+			}
+		}
+	}
+}
+
+func TestSetuidOfAFileThatIsNotThereIsRefused(t *testing.T) {
+	w, b := real(t)
+	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{Setuid: []string{"/usr/bin/nothing"}}, pkg{Name: "empty"}), log(t))
+	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "setuid names /usr/bin/nothing, but image.own has no such file") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,157 @@
+package rollout_test
+
+// The scripts in testdata tell whole rollouts, decision by decision, in a simulated world. They
+// are to be read: each says why it is there. After a change of the rules, rewrite them with
+// -rewrite, inspect the diff, and only keep it if you understand what caused each line of it.
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"imx"
+	"imx/internal/rollout"
+)
+
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		var w *world
+		var out strings.Builder
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			out.Reset()
+			if d.Cmd == "world" {
+				w = newWorld(&out)
+				return ""
+			}
+			said := command(t, w, d)
+			if d.Cmd == "run" {
+				w.say("= %s", w.summary())
+			}
+			return out.String() + said
+		})
+	})
+}
+
+// command does one command of a script. The commands are:
+//
+//	world                                            begin anew
+//	release replicas=N healthy=2s crash=5s reason=x  make a release the target; its instances get healthy and crash so
+//	        volume deadline=1m drain=10s grace=5s    after their start, or never
+//	habit release=N healthy= crash= reason=          from now on the instances of a release do this
+//	run 30s                                          let time pass; ends with a summary
+//	rollback N | scale N | destroy                   as people do
+//	kill ID | sick ID | heal ID                      an instance ends, becomes unhealthy or healthy
+//	vanish                                           the machine goes down and all instances and routes with it
+//	connections release=N open=M                     so many connections stay open to each of its instances
+//	restart                                          the server starts anew: it must decide the same
+func command(t *testing.T, w *world, d *datadriven.TestData) string {
+	t.Helper()
+	arg := func(i int) string {
+		if len(d.CmdArgs) <= i {
+			d.Fatalf(t, "%s needs an argument", d.Cmd)
+		}
+		return d.CmdArgs[i].Key
+	}
+	switch d.Cmd {
+	case "release":
+		w.want.Replicas = option(t, d, "replicas", w.want.Replicas)
+		w.release(spec(t, d), habits(t, d))
+	case "habit":
+		w.habits[option(t, d, "release", 0)-1] = habits(t, d)
+	case "run":
+		w.run(duration(t, d, arg(0)))
+	case "rollback":
+		w.target(number(t, d, arg(0)))
+	case "scale":
+		w.want.Replicas = number(t, d, arg(0))
+	case "destroy":
+		w.want.Destroyed, w.want.Target, w.want.Current, w.want.Replicas = true, imx.Release{}, imx.Release{}, 0
+	case "kill":
+		w.end(arg(0), "was killed", imx.Exit{Code: 137})
+	case "vanish":
+		for len(w.instances) > 0 {
+			w.end(w.instances[0].ID, "it was gone when imx looked", imx.Exit{Code: -1})
+		}
+		w.routes = nil
+	case "sick":
+		w.phase(arg(0), imx.Unhealthy, "GET /healthz: status 500")
+	case "heal":
+		w.phase(arg(0), imx.Healthy, "")
+	case "connections":
+		w.open[option(t, d, "release", 0)] = option(t, d, "open", 0)
+	case "restart":
+		return restarted(w)
+	default:
+		d.Fatalf(t, "there is no command %q", d.Cmd)
+	}
+	return ""
+}
+
+// restarted asks as a new server would, with everything read anew and in another order.
+func restarted(w *world) string {
+	seen := w.seen()
+	for i, j := 0, len(seen.Instances)-1; i < j; i, j = i+1, j-1 {
+		seen.Instances[i], seen.Instances[j] = seen.Instances[j], seen.Instances[i]
+	}
+	d := rollout.Next(w.want, seen, w.now)
+	return fmt.Sprintf("%d actions, wake after %s\n", len(d.Actions), d.Wake)
+}
+
+func spec(t *testing.T, d *datadriven.TestData) imx.Spec {
+	t.Helper()
+	s := imx.Spec{Name: "web", Health: imx.Health{Every: imx.Duration(time.Second), Failures: 3}}
+	s.Deadline = imx.Duration(span(t, d, "deadline", "1m"))
+	s.Drain = imx.Duration(span(t, d, "drain", "10s"))
+	s.Grace = imx.Duration(span(t, d, "grace", "5s"))
+	if d.HasArg("volume") {
+		s.Volumes = []imx.Volume{{Name: "data", Path: "/data"}}
+	}
+	return s
+}
+
+func habits(t *testing.T, d *datadriven.TestData) habit {
+	t.Helper()
+	h := habit{healthy: span(t, d, "healthy", "0s"), crash: span(t, d, "crash", "0s")}
+	if d.HasArg("reason") {
+		d.ScanArgs(t, "reason", &h.reason)
+		h.reason = strings.ReplaceAll(h.reason, "_", " ")
+	}
+	return h
+}
+
+func span(t *testing.T, d *datadriven.TestData, key, otherwise string) time.Duration {
+	t.Helper()
+	if d.HasArg(key) {
+		d.ScanArgs(t, key, &otherwise)
+	}
+	return duration(t, d, otherwise)
+}
+
+func duration(t *testing.T, d *datadriven.TestData, text string) time.Duration {
+	t.Helper()
+	v, err := time.ParseDuration(text)
+	if err != nil {
+		d.Fatalf(t, "%v", err)
+	}
+	return v
+}
+
+func option(t *testing.T, d *datadriven.TestData, key string, otherwise int) int {
+	t.Helper()
+	if d.HasArg(key) {
+		d.ScanArgs(t, key, &otherwise)
+	}
+	return otherwise
+}
+
+func number(t *testing.T, d *datadriven.TestData, text string) int {
+	t.Helper()
+	var n int
+	if _, err := fmt.Sscan(text, &n); err != nil {
+		d.Fatalf(t, "%v", err)
+	}
+	return n
+}

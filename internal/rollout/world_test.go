@@ -1,0 +1,279 @@
+package rollout_test
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/rollout"
+)
+
+// world is a little engine, log and loop in one. It asks Next only when something changed or when
+// Next asked to be woken, as the real loop does: a decision that forgets to ask comes too late here.
+type world struct {
+	out       io.Writer
+	start     time.Time
+	now       time.Time
+	want      rollout.Wanted
+	releases  []imx.Release // by number, from 1
+	habits    []habit       // of their instances
+	instances []imx.Instance
+	ended     []imx.Instance
+	routes    imx.Weights
+	open      map[int]int // connections per release that stay open
+	count     map[int]int // instances started, per release
+	asked     int         // decisions since the world began
+	law       func(before rollout.Seen, a rollout.Action)
+}
+
+// habit is what the instances of a release do.
+type habit struct {
+	healthy time.Duration // after its start; 0 means never
+	crash   time.Duration // after its start; 0 means never
+	reason  string
+}
+
+// stopping is how long an instance takes to stop.
+const stopping = time.Second
+
+func newWorld(out io.Writer) *world {
+	start := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
+	return &world{
+		out: out, start: start, now: start, open: map[int]int{}, count: map[int]int{},
+		want: rollout.Wanted{Service: "web"}, law: func(rollout.Seen, rollout.Action) {},
+	}
+}
+
+func (w *world) say(format string, args ...any) {
+	fmt.Fprintf(w.out, "%6s  %s\n", w.now.Sub(w.start), fmt.Sprintf(format, args...))
+}
+
+// release makes a new release the target.
+func (w *world) release(spec imx.Spec, h habit) {
+	r := imx.Release{Service: "web", Number: len(w.releases) + 1, Spec: spec}
+	w.releases, w.habits = append(w.releases, r), append(w.habits, h)
+	w.target(r.Number)
+}
+
+func (w *world) target(number int) {
+	w.want.Target, w.want.Since = w.numbered(number), w.now
+	w.want.Extra = w.releases
+}
+
+func (w *world) numbered(number int) imx.Release {
+	if number == 0 {
+		return imx.Release{}
+	}
+	return w.releases[number-1]
+}
+
+func (w *world) seen() rollout.Seen {
+	live := slices.Clone(w.instances)
+	for i := range live {
+		live[i].Flows = w.open[live[i].Release]
+	}
+	return rollout.Seen{Instances: live, Ended: slices.Clone(w.ended), Routes: w.routes}
+}
+
+// run lets time pass.
+func (w *world) run(d time.Duration) {
+	end := w.now.Add(d)
+	for {
+		wake := w.settle()
+		next := end
+		if wake > 0 && w.now.Add(wake).Before(next) {
+			next = w.now.Add(wake)
+		}
+		if at, ok := w.upcoming(); ok && at.Before(next) {
+			next = at
+		}
+		w.now = next
+		w.happen()
+		if !w.now.Before(end) {
+			w.settle()
+			return
+		}
+	}
+}
+
+// settle asks and acts until nothing is left to do now.
+func (w *world) settle() time.Duration {
+	const most = 20
+	for range most {
+		d := rollout.Next(w.want, w.seen(), w.now)
+		w.asked++
+		if len(d.Actions) == 0 {
+			return d.Wake
+		}
+		for _, a := range d.Actions {
+			before := w.seen()
+			w.act(a)
+			w.law(before, a)
+		}
+	}
+	w.say("IT NEVER SETTLES")
+	return 0
+}
+
+func (w *world) act(a rollout.Action) {
+	switch a := a.(type) {
+	case rollout.Scale:
+		w.say("scale release %d to %d", a.Release, a.Replicas)
+		w.scale(a.Release, a.Replicas)
+	case rollout.Stop:
+		w.say("stop %s: %s", a.Instance, a.Reason)
+		w.stop(a.Instance)
+	case rollout.Route:
+		w.routes, w.want.Moved = a.Weights, w.now
+		if len(a.Weights) == 0 {
+			w.say("route nothing")
+		}
+		for number := range a.Weights {
+			w.say("route everything to release %d", number)
+		}
+	case rollout.Finish:
+		w.say("finish release %d", a.Release)
+		w.want.Current = w.numbered(a.Release)
+	case rollout.Fail:
+		w.say("fail release %d: %s", a.Release, a.Reason)
+		w.target(w.want.Current.Number)
+	}
+}
+
+// live are the instances of a release that are neither stopping nor ended, in the order in which
+// an engine stops them: unhealthy ones first, then the newest.
+func (w *world) live(release int) []imx.Instance {
+	var list []imx.Instance
+	for _, in := range w.instances {
+		if in.Release == release && in.Phase != imx.Stopping {
+			list = append(list, in)
+		}
+	}
+	sort.SliceStable(list, func(i, j int) bool {
+		a, b := list[i], list[j]
+		if (a.Phase == imx.Healthy) != (b.Phase == imx.Healthy) {
+			return b.Phase == imx.Healthy
+		}
+		return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(b.ID, a.ID)) < 0
+	})
+	return list
+}
+
+func (w *world) scale(release, n int) {
+	list := w.live(release)
+	for i := len(list); i < n; i++ {
+		w.count[release]++
+		w.instances = append(w.instances, imx.Instance{
+			ID:      fmt.Sprintf("web-%d-%d", release, w.count[release]),
+			Service: "web", Release: release, Phase: imx.Starting, Started: w.now, Changed: w.now,
+		})
+	}
+	for i := n; i < len(list); i++ {
+		w.stop(list[i-n].ID)
+	}
+}
+
+func (w *world) stop(id string) { w.phase(id, imx.Stopping, "") }
+
+// phase changes an instance, if it is there.
+func (w *world) phase(id string, p imx.Phase, reason string) {
+	for i := range w.instances {
+		if in := &w.instances[i]; in.ID == id {
+			in.Phase, in.Reason, in.Changed = p, reason, w.now
+		}
+	}
+}
+
+// end ends an instance.
+func (w *world) end(id, reason string, exit imx.Exit) {
+	for i, in := range w.instances {
+		if in.ID != id {
+			continue
+		}
+		in.Phase, in.Reason, in.Ended, in.Exit = imx.Ended, reason, w.now, &exit
+		w.instances = slices.Delete(w.instances, i, i+1)
+		w.ended = append(w.ended, in)
+		if len(w.ended) > 20 {
+			w.ended = w.ended[1:]
+		}
+		return
+	}
+}
+
+// due is when something will happen to an instance by itself, and what.
+func (w *world) due(in imx.Instance) (time.Time, imx.Phase) {
+	h := w.habits[in.Release-1]
+	switch {
+	case in.Phase == imx.Stopping:
+		return in.Changed.Add(stopping), imx.Ended
+	case in.Phase == imx.Starting && h.healthy > 0 && (h.crash == 0 || h.healthy < h.crash):
+		return in.Started.Add(h.healthy), imx.Healthy
+	case h.crash > 0:
+		return in.Started.Add(h.crash), imx.Ended
+	}
+	return time.Time{}, ""
+}
+
+func (w *world) upcoming() (time.Time, bool) {
+	var first time.Time
+	for _, in := range w.instances {
+		if at, p := w.due(in); p != "" && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first, !first.IsZero()
+}
+
+// happen lets come about what is due now. Habits may change what was due long ago.
+func (w *world) happen() {
+	for _, in := range slices.Clone(w.instances) {
+		at, p := w.due(in)
+		if p == "" || at.After(w.now) {
+			continue
+		}
+		reason := w.habits[in.Release-1].reason
+		switch {
+		case p == imx.Healthy:
+			w.say("        %s is healthy", in.ID)
+			w.phase(in.ID, imx.Healthy, "")
+		case in.Phase == imx.Stopping:
+			w.say("        %s has stopped", in.ID)
+			w.end(in.ID, "", imx.Exit{Wanted: true})
+		default:
+			w.say("        %s ended: %s", in.ID, reason)
+			w.end(in.ID, reason, imx.Exit{Code: 1})
+		}
+	}
+}
+
+// summary is what there is, for a person.
+func (w *world) summary() string {
+	var parts []string
+	for number := range w.releases {
+		kinds := map[imx.Phase]int{}
+		for _, in := range w.instances {
+			if in.Release == number+1 {
+				kinds[in.Phase]++
+			}
+		}
+		for _, p := range []imx.Phase{imx.Starting, imx.Healthy, imx.Unhealthy, imx.Stopping} {
+			if kinds[p] > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s of release %d", kinds[p], p, number+1))
+			}
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"no instance"}
+	}
+	where := "nowhere"
+	for number := range w.routes {
+		where = fmt.Sprintf("to release %d", number)
+	}
+	return fmt.Sprintf("current %d, target %d; %s; traffic goes %s",
+		w.want.Current.Number, w.want.Target.Number, strings.Join(parts, ", "), where)
+}
