@@ -15,8 +15,8 @@ import (
 	"imx/internal/term"
 )
 
-// version and commit are set while linking: -X main.version=1.2.3 -X main.commit=...
-var version, commit string
+// version is set while linking: -X main.version=1.2.3. The commit is noted by the Go tool.
+var version string
 
 func main() {
 	os.Exit(run())
@@ -36,8 +36,8 @@ func run() int {
 
 // built says which imx this is: what the linker was told, else what the Go tool noted.
 func built() imx.Version {
-	v := imx.Version{Version: version, Commit: commit, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Client: cli.ClientOnly}
-	if note, ok := debug.ReadBuildInfo(); ok && v.Commit == "" {
+	v := imx.Version{Version: version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Client: cli.ClientOnly}
+	if note, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range note.Settings {
 			if s.Key == "vcs.revision" {
 				v.Commit = s.Value

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/url"
 	"testing"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
@@ -46,4 +47,13 @@ func contextEndingAfterRequest(t *testing.T, decl *imx.Archive) (context.Context
 	t.Cleanup(server.Close)
 	decl.Mirror = server.URL
 	return ctx, cancel
+}
+
+func mustParse(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }

@@ -179,10 +179,16 @@ func text(name string, content []byte) *item {
 
 // skeleton takes what every image has, whatever its packages.
 func (c *collector) skeleton() error {
+	c.tree.furnish()
+	return nil
+}
+
+// furnish puts in what every image has.
+func (t tree) furnish() {
 	dirs := skeleton()
 	for _, dir := range mergedDirs() {
 		dirs = append(dirs, "usr/"+dir)
-		c.tree[dir] = &item{Path: dir, Mode: fs.ModeSymlink | 0o777, Link: "usr/" + dir}
+		t[dir] = &item{Path: dir, Mode: fs.ModeSymlink | 0o777, Link: "usr/" + dir}
 	}
 	for _, name := range dirs {
 		mode := fs.ModeDir | 0o755
@@ -192,15 +198,14 @@ func (c *collector) skeleton() error {
 		case "root":
 			mode = fs.ModeDir | 0o700
 		}
-		c.tree[name] = &item{Path: name, Mode: mode}
+		t[name] = &item{Path: name, Mode: mode}
 	}
-	c.tree["var/run"] = &item{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run"}
+	t["var/run"] = &item{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run"}
 	for _, name := range mountPoints() {
-		if c.tree[name] == nil {
-			c.tree[name] = text(name, nil)
+		if t[name] == nil {
+			t[name] = text(name, nil)
 		}
 	}
-	return nil
 }
 
 // parents takes the directories that other items need and no package to ship carries.

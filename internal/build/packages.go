@@ -65,6 +65,11 @@ func (b *Builder) knownPackages(key imx.Digest) (*packed, bool) {
 }
 
 func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
+	if len(p.Ship) == 0 { // nothing to install: such an image is its template's files in an empty frame
+		t := tree{}
+		t.furnish()
+		return b.packTree(ctx, t, p.Epoch)
+	}
 	base, err := b.base(ctx, p, s)
 	if err != nil {
 		return nil, err

@@ -85,7 +85,7 @@ func (b *Builder) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, e
 	if err != nil {
 		return "", err
 	}
-	u := &unlayer{entries: map[string]erofs.Entry{}, left: maxLayers}
+	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}, left: maxLayers}
 	for i, l := range m.Layers {
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
@@ -143,7 +143,8 @@ func (b *Builder) readJSON(d imx.Digest, v any) error {
 // unlayer lays layers over each other.
 type unlayer struct {
 	entries map[string]erofs.Entry
-	left    int64 // bytes that the layers may still have
+	parents map[string]bool // directories that something was below, named or not
+	left    int64           // bytes that the layers may still have
 }
 
 // unlayer writes a layer's tar archive into a file and adds what is in it: the entries' content
@@ -245,8 +246,11 @@ func (u *unlayer) entry(h *tar.Header, file string, offset int64) error {
 			e.Xattrs = map[string]string{attr: value}
 		}
 	}
-	if old, ok := u.entries[p]; ok && old.Mode.IsDir() && !e.Mode.IsDir() {
+	if u.parents[p] && !e.Mode.IsDir() {
 		u.remove(p, true)
+	}
+	for dir := path.Dir(p); dir != "." && !u.parents[dir]; dir = path.Dir(dir) {
+		u.parents[dir] = true
 	}
 	u.entries[p] = e
 	return nil

@@ -53,6 +53,5 @@ func runBuild(ctx context.Context, opts buildOptions, g *Global, t *term.Termina
 	if g.JSON {
 		return printJSON(t.Out, result)
 	}
-	showDiagnostics(t.Out, t.Out.Ink, inFolder(result.Plan.Notices, f.path))
-	return showImages(t.Out, result.Images)
+	return showImages(t.Out, result.Images, inFolder(result.Plan.Notices, f.path))
 }

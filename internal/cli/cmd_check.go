@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"imx"
 	"imx/internal/term"
 )
 
@@ -41,16 +40,8 @@ func runCheck(ctx context.Context, opts checkOptions, g *Global, t *term.Termina
 	if g.JSON {
 		return printJSON(t.Out, tpl)
 	}
-	showDiagnostics(t.Out, t.Out.Ink, inFolder(tpl.Notices, opts.Dir))
-	_, err = fmt.Fprintf(t.Out, "%s %s, %s, from %s\n", t.Out.Ink.Good("ok:"),
+	ink := t.Out.Ink
+	_, err = fmt.Fprintf(t.Out, "%s%s %s, %s, from %s\n", diagnosticsText(ink, inFolder(tpl.Notices, opts.Dir)), ink.Good("ok:"),
 		term.Count(int64(len(tpl.Images)), "image"), term.Count(int64(len(tpl.Services)), "service"), origin(tpl.Source))
 	return err
-}
-
-// origin says where a template comes from.
-func origin(s imx.Source) string {
-	if s.Commit == "" {
-		return "a folder that is " + s.String()
-	}
-	return s.String()
 }

@@ -86,10 +86,15 @@ func runInit(_ context.Context, opts initOptions, g *Global, t *term.Terminal) e
 	if g.JSON {
 		return printJSON(t.Out, done)
 	}
-	for _, name := range done.Files {
-		fmt.Fprintf(t.Out, "wrote %s\n", t.Out.Ink.Name(name))
+	return showWritten(t.Out, done.Files, opts.Dir)
+}
+
+func showWritten(out term.Stream, files []string, dir string) error {
+	var b strings.Builder
+	for _, name := range files {
+		b.WriteString("wrote " + out.Ink.Name(name) + "\n")
 	}
-	_, err := fmt.Fprintf(t.Out, "\nnext: %s\n", t.Out.Ink.Bold(strings.TrimSpace("imx apply "+argOf(opts.Dir))))
+	_, err := fmt.Fprintf(out, "%s\nnext: %s\n", b.String(), out.Ink.Bold(strings.TrimSpace("imx apply "+argOf(dir))))
 	return err
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,7 +151,7 @@ func (l logsOf) all(ctx context.Context, service string, ids []string, next int6
 	}
 	for event, err := range l.c.Events(ctx, next, true) {
 		if err != nil {
-			return firstError(context.Cause(ctx), err)
+			return cmp.Or(context.Cause(ctx), err)
 		}
 		started, ok := event.Body.(imx.InstanceStarted)
 		if ok && started.Instance.Service == service && !slices.Contains(ids, started.Instance.ID) {
@@ -158,15 +159,6 @@ func (l logsOf) all(ctx context.Context, service string, ids []string, next int6
 		}
 	}
 	return context.Cause(ctx)
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // logWriter writes lines of several instances, never one into another.

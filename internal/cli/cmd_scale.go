@@ -21,11 +21,11 @@ func newScaleCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:   "scale SERVICE=N",
 		short: "Change how many instances a service has",
-		long: `Starts or stops instances of the service's release until N of them run. The next apply goes back
+		long: `Starts or stops instances of the service's release until N of them run, which "imx ps" shows. The next apply goes back
 to the number in the template.`,
 		example: `
-$ imx scale hello=5
-hello has 5 instances`,
+$ imx scale web=5
+web is scaled to 5 instances`,
 		exits: asking(
 			status{2, "N is no number, or more than the service may have"},
 			status{3, "there is no such service"},
@@ -68,6 +68,6 @@ func runScale(ctx context.Context, opts scaleOptions, g *Global, t *term.Termina
 	if g.JSON {
 		return printJSON(t.Out, service)
 	}
-	_, err = fmt.Fprintf(t.Out, "%s has %s\n", t.Out.Ink.Name(service.Name), term.Count(int64(service.Replicas), "instance"))
+	_, err = fmt.Fprintf(t.Out, "%s is scaled to %s\n", t.Out.Ink.Name(service.Name), term.Count(int64(service.Replicas), "instance"))
 	return err
 }

@@ -17,7 +17,7 @@ type serverOptions struct {
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Listen, "listen", defaultListen, "`ADDRESS` of the image registry; none leaves it to the socket")
-	f.StringVar(&o.Network, "network", defaultNetwork, "`RANGE` of addresses for services and instances")
+	f.StringVar(&o.Network, "network", "", "`RANGE` of addresses for services and instances; the folder's own from before, else one that is free")
 }
 
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {

@@ -66,8 +66,7 @@ func finish(ctx context.Context, err error, g *Global, t *term.Terminal) int {
 		return 0
 	}
 	code := exitOf(imx.KindOf(err))
-	var own exit
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[exit](err); ok {
 		if own.err == nil {
 			return own.code
 		}
@@ -104,13 +103,13 @@ func showError(err error, g *Global, t *term.Terminal) {
 	ink := t.Err.Ink
 	message := e.Message
 	if len(e.Diagnostics) > 0 {
-		showDiagnostics(t.Err, ink, e.Diagnostics)
 		message = mistakes(e.Diagnostics)
 	}
-	fmt.Fprintf(t.Err, "%s %s\n", ink.Bad("error:"), strings.TrimSpace(message))
+	text := diagnosticsText(ink, e.Diagnostics) + ink.Bad("error:") + " " + strings.TrimSpace(message) + "\n"
 	if e.Hint != "" {
-		fmt.Fprintf(t.Err, "%s %s\n", ink.Warn("hint:"), e.Hint)
+		text += ink.Warn("hint:") + " " + e.Hint + "\n"
 	}
+	_, _ = io.WriteString(t.Err, text) // where errors can't be shown, the exit status is left
 }
 
 // mistakes counts them: "3 mistakes in 2 files".
@@ -128,27 +127,28 @@ func mistakes(ds imx.Diagnostics) string {
 	return text
 }
 
-// showDiagnostics prints each with its place, its source line and what to write instead.
-func showDiagnostics(w io.Writer, ink term.Ink, ds imx.Diagnostics) {
+// diagnosticsText shows each diagnostic with its place, its source line and what to write instead.
+func diagnosticsText(ink term.Ink, ds imx.Diagnostics) string {
+	var b strings.Builder
 	for _, d := range ds {
 		severity := ink.Bad("error:")
 		if d.Severity == imx.SeverityNotice {
 			severity = ink.Warn("notice:")
 		}
-		place := ""
 		if at := d.At.String(); at != "" {
-			place = ink.Bold(at) + ": "
+			b.WriteString(ink.Bold(at) + ": ")
 		}
-		fmt.Fprintf(w, "%s%s %s\n", place, severity, d.Summary)
+		b.WriteString(severity + " " + d.Summary + "\n")
 		if line, carets, ok := strings.Cut(template.Underline(d), "\n"); ok {
-			bar := ink.Dim("│")
-			fmt.Fprintf(w, "  %s %s\n  %s %s\n", bar, line, bar, ink.Bad(carets))
+			bar := "  " + ink.Dim("│") + " "
+			b.WriteString(bar + line + "\n" + bar + ink.Bad(carets) + "\n")
 		}
 		if d.Hint != "" {
-			fmt.Fprintf(w, "  %s %s\n", ink.Warn("hint:"), d.Hint)
+			b.WriteString("  " + ink.Warn("hint:") + " " + d.Hint + "\n")
 		}
-		fmt.Fprintln(w)
+		b.WriteString("\n")
 	}
+	return b.String()
 }
 
 // printJSON prints a command's result.

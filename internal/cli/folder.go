@@ -62,7 +62,7 @@ func readFolder(ctx context.Context, dir string) (folder, error) {
 // readLock reads a folder's lock, nil where there is none.
 func readLock(dir string) (*imx.Lock, error) {
 	name := filepath.Join(dir, imx.LockFile)
-	b, err := os.ReadFile(name)
+	b, err := os.ReadFile(name) //nolint:gosec // G304: the folder that the person named
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -88,7 +88,7 @@ func (f folder) request() imx.PlanRequest {
 func (f folder) writeLock(lock imx.Lock) (bool, error) {
 	name := filepath.Join(f.path, imx.LockFile)
 	b := plan.FormatLock(lock)
-	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, b) {
+	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, b) { //nolint:gosec // G304: as above
 		return false, nil
 	}
 	if err := writeWhole(name, b); err != nil {

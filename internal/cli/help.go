@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -130,11 +131,12 @@ func showHelp(t *term.Terminal, cmd *cobra.Command) {
 	var b strings.Builder
 	for _, s := range sections(cmd) {
 		if s.title != "" {
-			b.WriteString("\n" + t.Out.Ink.Bold(s.title) + "\n")
+			b.WriteString("\n" + t.Out.Ink.Bold(s.title) + "\n  " + strings.ReplaceAll(s.text, "\n", "\n  ") + "\n")
+			continue
 		}
-		b.WriteString(indent(s.text, s.title != "") + "\n")
+		b.WriteString(s.text + "\n")
 	}
-	fmt.Fprint(t.Out, b.String())
+	_, _ = io.WriteString(t.Out, b.String()) // cobra's help has no error to give
 }
 
 // section is a part of a command's help; the first has no title.
@@ -152,8 +154,8 @@ func sections(cmd *cobra.Command) []section {
 	all := []section{{"", long}, {"USAGE", usage(cmd)}, {"EXAMPLE", example}}
 	all = append(all, commandLists(cmd)...)
 	all = append(all,
-		section{"FLAGS", flagLines(cmd.NonInheritedFlags(), cmd.HasParent())},
-		section{"GLOBAL FLAGS", flagLines(cmd.InheritedFlags(), true)},
+		section{"FLAGS", flagLines(cmd.NonInheritedFlags())},
+		section{"GLOBAL FLAGS", flagLines(cmd.InheritedFlags())},
 		section{"EXIT STATUS", exits},
 	)
 	kept := all[:0]
@@ -169,13 +171,11 @@ func usage(cmd *cobra.Command) string {
 	if !cmd.HasParent() {
 		return "imx COMMAND [FLAGS] [ARGUMENTS]"
 	}
-	line := cmd.UseLine()
-	if cmd.HasAvailableSubCommands() {
-		for _, sub := range cmd.Commands() {
-			line += "\n" + sub.UseLine()
-		}
+	lines := []string{cmd.UseLine()}
+	for _, sub := range cmd.Commands() {
+		lines = append(lines, sub.UseLine())
 	}
-	return line
+	return strings.Join(lines, "\n")
 }
 
 func commandLists(cmd *cobra.Command) []section {
@@ -202,11 +202,11 @@ func commandLines(cmd *cobra.Command, group string) string {
 	return strings.TrimRight(table.Text(term.Ink{}, 0), "\n")
 }
 
-// flagLines lists flags. --help is left out where it would be said of every command.
-func flagLines(flags *pflag.FlagSet, quiet bool) string {
+// flagLines lists flags, without --help: who reads this knows it.
+func flagLines(flags *pflag.FlagSet) string {
 	var table term.Table
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Hidden || f.Name == "help" && quiet {
+		if f.Hidden || f.Name == "help" {
 			return
 		}
 		value, says := pflag.UnquoteUsage(f)
@@ -228,11 +228,4 @@ func defaultOf(f *pflag.Flag) string {
 		return ""
 	}
 	return " (default " + f.DefValue + ")"
-}
-
-func indent(text string, deeper bool) string {
-	if !deeper {
-		return text
-	}
-	return "  " + strings.ReplaceAll(text, "\n", "\n  ")
 }

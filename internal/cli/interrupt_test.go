@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -28,11 +27,7 @@ const planned = `{"result":{"plan":{"source":{},"images":[],"services":[]},"dige
 // answer is held open until the client goes away, unless it ends the answer by itself.
 func answers(t *testing.T, bodies map[string]string) (data string) {
 	t.Helper()
-	data, err := os.MkdirTemp("", "imx-test-") // short, as a socket's path must be
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(data) })
+	data = t.TempDir()
 	listener, err := net.Listen("unix", filepath.Join(data, "imx.sock"))
 	if err != nil {
 		t.Fatal(err)

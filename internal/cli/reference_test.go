@@ -42,9 +42,9 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	for _, cmd := range commands(root()) {
 		fmt.Fprintf(&b, "\n## %s\n", cmd.CommandPath())
 		for _, s := range cli.Sections(cmd) {
-			switch {
-			case s.Title == "GLOBAL FLAGS": // once, under imx itself
-			case s.Title == "":
+			switch s.Title {
+			case "GLOBAL FLAGS": // once, under imx itself
+			case "":
 				fmt.Fprintf(&b, "\n%s\n", s.Text)
 			default:
 				fmt.Fprintf(&b, "\n**%s%s**\n\n```\n%s\n```\n", s.Title[:1], strings.ToLower(s.Title[1:]), s.Text)

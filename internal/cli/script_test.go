@@ -89,8 +89,8 @@ func params(dir string) testscript.Params {
 }
 
 // exits N CMD... runs a command and checks its exit status; output is for stdout and stderr.
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
+func exits(ts *testscript.TestScript, negated bool, args []string) { //nolint:revive // flag-parameter: testscript's own signature
+	if negated || len(args) < 2 {
 		ts.Fatalf("usage: exits STATUS COMMAND [ARGUMENT]...")
 	}
 	err := ts.Exec(args[1], args[2:]...)
@@ -107,8 +107,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // serve DIR answers requests to the data folder's socket: GET /v1/status with the file
 // DIR/v1/status.json, and anything that isn't there as not found. It ends with the script.
-func serve(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
+func serve(ts *testscript.TestScript, negated bool, args []string) { //nolint:revive // flag-parameter: testscript's own signature
+	if negated || len(args) != 1 {
 		ts.Fatalf("usage: serve DIR")
 	}
 	listener, err := net.Listen("unix", filepath.Join(ts.Getenv("IMX_DATA"), "imx.sock"))

@@ -14,8 +14,7 @@ const ClientOnly = true
 
 // The server's defaults, for the help; daemon has the same.
 const (
-	defaultListen  = "127.0.0.1:5050"
-	defaultNetwork = "10.213.0.0/16"
+	defaultListen = "127.0.0.1:5050"
 )
 
 // errClientBuild refuses what only the full build can do.

@@ -16,8 +16,7 @@ const ClientOnly = false
 
 // The server's defaults, as its help shows them.
 const (
-	defaultListen  = daemon.DefaultListen
-	defaultNetwork = daemon.DefaultNetwork
+	defaultListen = daemon.DefaultListen
 )
 
 func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Terminal) error {
@@ -40,7 +39,12 @@ type serverReady struct {
 
 func purge(ctx context.Context, data string) error { return daemon.Purge(ctx, data) }
 
-// verifyFiles verifies the log in the data folder, for when no server answers.
-func verifyFiles(ctx context.Context, g *Global, _ error) (imx.LogCheck, error) {
-	return daemon.VerifyLog(ctx, g.Data)
+// verifyFiles verifies the log in the data folder. Where there is none, what is missing is the
+// server.
+func verifyFiles(ctx context.Context, g *Global, unavailable error) (imx.LogCheck, error) {
+	check, err := daemon.VerifyLog(ctx, g.Data)
+	if imx.KindOf(err) == imx.NotFound {
+		return imx.LogCheck{}, unavailable
+	}
+	return check, err
 }

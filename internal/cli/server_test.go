@@ -26,14 +26,14 @@ func TestServerScripts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("a server that runs instances needs root")
 	}
-	testscript.Run(t, params("testdata/e2e"))
+	testscript.Run(t, e2eParams(t, "testdata/e2e"))
 }
 
 // server [FLAG]... starts the real server on the data folder and returns once it answers;
 // `server stop` has it end in good order and `server kill` at once, and then server.log holds what
 // it wrote. Whatever is left of it when the script ends is purged.
-func server(ts *testscript.TestScript, neg bool, args []string) {
-	if neg {
+func server(ts *testscript.TestScript, negated bool, args []string) { //nolint:revive // flag-parameter: testscript's own signature
+	if negated {
 		ts.Fatalf("unsupported: ! server")
 	}
 	s := processOf(ts)

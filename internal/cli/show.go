@@ -127,13 +127,13 @@ func releaseState(ink term.Ink, s imx.Service, r imx.Release) string {
 	return string(r.State)
 }
 
-// showImages prints a table of built images.
-func showImages(out term.Stream, images []imx.Image) error {
+// showImages prints what was inferred for built images, and a table of them.
+func showImages(out term.Stream, images []imx.Image, notices imx.Diagnostics) error {
 	table := term.Table{Head: []string{"IMAGE", "DIGEST", "SIZE", "PACKAGES", "FILES"}}
 	for _, im := range images {
 		table.Add(out.Ink.Name(im.Name), im.Digest.Short(), im.Size.String(), strconv.Itoa(im.Packages), term.Number(int64(im.Files)))
 	}
-	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
+	_, err := io.WriteString(out, diagnosticsText(out.Ink, notices)+table.Text(out.Ink, out.Columns()))
 	return err
 }
 
@@ -190,4 +190,12 @@ func weights(w imx.Weights) string {
 		parts = append(parts, fmt.Sprintf("%d%% to %d", (w[n]*100+sum/2)/sum, n))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// origin says where a template comes from.
+func origin(s imx.Source) string {
+	if s.Commit == "" {
+		return "a folder that is " + s.String()
+	}
+	return s.String()
 }

@@ -51,7 +51,7 @@ func eventSays(body imx.Body) string {
 func releaseEventSays(body imx.Body) string {
 	switch b := body.(type) {
 	case imx.ApplyStarted:
-		return fmt.Sprintf("apply %s began: plan %s from %s", b.Apply, b.Plan.Short(), b.Source)
+		return fmt.Sprintf("apply %s began: plan %s from %s", b.Apply, b.Plan.Short(), origin(b.Source))
 	case imx.Applied:
 		return fmt.Sprintf("apply %s released %s", b.Apply, appliedSays(b))
 	case imx.ApplyFailed:

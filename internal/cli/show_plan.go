@@ -27,7 +27,7 @@ func showPlan(out term.Stream, p imx.PlanResult, dir string) error {
 	for _, s := range bySubject(p.Changes) {
 		b.WriteString(s.text(out.Ink, out.Columns()) + "\n")
 	}
-	showDiagnostics(&b, out.Ink, inFolder(p.Notices, dir))
+	b.WriteString(diagnosticsText(out.Ink, inFolder(p.Notices, dir)))
 	b.WriteString(summary(out.Ink, p.Changes) + "\n")
 	_, err := io.WriteString(out, b.String())
 	return err
@@ -177,8 +177,12 @@ func summary(ink term.Ink, changes []imx.Change) string {
 		n         int64
 		one, verb string
 	}{
-		{sum.build, "image", "build"}, {sum.create, "service", "create"}, {sum.change, "service", "change"},
-		{sum.destroy, "service", "destroy"}, {sum.start, "instance", "start"}, {sum.replace, "instance", "replace"},
+		{sum.build, "image", "build"},
+		{sum.create, "service", "create"},
+		{sum.change, "service", "change"},
+		{sum.destroy, "service", "destroy"},
+		{sum.start, "instance", "start"},
+		{sum.replace, "instance", "replace"},
 		{sum.stop, "instance", "stop"},
 	} {
 		if p.n > 0 {

@@ -23,7 +23,7 @@ func showStatus(out term.Stream, s imx.Status, now time.Time) error {
 	var facts term.Table
 	if a := s.State.Apply; a != nil {
 		facts.Add(out.Ink.Warn("apply"), fmt.Sprintf("%s by %s, for %s, from %s", a.Apply, s.State.ApplyBy,
-			term.Age(s.State.ApplyAt, now), a.Source))
+			term.Age(s.State.ApplyAt, now), origin(a.Source)))
 	}
 	facts.Add(out.Ink.Dim("log"), logLineOf(s))
 	for i, mode := range s.Mode {

@@ -145,7 +145,8 @@ func TestWhyNamesEachLinkByDigest(t *testing.T) {
 			ImagePlan: imx.ImagePlan{
 				Spec: imx.ImageSpec{Name: "web", Packages: []string{"nginx-light"}}, Architecture: "amd64",
 				Ship: []imx.Package{
-					{Name: "libc6", Version: "2.36-9+deb12u9"}, {Name: "libssl3", Version: "3.0.15-1~deb12u1"},
+					{Name: "libc6", Version: "2.36-9+deb12u9"},
+					{Name: "libssl3", Version: "3.0.15-1~deb12u1"},
 					{Name: "nginx-light", Version: "1.22.1-9+deb12u1"},
 				},
 			},

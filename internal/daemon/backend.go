@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -41,10 +42,14 @@ func (v viewer) Status(ctx context.Context, at time.Time) (imx.Status, error) {
 	}, nil
 }
 
-// Why follows the chain from an instance back to the commit.
+// Why follows the chain from an instance, or from the newest one of a service by that name, back to
+// the commit.
 func (v viewer) Why(_ context.Context, id string) (imx.Why, error) {
 	s := v.control.State()
 	in, ok := s.Instances[id]
+	if !ok {
+		in, ok = newest(maps.Values(s.Instances), id)
+	}
 	if !ok {
 		return imx.Why{}, imx.Errorf(imx.NotFound, "there is no instance %q", id).WithHint("imx ps --all lists those that are known")
 	}
@@ -143,12 +148,18 @@ func (l logs) Logs(ctx context.Context, name string, o imx.LogOptions) (io.ReadC
 	if err != nil {
 		return nil, err
 	}
-	id := name
-	var newest imx.Instance
-	for _, in := range slices.Backward(seen.Instances) {
-		if in.Service == name && in.Started.After(newest.Started) {
-			newest, id = in, in.ID
+	if in, ok := newest(slices.Values(seen.Instances), name); ok {
+		name = in.ID
+	}
+	return l.engine.Logs(ctx, name, o)
+}
+
+// newest returns the instance of a service that was started last.
+func newest(instances iter.Seq[imx.Instance], service string) (found imx.Instance, ok bool) {
+	for in := range instances {
+		if in.Service == service && in.Started.After(found.Started) {
+			found, ok = in, true
 		}
 	}
-	return l.engine.Logs(ctx, id, o)
+	return found, ok
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,9 +16,6 @@ import (
 	"imx"
 	"imx/internal/api"
 )
-
-// DefaultNetwork is the range of addresses that a server gives its services and instances.
-const DefaultNetwork = "10.213.0.0/16"
 
 // DefaultListen is where the registry answers, apart from the unix socket.
 const DefaultListen = "127.0.0.1:5050"
@@ -31,7 +27,7 @@ const SocketName = "imx.sock"
 type Config struct {
 	Data    string // folder that holds everything
 	Listen  string // TCP address of the registry; "" means DefaultListen, "none" means the socket only
-	Network string // address range in CIDR form; "" means DefaultNetwork
+	Network string // address range in CIDR form; "" means the one it had, or else a free one
 	Version imx.Version
 	Log     io.Writer
 	Ready   func() // called once requests are answered; nil is allowed
@@ -49,6 +45,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	stop := ctx
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.engine.Run(ctx, s.loop.Poke) })
 	group.Go(func() error { return s.loop.Run(ctx) })
@@ -65,7 +62,10 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Ready != nil {
 		cfg.Ready()
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil && stop.Err() == nil {
+		return err
+	}
+	return nil // being asked to stop is no failure
 }
 
 // serve answers on l until ctx ends, then lets open requests end for a moment.
@@ -117,18 +117,6 @@ func listen(cfg Config) ([]net.Listener, error) {
 			WithHint("choose another address with --listen, or --listen none for the unix socket alone")
 	}
 	return []net.Listener{unix, tcp}, nil
-}
-
-// network reads the address range: IPv4, with room for services and instances.
-func network(text string) (netip.Prefix, error) {
-	if text == "" {
-		text = DefaultNetwork
-	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil || !p.Addr().Is4() || p.Bits() > 24 || p.Bits() < 8 {
-		return p, imx.Errorf(imx.Invalid, "--network %q is not an IPv4 range between /8 and /24, such as %s", text, DefaultNetwork)
-	}
-	return p.Masked(), nil
 }
 
 // notify tells systemd, where it started the server (sd_notify(3)).

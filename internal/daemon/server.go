@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -54,10 +55,6 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
-	prefix, err := network(cfg.Network)
-	if err != nil {
-		return nil, err
-	}
 	s := &server{data: cfg.Data}
 	defer func() {
 		if err != nil {
@@ -74,6 +71,10 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 		logger.Warn("the log ended in the middle of a record, as a crash leaves it: recovered to the last whole one",
 			slog.Int64("events", recovery.Records), slog.Int64("cut_bytes", recovery.Cut))
 	}
+	prefix, err := network(cfg.Data, cfg.Network)
+	if err != nil {
+		return nil, err
+	}
 	s.control, err = control.Open(control.Config{
 		Log: events, Now: time.Now, NewID: newID, Network: prefix, Version: cfg.Version.Version, Cut: recovery.Cut,
 	})
@@ -84,28 +85,28 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.join(ctx, cfg, blobs, logger)
+	return s, s.join(ctx, prefix, blobs, logger)
 }
 
 // join opens the parts that stand on the log and the blobs.
-func (s *server) join(ctx context.Context, cfg Config, blobs *blob.Store, logger *slog.Logger) error {
-	debs, err := archive.New(archive.Config{Dir: filepath.Join(cfg.Data, archiveFolder), Blobs: blobs, Now: time.Now})
+func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Store, logger *slog.Logger) error {
+	debs, err := archive.New(archive.Config{Dir: filepath.Join(s.data, archiveFolder), Blobs: blobs, Now: time.Now})
 	if err != nil {
 		return err
 	}
-	builder, err := build.New(build.Config{Dir: filepath.Join(cfg.Data, buildFolder), Blobs: blobs, Fetch: func(ctx context.Context, ps []imx.Package, report imx.Report) error {
+	builder, err := build.New(build.Config{Dir: filepath.Join(s.data, buildFolder), Blobs: blobs, Fetch: func(ctx context.Context, ps []imx.Package, report imx.Report) error {
 		return debs.Packages(ctx, func(name string) (imx.Archive, bool) { return imx.Archive{Name: name}, name == imx.HostArchive }, ps, report)
 	}})
 	if err != nil {
 		return err
 	}
 	s.registry, err = registry.New(registry.Config{
-		Dir: filepath.Join(cfg.Data, registryFolder), Blobs: blobs, Pushed: s.pushed,
+		Dir: filepath.Join(s.data, registryFolder), Blobs: blobs, Pushed: s.pushed,
 	})
 	if err != nil {
 		return err
 	}
-	engineConfig, err := engineConfig(cfg)
+	engineConfig, err := engineConfig(s.data, prefix)
 	if err != nil {
 		return err
 	}
@@ -128,12 +129,8 @@ func (s *server) join(ctx context.Context, cfg Config, blobs *blob.Store, logger
 
 // engineConfig names what the engine makes on this machine after the data folder, so that
 // several servers can live beside each other.
-func engineConfig(cfg Config) (local.Config, error) {
-	prefix, err := network(cfg.Network)
-	if err != nil {
-		return local.Config{}, err
-	}
-	data, err := filepath.Abs(cfg.Data)
+func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
+	data, err := filepath.Abs(data)
 	if err != nil {
 		return local.Config{}, err
 	}
@@ -179,7 +176,11 @@ func Purge(ctx context.Context, data string) error {
 	if err != nil {
 		return err
 	}
-	engineConfig, err := engineConfig(Config{Data: data})
+	prefix, err := network(data, "")
+	if err != nil {
+		return errors.Join(err, events.Close())
+	}
+	engineConfig, err := engineConfig(data, prefix)
 	if err == nil {
 		err = local.Purge(ctx, engineConfig)
 	}

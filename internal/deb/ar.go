@@ -129,9 +129,9 @@ func parseArHeader(raw []byte) (ArHeader, error) {
 		return ArHeader{}, refused("ar member %s has the size %q, which isn't a number", name, digits)
 	}
 	if size > MaxSize {
-		return ArHeader{}, refused("ar member %s has the size %s, more than %s", name, imx.Size(size), imx.Size(MaxSize)) //nolint:gosec // below 10^10: the field has ten digits
+		return ArHeader{}, refused("ar member %s has the size %s, more than %s", name, imx.Size(size), imx.Size(MaxSize))
 	}
-	return ArHeader{Name: name, Size: int64(size)}, nil //nolint:gosec // checked against MaxSize above
+	return ArHeader{Name: name, Size: int64(size)}, nil
 }
 
 const arNameBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+"

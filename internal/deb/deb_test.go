@@ -78,12 +78,11 @@ func TestWhatDpkgBuildsIsRead(t *testing.T) {
 	if out, err := exec.Command("dpkg-deb", "-Zgzip", "--build", dir, dir+".deb").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	f, err := os.Open(dir + ".deb")
+	built, err := os.ReadFile(dir + ".deb")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	got, err := members(f)
+	got, err := members(bytes.NewReader(built))
 	if err != nil || len(got) != 3 || got[0] != "debian-binary: 2.0\n" || !strings.HasPrefix(got[2], "data.tar.gz: ") {
 		t.Errorf("got %.40q, %v", got, err)
 	}
@@ -180,7 +179,8 @@ func TestHostileEntriesAreRefused(t *testing.T) {
 
 func TestOrdinaryEntriesPass(t *testing.T) {
 	for _, h := range []tar.Header{
-		{Typeflag: tar.TypeDir, Name: "./"}, {Typeflag: tar.TypeReg, Name: "./bin/sh", Mode: 0o4755},
+		{Typeflag: tar.TypeDir, Name: "./"},
+		{Typeflag: tar.TypeReg, Name: "./bin/sh", Mode: 0o4755},
 		{Typeflag: tar.TypeSymlink, Name: "./bin/x", Linkname: "../../etc/alternatives/x"}, // below usr/bin, where it will stand
 		{Typeflag: tar.TypeSymlink, Name: "./usr/lib/x", Linkname: "/etc/x"},
 		{Typeflag: tar.TypeSymlink, Name: "./x", Linkname: "./y/../z"},
@@ -197,8 +197,12 @@ func TestMergeLinksAreKnown(t *testing.T) {
 		name, target string
 		want         bool
 	}{
-		{"./bin", "usr/bin", true}, {"./lib64", "usr/lib64", true}, {"./bin", "usr/sbin", false},
-		{"./bin/x", "usr/bin/x", false}, {"./etc", "etc", false}, {"./lib", "/usr/lib", false},
+		{"./bin", "usr/bin", true},
+		{"./lib64", "usr/lib64", true},
+		{"./bin", "usr/sbin", false},
+		{"./bin/x", "usr/bin/x", false},
+		{"./etc", "etc", false},
+		{"./lib", "/usr/lib", false},
 	} {
 		h := tar.Header{Typeflag: tar.TypeSymlink, Name: c.name, Linkname: c.target}
 		if got := deb.IsMergeLink(&h); got != c.want {

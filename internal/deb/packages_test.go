@@ -5,6 +5,7 @@ package deb_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -24,9 +25,7 @@ func stanza(fields map[string]string) string {
 		"Package": "nginx", "Version": "1.22.1-9", "Architecture": "amd64", "Section": "contrib/httpd", "Priority": "optional",
 		"Filename": "pool/main/n/nginx/nginx_1.22.1-9_amd64.deb", "Size": "527872", "SHA256": sum,
 	}
-	for k, v := range fields {
-		all[k] = v
-	}
+	maps.Copy(all, fields)
 	var b strings.Builder
 	for k, v := range all {
 		if v != "" {

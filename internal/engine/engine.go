@@ -81,3 +81,6 @@ const (
 	KeepVolumes Volumes = iota
 	DeleteVolumes
 )
+
+// LogOptions are the glossary's.
+type LogOptions = imx.LogOptions

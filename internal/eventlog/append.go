@@ -144,7 +144,7 @@ func (l *Log) store(at place, data []byte, next tree, full []tile) error {
 	}
 	if err := l.disk.rename(path+".tmp", path); err != nil {
 		err = trouble("writing the checkpoint", err)
-		if old, unread := os.ReadFile(path); unread != nil || string(old) != l.signed.Note {
+		if old, unread := os.ReadFile(checkpointPath(l.dir)); unread != nil || string(old) != l.signed.Note {
 			return l.fail(err) // it may be in place: its records must stay
 		}
 		return l.undo(at, tiles, err)
@@ -154,8 +154,7 @@ func (l *Log) store(at place, data []byte, next tree, full []tile) error {
 	}
 	l.tree, l.signed = next, c
 	for _, t := range full {
-		// Left behind, they would only take space.
-		_ = l.disk.remove(partials(l.dir, t.level, t.number)) //nolint:errcheck // see above
+		_ = l.disk.remove(partials(l.dir, t.level, t.number)) // left behind, they only take space
 	}
 	return nil
 }

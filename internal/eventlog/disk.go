@@ -26,7 +26,7 @@ func hostDisk() disk {
 	return disk{
 		mkdir: func(path string) error { return os.MkdirAll(path, 0o750) },
 		create: func(path string, perm fs.FileMode) (*os.File, error) {
-			return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, perm)
+			return os.OpenFile(filepath.Clean(path), os.O_RDWR|os.O_CREATE|os.O_TRUNC, perm)
 		},
 		write:    func(f *os.File, b []byte) (int, error) { return f.Write(b) },
 		sync:     func(f *os.File) error { return f.Sync() },
@@ -80,7 +80,7 @@ func (d disk) prepare(path string, data []byte, perm fs.FileMode) error {
 
 // syncDir makes the names in a folder last.
 func (d disk) syncDir(path string) error {
-	f, err := os.Open(path)
+	f, err := os.Open(filepath.Clean(path))
 	if err != nil {
 		return err
 	}

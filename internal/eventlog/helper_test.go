@@ -25,7 +25,7 @@ func record(i int) []byte {
 }
 
 // fill makes a log of n records in batches of some sizes, with segments of 4 KiB, and closes it.
-func fill(t testing.TB, dir string, n int) imx.Checkpoint {
+func fill(t *testing.T, dir string, n int) imx.Checkpoint {
 	t.Helper()
 	log := openSmall(t, dir)
 	grow(t, log, n)
@@ -34,8 +34,15 @@ func fill(t testing.TB, dir string, n int) imx.Checkpoint {
 	return c
 }
 
-func grow(t testing.TB, log *eventlog.Log, n int) {
+func grow(t *testing.T, log *eventlog.Log, n int) {
 	t.Helper()
+	if err := extend(log, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// extend appends records, in batches of one to five, until the log has n.
+func extend(log *eventlog.Log, n int) error {
 	for i := int(log.Size()); i < n; {
 		var batch [][]byte
 		for range min(1+i%5, n-i) {
@@ -43,12 +50,13 @@ func grow(t testing.TB, log *eventlog.Log, n int) {
 			i++
 		}
 		if _, err := log.Append(batch...); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
-func openSmall(t testing.TB, dir string) *eventlog.Log {
+func openSmall(t *testing.T, dir string) *eventlog.Log {
 	t.Helper()
 	log, _, err := eventlog.OpenOn(eventlog.Config{Dir: dir, Now: clock}, 4<<10, eventlog.Sound)
 	if err != nil {
@@ -57,7 +65,7 @@ func openSmall(t testing.TB, dir string) *eventlog.Log {
 	return log
 }
 
-func closeLog(t testing.TB, log *eventlog.Log) {
+func closeLog(t *testing.T, log *eventlog.Log) {
 	t.Helper()
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
@@ -65,7 +73,7 @@ func closeLog(t testing.TB, log *eventlog.Log) {
 }
 
 // contents are all records of a log.
-func contents(t testing.TB, log *eventlog.Log) []string {
+func contents(t *testing.T, log *eventlog.Log) []string {
 	t.Helper()
 	var list []string
 	for r, err := range log.Read(0, log.Size()) {
@@ -78,7 +86,7 @@ func contents(t testing.TB, log *eventlog.Log) []string {
 }
 
 // check verifies a log's files.
-func check(t testing.TB, dir string, earlier ...imx.Checkpoint) imx.LogCheck {
+func check(t *testing.T, dir string, earlier ...imx.Checkpoint) imx.LogCheck {
 	t.Helper()
 	c, err := eventlog.Verify(t.Context(), dir, nil, earlier...)
 	if err != nil {
@@ -87,14 +95,14 @@ func check(t testing.TB, dir string, earlier ...imx.Checkpoint) imx.LogCheck {
 	return c
 }
 
-func wantGood(t testing.TB, c imx.LogCheck, events int64) {
+func wantGood(t *testing.T, c imx.LogCheck, events int64) {
 	t.Helper()
 	if c.Bad != nil || c.Error != nil || c.Events != events {
 		t.Fatalf("verify: %d events, bad %v, error %v; want %d good ones", c.Events, c.Bad, c.Error, events)
 	}
 }
 
-func wantBad(t testing.TB, c imx.LogCheck, first int64) {
+func wantBad(t *testing.T, c imx.LogCheck, first int64) {
 	t.Helper()
 	if c.Bad == nil || *c.Bad != first || c.Error == nil || c.Error.Kind != imx.Refused || c.Events != first {
 		t.Fatalf("verify: bad %v, events %d, error %v; want event %d to be the first bad one", deref(c.Bad), c.Events, c.Error, first)
@@ -109,7 +117,7 @@ func deref(n *int64) any {
 }
 
 // files are the paths of all files below a folder, but for the lock, which is no part of the log.
-func files(t testing.TB, dir string) []string {
+func files(t *testing.T, dir string) []string {
 	t.Helper()
 	var list []string
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -125,7 +133,7 @@ func files(t testing.TB, dir string) []string {
 }
 
 // edit changes a file's content.
-func edit(t testing.TB, path string, change func(b []byte) []byte) {
+func edit(t *testing.T, path string, change func(b []byte) []byte) {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err == nil {
@@ -137,7 +145,7 @@ func edit(t testing.TB, path string, change func(b []byte) []byte) {
 }
 
 // copyLog copies a log's folder, but for its lock.
-func copyLog(t testing.TB, from, to string) {
+func copyLog(t *testing.T, from, to string) {
 	t.Helper()
 	for _, path := range files(t, from) {
 		rel, err := filepath.Rel(from, path)
@@ -152,7 +160,7 @@ func copyLog(t testing.TB, from, to string) {
 	}
 }
 
-func segmentFiles(t testing.TB, dir string) []string {
+func segmentFiles(t *testing.T, dir string) []string {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(dir, "records", "*.seg"))
 	if err != nil {

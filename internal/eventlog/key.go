@@ -55,7 +55,7 @@ func makeKey(d disk, dir string) error {
 
 // publicKey reads the key that a log's checkpoints are verified with.
 func publicKey(dir string) (string, note.Verifier, error) {
-	text, err := readKey(publicKeyPath(dir))
+	text, err := line(os.ReadFile(publicKeyPath(dir)))
 	if err != nil {
 		return "", nil, err
 	}
@@ -81,7 +81,7 @@ func verifier(text string) (note.Verifier, error) {
 
 // signer reads the private key, which must belong to the public one.
 func signer(dir string, public note.Verifier) (note.Signer, error) {
-	text, err := readKey(privateKeyPath(dir))
+	text, err := line(os.ReadFile(privateKeyPath(dir)))
 	if err != nil {
 		return nil, err
 	}
@@ -109,15 +109,14 @@ func canonicalBase64(encoded string) bool {
 	return err == nil && base64.StdEncoding.EncodeToString(raw) == encoded
 }
 
-// readKey reads a file of one line.
-func readKey(path string) (string, error) {
-	b, err := os.ReadFile(path)
+// line takes the one line out of a file that was read.
+func line(b []byte, err error) (string, error) {
 	if err != nil {
 		return "", err
 	}
 	text, ok := strings.CutSuffix(string(b), "\n")
 	if !ok {
-		return "", fmt.Errorf("keys/%s is cut short", filepath.Base(path))
+		return "", errors.New("the key is cut short")
 	}
 	return text, nil
 }

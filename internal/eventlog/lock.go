@@ -12,16 +12,18 @@ import (
 	"imx"
 )
 
+func lockPath(dir string) string { return filepath.Join(dir, "lock") }
+
 // lockDir makes this process the only one that appends to the log, until the file is closed or
 // the process ends.
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o640)
+	f, err := os.OpenFile(lockPath(dir), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, trouble("locking the log", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // G115: a file descriptor fits
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		holder, _ := io.ReadAll(io.LimitReader(f, 32)) //nolint:errcheck // without it the holder is just not named
+		holder, _ := io.ReadAll(io.LimitReader(f, 32)) // unread, the holder is just not named
 		return nil, errors.Join(imx.Errorf(imx.Conflict, "the log in %s is in use by process %s",
 			dir, strings.TrimSpace(string(holder))).WithHint("only one server may use it: stop that one first"), f.Close())
 	}

@@ -101,8 +101,7 @@ func (l *Log) load() (Recovery, error) {
 	}
 	a := &audit{dir: l.dir, limit: -1, proven: []imx.Checkpoint{c}, each: func(int64, []byte) error { return nil }}
 	if err := a.run(); err != nil {
-		var f *finding
-		if errors.As(err, &f) {
+		if f, ok := errors.AsType[*finding](err); ok {
 			return Recovery{}, damaged(f.first, f.cause)
 		}
 		return Recovery{}, trouble("reading the log", err)
@@ -183,7 +182,7 @@ func (l *Log) cut(end place) (int64, error) {
 			}
 		case first == end.segment && info.Size() > end.offset:
 			cut += info.Size() - end.offset
-			if err := l.truncate(path, end.offset); err != nil {
+			if err := l.truncate(first, end.offset); err != nil {
 				return cut, err
 			}
 		}
@@ -194,8 +193,8 @@ func (l *Log) cut(end place) (int64, error) {
 	return cut, l.disk.syncDir(filepath.Join(l.dir, "records"))
 }
 
-func (l *Log) truncate(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+func (l *Log) truncate(segment, size int64) error {
+	f, err := os.OpenFile(segmentPath(l.dir, segment), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

@@ -260,7 +260,9 @@ func TestVerifyAgreesWhileTheLogGrows(t *testing.T) {
 	grown := make(chan struct{})
 	go func() {
 		defer close(grown)
-		grow(t, log, 3000)
+		if err := extend(log, 3000); err != nil {
+			t.Error(err)
+		}
 	}()
 	for busy := true; busy; {
 		select {

@@ -30,16 +30,7 @@ func (l *Log) Read(from, to int64) iter.Seq2[[]byte, error] {
 				yield(nil, unreadable(err))
 				return
 			}
-			for i, record := range f.records {
-				index := f.at.index + int64(i)
-				if index >= to {
-					return
-				}
-				if index >= from && !yield(record, nil) {
-					return
-				}
-			}
-			if f.end().index >= to {
+			if !f.visit(from, to, yield) || f.end().index >= to {
 				return
 			}
 		}
@@ -47,9 +38,18 @@ func (l *Log) Read(from, to int64) iter.Seq2[[]byte, error] {
 	}
 }
 
+// visit yields those of the frame's records that lie between two indices.
+func (f frame) visit(from, to int64, yield func([]byte, error) bool) bool {
+	for i, record := range f.records {
+		if index := f.at.index + int64(i); index >= from && index < to && !yield(record, nil) {
+			return false
+		}
+	}
+	return true
+}
+
 func unreadable(err error) error {
-	var d *damage
-	if errors.As(err, &d) {
+	if d, ok := errors.AsType[*damage](err); ok {
 		return damaged(d.index, d.cause)
 	}
 	return trouble("reading the log", err)

@@ -81,8 +81,7 @@ func (t tile) look(dir string) (flaws []flaw, whole bool, err error) {
 	}
 	want := t.data()
 	for _, w := range widths {
-		path := tilePath(dir, t.level, t.number, w)
-		got, err := os.ReadFile(path)
+		got, err := os.ReadFile(tilePath(dir, t.level, t.number, w))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -95,7 +94,7 @@ func (t tile) look(dir string) (flaws []flaw, whole bool, err error) {
 			continue
 		}
 		position := min(differ(got, want[:known])/tlog.HashSize, w-1, len(t.hashes)-1)
-		f := flaw{level: t.level, first: t.covers(position), path: path, why: "it differs from what the records give"}
+		f := flaw{level: t.level, first: t.covers(position), path: tilePath(dir, t.level, t.number, w), why: "it differs from what the records give"}
 		if w <= len(t.hashes) {
 			f.data = want[:known]
 		}

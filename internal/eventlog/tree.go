@@ -78,7 +78,7 @@ func (t *tree) root() tlog.Hash {
 		}
 	}
 	if len(subtrees) == 0 {
-		empty, _ := tlog.TreeHash(0, nil) //nolint:errcheck // it reads nothing for an empty tree
+		empty, _ := tlog.TreeHash(0, nil) // it reads nothing for an empty tree
 		return empty
 	}
 	h := subtrees[len(subtrees)-1]

@@ -56,8 +56,7 @@ func Verify(ctx context.Context, dir string, each func(index int64, record []byt
 
 // conclude turns what an audit found into a LogCheck.
 func conclude(check imx.LogCheck, a *audit, err error) (imx.LogCheck, error) {
-	var f *finding
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*finding](err); ok {
 		return bad(check, f.first, f.cause), nil
 	}
 	if err != nil {

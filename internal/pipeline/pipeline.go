@@ -72,10 +72,10 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 	if err := said.Err(); err != nil {
 		return imx.PlanResult{}, err
 	}
+	s := *p.cfg.Control.State()
 	return imx.PlanResult{
-		Plan: resolved, Digest: resolved.Digest(), Lock: lock,
-		Changes: plan.Diff(resolved, *p.cfg.Control.State(), p.built),
-		Notices: append(slices.Clone(req.Template.Notices), said...),
+		Plan: resolved, Digest: resolved.Digest(), Lock: lock, Changes: plan.Diff(resolved, s, p.built),
+		Notices: slices.Concat(req.Template.Notices, said, plan.Unlisted(resolved, s)),
 	}, nil
 }
 

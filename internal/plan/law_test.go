@@ -112,21 +112,29 @@ func (s scene) input(t *rapid.T, order *rand.Rand) plan.Input {
 	return in
 }
 
-// solved draws a scene that has a plan, and resolves it.
-func solved(t *rapid.T) (scene, plan.Input, imx.Plan, imx.Lock) {
+// solution is a scene that has a plan, and what Resolve makes of it.
+type solution struct {
+	scene scene
+	in    plan.Input
+	plan  imx.Plan
+	lock  imx.Lock
+}
+
+func solved(t *rapid.T) solution {
 	s := scenes().Draw(t, "scene")
 	in := s.input(t, rand.New(rand.NewPCG(1, 1)))
 	p, l, said := plan.Resolve(in)
 	if said.Err() != nil {
 		t.Skip("no solution: " + said.Err().Error())
 	}
-	return s, in, p, l
+	return solution{s, in, p, l}
 }
 
 func TestResolvingWithItsOwnLockChangesNothingAndNeedsNoArchive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		_, in, p, l := solved(t)
-		in.Lock, in.Indexes = &l, nil
+		s := solved(t)
+		in := s.in
+		in.Lock, in.Indexes = &s.lock, nil
 		if need := plan.Archives(in); len(need) != 0 {
 			t.Fatalf("needs %v", need)
 		}
@@ -134,7 +142,7 @@ func TestResolvingWithItsOwnLockChangesNothingAndNeedsNoArchive(t *testing.T) {
 		if len(said) > 0 {
 			t.Fatal(diagnostics(said))
 		}
-		if diff := cmp.Diff(p, again) + cmp.Diff(l, lock); diff != "" || p.Digest() != again.Digest() {
+		if diff := cmp.Diff(s.plan, again) + cmp.Diff(s.lock, lock); diff != "" || s.plan.Digest() != again.Digest() {
 			t.Fatal(diff)
 		}
 	})
@@ -142,10 +150,11 @@ func TestResolvingWithItsOwnLockChangesNothingAndNeedsNoArchive(t *testing.T) {
 
 func TestUpdatingFromItsOwnLockChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		_, in, p, l := solved(t)
-		in.Lock, in.Update = &l, true
+		s := solved(t)
+		in := s.in
+		in.Lock, in.Update = &s.lock, true
 		again, lock, _ := plan.Resolve(in)
-		if diff := cmp.Diff(p, again) + cmp.Diff(l, lock); diff != "" {
+		if diff := cmp.Diff(s.plan, again) + cmp.Diff(s.lock, lock); diff != "" {
 			t.Fatal(diff)
 		}
 	})
@@ -153,13 +162,13 @@ func TestUpdatingFromItsOwnLockChangesNothing(t *testing.T) {
 
 func TestTheOrderOfSuitesPackagesAndImagesMeansNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, _, p, l := solved(t)
+		s := solved(t)
 		seed := rapid.Uint64().Draw(t, "order")
-		again, lock, _ := plan.Resolve(s.input(t, rand.New(rand.NewPCG(seed, 2))))
-		if diff := cmp.Diff(p, again); diff != "" || p.Digest() != again.Digest() {
+		again, lock, _ := plan.Resolve(s.scene.input(t, rand.New(rand.NewPCG(seed, 2))))
+		if diff := cmp.Diff(s.plan, again); diff != "" || s.plan.Digest() != again.Digest() {
 			t.Fatal(diff)
 		}
-		if string(plan.FormatLock(l)) != string(plan.FormatLock(lock)) {
+		if string(plan.FormatLock(s.lock)) != string(plan.FormatLock(lock)) {
 			t.Fatal("the locks differ")
 		}
 	})
@@ -168,9 +177,9 @@ func TestTheOrderOfSuitesPackagesAndImagesMeansNothing(t *testing.T) {
 // TestEveryRelationIsMetWithinThePlan checks with a reading of the relations of its own.
 func TestEveryRelationIsMetWithinThePlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, _, p, _ := solved(t)
-		for _, im := range p.Images {
-			checkClosed(t, s, im)
+		s := solved(t)
+		for _, im := range s.plan.Images {
+			checkClosed(t, s.scene, im)
 		}
 	})
 }
@@ -239,8 +248,9 @@ func checkClosed(t *rapid.T, s scene, im imx.ImagePlan) {
 // the first one's lock: what could be had without the lock can be had with it, and is complete.
 func TestALockNeverStandsInTheWay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		_, _, _, l := solved(t)
-		s, in, _, _ := solved(t)
+		l := solved(t).lock
+		s := solved(t)
+		in := s.in
 		in.Lock = &l
 		need := plan.Archives(in)
 		p, _, said := plan.Resolve(in)
@@ -256,7 +266,7 @@ func TestALockNeverStandsInTheWay(t *testing.T) {
 				t.Fatalf("image %s is new, but needs no archive", im.Spec.Name)
 			}
 			if !kept {
-				checkClosed(t, s, im)
+				checkClosed(t, s.scene, im)
 			}
 		}
 	})
@@ -264,7 +274,7 @@ func TestALockNeverStandsInTheWay(t *testing.T) {
 
 func TestAfterApplyingThereIsNothingToChange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		_, _, p, _ := solved(t)
+		p := solved(t).plan
 		w := newWorld()
 		if len(plan.Diff(p, w.state, w.prev)) == 0 {
 			t.Fatal("nothing to do in an empty world")
@@ -281,7 +291,7 @@ func TestAfterApplyingThereIsNothingToChange(t *testing.T) {
 
 func TestALockReadsBackAsItWasWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		_, _, _, l := solved(t)
+		l := solved(t).lock
 		b := plan.FormatLock(l)
 		got, err := plan.ParseLock(b)
 		if err != nil {
@@ -346,7 +356,7 @@ func each(typ reflect.Type, f func(path string, set func(reflect.Value))) {
 
 // fill gives a value other than the zero one.
 func fill(v reflect.Value) {
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // only the kinds that specs have; any other panics
 	case reflect.String:
 		v.SetString("x")
 	case reflect.Int, reflect.Int64:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/deb"
@@ -139,7 +140,12 @@ func (in Input) locked(spec imx.ImageSpec) (imx.LockedImage, bool) {
 }
 
 // keeps returns what the lock says of the image, if that answers all that the template asks.
+//
+// An image without packages leaves nothing to choose, so it needs no lock, archive or build root.
 func (in Input) keeps(spec imx.ImageSpec) (imx.LockedImage, bool) {
+	if len(spec.Packages) == 0 {
+		return imx.LockedImage{Name: spec.Name, From: archiveOf(spec), Epoch: time.Unix(0, 0).UTC()}, true
+	}
 	l, ok := in.locked(spec)
 	if !ok || in.Update || l.From != archiveOf(spec) || !sameSet(l.Asked, spec.Packages) {
 		return imx.LockedImage{}, false

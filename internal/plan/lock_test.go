@@ -15,9 +15,9 @@ import (
 )
 
 // goodLock returns the lock of a small plan, as written.
-func goodLock(t testing.TB) string {
-	t.Helper()
-	list := parsePackages(t, "host", "bookworm", "libc 1 essential\nnginx 1.22; Depends: libc")
+func goodLock(tb testing.TB) string {
+	tb.Helper()
+	list := parsePackages(tb, "host", "bookworm", "libc 1 essential\nnginx 1.22; Depends: libc")
 	_, l, said := plan.Resolve(plan.Input{
 		Template: parseTemplate("image web: nginx"), Architecture: "amd64",
 		Indexes: map[string]plan.Archive{"host": {
@@ -25,7 +25,7 @@ func goodLock(t testing.TB) string {
 		}},
 	})
 	if err := said.Err(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(plan.FormatLock(l))
 }

@@ -121,8 +121,11 @@ func archiveOf(spec imx.ImageSpec) string {
 func (r *resolver) image(spec imx.ImageSpec) {
 	plan := imx.ImagePlan{Spec: strippedImage(spec), Architecture: r.in.Architecture}
 	if locked, ok := r.in.keeps(spec); ok {
-		pins := pinned(*r.in.Lock)
 		plan.Epoch = locked.Epoch
+		pins := map[string]imx.Package{}
+		if r.in.Lock != nil {
+			pins = pinned(*r.in.Lock)
+		}
 		plan.Base, plan.Tools, plan.Ship = at(pins, locked.Base), at(pins, locked.Tools), at(pins, locked.Ship)
 		r.images = append(r.images, plan)
 		return
@@ -169,40 +172,47 @@ func (r *resolver) unify() {
 		pins = pinned(*r.in.Lock)
 	}
 	used := map[string]imx.Package{}
-	for _, im := range r.images {
-		for _, p := range slices.Concat(im.Base, im.Tools, im.Ship) {
-			pin, ok := pins[p.Ref()]
-			if !ok || pin.Digest != p.Digest {
-				pin = p
-			}
-			old, twice := used[p.Ref()]
-			if twice && old.Digest != p.Digest {
-				r.report(imx.Pos{}, "archives "+old.Archive+" and "+p.Archive+" have different files under "+p.Ref()+
-					": "+string(old.Digest)+" and "+string(p.Digest), "take both images from one archive")
-				return
-			}
-			if !twice || pin.Archive < old.Archive {
-				used[p.Ref()] = pin
-			}
+	for _, p := range r.packages() {
+		pin, ok := pins[p.Ref()]
+		if !ok || pin.Digest != p.Digest {
+			pin = *p
+		}
+		old, twice := used[p.Ref()]
+		if twice && old.Digest != p.Digest {
+			r.report(imx.Pos{}, "archives "+old.Archive+" and "+p.Archive+" have different files under "+p.Ref()+
+				": "+string(old.Digest)+" and "+string(p.Digest), "take both images from one archive")
+			return
+		}
+		if !twice || pin.Archive < old.Archive {
+			used[p.Ref()] = pin
 		}
 	}
+	for _, p := range r.packages() {
+		*p = used[p.Ref()]
+	}
+}
+
+// packages returns all packages of all images, each as often as it is there, to read or to set.
+func (r *resolver) packages() []*imx.Package {
+	var all []*imx.Package
 	for _, im := range r.images {
 		for _, group := range [][]imx.Package{im.Base, im.Tools, im.Ship} {
-			for i, p := range group {
-				group[i] = used[p.Ref()]
+			for i := range group {
+				all = append(all, &group[i])
 			}
 		}
 	}
+	return all
 }
 
 // lock returns the lock that pins the resolved images.
 func (r *resolver) lock() imx.Lock {
 	l := imx.Lock{Version: imx.LockVersion, Suites: r.suites(), Packages: []imx.Package{}, Images: []imx.LockedImage{}}
 	used := map[string]imx.Package{}
+	for _, p := range r.packages() {
+		used[p.Ref()] = *p
+	}
 	for _, im := range r.images {
-		for _, p := range slices.Concat(im.Base, im.Tools, im.Ship) {
-			used[p.Ref()] = p
-		}
 		locked := imx.LockedImage{
 			Name: im.Spec.Name, From: archiveOf(im.Spec), Epoch: im.Epoch,
 			Asked: append([]string{}, im.Spec.Packages...),
@@ -223,7 +233,7 @@ func (r *resolver) suites() []imx.LockedSuite {
 	suites, seen := []imx.LockedSuite{}, map[string]bool{}
 	for _, im := range r.images {
 		name := archiveOf(im.Spec)
-		if seen[name] {
+		if seen[name] || len(im.Ship) == 0 {
 			continue
 		}
 		seen[name] = true

@@ -58,9 +58,9 @@ func (r *resolver) prefer(s *solver, spec imx.ImageSpec) (gone []imx.Package, in
 		switch {
 		case !ok && own[p.Ref()]:
 			gone = append(gone, p)
-		case !ok || p.Archive != archiveOf(spec):
+		case !ok || p.Archive != archiveOf(spec) && !own[p.Ref()]:
 		case found.Digest != p.Digest:
-			r.report(spec.At, "archive "+p.Archive+" has other bytes under "+p.Ref()+" than "+imx.LockFile+" says: "+
+			r.report(spec.At, "archive "+archiveOf(spec)+" has other bytes under "+p.Ref()+" than "+imx.LockFile+" says: "+
 				string(found.Digest)+" instead of "+string(p.Digest), "if the change is known and meant, run `imx plan --update`")
 			intact = false
 		case own[p.Ref()] || s.preferred[p.Name] == "" || !own[ownRef(p, s.preferred[p.Name])] && deb.Compare(p.Version, s.preferred[p.Name]) > 0:

@@ -67,11 +67,11 @@ func stanzas(lines string) string {
 	return b.String()
 }
 
-func parsePackages(t testing.TB, archive, suite, lines string) []deb.Package {
-	t.Helper()
+func parsePackages(tb testing.TB, archive, suite, lines string) []deb.Package {
+	tb.Helper()
 	list, err := deb.ParsePackages(strings.NewReader(stanzas(lines)), archive, suite)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return list
 }
@@ -105,13 +105,13 @@ func parseTemplate(text string) imx.Template {
 					spec.Packages = append(spec.Packages, p)
 				}
 			}
-			for _, w := range strings.Fields(settings) {
+			for w := range strings.FieldsSeq(settings) {
 				setImage(&spec, w)
 			}
 			t.Images = append(t.Images, spec)
 		case "service":
 			spec := imx.Spec{Name: name, At: at, Replicas: 1}
-			for _, w := range strings.Fields(settings) {
+			for w := range strings.FieldsSeq(settings) {
 				setService(&spec, w)
 			}
 			t.Services = append(t.Services, spec)
@@ -247,4 +247,3 @@ func diagnostics(ds imx.Diagnostics) string {
 	}
 	return b.String()
 }
-

@@ -119,7 +119,7 @@ func FuzzRequests(f *testing.F) {
 	for _, path := range []string{
 		"/v2/", "/v2/_catalog?n=1&last=a", "/v2/a/tags/list?n=-1", "/v2/a/manifests/v1", "/v2/a/manifests/" + digest, "/v2/a/blobs/" + digest,
 		"/v2/a/blobs/uploads/", "/v2/a/blobs/uploads/?digest=" + digest, "/v2/a/blobs/uploads/?mount=" + digest + "&from=b",
-		"/v2/a/blobs/uploads/eA?digest=" + digest, "/v2/a/referrers/" + digest + "?artifactType=x", "/v2/../x/manifests/..", "/v2/a//b/manifests/v1",
+		"/v2/a/blobs/uploads/eA?digest=" + digest, "/v2/a/referrers/" + digest + "?artifactType=x", "/v2/../x/manifests/..", "/v2/a//b/manifests/v1", "/v2/a/manifests/",
 	} {
 		f.Add(uint8(0), path, []byte("x"), "application/vnd.oci.image.manifest.v1+json", "0-0")
 	}

@@ -134,10 +134,13 @@ func (r *Registry) Handler() http.Handler {
 	})
 }
 
-// admit adds two rules that ociserver leaves to others: a manifest is read up to its limit only and
-// must be one, and a mount that isn't possible becomes an ordinary upload, as the specification has it.
+// admit adds what ociserver leaves to others: a manifest is read up to its limit only and must be
+// one, a mount that isn't possible becomes an ordinary upload, as the specification has it, and a
+// manifest without a tag, which ociserver panics for, is unknown.
 func (r *Registry) admit(req *http.Request) (*http.Request, error) {
 	switch {
+	case strings.HasSuffix(req.URL.Path, "/manifests/"):
+		return req, faultf(codeManifestUnknown, "the request names no tag or digest")
 	case req.Method == http.MethodPut && path.Base(path.Dir(req.URL.Path)) == "manifests":
 		b, err := io.ReadAll(io.LimitReader(req.Body, MaxManifest+1))
 		if err != nil {
@@ -201,7 +204,7 @@ func checkRepository(repo string) error {
 }
 
 func checkTag(tag string) error {
-	if !ociref.IsValidTag(tag) {
+	if tag == "" || !ociref.IsValidTag(tag) { // IsValidTag panics for ""
 		return faultf(codeTagInvalid, "%.80q is no tag: up to 128 letters, digits, . _ or -", tag)
 	}
 	return nil

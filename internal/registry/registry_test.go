@@ -135,7 +135,7 @@ func TestNamesThatLeadElsewhereAreRefusedAndMakeNoFile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			u.Path = strings.Replace(path, "%2f", "/", -1) // what a client's own cleaning would hide
+			u.Path = strings.ReplaceAll(path, "%2f", "/") // what a client's own cleaning would hide
 			req.Method, req.URL = method, u
 			req.Header.Set("Content-Type", image)
 			rec := httptest.NewRecorder()
@@ -254,6 +254,8 @@ func TestUploadsInPiecesResumeWhereTheyStopped(t *testing.T) {
 	}
 	want(t, w.do(http.MethodPatch, strings.Replace(location, "/app/", "/other/", 1), blob), http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 	want(t, patch(12, 25), http.StatusAccepted)
+	want(t, w.do(http.MethodPut, location+"?digest="+string(imx.DigestBytes(blob)), blob[26:], "Content-Range", fmt.Sprintf("26-%d", len(blob)-1)),
+		http.StatusRequestedRangeNotSatisfiable, "has 25 bytes")
 	d := string(imx.DigestBytes(blob))
 	want(t, w.do(http.MethodPut, location+"?digest="+d, blob[25:], "Content-Range", fmt.Sprintf("25-%d", len(blob)-1)), http.StatusCreated)
 	want(t, w.do(http.MethodGet, "/v2/app/blobs/"+d, nil), http.StatusOK, string(blob))
@@ -395,7 +397,9 @@ func TestAFullDiskAtAnyStepIsSaidAndServesNothing(t *testing.T) {
 	a := makeImage(t, "layer")
 	for _, step := range []string{"stage", "rename", "sync-dir", "write"} {
 		w := newWorld(t)
+		location := w.do(http.MethodPost, "/v2/app/blobs/uploads/", nil).Header().Get("Location")
 		registry.FillDisk(w.Registry, step)
+		want(t, w.do(http.MethodPut, location+"?digest="+string(imx.DigestBytes([]byte("x"))), []byte("x")), http.StatusInsufficientStorage, "no space left")
 		want(t, w.push("app", "v1", a), http.StatusInsufficientStorage, "no space left", "free some space")
 		w.restart()
 		want(t, w.do(http.MethodGet, "/v2/app/manifests/v1", nil), http.StatusNotFound)

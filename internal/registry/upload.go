@@ -127,22 +127,32 @@ type writer struct {
 	f      *os.File
 	offset int64 // where the next write must go on; -1 means wherever the upload is
 	size   int64 // of the upload, as this request left it
+	failed error // what Write failed with
 	closed bool
 }
 
-// Write appends to the upload. What was written before a failure counts: Size tells where to go on.
+// Write appends to the upload. It never fails itself: the rest of the request is read and dropped, so
+// that the client is there to hear the answer, and Commit or Close return the failure as it was.
+// What was written before it counts: Size tells where to go on.
 func (w *writer) Write(p []byte) (int, error) {
+	if w.failed == nil {
+		w.failed = w.write(p)
+	}
+	return len(p), nil
+}
+
+func (w *writer) write(p []byte) error {
 	if w.offset >= 0 && w.offset != w.size {
-		return 0, faultf(codeRangeInvalid, "the upload has %d bytes, so the next piece can't begin at %d", w.size, w.offset)
+		return faultf(codeRangeInvalid, "the upload has %d bytes, so the next piece can't begin at %d", w.size, w.offset)
 	}
 	w.offset = -1
 	n, err := w.r.ops.write(w.f, p)
 	w.size += int64(n)
 	w.u.size = w.size
 	if err != nil {
-		return n, diskError(err, "storing an upload")
+		return diskError(err, "storing an upload")
 	}
-	return n, nil
+	return nil
 }
 
 // Size returns how many bytes of the upload are here.
@@ -154,7 +164,7 @@ func (w *writer) ChunkSize() int { return 64 << 10 }
 // ID returns the name to resume the upload by.
 func (w *writer) ID() string { return w.u.id }
 
-// Close lets another request go on with the upload.
+// Close lets another request go on with the upload. It returns what Write failed with.
 func (w *writer) Close() error {
 	if w.closed {
 		return nil
@@ -162,13 +172,14 @@ func (w *writer) Close() error {
 	w.closed = true
 	err := w.f.Close()
 	w.u.writing.Unlock()
-	return err
+	return errors.Join(w.failed, err)
 }
 
-// Commit makes the upload a blob of the repository, if it has the digest. Either way it is over.
+// Commit makes the upload a blob of the repository, if it has the digest. Either way it is over,
+// except after a failure of Write, which Commit returns and the client may go on from.
 func (w *writer) Commit(digest ociregistry.Digest) (ociregistry.Descriptor, error) {
 	desc := ociregistry.Descriptor{MediaType: octetStream, Digest: digest, Size: w.size}
-	if err := checkDigest(imx.Digest(digest)); err != nil {
+	if err := errors.Join(w.failed, checkDigest(imx.Digest(digest))); err != nil {
 		return desc, err
 	}
 	f, err := os.Open(w.u.path)

@@ -1,6 +1,6 @@
 package rollout_test
 
-// The scripts in testdata tell whole rollouts, decision by decision, in a simulated world. They
+// The scripts in testdata/scripts tell whole rollouts, decision by decision, in a simulated world. They
 // are to be read: each says why it is there. After a change of the rules, rewrite them with
 // -rewrite, inspect the diff, and only keep it if you understand what caused each line of it.
 
@@ -17,7 +17,7 @@ import (
 )
 
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		var w *world
 		var out strings.Builder
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -70,16 +70,22 @@ func command(t *testing.T, w *world, d *datadriven.TestData) string {
 	case "destroy":
 		w.want.Destroyed, w.want.Target, w.want.Current, w.want.Replicas = true, imx.Release{}, imx.Release{}, 0
 	case "kill":
-		w.end(arg(0), "was killed", imx.Exit{Code: 137})
+		if !w.end(arg(0), "was killed", imx.Exit{Code: 137}) {
+			d.Fatalf(t, "there is no instance %s", arg(0))
+		}
 	case "vanish":
 		for len(w.instances) > 0 {
 			w.end(w.instances[0].ID, "it was gone when imx looked", imx.Exit{Code: -1})
 		}
 		w.routes = nil
 	case "sick":
-		w.phase(arg(0), imx.Unhealthy, "GET /healthz: status 500")
+		if !w.phase(arg(0), imx.Unhealthy, "GET /healthz: status 500") {
+			d.Fatalf(t, "there is no instance %s", arg(0))
+		}
 	case "heal":
-		w.phase(arg(0), imx.Healthy, "")
+		if !w.phase(arg(0), imx.Healthy, "") {
+			d.Fatalf(t, "there is no instance %s", arg(0))
+		}
 	case "connections":
 		w.open[option(t, d, "release", 0)] = option(t, d, "open", 0)
 	case "restart":

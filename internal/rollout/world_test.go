@@ -25,10 +25,10 @@ type world struct {
 	instances []imx.Instance
 	ended     []imx.Instance
 	routes    imx.Weights
-	open      map[int]int // connections per release that stay open
-	count     map[int]int // instances started, per release
-	asked     int         // decisions since the world began
-	law       func(before rollout.Seen, a rollout.Action)
+	open      map[int]int                                 // connections per release that stay open
+	count     map[int]int                                 // instances started, per release
+	asked     int                                         // decisions since the world began
+	law       func(before rollout.Seen, a rollout.Action) // looks at each action once it is done
 }
 
 // habit is what the instances of a release do.
@@ -50,7 +50,7 @@ func newWorld(out io.Writer) *world {
 }
 
 func (w *world) say(format string, args ...any) {
-	fmt.Fprintf(w.out, "%6s  %s\n", w.now.Sub(w.start), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(w.out, "%6s  %s\n", w.now.Sub(w.start), fmt.Sprintf(format, args...)) // to memory
 }
 
 // release makes a new release the target.
@@ -92,7 +92,9 @@ func (w *world) run(d time.Duration) {
 		if at, ok := w.upcoming(); ok && at.Before(next) {
 			next = at
 		}
-		w.now = next
+		if next.After(w.now) { // a changed habit may be due since long ago
+			w.now = next
+		}
 		w.happen()
 		if !w.now.Before(end) {
 			w.settle()
@@ -180,17 +182,19 @@ func (w *world) scale(release, n int) {
 
 func (w *world) stop(id string) { w.phase(id, imx.Stopping, "") }
 
-// phase changes an instance, if it is there.
-func (w *world) phase(id string, p imx.Phase, reason string) {
+// phase changes an instance. It reports whether it is there.
+func (w *world) phase(id string, p imx.Phase, reason string) bool {
 	for i := range w.instances {
 		if in := &w.instances[i]; in.ID == id {
 			in.Phase, in.Reason, in.Changed = p, reason, w.now
+			return true
 		}
 	}
+	return false
 }
 
-// end ends an instance.
-func (w *world) end(id, reason string, exit imx.Exit) {
+// end ends an instance. It reports whether it is there.
+func (w *world) end(id, reason string, exit imx.Exit) bool {
 	for i, in := range w.instances {
 		if in.ID != id {
 			continue
@@ -201,8 +205,9 @@ func (w *world) end(id, reason string, exit imx.Exit) {
 		if len(w.ended) > 20 {
 			w.ended = w.ended[1:]
 		}
-		return
+		return true
 	}
+	return false
 }
 
 // due is when something will happen to an instance by itself, and what.

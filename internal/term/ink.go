@@ -13,12 +13,6 @@ type Ink struct {
 	on bool
 }
 
-// Coloured returns an Ink that colours, whatever reads it.
-func Coloured() Ink { return Ink{on: true} }
-
-// On reports whether the Ink colours at all.
-func (k Ink) On() bool { return k.on }
-
 // Bold is for headings and for what matters most on a line.
 func (k Ink) Bold(s string) string { return k.render(s, lipgloss.NewStyle().Bold(true)) }
 

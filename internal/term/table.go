@@ -22,7 +22,7 @@ func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
 // Text returns the table's lines. A column that is empty in every row is left out. Where columns
 // is above 0, lines are cut to it.
-func (t Table) Text(ink Ink, columns int) string {
+func (t *Table) Text(ink Ink, columns int) string {
 	head := make([]string, len(t.Head))
 	for i, h := range t.Head {
 		head[i] = ink.Dim(h)
@@ -39,7 +39,7 @@ func (t Table) Text(ink Ink, columns int) string {
 }
 
 // widths returns each column's width, 0 for one without content.
-func (t Table) widths() []int {
+func (t *Table) widths() []int {
 	var widths []int
 	for _, row := range t.Rows {
 		for i, cell := range row {

@@ -4,6 +4,7 @@ package term
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -68,7 +69,7 @@ func open(f *os.File, env func(string) string) Stream {
 	return s
 }
 
-func fd(f *os.File) int { return int(f.Fd()) } //nolint:gosec // G115: a file descriptor is a small number
+func fd(f *os.File) int { return int(f.Fd()) }
 
 // Plain returns a Terminal as a pipe gives it: no colour, no redrawing, nobody to ask.
 func Plain(in io.Reader, out, errs io.Writer) *Terminal {
@@ -102,18 +103,9 @@ func (t *Terminal) Confirm(ctx context.Context, question string) (bool, error) {
 	select {
 	case <-ctx.Done():
 		_, err := fmt.Fprintln(t.Err)
-		return false, firstError(context.Cause(ctx), err)
+		return false, cmp.Or(context.Cause(ctx), err)
 	case line := <-answer:
 		line = strings.ToLower(strings.TrimSpace(line))
 		return line == "y" || line == "yes", nil
 	}
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,21 +23,17 @@ import (
 	"imx"
 	"imx/internal/engine/local"
 	"imx/internal/erofs"
-	"imx/internal/network"
+	"imx/internal/network/nft"
 )
 
 // machine is one engine's part of the test's machine: its own folder, mark and addresses.
 type machine struct {
 	cfg   local.Config
 	image imx.Image
-	port  int // a free port to publish
+	ports []int // free ports to publish
+
+	services map[string]int // by name: the index of its port
 }
-
-// openFirewall stands for no firewall at all.
-type openFirewall struct{}
-
-func (openFirewall) Apply(context.Context, network.Ruleset) error { return nil }
-func (openFirewall) Remove(context.Context) error                 { return nil }
 
 // newMachine prepares a machine whose traces are removed with the test, however that ends.
 func newMachine(t *testing.T) *machine {
@@ -46,13 +43,17 @@ func newMachine(t *testing.T) *machine {
 	}
 	image, root := testImage(t)
 	number := nextMachine()
-	m := &machine{image: image, port: freePort(t), cfg: local.Config{
+	table, err := nft.New(fmt.Sprintf("imx-test-%d", number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{image: image, ports: freePorts(t, 4), cfg: local.Config{
 		Dir:      t.TempDir(),
 		ID:       fmt.Sprintf("t%s", strconv.FormatInt(int64(number), 36)),
 		Network:  netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(number), 0}), 24),
 		Roots:    func(context.Context, imx.Digest) (string, error) { return root, nil },
 		Files:    func(imx.Digest) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
-		Firewall: openFirewall{},
+		Firewall: table,
 		Log:      slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 	}}
 	t.Cleanup(func() {
@@ -77,14 +78,29 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func freePort(t *testing.T) int {
+func freePorts(t *testing.T, n int) []int {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", ":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+func readJSON(t *testing.T, path string, v any) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 var buildApp = sync.OnceValues(func() ([]byte, error) {

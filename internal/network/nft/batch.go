@@ -157,7 +157,7 @@ func (b *batch) set(name string) *nftables.Set {
 	s := &nftables.Set{Table: b.table, Name: name}
 	switch name {
 	case setInterfaces:
-		s.KeyType = nftables.TypeIFName
+		s.KeyType, s.KeyByteOrder = nftables.TypeIFName, binaryutil.NativeEndian
 	case setBindings:
 		s.KeyType, s.Concatenation = concat(nftables.TypeIFName, address), true
 	case setAllowed:

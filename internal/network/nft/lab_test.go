@@ -116,6 +116,26 @@ func (l *lab) join(name, veth string, address netip.Addr) *box {
 	return b
 }
 
+// await waits until the kernel has noticed that both ends of the box's link are up: packets before
+// that are lost.
+func (b *box) await() {
+	b.l.Helper()
+	running := func(name string) {
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
+			link, err := netlink.LinkByName(name)
+			must(b.l, err)
+			if link.Attrs().OperState == netlink.OperUp {
+				return
+			}
+		}
+		b.l.Fatalf("%s didn't come up", name)
+	}
+	running(b.veth)
+	b.in(func() { running("eth0") })
+}
+
 // instance adds an instance to the machine and to the world.
 func (l *lab) instance(e network.Endpoint) *box {
 	l.Helper()
@@ -132,6 +152,7 @@ func (l *lab) instance(e network.Endpoint) *box {
 		must(l, netlink.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Dst: single(via), Scope: netlink.SCOPE_LINK}))
 		must(l, netlink.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: via.AsSlice()}))
 	})
+	b.await()
 	l.world.Instances = append(l.world.Instances, e)
 	return b
 }
@@ -148,6 +169,7 @@ func (l *lab) neighbour(name, ours, theirs string) *box {
 		must(l, netlink.AddrAdd(eth, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(b.address, 24))}))
 		must(l, netlink.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: own.AsSlice()}))
 	})
+	b.await()
 	return b
 }
 
@@ -192,7 +214,7 @@ func call(address string, patience time.Duration) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	who, err := io.ReadAll(conn)
 	return string(who), err
 }
@@ -203,9 +225,14 @@ const (
 	refused = "(refused)"
 )
 
-// outcome calls and says who answered, or how it failed.
-func outcome(address string) string {
-	who, err := call(address, 300*time.Millisecond)
+// outcome calls and says who answered, or how it failed. Only who expects to be dropped doesn't
+// wait long, because the machine may be busy.
+func outcome(address, want string) string {
+	patience := 20 * time.Second
+	if want == dropped {
+		patience = 300 * time.Millisecond
+	}
+	who, err := call(address, patience)
 	var timeout net.Error
 	switch {
 	case err == nil:
@@ -218,8 +245,8 @@ func outcome(address string) string {
 	return err.Error()
 }
 
-func (b *box) outcome(address string) (result string) {
-	b.in(func() { result = outcome(address) })
+func (b *box) outcome(address, want string) (result string) {
+	b.in(func() { result = outcome(address, want) })
 	return result
 }
 

@@ -25,12 +25,12 @@ type chain struct {
 // A packet's way through the chains, with the policy of each base chain being to accept, because a
 // packet that isn't ours is nobody's business here:
 //
-//	guard    prerouting, before connection tracking: a source that its interface may not use
-//	arrivals prerouting: the service's address or a published port becomes an instance's
-//	leavings output: the same for the machine's own connections to its published ports
-//	crossing forward: only what is allowed passes from, to and between instances
-//	entering input: an instance may answer the machine, and open nothing
-//	masks    postrouting: a source that an instance couldn't answer becomes the machine's
+//	guard   prerouting, before connection tracking: drops a source that its interface may not use
+//	arrive  prerouting: a service's address or a published port becomes an instance's
+//	depart  output: the same for the machine's own connections to its published ports
+//	cross   forward: only what is allowed passes from, to and between instances
+//	enter   input: an instance may answer the machine, and open nothing
+//	mask    postrouting: a source that an instance couldn't answer becomes the machine's
 //
 // chains returns them in an order in which none is jumped to before it is there.
 func chains(m model) []chain {
@@ -44,11 +44,11 @@ func chains(m model) []chain {
 		chain{name: "sent", rules: sent()},
 		chain{name: "received", rules: received()},
 		chain{"guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, guard(m.network)},
-		chain{"arrivals", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, arrivals()},
-		chain{"leavings", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest, [][]expr.Any{published()}},
-		chain{"crossing", nftables.ChainTypeFilter, nftables.ChainHookForward, accept, crossing(m.network)},
-		chain{"entering", nftables.ChainTypeFilter, nftables.ChainHookInput, accept, entering()},
-		chain{"masks", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, masks(m.network)},
+		chain{"arrive", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, arrive()},
+		chain{"depart", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest, [][]expr.Any{published()}},
+		chain{"cross", nftables.ChainTypeFilter, nftables.ChainHookForward, accept, cross(m.network)},
+		chain{"enter", nftables.ChainTypeFilter, nftables.ChainHookInput, accept, enter()},
+		chain{"mask", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, mask(m.network)},
 	)
 }
 
@@ -84,9 +84,9 @@ func guard(within netip.Prefix) [][]expr.Any {
 	}
 }
 
-// arrivals are new connections from instances to services' addresses, and from anywhere to
+// arrive takes in new connections from instances to services' addresses, and from anywhere to
 // published ports. What an instance may call is decided after the destination is known.
-func arrivals() [][]expr.Any {
+func arrive() [][]expr.Any {
 	return [][]expr.Any{
 		join(in(loadName(expr.MetaKeyIIFNAME, 1), setInterfaces), ipv4Only(), tcp(),
 			destination(1), port(register(1)), verdictOf(mapServices)),
@@ -102,9 +102,9 @@ func published() []expr.Any {
 	}, port(1), verdictOf(mapPublished))
 }
 
-// crossing sends every packet from or to the network or an instance's interface into a chain that
+// cross sends every packet from or to the network or an instance's interface into a chain that
 // ends with a drop.
-func crossing(within netip.Prefix) [][]expr.Any {
+func cross(within netip.Prefix) [][]expr.Any {
 	return [][]expr.Any{
 		join(in(loadName(expr.MetaKeyIIFNAME, 1), setInterfaces), follow("sent")),
 		join(in(loadName(expr.MetaKeyOIFNAME, 1), setInterfaces), follow("received")),
@@ -113,9 +113,9 @@ func crossing(within netip.Prefix) [][]expr.Any {
 	}
 }
 
-// entering treats what instances send to the machine itself as what they send anywhere: no
+// enter treats what instances send to the machine itself as what they send anywhere: no
 // permission names the machine, so only answers pass.
-func entering() [][]expr.Any {
+func enter() [][]expr.Any {
 	return [][]expr.Any{join(in(loadName(expr.MetaKeyIIFNAME, 1), setInterfaces), follow("sent"))}
 }
 
@@ -145,9 +145,9 @@ func tracked() [][]expr.Any {
 	}
 }
 
-// masks gives connections that come from 127.0.0.0/8, or from the very instance that they go to, a
+// mask gives connections that come from 127.0.0.0/8, or from the very instance that they go to, a
 // source that the instance can answer.
-func masks(within netip.Prefix) [][]expr.Any {
+func mask(within netip.Prefix) [][]expr.Any {
 	return [][]expr.Any{
 		join(ipv4Only(), addressIn(source(1), loopback()), addressIn(destination(1), within), []expr.Any{&expr.Masq{}}),
 		join(ipv4Only(), in(join(source(1), destination(register(1))), setHairpins), []expr.Any{&expr.Masq{}}),
@@ -200,10 +200,10 @@ func header(base expr.PayloadBase, offset, length, to uint32) []expr.Any {
 
 // addressIn compares the address that load puts into register 1 with a prefix.
 func addressIn(load []expr.Any, p netip.Prefix) []expr.Any {
-	mask := binary.BigEndian.AppendUint32(nil, ^uint32(0)<<(32-p.Bits()))
+	bits := binary.BigEndian.AppendUint32(nil, ^uint32(0)<<(32-p.Bits()))
 	want := p.Masked().Addr().As4()
 	return join(load, []expr.Any{
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: bits, Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: want[:]},
 	})
 }

@@ -1,0 +1,29 @@
+package build
+
+import (
+	"context"
+	"io"
+
+	"imx"
+	"imx/internal/erofs"
+)
+
+// Rewrite checks a .deb and writes it without compression, as a build does.
+func Rewrite(ctx context.Context, out io.WriteSeeker, in io.Reader, p imx.Package) error {
+	return rewrite(ctx, out, in, p)
+}
+
+// ArHeader returns the header of an ar member.
+func ArHeader(name string, size int64) string { return arHeader(name, size) }
+
+// Matches reports whether one pattern covers a path.
+func Matches(pattern, name string) bool { return matches([]string{pattern}, name) }
+
+// Follow resolves a path in a root of which link knows the symbolic links.
+func Follow(name string, link func(string) (string, bool)) (string, error) { return follow(name, link) }
+
+// Unlayer reads the entries of a layer's tar archive.
+func Unlayer(name string) (map[string]erofs.Entry, error) {
+	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
+	return u.entries, u.add(name)
+}

@@ -1,0 +1,230 @@
+// What was built is found again, what was interrupted goes on from what was done, and a full disk
+// leaves nothing half done.
+package build_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+
+	"imx"
+	"imx/internal/blob"
+	"imx/internal/build"
+)
+
+func TestABuildThatWasDoneIsNotDoneAgain(t *testing.T) {
+	w, b := real(t)
+	p := w.own(t, imx.ImageSpec{}, pkg{Name: "once", Files: files{{Path: "/usr/share/once", Content: "x"}}})
+	first := run(t, b, p)
+	again := run(t, b, p)
+	if first.Cached || !again.Cached || first.Image != again.Image || string(first.Manifest) != string(again.Manifest) {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+	anew, err := build.New(w.config(filepath.Join(shared.dir, "build")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if later := run(t, anew, p); !later.Cached || later.Image != first.Image {
+		t.Errorf("in another process %+v", later)
+	}
+}
+
+func TestARememberedImageIsNotBelievedWhenALayerIsGone(t *testing.T) {
+	w, b := real(t)
+	p := w.own(t, imx.ImageSpec{}, pkg{Name: "lost", Files: files{{Path: "/usr/share/lost", Content: "x"}}})
+	first := run(t, b, p)
+	var m v1.Manifest
+	if err := json.Unmarshal(first.Manifest, &m); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.blobs.Delete(imx.Digest(m.Layers[0].Digest)); err != nil {
+		t.Fatal(err)
+	}
+	if again := run(t, b, p); again.Cached || again.Image != first.Image {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+}
+
+func TestTwoBuildsOfOnePlanAtOnceShareTheWork(t *testing.T) {
+	w, b := real(t)
+	p := w.own(t, imx.ImageSpec{}, pkg{Name: "shared", Files: files{{Path: "/usr/share/shared", Content: "x"}}})
+	other := w.own(t, imx.ImageSpec{Name: "other"}, pkg{Name: "beside", Files: files{{Path: "/usr/share/beside", Content: "x"}}})
+	var results [4]build.Result
+	var errs [4]error
+	var all sync.WaitGroup
+	for i, plan := range []imx.ImagePlan{p, p, p, other} {
+		all.Go(func() { results[i], errs[i] = b.Run(t.Context(), plan, quiet) })
+	}
+	all.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	for _, r := range results[:3] {
+		if !r.Cached {
+			made++
+		}
+		if r.Image != results[0].Image {
+			t.Errorf("%+v and %+v", r.Image, results[0].Image)
+		}
+	}
+	if made != 1 || results[3].Cached {
+		t.Errorf("one plan was built %d times", made)
+	}
+}
+
+func TestAPackageThatCannotBeFetchedEndsTheBuildWithThatError(t *testing.T) {
+	w, _ := real(t)
+	cfg := w.config(filepath.Join(shared.dir, "build"))
+	cfg.Fetch = func(context.Context, []imx.Package, imx.Report) error {
+		return imx.Errorf(imx.Unavailable, "the mirror is down")
+	}
+	b, err := build.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := w.own(t, imx.ImageSpec{})
+	p.Ship = []imx.Package{{Name: "far", Version: "1.0", Architecture: "amd64", Digest: imx.DigestBytes([]byte("far away"))}}
+	if _, err := b.Run(t.Context(), p, quiet); imx.KindOf(err) != imx.Unavailable || err.Error() != "building image.own: the mirror is down" {
+		t.Errorf("kind %q: %v", imx.KindOf(err), err)
+	}
+}
+
+// TestBuildUntilKilled is the process that TestAKilledBuild kills.
+func TestBuildUntilKilled(t *testing.T) {
+	dir := os.Getenv("IMX_TEST_KILLED_DIR")
+	if dir == "" {
+		t.Skip("run by TestAKilledBuildLeavesNothingAndTheNextOneGoesOn")
+	}
+	blobs, err := blob.Open(filepath.Join(dir, "blobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(os.Getenv("IMX_TEST_KILLED_PLAN"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p imx.ImagePlan
+	if err := json.Unmarshal(raw, &p); err != nil {
+		t.Fatal(err)
+	}
+	b, err := build.New(build.Config{Dir: filepath.Join(dir, "build"), Blobs: blobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Run(t.Context(), p, func(pr imx.Progress) {
+		if pr.Message == "configuring immortal" {
+			os.WriteFile(os.Getenv("IMX_TEST_KILLED_PLAN")+".now", nil, 0o600)
+		}
+	})
+}
+
+func TestAKilledBuildLeavesNothingAndTheNextOneGoesOn(t *testing.T) {
+	w, b := real(t)
+	p := w.own(t, imx.ImageSpec{}, script("immortal", "test -e /usr/share/patience || sleep 31536005"))
+	run(t, b, w.own(t, imx.ImageSpec{}, pkg{Name: "base"})) // so that the process that is killed has a base
+	raw, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := filepath.Join(t.TempDir(), "plan")
+	if err := os.WriteFile(plan, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestBuildUntilKilled$")
+	cmd.Env = append(os.Environ(), "IMX_TEST_KILLED_DIR="+shared.dir, "IMX_TEST_KILLED_PLAN="+plan)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.After(30 * time.Second)
+	for {
+		if _, err := os.Stat(plan + ".now"); err == nil {
+			break
+		}
+		select {
+		case <-deadline:
+			t.Fatal("the build never came to configuring")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	again, err := build.New(w.config(filepath.Join(shared.dir, "build")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, "31536005")
+	p.Ship = append(p.Ship, w.put(t, pkg{Name: "a-patience", Files: files{{Path: "/usr/share/patience"}}}))
+	res, err := again.Run(t.Context(), p, func(pr imx.Progress) {
+		if strings.HasPrefix(pr.Message, "extracting") {
+			t.Error("the base was made again")
+		}
+	})
+	if err != nil || res.Cached {
+		t.Error(res, err)
+	}
+}
+
+// small mounts a file system of so many bytes.
+func small(t testing.TB, dir, size string) {
+	t.Helper()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAFullDiskIsExhaustedAndLeavesNothingHalfDone(t *testing.T) {
+	w, b := real(t)
+	fat := pkg{Name: "fat", Files: files{{Path: "/usr/share/fat", Content: strings.Repeat("fat", 1<<20)}}}
+	script := script("writes", "test -e /usr/share/fine || cat /dev/zero >/usr/share/zero")
+	run(t, b, w.own(t, imx.ImageSpec{}, pkg{Name: "base"})) // the base isn't what the disk is too small for
+	full := func(t *testing.T, dir, size string, p imx.ImagePlan) {
+		t.Helper()
+		b, err := build.New(w.config(filepath.Join(shared.dir, "build")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		small(t, filepath.Join(shared.dir, "build", dir), size)
+		_, err = b.Run(t.Context(), p, quiet)
+		if imx.KindOf(err) != imx.Exhausted || !strings.Contains(err.Error(), "no space left") || !strings.Contains(imx.AsError(err).Hint, "free some space") {
+			t.Errorf("kind %q: %v", imx.KindOf(err), err)
+		}
+		for _, name := range []string{"plans", "packages"} {
+			if _, err := os.Stat(filepath.Join(shared.dir, "build", name, p.Digest().Hex())); err == nil {
+				t.Errorf("%s remembers a build that failed", name)
+			}
+		}
+	}
+	t.Run("unpacking a package", func(t *testing.T) { full(t, "tmp", "1m", w.own(t, imx.ImageSpec{}, fat)) })
+	t.Run("installing it", func(t *testing.T) {
+		if _, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, fat), quiet); err != nil { // unpacked from now on
+			t.Fatal(err)
+		}
+		full(t, "tmp", "2m", w.own(t, imx.ImageSpec{Name: "again", Packages: []string{"fat"}}, fat))
+	})
+	run(t, b, w.own(t, imx.ImageSpec{}, script, pkg{Name: "a-fine", Files: files{{Path: "/usr/share/fine"}}}))
+	t.Run("in a script", func(t *testing.T) { full(t, "tmp", "4m", w.own(t, imx.ImageSpec{}, script)) })
+	t.Run("making the root", func(t *testing.T) {
+		p := w.own(t, imx.ImageSpec{Name: "root"}, fat)
+		p.Spec.Files = []imx.File{w.file(t, "/srv/a", strings.Repeat("b", 20<<20), "", 0)}
+		full(t, "tmp", "12m", p)
+	})
+	nothingLeft(t, "dev/zero")
+}

@@ -1,0 +1,283 @@
+package cli_test
+
+// The end-to-end scripts run real instances of a small static program, so that they need no
+// archive: an image without packages is made of the template's files alone.
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"imx"
+)
+
+// buildHello builds the program of the instances once.
+var buildHello = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "imx-hello-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "hello")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./testdata/hello")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+// networks counts the ranges that scripts were given: each server has one of its own.
+var networks atomic.Int64
+
+// e2eParams adds to params what scripts with instances need: the program at $HELLO, free ports
+// $PORT and $PORT2, a range of addresses $NETWORK, and the commands below.
+func e2eParams(t *testing.T, dir string) testscript.Params {
+	t.Helper()
+	hello, err := buildHello()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(hello)) })
+	p := params(dir)
+	setup := p.Setup
+	p.Setup = func(e *testscript.Env) error {
+		if err := setup(e); err != nil {
+			return err
+		}
+		e.Setenv("HELLO", hello)
+		e.Setenv("NETWORK", fmt.Sprintf("10.254.%d.0/24", (int64(os.Getpid())+networks.Add(1))%256))
+		for _, name := range []string{"PORT", "PORT2"} {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			e.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+			if err := l.Close(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	p.Cmds["get"] = get
+	p.Cmds["hold"] = hold
+	p.Cmds["until"] = until
+	p.Cmds["expand"] = expand
+	p.Cmds["garble"] = garble
+	p.Cmds["anyapply"] = anyapply
+	return p
+}
+
+// get URL REGEXP asks until the answer's body matches, for 30 seconds at most: routes follow
+// instances a moment later. With ! it asks once, and no answer may match.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: get URL REGEXP")
+	}
+	want := regexp.MustCompile(args[1])
+	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	ask := func() string {
+		resp, err := client.Get(args[0])
+		if err != nil {
+			return err.Error()
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return string(body)
+	}
+	got := ask()
+	if neg {
+		if want.MatchString(got) {
+			ts.Fatalf("%s answered %q", args[0], got)
+		}
+		return
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); !want.MatchString(got); got = ask() {
+		if time.Now().After(end) {
+			ts.Fatalf("%s doesn't answer %q but %q", args[0], args[1], got)
+		}
+		<-tick.C
+	}
+}
+
+// until REGEXP COMMAND... runs a command until its output matches, for 30 seconds at most.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP COMMAND [ARGUMENT]...")
+	}
+	want := regexp.MustCompile(args[0])
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); ; <-tick.C {
+		_ = ts.Exec(args[1], args[2:]...)
+		out := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+		if want.MatchString(out) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%v never printed %q, but at last:\n%s", args[1:], args[0], out)
+		}
+	}
+}
+
+// hold PORT listens on a port of the machine until the script ends.
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hold PORT")
+	}
+	l, err := net.Listen("tcp", ":"+args[0])
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+}
+
+// expand FILE... replaces $PORT and the like in files.
+func expand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: expand FILE...")
+	}
+	for _, name := range args {
+		text := os.Expand(ts.ReadFile(name), func(key string) string {
+			if v := ts.Getenv(key); v != "" {
+				return v
+			}
+			return "$" + key
+		})
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+// garble GLOB... appends bytes of a record that was never finished to the last file of each pattern.
+func garble(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: garble GLOB...")
+	}
+	for _, pattern := range args {
+		names, err := filepath.Glob(ts.MkAbs(pattern))
+		ts.Check(err)
+		if len(names) == 0 {
+			ts.Fatalf("no file matches %s", pattern)
+		}
+		f, err := os.OpenFile(names[len(names)-1], os.O_APPEND|os.O_WRONLY, 0)
+		ts.Check(err)
+		_, err = f.Write([]byte{0, 0, 1, 0, 7, 7, 7})
+		ts.Check(err)
+		ts.Check(f.Close())
+	}
+}
+
+// anyapply DIR kills the server at each event of an apply of DIR in turn. After each death the next
+// server must have finished the apply or undone it, with every event still there; and the apply is
+// then repeated to the end, so that the next round begins from the same place.
+func anyapply(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: anyapply DIR")
+	}
+	s, template := processOf(ts), filepath.Join(ts.MkAbs(args[0]), "hello.imx.hcl")
+	binary, err := exec.LookPath("imx")
+	ts.Check(err)
+	run := func(args ...string) (string, error) {
+		cmd := exec.Command(binary, args...)
+		cmd.Env = append(os.Environ(), "IMX_DATA="+ts.Getenv("IMX_DATA"))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	edit := func(n int) {
+		text := regexp.MustCompile(`GREETING = "[^"]*"`).ReplaceAllString(ts.ReadFile(template), fmt.Sprintf("GREETING = %q", fmt.Sprint("round ", n)))
+		ts.Check(os.WriteFile(template, []byte(text), 0o600))
+	}
+	events := func() int {
+		out, err := run("log", "--json")
+		if err != nil {
+			ts.Fatalf("imx log: %v\n%s", err, out)
+		}
+		return strings.Count(out, "\n")
+	}
+	const most = 40 // more events than an apply has
+	for kill := 1; kill <= most; kill++ {
+		edit(2 * kill)
+		before := events()
+		follow := exec.Command(binary, "log", "-f", "--json", "--from", strconv.Itoa(before))
+		follow.Env = append(os.Environ(), "IMX_DATA="+ts.Getenv("IMX_DATA"))
+		stream, err := follow.StdoutPipe()
+		ts.Check(err)
+		ts.Check(follow.Start())
+		applied := make(chan error, 1)
+		go func() { _, err := run("apply", "--yes", filepath.Dir(template)); applied <- err }()
+		seen, lines := 0, bufio.NewScanner(stream)
+		lines.Buffer(nil, 16<<20)
+		finished := false
+		for seen < kill && lines.Scan() {
+			seen++
+			finished = finished || strings.Contains(lines.Text(), `"rollout-finished"`)
+			if finished {
+				break
+			}
+		}
+		s.end(syscall.SIGKILL)
+		_ = follow.Wait()
+		<-applied
+		s.start(ts, nil)
+		if now := events(); now < before+seen {
+			ts.Fatalf("killed at event %d of the apply: of %d events %d are left", kill, before+seen, now)
+		}
+		settle(ts, run, kill)
+		if finished {
+			ts.Logf("killed at each of %d events", kill)
+			return
+		}
+		edit(2*kill + 1)
+		if out, err := run("apply", "--yes", filepath.Dir(template)); err != nil {
+			ts.Fatalf("killed at event %d: the next apply fails: %v\n%s", kill, err, out)
+		}
+	}
+	ts.Fatalf("an apply didn't end within %d events", most)
+}
+
+// settle waits until nothing is under way any more, and checks that what is there fits together.
+func settle(ts *testscript.TestScript, run func(...string) (string, error), kill int) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); ; <-tick.C {
+		out, err := run("status", "--json")
+		var status imx.Status
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &status)
+		}
+		if err != nil {
+			ts.Fatalf("killed at event %d: %v\n%s", kill, err, out)
+		}
+		v := status.State.Services["hello"]
+		healthy := 0
+		for _, in := range status.State.Instances {
+			if in.Phase == imx.Healthy && in.Release == v.Current {
+				healthy++
+			}
+		}
+		if status.State.Apply == nil && v.Current == v.Target && healthy == v.Replicas && len(v.Routes) == 1 && v.Routes[v.Current] > 0 {
+			break
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("killed at event %d: it never settles:\n%s", kill, out)
+		}
+	}
+	if out, err := run("log", "verify"); err != nil {
+		ts.Fatalf("killed at event %d: %v\n%s", kill, err, out)
+	}
+}

@@ -1,0 +1,46 @@
+// The program in the instances of the end-to-end scripts: an HTTP server that says its greeting.
+// SICK makes it fail its check; /count keeps a number in the folder that STORE names.
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+func main() {
+	fmt.Println("hello says", os.Getenv("GREETING"))
+	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		text, _ := os.ReadFile("/etc/greeting")
+		fmt.Fprintf(w, "%s%s\n", os.Getenv("GREETING"), text)
+	})
+	http.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if os.Getenv("SICK") != "" {
+			http.Error(w, "sick", http.StatusServiceUnavailable)
+		}
+	})
+	http.HandleFunc("/count", func(w http.ResponseWriter, _ *http.Request) {
+		path := filepath.Join(os.Getenv("STORE"), "count")
+		text, _ := os.ReadFile(path)
+		n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err := os.WriteFile(path, []byte(strconv.Itoa(n+1)), 0o600); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintln(w, "count", n+1)
+	})
+	http.HandleFunc("/ask", func(w http.ResponseWriter, _ *http.Request) {
+		resp, err := http.Get("http://" + os.Getenv("PEER"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		fmt.Fprintln(w, "peer answered", resp.StatusCode)
+	})
+	fmt.Println(http.ListenAndServe(":8000", nil))
+	os.Exit(1)
+}

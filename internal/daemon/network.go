@@ -1,0 +1,75 @@
+package daemon
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"imx"
+	"imx/internal/engine/local"
+)
+
+// networkFile remembers a data folder's range of addresses: releases hold addresses out of it.
+const networkFile = "network"
+
+// network returns the range of addresses of a data folder: the one that it had before, else the
+// wanted one, else one that is free on this machine. Errors: Conflict where another is wanted than
+// the folder already has.
+func network(data, wanted string) (netip.Prefix, error) {
+	path := filepath.Join(data, networkFile)
+	recorded, err := os.ReadFile(path)
+	if err == nil {
+		p, err := parseNetwork(string(bytes.TrimSpace(recorded)))
+		if err != nil {
+			return p, imx.Errorf(imx.Internal, "%s is damaged: %w", path, err).WithHint("write the range into it that `imx log` shows addresses of")
+		}
+		if wanted != "" && wanted != p.String() {
+			return p, imx.Errorf(imx.Conflict, "the data folder uses the network %s, not %s: its releases hold addresses out of it", p, wanted).
+				WithHint("leave --network out, or use another data folder")
+		}
+		return p, nil
+	}
+	if !os.IsNotExist(err) {
+		return netip.Prefix{}, err
+	}
+	p, err := local.FreeNetwork()
+	if wanted != "" {
+		p, err = parseNetwork(wanted)
+	}
+	if err != nil {
+		return p, err
+	}
+	return p, publish(path, p.String()+"\n")
+}
+
+// publish writes a small file whole or not at all.
+func publish(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err := f.WriteString(text); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// parseNetwork reads a range: IPv4, with room for services and instances.
+func parseNetwork(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if err != nil || !p.Addr().Is4() || p.Bits() < 16 || p.Bits() > 28 || p != p.Masked() {
+		return p, imx.Errorf(imx.Invalid, "%q is not an IPv4 range between /16 and /28, such as %s", strings.TrimSpace(text), local.DefaultNetwork)
+	}
+	return p, nil
+}
