@@ -78,10 +78,7 @@ func New(cfg Config) http.Handler {
 		mux.Handle(path, wrongMethod(known))
 	}
 	mux.HandleFunc("/", notThere)
-	if cfg.Registry != nil {
-		mux.Handle("/v2/", cfg.Registry)
-	}
-	return s.recovering(canonical(mux))
+	return s.recovering(s.dispatch(mux))
 }
 
 type server struct{ Config }

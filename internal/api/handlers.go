@@ -79,6 +79,7 @@ func logs(s *server, r *request) error {
 	defer func() { _ = lines.Close() }() // it was only read from
 	r.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	r.begin(http.StatusOK)
+	r.flush()
 	if _, err := io.Copy(flushing{r}, lines); err != nil {
 		r.breakOff(err)
 	}

@@ -161,12 +161,11 @@ func (r *request) flush() { _ = http.NewResponseController(r.w).Flush() }
 // breakOff ends an answer that can't be completed, so that the client sees that it isn't whole.
 func (r *request) breakOff(err error) {
 	if r.Context().Err() == nil {
-		panic(brokenOff{err})
+		r.s.Log.LogAttrs(r.Context(), slog.LevelWarn, "an answer broke off",
+			slog.String("path", r.URL.Path), slog.String("error", err.Error()))
 	}
+	panic(http.ErrAbortHandler)
 }
-
-// brokenOff is an answer's failure in its middle.
-type brokenOff struct{ error }
 
 // flushing sends each write at once.
 type flushing struct{ r *request }
@@ -219,15 +218,18 @@ func wrongMethod(known []string) http.Handler {
 	})
 }
 
-// canonical answers for paths such as /v1//log, which the mux would redirect in a form of its own.
-func canonical(next http.Handler) http.Handler {
+// dispatch gives the registry its requests as they are, and answers itself for paths such as
+// /v1//log, which the mux would redirect in a form of its own.
+func (s *server) dispatch(mux http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		registry := strings.HasPrefix(r.URL.Path, "/v2/")
-		if !registry && (r.Method == http.MethodConnect || path.Clean(r.URL.Path) != r.URL.Path) {
+		switch {
+		case s.Registry != nil && strings.HasPrefix(r.URL.Path, "/v2/"):
+			s.Registry.ServeHTTP(w, r)
+		case r.Method == http.MethodConnect || path.Clean(r.URL.Path) != r.URL.Path:
 			notThere(w, r)
-			return
+		default:
+			mux.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 
@@ -241,11 +243,13 @@ func (s *server) recovering(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(p)
+			}
 			s.panicked(r, fmt.Sprintf("%v\n%s", p, debug.Stack()))
 			if watched.begun {
 				panic(http.ErrAbortHandler)
 			}
-			w.Header().Del("Content-Type")
 			writeError(w, http.StatusInternalServerError, defect())
 		}()
 		next.ServeHTTP(watched, r)

@@ -149,7 +149,7 @@ func Reference() string {
 func (f form) describe(answer string) string {
 	switch f {
 	case formUpdates:
-		return fmt.Sprintf("lines of `Update`, the last one with a `%s` or an `Error`", answer)
+		return fmt.Sprintf("lines of `Update`, the last one with the result, `%s`, or an `Error`", answer)
 	case formEvents:
 		return fmt.Sprintf("lines of `%s`; where reading fails, a last line `{\"error\": ...}`", answer)
 	case formText:

@@ -150,15 +150,15 @@ func permissions(octal fs.FileMode) fs.FileMode {
 
 // lay puts one item of the template at a path, making the directories above it.
 func (t tree) lay(name, owner string, it *item, who accounts) error {
-	real, err := t.parent(strings.Trim(path.Clean(name), "/"))
+	place, err := t.parent(strings.Trim(path.Clean(name), "/"))
 	if err != nil {
 		return err
 	}
-	if old := t[real]; old != nil && old.Mode.IsDir() != it.Mode.IsDir() {
-		return imx.Errorf(imx.Invalid, "a package has %s at /%s already", kindOf(old.Mode), real).
+	if old := t[place]; old != nil && old.Mode.IsDir() != it.Mode.IsDir() {
+		return imx.Errorf(imx.Invalid, "a package has %s at /%s already", kindOf(old.Mode), place).
 			WithHint("give another path")
 	}
-	for dir := path.Dir(real); dir != "."; dir = path.Dir(dir) {
+	for dir := path.Dir(place); dir != "."; dir = path.Dir(dir) {
 		switch above := t[dir]; {
 		case above == nil:
 			t[dir] = &item{Path: dir, Mode: fs.ModeDir | 0o755, part: templated}
@@ -169,8 +169,8 @@ func (t tree) lay(name, owner string, it *item, who accounts) error {
 	if it.UID, it.GID, err = who.owner(owner); err != nil {
 		return err
 	}
-	it.Path, it.part = real, templated
-	t[real] = it
+	it.Path, it.part = place, templated
+	t[place] = it
 	return nil
 }
 

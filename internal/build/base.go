@@ -61,7 +61,7 @@ func publishTree(tree, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil { //nolint:gosec // descriptors fit an int
+	if err := errors.Join(unix.Syncfs(int(f.Fd())), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(tree, name); err != nil {
@@ -122,12 +122,12 @@ func (b *Builder) extractAll(ctx context.Context, dir string, packages []imx.Pac
 // furnish makes what must be there before the first package.
 func furnish(root *os.Root) error {
 	for _, dir := range mergedDirs() {
-		if err := errors.Join(mkdir(root, path.Join("usr", dir), 0o755), root.Symlink("usr/"+dir, dir)); err != nil {
+		if err := errors.Join(mkdir(root, path.Join("usr", dir)), root.Symlink("usr/"+dir, dir)); err != nil {
 			return err
 		}
 	}
 	for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "var/lib/dpkg/alternatives"} {
-		if err := mkdir(root, dir, 0o755); err != nil {
+		if err := mkdir(root, dir); err != nil {
 			return err
 		}
 	}
@@ -137,7 +137,7 @@ func furnish(root *os.Root) error {
 		// No script may start a service: this answers "forbidden by policy" to all who ask.
 		"usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
 	} {
-		if err := mkdir(root, path.Dir(name), 0o755); err != nil {
+		if err := mkdir(root, path.Dir(name)); err != nil {
 			return err
 		}
 		if err := root.WriteFile(name, []byte(text), 0o755); err != nil {
@@ -147,21 +147,21 @@ func furnish(root *os.Root) error {
 	return nil
 }
 
-// mkdir makes a directory and its parents with exactly these permissions, whatever the umask.
-func mkdir(root *os.Root, name string, perm fs.FileMode) error {
+// mkdir makes a directory and its parents with 0755, whatever the umask.
+func mkdir(root *os.Root, name string) error {
 	if name == "." {
 		return nil
 	}
 	if _, err := root.Stat(name); err == nil {
 		return nil
 	}
-	if err := mkdir(root, path.Dir(name), 0o755); err != nil {
+	if err := mkdir(root, path.Dir(name)); err != nil {
 		return err
 	}
-	if err := root.Mkdir(name, perm); err != nil {
+	if err := root.Mkdir(name, 0o755); err != nil {
 		return err
 	}
-	return root.Chmod(name, perm)
+	return root.Chmod(name, 0o755)
 }
 
 // extract puts a package's files into root. os.Root keeps every step inside, whatever links
@@ -205,7 +205,7 @@ func extractEntry(root *os.Root, h *tar.Header, content io.Reader) error {
 	if err != nil || name == "." || matches(forPeople(), name) {
 		return err
 	}
-	if err := mkdir(root, path.Dir(name), 0o755); err != nil {
+	if err := mkdir(root, path.Dir(name)); err != nil {
 		return err
 	}
 	mode := h.FileInfo().Mode()

@@ -22,7 +22,7 @@ func cpu() time.Duration {
 }
 
 func BenchmarkBuild(b *testing.B) {
-	w, _ := real(b)
+	w, _ := host(b)
 	spec := imx.ImageSpec{Name: "web", Packages: []string{"nginx-light"}}
 	if only := os.Getenv("IMX_BENCH_PACKAGE"); only != "" {
 		spec.Packages = []string{only}

@@ -194,7 +194,7 @@ func (b *Builder) scratch(kind string) (dir string, done func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return dir, func() { os.RemoveAll(dir) }, nil //nolint:errcheck // New removes what is left
+	return dir, func() { os.RemoveAll(dir) }, nil //nolint:errcheck,gosec // New removes what is left
 }
 
 // recall reads a result of an earlier build. What can't be read was never there: it is made again.
@@ -236,7 +236,7 @@ func publish(from, to string) error {
 }
 
 func syncPath(name string) error {
-	f, err := os.Open(name)
+	f, err := os.Open(name) //nolint:gosec // in the builder's own folder
 	if err != nil {
 		return err
 	}

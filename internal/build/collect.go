@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -130,43 +129,26 @@ func (c *collector) diversions() (func(owner, file string) string, error) {
 // stanzas writes what dpkg knows of each package to var/lib/dpkg/status.d, where scanners look in
 // images without a package manager.
 func (c *collector) stanzas() error {
-	status, err := os.Open(c.root.path("var/lib/dpkg/status"))
+	status, err := os.ReadFile(c.root.path("var/lib/dpkg/status"))
 	if err != nil {
 		return err
 	}
-	defer status.Close() //nolint:errcheck // read-only
 	found := map[string][]byte{}
-	scan := bufio.NewScanner(status)
-	scan.Buffer(nil, maxStanza)
-	scan.Split(splitStanzas)
-	for scan.Scan() {
-		s, err := deb.ReadStanzas(bytes.NewReader(scan.Bytes()), "dpkg's status").Next()
+	for stanza := range bytes.SplitSeq(bytes.TrimSpace(status), []byte("\n\n")) {
+		s, err := deb.ReadStanzas(bytes.NewReader(stanza), "dpkg's status").Next()
 		if err != nil {
 			return err
 		}
-		found[s.Field("package")+"_"+s.Field("version")+"_"+s.Field("architecture")] = slices.Clone(scan.Bytes())
-	}
-	if err := scan.Err(); err != nil {
-		return err
+		found[identity(s).Ref()] = stanza
 	}
 	for _, p := range c.plan.Ship {
 		stanza, ok := found[p.Ref()]
 		if !ok {
 			return imx.Errorf(imx.Internal, "dpkg doesn't have %s after installing it", p.Ref())
 		}
-		c.put(text("var/lib/dpkg/status.d/"+p.Name, append(bytes.TrimSpace(stanza), '\n')), p.Name)
+		c.put(text("var/lib/dpkg/status.d/"+p.Name, append(slices.Clone(stanza), '\n')), p.Name)
 	}
 	return nil
-}
-
-func splitStanzas(data []byte, atEOF bool) (advance int, token []byte, err error) {
-	if i := bytes.Index(data, []byte("\n\n")); i >= 0 {
-		return i + 2, data[:i+1], nil
-	}
-	if atEOF && len(bytes.TrimSpace(data)) > 0 {
-		return len(data), data, nil
-	}
-	return 0, nil, nil
 }
 
 // text is a file of root's with the content.
@@ -273,11 +255,11 @@ func (c *collector) shells() (map[string]bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		real, err := c.root.resolve(named)
+		place, err := c.root.resolve(named)
 		if err != nil {
 			return nil, err
 		}
-		shells[named], shells[real] = true, true
+		shells[named], shells[place] = true, true
 	}
 	return shells, nil
 }
@@ -291,20 +273,20 @@ func (c *collector) privileges() error {
 		}
 	}
 	for _, name := range c.plan.Spec.Setuid {
-		real, err := c.tree.parent(strings.Trim(name, "/"))
+		place, err := c.tree.parent(strings.Trim(name, "/"))
 		if err != nil {
 			return err
 		}
-		it := c.tree[real]
+		it := c.tree[place]
 		if it == nil || !it.Mode.IsRegular() {
 			return imx.Errorf(imx.Invalid, "setuid names %s, but image.%s has no such file", name, c.plan.Spec.Name).
 				WithHint("take it out of setuid, or add the package that carries it")
 		}
-		on, err := c.root.item(real)
+		on, err := c.root.item(place)
 		if err != nil {
 			return err
 		}
-		it.Mode, it.Caps = on.Mode, c.root.caps(real)
+		it.Mode, it.Caps = on.Mode, c.root.caps(place)
 	}
 	return nil
 }

@@ -1,11 +1,13 @@
 // A .deb or a layer is bytes from somewhere: whatever no image may have is refused before dpkg, or
 // the kernel, gets to see it.
+
 package build_test
 
 import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -44,8 +46,8 @@ func hostile() map[string]*tar.Header {
 }
 
 // archiveOf is a tar archive with the one entry.
-func archiveOf(t testing.TB, h *tar.Header) []byte {
-	t.Helper()
+func archiveOf(tb testing.TB, h *tar.Header) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	if h == nil {
@@ -53,9 +55,11 @@ func archiveOf(t testing.TB, h *tar.Header) []byte {
 	}
 	h.Mode = 0o644
 	if err := w.WriteHeader(h); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	w.Flush()
+	if err := w.Flush(); err != nil && h.Size == 0 {
+		tb.Fatal(err)
+	}
 	return b.Bytes()
 }
 
@@ -69,15 +73,19 @@ func ar(members ...string) []byte {
 	return b.Bytes()
 }
 
-func controlOf(t testing.TB, text string) string {
-	t.Helper()
+func controlOf(tb testing.TB, text string) string {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	if err := w.WriteHeader(&tar.Header{Name: "./control", Typeflag: tar.TypeReg, Size: int64(len(text)), Mode: 0o644}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	w.Write([]byte(text))
-	w.Close()
+	if _, err := w.Write([]byte(text)); err != nil {
+		tb.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		tb.Fatal(err)
+	}
 	return b.String()
 }
 
@@ -113,11 +121,11 @@ func TestAPackageThatIsNotWhatThePlanSaysIsRefused(t *testing.T) {
 }
 
 // bomb is a package whose 100 kB of control files are 100 MiB, unpacked.
-func bomb(t testing.TB) []byte {
-	t.Helper()
+func bomb(tb testing.TB) []byte {
+	tb.Helper()
 	raw, err := archivetest.Package{Name: "evil", Pack: "gz", Scripts: map[string]string{"postinst": strings.Repeat("\x00", 100<<20)}}.Deb()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return raw
 }
@@ -128,7 +136,7 @@ func refused(t *testing.T, deb []byte, want string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close()
+	defer out.Close() //nolint:errcheck // thrown away
 	err = build.Rewrite(t.Context(), out, bytes.NewReader(deb), evil())
 	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), want) {
 		t.Errorf("kind %q: %v", imx.KindOf(err), err)
@@ -157,7 +165,7 @@ func TestARewrittenPackageIsTheSameForDpkg(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer out.Close()
+		defer out.Close() //nolint:errcheck // thrown away
 		if err := build.Rewrite(t.Context(), out, bytes.NewReader(raw), evil()); err != nil {
 			t.Fatal(err)
 		}
@@ -181,28 +189,28 @@ func TestARewrittenPackageIsTheSameForDpkg(t *testing.T) {
 }
 
 // layered is a builder and a function that stores an image of layers.
-func layered(t testing.TB) (*build.Builder, func(mediaType string, layers ...[]byte) imx.Digest) {
-	t.Helper()
-	blobs, err := blob.Open(filepath.Join(t.TempDir(), "blobs"))
+func layered(tb testing.TB) (*build.Builder, func(mediaType string, layers ...[]byte) imx.Digest) {
+	tb.Helper()
+	blobs, err := blob.Open(filepath.Join(tb.TempDir(), "blobs"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	b, err := build.New(build.Config{Dir: t.TempDir(), Blobs: blobs})
+	b, err := build.New(build.Config{Dir: tb.TempDir(), Blobs: blobs})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	put := func(raw []byte) v1.Descriptor {
 		d, n, err := blobs.Put(bytes.NewReader(raw), "")
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return v1.Descriptor{Digest: digest.Digest(d), Size: n}
 	}
 	return b, func(mediaType string, layers ...[]byte) imx.Digest {
-		t.Helper()
+		tb.Helper()
 		config, err := json.Marshal(v1.Image{Created: &epoch})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		m := v1.Manifest{Config: put(config)}
 		for _, l := range layers {
@@ -212,7 +220,7 @@ func layered(t testing.TB) (*build.Builder, func(mediaType string, layers ...[]b
 		}
 		raw, err := json.Marshal(m)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return imx.Digest(put(raw).Digest)
 	}
@@ -258,12 +266,13 @@ func TestLayersOfOtherBuildersAreLaidOverEachOther(t *testing.T) {
 			if err := w.WriteHeader(h); err != nil {
 				t.Fatal(err)
 			}
-			if h.Typeflag == tar.TypeReg {
-				w.Write([]byte(text))
+			if _, err := io.WriteString(w, text[:h.Size]); err != nil {
+				t.Fatal(err)
 			}
 		}
-		w.Close()
-		z.Close()
+		if err := errors.Join(w.Close(), z.Close()); err != nil {
+			t.Fatal(err)
+		}
 		return raw.Bytes()
 	}
 	reg := func(name string) *tar.Header { return &tar.Header{Name: name, Typeflag: tar.TypeReg} }

@@ -43,12 +43,12 @@ func (b *Builder) pack(t tree, p part, epoch time.Time) (*layer, error) {
 	go func() {
 		var s stored
 		s.digest, s.size, s.err = b.cfg.Blobs.Put(r, "")
-		r.CloseWithError(s.err) //nolint:errcheck // never fails
+		_ = r.CloseWithError(s.err) // never fails
 		done <- s
 	}()
 	diff := sha256.New()
 	err := writeLayer(w, diff, items, epoch)
-	w.CloseWithError(err) //nolint:errcheck // never fails
+	_ = w.CloseWithError(err) // never fails
 	s := <-done
 	if err := errors.Join(s.err, err); err != nil {
 		return nil, err
@@ -106,10 +106,10 @@ func writeItem(archive *tar.Writer, it *item, epoch time.Time) error {
 			h.Mode |= unix
 		}
 	}
-	switch it.Mode.Type() {
-	case fs.ModeDir:
+	switch {
+	case it.Mode.IsDir():
 		h.Typeflag, h.Name = tar.TypeDir, it.Path+"/"
-	case fs.ModeSymlink:
+	case it.Mode&fs.ModeSymlink != 0:
 		h.Typeflag = tar.TypeSymlink
 	}
 	if it.Caps != "" {

@@ -30,21 +30,24 @@ func realImages() map[string]struct {
 	return map[string]image{
 		"web": {
 			imx.ImageSpec{Packages: []string{"nginx-light"}, User: "www-data"},
-			[]string{"/usr/sbin/nginx", "-t"}, "test is successful",
+			[]string{"/usr/sbin/nginx", "-t"},
+			"test is successful",
 		},
 		"store": {
 			imx.ImageSpec{Packages: []string{"redis-server"}, User: "redis"},
-			[]string{"/usr/bin/redis-server", "--version"}, "Redis server v=",
+			[]string{"/usr/bin/redis-server", "--version"},
+			"Redis server v=",
 		},
 		"app": {
 			imx.ImageSpec{Packages: []string{"python3-minimal", "python3-redis", "ca-certificates"}, User: "nobody"},
-			[]string{"/usr/bin/python3", "-c", "import redis, ssl; print(len(ssl.create_default_context().get_ca_certs()) > 100)"}, "True",
+			[]string{"/usr/bin/python3", "-c", "import redis, ssl; print(len(ssl.create_default_context().get_ca_certs()) > 100)"},
+			"True",
 		},
 	}
 }
 
 func TestImagesOfRealPackagesWorkAndHaveNothingThatWasNotAskedFor(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	for name, image := range realImages() {
 		image.spec.Name = name
 		res := run(t, b, w.planned(t, image.spec))
@@ -70,20 +73,20 @@ func TestImagesOfRealPackagesWorkAndHaveNothingThatWasNotAskedFor(t *testing.T) 
 }
 
 // chrooted runs a command in an image's root, with the writable folders that an engine provides.
-func chrooted(t testing.TB, root string, command ...string) string {
-	t.Helper()
-	script := `for d in run tmp dev var/log var/lib/nginx; do test -d "$0/$d" && mount -t tmpfs none "$0/$d"; done; mkdir -p "$0/var/log/nginx"; touch "$0/dev/null"; exec chroot "$0" "$@"`
+func chrooted(tb testing.TB, root string, command ...string) string {
+	tb.Helper()
+	script := `for d in run tmp dev var/log var/lib/nginx; do test -d "$0/$d" && mount -tb tmpfs none "$0/$d"; done; mkdir -p "$0/var/log/nginx"; touch "$0/dev/null"; exec chroot "$0" "$@"`
 	cmd := exec.Command("/bin/sh", append([]string{"-c", script, root}, command...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("%v: %v\n%s", command, err, out)
+		tb.Errorf("%v: %v\n%s", command, err, out)
 	}
 	return string(out)
 }
 
 func TestTheSamePlanGivesTheSameBytesInAnotherFolder(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	umask := unix.Umask(0o077)
 	defer unix.Umask(umask)
 	t.Setenv("TZ", "Asia/Tokyo")

@@ -1,5 +1,6 @@
 // What was built is found again, what was interrupted goes on from what was done, and a full disk
 // leaves nothing half done.
+
 package build_test
 
 import (
@@ -23,7 +24,7 @@ import (
 )
 
 func TestABuildThatWasDoneIsNotDoneAgain(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	p := w.own(t, imx.ImageSpec{}, pkg{Name: "once", Files: files{{Path: "/usr/share/once", Content: "x"}}})
 	first := run(t, b, p)
 	again := run(t, b, p)
@@ -40,7 +41,7 @@ func TestABuildThatWasDoneIsNotDoneAgain(t *testing.T) {
 }
 
 func TestARememberedImageIsNotBelievedWhenALayerIsGone(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	p := w.own(t, imx.ImageSpec{}, pkg{Name: "lost", Files: files{{Path: "/usr/share/lost", Content: "x"}}})
 	first := run(t, b, p)
 	var m v1.Manifest
@@ -56,7 +57,7 @@ func TestARememberedImageIsNotBelievedWhenALayerIsGone(t *testing.T) {
 }
 
 func TestTwoBuildsOfOnePlanAtOnceShareTheWork(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	p := w.own(t, imx.ImageSpec{}, pkg{Name: "shared", Files: files{{Path: "/usr/share/shared", Content: "x"}}})
 	other := w.own(t, imx.ImageSpec{Name: "other"}, pkg{Name: "beside", Files: files{{Path: "/usr/share/beside", Content: "x"}}})
 	var results [4]build.Result
@@ -84,7 +85,7 @@ func TestTwoBuildsOfOnePlanAtOnceShareTheWork(t *testing.T) {
 }
 
 func TestAPackageThatCannotBeFetchedEndsTheBuildWithThatError(t *testing.T) {
-	w, _ := real(t)
+	w, _ := host(t)
 	cfg := w.config(filepath.Join(shared.dir, "build"))
 	cfg.Fetch = func(context.Context, []imx.Package, imx.Report) error {
 		return imx.Errorf(imx.Unavailable, "the mirror is down")
@@ -122,15 +123,19 @@ func TestBuildUntilKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Run(t.Context(), p, func(pr imx.Progress) {
-		if pr.Message == "configuring immortal" {
-			os.WriteFile(os.Getenv("IMX_TEST_KILLED_PLAN")+".now", nil, 0o600)
+	_, err = b.Run(t.Context(), p, func(pr imx.Progress) {
+		if pr.Message != "configuring immortal" {
+			return
+		}
+		if err := os.WriteFile(os.Getenv("IMX_TEST_KILLED_PLAN")+".now", nil, 0o600); err != nil {
+			t.Error(err)
 		}
 	})
+	t.Error("nobody killed it:", err)
 }
 
 func TestAKilledBuildLeavesNothingAndTheNextOneGoesOn(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	p := w.own(t, imx.ImageSpec{}, script("immortal", "test -e /usr/share/patience || sleep 31536005"))
 	run(t, b, w.own(t, imx.ImageSpec{}, pkg{Name: "base"})) // so that the process that is killed has a base
 	raw, err := json.Marshal(p)
@@ -160,7 +165,9 @@ func TestAKilledBuildLeavesNothingAndTheNextOneGoesOn(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	cmd.Wait()
+	if cmd.Wait() == nil {
+		t.Fatal("the build ended before it was killed")
+	}
 	again, err := build.New(w.config(filepath.Join(shared.dir, "build")))
 	if err != nil {
 		t.Fatal(err)
@@ -178,20 +185,20 @@ func TestAKilledBuildLeavesNothingAndTheNextOneGoesOn(t *testing.T) {
 }
 
 // small mounts a file system of so many bytes.
-func small(t testing.TB, dir, size string) {
-	t.Helper()
+func small(tb testing.TB, dir, size string) {
+	tb.Helper()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 }
 
 func TestAFullDiskIsExhaustedAndLeavesNothingHalfDone(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	fat := pkg{Name: "fat", Files: files{{Path: "/usr/share/fat", Content: strings.Repeat("fat", 1<<20)}}}
 	script := script("writes", "test -e /usr/share/fine || cat /dev/zero >/usr/share/zero")
 	run(t, b, w.own(t, imx.ImageSpec{}, pkg{Name: "base"})) // the base isn't what the disk is too small for

@@ -257,7 +257,7 @@ func (u *unlayer) entry(h *tar.Header, file string, offset int64) error {
 }
 
 // remove takes away a path and what is below it; with below alone, the path itself stays.
-func (u *unlayer) remove(p string, below bool) { //nolint:revive // a whiteout has these two forms
+func (u *unlayer) remove(p string, below bool) {
 	maps.DeleteFunc(u.entries, func(q string, _ erofs.Entry) bool {
 		return !below && q == p || strings.HasPrefix(q, p+"/")
 	})

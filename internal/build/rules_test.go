@@ -1,5 +1,6 @@
 // Laws of the pure parts: paths that are followed inside a root stay inside it, and patterns cover what
 // they say.
+
 package build_test
 
 import (

@@ -1,5 +1,6 @@
 // Maintainer scripts are foreign code that runs as root. These tests run hostile and broken ones, and
 // look for what they left on the host.
+
 package build_test
 
 import (
@@ -22,12 +23,12 @@ func script(name, text string) pkg {
 }
 
 // left reports processes whose command line has the word, and mounts below dir.
-func left(t testing.TB, dir, word string) []string {
-	t.Helper()
+func left(tb testing.TB, dir, word string) []string {
+	tb.Helper()
 	var found []string
 	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, name := range all {
 		if line, err := os.ReadFile(name); err == nil && strings.Contains(string(line), word) {
@@ -36,7 +37,7 @@ func left(t testing.TB, dir, word string) []string {
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for line := range strings.Lines(string(mounts)) {
 		if strings.Contains(line, dir) {
@@ -47,12 +48,12 @@ func left(t testing.TB, dir, word string) []string {
 }
 
 // nothingLeft waits until the kernel has taken down what was killed.
-func nothingLeft(t testing.TB, word string) {
-	t.Helper()
+func nothingLeft(tb testing.TB, word string) {
+	tb.Helper()
 	dir := filepath.Join(shared.dir, "build")
 	deadline := time.After(10 * time.Second)
 	for {
-		found := left(t, dir, word)
+		found := left(tb, dir, word)
 		if entries, err := os.ReadDir(filepath.Join(dir, "tmp")); err != nil || len(entries) > 0 {
 			found = append(found, fmt.Sprint("tmp: ", entries, err))
 		}
@@ -61,14 +62,14 @@ func nothingLeft(t testing.TB, word string) {
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("left behind: %s", strings.Join(found, "\n"))
+			tb.Fatalf("left behind: %s", strings.Join(found, "\n"))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
 func TestAScriptThatFailsIsNamedWithTheLastItWroteAndItsDaemonsAreGone(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, script("broken", `
 setsid sleep 31536001 &
 (setsid sleep 31536001 </dev/null >/dev/null 2>&1 &)
@@ -90,13 +91,13 @@ exit 3`)), log(t))
 }
 
 func TestADaemonThatAScriptLeavesBehindEndsWithTheBuild(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	run(t, b, w.own(t, imx.ImageSpec{}, script("daemon", `(trap "" TERM HUP; setsid sleep 31536002 &) >/dev/null 2>&1`)))
 	nothingLeft(t, "31536002")
 }
 
 func TestAScriptThatHangsIsStoppedAtTheLimit(t *testing.T) {
-	w, _ := real(t)
+	w, _ := host(t)
 	cfg := w.config(filepath.Join(shared.dir, "build"))
 	cfg.Limit = 2 * time.Second
 	b, err := build.New(cfg)
@@ -112,7 +113,7 @@ func TestAScriptThatHangsIsStoppedAtTheLimit(t *testing.T) {
 }
 
 func TestAScriptThatWritesWithoutEndIsStopped(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, script("talks", "yes and so on")), log(t))
 	if imx.KindOf(err) != imx.Exhausted || !strings.Contains(err.Error(), "of output") || len(err.Error()) > 4096 {
 		t.Errorf("kind %q: %.4096v", imx.KindOf(err), err)
@@ -121,7 +122,7 @@ func TestAScriptThatWritesWithoutEndIsStopped(t *testing.T) {
 }
 
 func TestACancelledBuildStopsAtOnceAndTheNextOneWorks(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	p := w.own(t, imx.ImageSpec{}, script("slow", "test -e /usr/share/patience || sleep 31536004"))
 	ctx, cancel := context.WithCancel(t.Context())
 	report := func(pr imx.Progress) {
@@ -138,12 +139,12 @@ func TestACancelledBuildStopsAtOnceAndTheNextOneWorks(t *testing.T) {
 }
 
 func TestAScriptSeesNothingOfTheHostAndHasNoPowerOverIt(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer listener.Close() //nolint:errcheck // nobody connects
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -86,7 +86,7 @@ func (p *pipe) Close() error {
 	p.stop()
 	if !p.ended {
 		p.ended = true
-		p.cmd.Wait() //nolint:errcheck // it was killed: its status says nothing
+		_ = p.cmd.Wait() // it was killed: its status says nothing
 	}
 	return nil
 }

@@ -1,5 +1,6 @@
 // What an image takes and what it leaves out, shown with small packages made for the purpose, whose
 // scripts are run by the real dpkg of a real base.
+
 package build_test
 
 import (
@@ -28,34 +29,34 @@ type (
 var epoch = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // own plans an image of packages made for the test, beside the real base.
-func (w *world) own(t testing.TB, spec imx.ImageSpec, packages ...pkg) imx.ImagePlan {
-	t.Helper()
-	p := w.planned(t, imx.ImageSpec{Name: "base", Packages: []string{"libc6"}})
+func (w *world) own(tb testing.TB, spec imx.ImageSpec, packages ...pkg) imx.ImagePlan {
+	tb.Helper()
+	p := w.planned(tb, imx.ImageSpec{Name: "base", Packages: []string{"libc6"}})
 	if spec.Name == "" {
 		spec.Name = "own"
 	}
 	p.Spec, p.Epoch, p.Ship = spec, epoch, nil
 	for _, own := range packages {
-		p.Ship = append(p.Ship, w.put(t, own))
+		p.Ship = append(p.Ship, w.put(tb, own))
 	}
 	return p
 }
 
-func (w *world) put(t testing.TB, own pkg) imx.Package {
-	t.Helper()
+func (w *world) put(tb testing.TB, own pkg) imx.Package {
+	tb.Helper()
 	own.Pack = "gz"
 	raw, err := own.Deb()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return w.putRaw(t, own.Name, raw)
+	return w.putRaw(tb, own.Name, raw)
 }
 
-func (w *world) putRaw(t testing.TB, name string, raw []byte) imx.Package {
-	t.Helper()
+func (w *world) putRaw(tb testing.TB, name string, raw []byte) imx.Package {
+	tb.Helper()
 	d, n, err := w.blobs.Put(bytes.NewReader(raw), "")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return imx.Package{
 		Name: name, Version: "1.0", Architecture: "amd64", Archive: "own", Suite: "own",
@@ -63,30 +64,33 @@ func (w *world) putRaw(t testing.TB, name string, raw []byte) imx.Package {
 	}
 }
 
-func run(t testing.TB, b *build.Builder, p imx.ImagePlan) build.Result {
-	t.Helper()
-	res, err := b.Run(t.Context(), p, log(t))
+func run(tb testing.TB, b *build.Builder, p imx.ImagePlan) build.Result {
+	tb.Helper()
+	res, err := b.Run(tb.Context(), p, log(tb))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return res
 }
 
 // listing writes a tree as lines of mode, owner, path, and target or content's size.
-func listing(t testing.TB, root string) string {
-	t.Helper()
+func listing(tb testing.TB, root string) string {
+	tb.Helper()
 	var out strings.Builder
-	for _, p := range paths(t, root) {
+	for _, p := range paths(tb, root) {
 		info, err := os.Lstat(filepath.Join(root, p))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		st := info.Sys().(*syscall.Stat_t)
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			tb.Fatal("no owner is known of", p)
+		}
 		fmt.Fprintf(&out, "%s %d:%d /%s", info.Mode(), st.Uid, st.Gid, p)
 		if info.Mode()&fs.ModeSymlink != 0 {
 			target, err := os.Readlink(filepath.Join(root, p))
 			if err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 			out.WriteString(" -> " + target)
 		}
@@ -99,7 +103,7 @@ func listing(t testing.TB, root string) string {
 }
 
 func TestAnImageTakesThePackagesFilesAndTheStateThatRulesAllow(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	spec := imx.ImageSpec{
 		Packages: []string{"app=1.0"}, User: "app", Generated: []string{"/etc/app/*.key", "!/var/lib/app/db/**"},
 		Setuid: []string{"/usr/bin/app-su"},
@@ -216,7 +220,7 @@ dtrwxrwxrwx 0:0 /var/tmp
 }
 
 func TestAGeneratedPathThatNoRuleKnowsFailsWithTheLineThatAllowsIt(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	writes := pkg{Name: "writes", Scripts: map[string]string{"postinst": `#!/bin/sh -e
 mkdir -p /var/lib/writes/sub
 echo x >/var/lib/writes/sub/state
@@ -239,7 +243,7 @@ echo x >/etc/writes.state
 }
 
 func TestADivertedFileIsTakenFromWhereItsPackageHasIt(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	plain := pkg{Name: "plain", Files: files{{Path: "/usr/bin/tool", Content: "plain"}}}
 	better := pkg{
 		Name: "better", Files: files{{Path: "/usr/bin/tool", Content: "better"}},
@@ -255,7 +259,7 @@ func TestADivertedFileIsTakenFromWhereItsPackageHasIt(t *testing.T) {
 }
 
 func TestAPreDependencyIsConfiguredBeforeItsDependentIsUnpacked(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	root := mounted(t, b, run(t, b, w.own(
 		t, imx.ImageSpec{},
 		pkg{Name: "one", Fields: map[string]string{"Pre-Depends": "virtual"}, Scripts: map[string]string{"preinst": "#!/bin/sh -e\nmkdir /srv/seen-$(cat /tmp/two)\n"}},
@@ -268,7 +272,7 @@ func TestAPreDependencyIsConfiguredBeforeItsDependentIsUnpacked(t *testing.T) {
 }
 
 func TestAShellIsTakenOnlyIfItsPackageIsAskedFor(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	for _, asked := range []string{"dash", "libc6"} {
 		p := w.planned(t, imx.ImageSpec{Name: "own", Packages: []string{"dash"}})
 		p.Spec.Packages = []string{asked}
@@ -282,7 +286,7 @@ func TestAShellIsTakenOnlyIfItsPackageIsAskedFor(t *testing.T) {
 }
 
 func TestSetuidOfAFileThatIsNotThereIsRefused(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{Setuid: []string{"/usr/bin/nothing"}}, pkg{Name: "empty"}), log(t))
 	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "setuid names /usr/bin/nothing, but image.own has no such file") {
 		t.Error(err)

@@ -1,4 +1,5 @@
 // The template's part of an image: files, directories, user, environment, and the OCI documents.
+
 package build_test
 
 import (
@@ -14,17 +15,17 @@ import (
 	"imx"
 )
 
-func (w *world) file(t testing.TB, path, text, owner string, mode imx.Mode) imx.File {
-	t.Helper()
+func (w *world) file(tb testing.TB, path, text, owner string, mode imx.Mode) imx.File {
+	tb.Helper()
 	d, n, err := w.blobs.Put(strings.NewReader(text), "")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return imx.File{Path: path, Mode: mode, Owner: owner, Digest: d, Size: n}
 }
 
 func TestTheTemplatesFilesAreLaidOverThePackages(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	spec := imx.ImageSpec{
 		Packages: []string{"site"}, User: "www-data", Command: []string{"/bin/site", "-v"}, WorkDir: "/srv",
 		Environment: map[string]string{"B": "2", "A": "1"}, StopSignal: "SIGQUIT",
@@ -80,7 +81,7 @@ func TestTheTemplatesFilesAreLaidOverThePackages(t *testing.T) {
 }
 
 func TestAChangedPageChangesTheLastLayerAloneAndInstallsNothing(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	layers := func(page string) []v1.Descriptor {
 		spec := imx.ImageSpec{Packages: []string{"site"}, Files: []imx.File{w.file(t, "/srv/page", page, "", 0)}}
 		var seen []string
@@ -104,7 +105,7 @@ func TestAChangedPageChangesTheLastLayerAloneAndInstallsNothing(t *testing.T) {
 }
 
 func TestWhatDoesNotFitTheImageIsRefusedWithWhatToWriteInstead(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	own := pkg{Name: "own", Files: files{{Path: "/usr/bin/own", Content: "x"}}}
 	for want, spec := range map[string]imx.ImageSpec{
 		`user of image.own: the image has no user "nobdy"`:                                         {User: "nobdy"},
@@ -126,7 +127,7 @@ func TestWhatDoesNotFitTheImageIsRefusedWithWhatToWriteInstead(t *testing.T) {
 }
 
 func TestAUserIsFoundByNameOrNumber(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	for user, want := range map[string]string{"": "0:0", "www-data": "33:33", "33": "33:33", "4242": "4242:4242", "4242:0": "4242:0", "man:adm": "6:4"} {
 		res := run(t, b, w.own(t, imx.ImageSpec{User: user}, pkg{Name: "user"}))
 		var m v1.Manifest
@@ -144,7 +145,7 @@ func TestAUserIsFoundByNameOrNumber(t *testing.T) {
 }
 
 func TestAnImageWithoutPackagesIsItsFilesInAnEmptyFrame(t *testing.T) {
-	w, b := real(t)
+	w, b := host(t)
 	spec := imx.ImageSpec{Name: "bare", Files: []imx.File{w.file(t, "/bin/static", "ELF", "", 0o755)}, User: "65534"}
 	p := imx.ImagePlan{Spec: spec, Architecture: "amd64", Epoch: epoch}
 	all := listing(t, mounted(t, b, run(t, b, p).Image.Digest))

@@ -128,12 +128,12 @@ func (d disk) item(name string) (*item, error) {
 		return nil, errors.New("no owner is known of " + name)
 	}
 	it := &item{Path: name, Mode: info.Mode(), UID: int(st.Uid), GID: int(st.Gid)}
-	switch info.Mode().Type() {
-	case fs.ModeDir:
-	case 0:
+	switch {
+	case info.IsDir():
+	case info.Mode().IsRegular():
 		it.Size = info.Size()
 		it.open = func() (io.ReadCloser, error) { return os.Open(d.path(name)) }
-	case fs.ModeSymlink:
+	case info.Mode()&fs.ModeSymlink != 0:
 		if it.Link, err = os.Readlink(d.path(name)); err != nil {
 			return nil, err
 		}

@@ -205,11 +205,15 @@ func checkIdentity(control []byte, p imx.Package) error {
 	if err != nil {
 		return err
 	}
-	is := imx.Package{Name: s.Field("package"), Version: s.Field("version"), Architecture: s.Field("architecture")}
-	if is.Ref() != p.Ref() {
+	if is := identity(s); is.Ref() != p.Ref() {
 		return imx.Errorf(imx.Refused, "it is the package %s, not %s", is.Ref(), p.Ref())
 	}
 	return nil
+}
+
+// identity is what a stanza says of which package it is.
+func identity(s *deb.Stanza) imx.Package {
+	return imx.Package{Name: s.Field("package"), Version: s.Field("version"), Architecture: s.Field("architecture")}
 }
 
 func copyData(w io.Writer, r io.Reader) error {

@@ -33,7 +33,9 @@ var shared struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	os.RemoveAll(shared.dir)
+	if err := os.RemoveAll(shared.dir); err != nil && code == 0 {
+		code = 1
+	}
 	os.Exit(code)
 }
 
@@ -89,20 +91,20 @@ func loadWorld() (*world, error) {
 	return &world{cache: blobs, archive: a, snapshot: s}, err
 }
 
-// real returns the world and a builder that all tests share.
-func real(t testing.TB) (*world, *build.Builder) {
-	t.Helper()
+// host returns the world and a builder that all tests share.
+func host(tb testing.TB) (*world, *build.Builder) {
+	tb.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("building needs root")
+		tb.Skip("building needs root")
 	}
 	if testing.Short() {
-		t.Skip("builds from real packages")
+		tb.Skip("builds from real packages")
 	}
 	shared.once.Do(func() {
 		if shared.world, shared.err = loadWorld(); shared.err != nil {
 			return
 		}
-		if shared.dir, shared.err = os.MkdirTemp("", "imx-build-"); shared.err != nil {
+		if shared.dir, shared.err = os.MkdirTemp("", "imx-build-"); shared.err != nil { //nolint:usetesting // outlives the test that makes it
 			return
 		}
 		if shared.world.blobs, shared.err = blob.Open(filepath.Join(shared.dir, "blobs")); shared.err != nil {
@@ -111,10 +113,10 @@ func real(t testing.TB) (*world, *build.Builder) {
 		shared.builder, shared.err = build.New(shared.world.config(filepath.Join(shared.dir, "build")))
 	})
 	if imx.KindOf(shared.err) == imx.Unavailable || imx.KindOf(shared.err) == imx.NotFound {
-		t.Skip("no archive:", shared.err)
+		tb.Skip("no archive:", shared.err)
 	}
 	if shared.err != nil {
-		t.Fatal(shared.err)
+		tb.Fatal(shared.err)
 	}
 	return shared.world, shared.builder
 }
@@ -124,22 +126,22 @@ func (w *world) config(dir string) build.Config {
 }
 
 // planned plans an image as imx does.
-func (w *world) planned(t testing.TB, spec imx.ImageSpec) imx.ImagePlan {
-	t.Helper()
+func (w *world) planned(tb testing.TB, spec imx.ImageSpec) imx.ImagePlan {
+	tb.Helper()
 	p, _, diagnostics := plan.Resolve(plan.Input{
 		Template:     imx.Template{Images: []imx.ImageSpec{spec}},
 		Architecture: "amd64",
 		Indexes:      map[string]plan.Archive{imx.HostArchive: {Index: w.snapshot.Index, Suites: w.snapshot.Suites}},
 	})
 	if err := diagnostics.Err(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p.Images[0]
 }
 
 // log reports progress to the test's log, each message once.
-func log(t testing.TB) imx.Report {
-	t.Helper()
+func log(tb testing.TB) imx.Report {
+	tb.Helper()
 	var mu sync.Mutex
 	last := ""
 	return func(p imx.Progress) {
@@ -147,40 +149,40 @@ func log(t testing.TB) imx.Report {
 		defer mu.Unlock()
 		if line := fmt.Sprintf("%s: %s %s", p.Step, p.Status, p.Message); line != last {
 			last = line
-			t.Log(line)
+			tb.Log(line)
 		}
 	}
 }
 
 // mounted mounts an image's root.
-func mounted(t testing.TB, b *build.Builder, image imx.Digest) string {
-	t.Helper()
-	file, _, err := b.Root(t.Context(), image)
+func mounted(tb testing.TB, b *build.Builder, image imx.Digest) string {
+	tb.Helper()
+	file, _, err := b.Root(tb.Context(), image)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	target := t.TempDir()
+	target := tb.TempDir()
 	if err := erofs.Mount(file, target); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := erofs.Unmount(target); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return target
 }
 
 // paths lists a tree.
-func paths(t testing.TB, root string) []string {
-	t.Helper()
+func paths(tb testing.TB, root string) []string {
+	tb.Helper()
 	var all []string
 	err := filepath.WalkDir(root, func(p string, _ os.DirEntry, err error) error {
 		all = append(all, strings.TrimPrefix(strings.TrimPrefix(p, root), "/"))
 		return err
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return all
 }

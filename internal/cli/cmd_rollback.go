@@ -30,7 +30,7 @@ func newRollbackCommand(g *Global, t *term.Terminal) *cobra.Command {
 		long: `Makes an earlier good release the current one again: image, configuration, ports and routes
 together, without building or downloading anything. The service stays there until the next apply.`,
 		example: `
-$ imx rollback web
+$ imx rollback web --to 3
 web is back on release 3 (0.84 s)`,
 		exits: asking(
 			status{3, "there is no such service or release"},

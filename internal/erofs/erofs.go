@@ -132,15 +132,15 @@ func check(e Entry) error {
 }
 
 func checkType(e Entry) error {
-	switch e.Mode.Type() {
-	case fs.ModeDir:
+	switch {
+	case e.Mode.IsDir():
 		return nil
-	case fs.ModeSymlink:
+	case e.Mode.Type() == fs.ModeSymlink:
 		if e.Link == "" || len(e.Link) >= 4096 || strings.Contains(e.Link, "\x00") {
 			return invalid("%q is a symbolic link to %.80q", e.Path, e.Link)
 		}
 		return nil
-	case 0:
+	case e.Mode.IsRegular():
 		if e.Size < 0 || (e.Size > 0 && e.Open == nil) {
 			return invalid("file %q has the size %d and no content", e.Path, e.Size)
 		}

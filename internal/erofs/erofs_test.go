@@ -35,31 +35,31 @@ func file(p string, mode fs.FileMode, text string) erofs.Entry {
 	}}
 }
 
-func write(t testing.TB, entries []erofs.Entry) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "image")
+func write(tb testing.TB, entries []erofs.Entry) string {
+	tb.Helper()
+	name := filepath.Join(tb.TempDir(), "image")
 	f, err := os.Create(name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := errors.Join(erofs.Write(f, entries, epoch), f.Close()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return name
 }
 
-func mount(t testing.TB, image string, by func(image, target string) error) string {
-	t.Helper()
+func mount(tb testing.TB, image string, by func(image, target string) error) string {
+	tb.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("mounting needs root")
+		tb.Skip("mounting needs root")
 	}
-	target := t.TempDir()
+	target := tb.TempDir()
 	if err := by(image, target); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := erofs.Unmount(target); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return target
@@ -76,8 +76,8 @@ type seen struct {
 	Xattrs   map[string]string
 }
 
-func look(t testing.TB, root string) map[string]seen {
-	t.Helper()
+func look(tb testing.TB, root string) map[string]seen {
+	tb.Helper()
 	all := map[string]seen{}
 	err := filepath.WalkDir(root, func(p string, _ fs.DirEntry, err error) error {
 		if err != nil {
@@ -91,7 +91,10 @@ func look(t testing.TB, root string) map[string]seen {
 		if err != nil {
 			return err
 		}
-		st := info.Sys().(*syscall.Stat_t)
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return errors.ErrUnsupported
+		}
 		s := seen{Mode: info.Mode(), UID: int(st.Uid), GID: int(st.Gid), Links: int(st.Nlink), Time: info.ModTime().Unix()}
 		switch {
 		case info.Mode().IsRegular():
@@ -110,7 +113,7 @@ func look(t testing.TB, root string) map[string]seen {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return all
 }
@@ -122,7 +125,7 @@ func xattrs(p string) map[string]string {
 		return nil
 	}
 	all := map[string]string{}
-	for _, name := range strings.Split(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
+	for name := range strings.SplitSeq(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
 		value := make([]byte, 4096)
 		m, _ := unix.Lgetxattr(p, name, value)
 		all[name] = string(value[:m])
@@ -130,9 +133,25 @@ func xattrs(p string) map[string]string {
 	return all
 }
 
+func content(tb testing.TB, e erofs.Entry) []byte {
+	tb.Helper()
+	if e.Size == 0 {
+		return nil
+	}
+	r, err := e.Open()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return text
+}
+
 // meant is what look should find of the entries, with the parents that Write makes.
-func meant(t testing.TB, entries []erofs.Entry) map[string]seen {
-	t.Helper()
+func meant(tb testing.TB, entries []erofs.Entry) map[string]seen {
+	tb.Helper()
 	all := map[string]seen{".": {Mode: fs.ModeDir | 0o755}}
 	for _, e := range entries {
 		for p := path.Dir(e.Path); p != "."; p = path.Dir(p) {
@@ -144,17 +163,7 @@ func meant(t testing.TB, entries []erofs.Entry) map[string]seen {
 	for _, e := range entries {
 		s := seen{Mode: e.Mode, UID: e.UID, GID: e.GID, Xattrs: e.Xattrs, Link: e.Link}
 		if e.Mode.IsRegular() {
-			h := sha256.New()
-			if e.Size > 0 {
-				r, err := e.Open()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := io.Copy(h, r); err != nil {
-					t.Fatal(err)
-				}
-			}
-			h.Sum(s.Sum[:0])
+			s.Sum = sha256.Sum256(content(tb, e))
 		}
 		if e.Mode&fs.ModeSymlink != 0 {
 			s.Mode = fs.ModeSymlink | 0o777
@@ -343,7 +352,7 @@ func TestAFailureOfTheDiskOrOfAFileComesThrough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // thrown away
 	if err := erofs.Write(f, []erofs.Entry{e}, epoch); !errors.Is(err, broken) {
 		t.Errorf("error %v, want that of the file", err)
 	}
@@ -351,7 +360,7 @@ func TestAFailureOfTheDiskOrOfAFileComesThrough(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	defer full.Close()
+	defer full.Close() //nolint:errcheck // nothing can be written to it
 	if err := erofs.Write(full, []erofs.Entry{file("a", 0o644, "a")}, epoch); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("error %v, want ENOSPC", err)
 	}

@@ -82,12 +82,12 @@ func tryLoop(image, target string) error {
 		return fmt.Errorf("finding a free loop device: %w", err)
 	}
 	device := fmt.Sprintf("/dev/loop%d", n)
-	loop, err := os.OpenFile(device, os.O_RDWR, 0)
+	loop, err := os.OpenFile(device, os.O_RDWR, 0) //nolint:gosec // a loop device
 	if err != nil {
 		return err
 	}
-	defer loop.Close() //nolint:errcheck // the mount holds the device from now on
-	file, err := os.Open(image)
+	defer loop.Close()          //nolint:errcheck // the mount holds the device from now on
+	file, err := os.Open(image) //nolint:gosec // the file that was to be mounted
 	if err != nil {
 		return err
 	}

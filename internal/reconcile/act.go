@@ -25,6 +25,9 @@ func (l *Loop) present(v imx.Service, s *imx.State, seen imx.Seen) rollout.Seen 
 	p := rollout.Seen{Routes: seen.Routes[v.Name]}
 	for _, in := range seen.Instances {
 		if in.Service == v.Name && in.Phase != imx.Ended {
+			if in.Changed.IsZero() { // an engine need not know: the log does
+				in.Changed = s.Instances[in.ID].Changed
+			}
 			p.Instances = append(p.Instances, in)
 		}
 	}

@@ -9,8 +9,9 @@ import (
 )
 
 // Observed returns the events that tell what is seen and not yet in the state: instances that
-// began, changed phase or ended. An instance that the state has and the engine doesn't know any more
-// has ended without anybody seeing how.
+// began, changed phase or ended, and traffic that moved (a server may have died between moving it and
+// writing that down). An instance that the state has and the engine doesn't know any more has ended
+// without anybody seeing how.
 func Observed(s *imx.State, seen imx.Seen, now time.Time) []imx.Body {
 	var bodies []imx.Body
 	there := map[string]bool{}
@@ -21,14 +22,16 @@ func Observed(s *imx.State, seen imx.Seen, now time.Time) []imx.Body {
 		if !known && in.Phase == imx.Ended && s.Services[in.Service].Removed {
 			continue // its end was told, and forgotten again, long ago
 		}
-		if !known {
-			bodies = append(bodies, imx.InstanceStarted{Instance: in})
+		if !known { // it may have come further since it started: the log tells each step
+			began := in
+			began.Phase, began.Reason, began.Ready, began.Ended, began.Exit = imx.Starting, "", time.Time{}, time.Time{}, nil
+			bodies, old = append(bodies, imx.InstanceStarted{Instance: began}), began
 		}
 		switch {
-		case known && old.Phase == imx.Ended:
+		case old.Phase == imx.Ended:
 		case in.Phase == imx.Ended:
 			bodies = append(bodies, imx.InstanceEnded{Instance: in})
-		case known && old.Phase != in.Phase:
+		case old.Phase != in.Phase:
 			bodies = append(bodies, imx.InstanceChanged{Instance: in})
 		}
 	}
@@ -40,6 +43,11 @@ func Observed(s *imx.State, seen imx.Seen, now time.Time) []imx.Body {
 		in.Phase, in.Reason, in.Exit = imx.Ended, "it was gone when imx looked", &imx.Exit{Code: -1}
 		in.Ended = now.UTC()
 		bodies = append(bodies, imx.InstanceEnded{Instance: in})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
+		if v := s.Services[name]; !v.Destroyed && !maps.Equal(v.Routes, seen.Routes[name]) {
+			bodies = append(bodies, imx.TrafficMoved{Service: name, Weights: seen.Routes[name]})
+		}
 	}
 	return bodies
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,13 +103,13 @@ func (s *session) run() {
 		}
 	}
 	go func() { done <- s.Engine.Run(ctx, poke) }()
-	s.stop = func() {
+	s.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			s.Errorf("Run ended with %v", err)
 		}
-	}
-	s.Cleanup(func() { s.stop() })
+	})
+	s.Cleanup(s.stop)
 }
 
 // restart is the server's death and its next start.
