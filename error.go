@@ -56,8 +56,7 @@ func KindOf(err error) Kind {
 	if err == nil {
 		return ""
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal
@@ -69,8 +68,7 @@ func AsError(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return &Error{Kind: e.Kind, Message: err.Error(), Hint: e.Hint, Diagnostics: e.Diagnostics, cause: err}
 	}
 	return &Error{Kind: Internal, Message: err.Error(), cause: err}

@@ -23,90 +23,19 @@ type Event struct {
 // Body is what happened: exactly one of the types below, each with a kind of its own. A kind's
 // meaning never changes; a new meaning is a new kind.
 type Body interface {
-	EventKind() string
+	// kind names it in JSON.
+	kind() string
 }
 
-// The bodies of events.
+// Kind returns the name of what happened: "image-built" for an ImageBuilt.
+func (e Event) Kind() string { return e.Body.kind() }
+
+// What happens to the server and the registry.
 type (
 	// ServerStarted begins every run of a server.
 	ServerStarted struct {
 		Version string `json:"version"`
 		Cut     int64  `json:"cut,omitempty"` // bytes of a half-written record that a crash left and recovery cut off
-	}
-	// SuiteSeen records the newest index of a suite that was verified; older ones are refused from then on.
-	SuiteSeen struct {
-		Suite LockedSuite `json:"suite"`
-	}
-	// ApplyStarted begins an apply. Only one is open at a time.
-	ApplyStarted struct {
-		Apply  string `json:"apply"`
-		Plan   Digest `json:"plan"`
-		Source Source `json:"source"`
-	}
-	// ImageBuilt says that a build made an image, or found it already made by another.
-	ImageBuilt struct {
-		Image Image `json:"image"`
-	}
-	// Applied ends an apply: all its releases come into being in this one event, or none does.
-	Applied struct {
-		Apply    string         `json:"apply"`
-		Releases []Release      `json:"releases,omitempty"` // of services where something but Replicas changed
-		Replicas map[string]int `json:"replicas,omitempty"` // of services whose number changed
-	}
-	// ApplyFailed ends an apply that made no release.
-	ApplyFailed struct {
-		Apply string `json:"apply"`
-		Error *Error `json:"error"`
-	}
-	// RolloutFinished says that the service's target has all the traffic and became current.
-	RolloutFinished struct {
-		Service string `json:"service"`
-		Release int    `json:"release"`
-	}
-	// RolloutFailed gives a rollout up: the target goes back to the current release.
-	RolloutFailed struct {
-		Service string `json:"service"`
-		Release int    `json:"release"`
-		Reason  string `json:"reason"`
-	}
-	// RolledBack makes an earlier good release the target again.
-	RolledBack struct {
-		Service string `json:"service"`
-		From    int    `json:"from"`
-		To      int    `json:"to"`
-		Reason  string `json:"reason,omitempty"`
-	}
-	// TrafficMoved says that the engine's routes of a service changed.
-	TrafficMoved struct {
-		Service string  `json:"service"`
-		Weights Weights `json:"weights,omitempty"`
-	}
-	// Scaled changes how many instances a service has.
-	Scaled struct {
-		Service  string `json:"service"`
-		Replicas int    `json:"replicas"`
-	}
-	// Destroyed takes a service down.
-	Destroyed struct {
-		Service string `json:"service"`
-		Volumes bool   `json:"volumes,omitempty"` // its volumes too
-	}
-	// Removed says that nothing is left of a destroyed service but its kept volumes and its name.
-	Removed struct {
-		Service string `json:"service"`
-	}
-	// InstanceStarted, InstanceChanged and InstanceEnded say what was seen of an instance;
-	// each holds it whole as it was then.
-	InstanceStarted struct {
-		Instance Instance `json:"instance"`
-	}
-	// InstanceChanged is a change of phase, or of what an instance without one suffers from.
-	InstanceChanged struct {
-		Instance Instance `json:"instance"`
-	}
-	// InstanceEnded is the end of an instance.
-	InstanceEnded struct {
-		Instance Instance `json:"instance"`
 	}
 	// ManifestPushed says that an image came into the registry from outside or from a build.
 	ManifestPushed struct {
@@ -116,24 +45,8 @@ type (
 	}
 )
 
-// EventKind names each body's kind.
-func (ServerStarted) EventKind() string   { return "server-started" }
-func (SuiteSeen) EventKind() string       { return "suite-seen" }
-func (ApplyStarted) EventKind() string    { return "apply-started" }
-func (ImageBuilt) EventKind() string      { return "image-built" }
-func (Applied) EventKind() string         { return "applied" }
-func (ApplyFailed) EventKind() string     { return "apply-failed" }
-func (RolloutFinished) EventKind() string { return "rollout-finished" }
-func (RolloutFailed) EventKind() string   { return "rollout-failed" }
-func (RolledBack) EventKind() string      { return "rolled-back" }
-func (TrafficMoved) EventKind() string    { return "traffic-moved" }
-func (Scaled) EventKind() string          { return "scaled" }
-func (Destroyed) EventKind() string       { return "destroyed" }
-func (Removed) EventKind() string         { return "removed" }
-func (InstanceStarted) EventKind() string { return "instance-started" }
-func (InstanceChanged) EventKind() string { return "instance-changed" }
-func (InstanceEnded) EventKind() string   { return "instance-ended" }
-func (ManifestPushed) EventKind() string  { return "manifest-pushed" }
+func (ServerStarted) kind() string  { return "server-started" }
+func (ManifestPushed) kind() string { return "manifest-pushed" }
 
 type eventJSON struct {
 	Index int64           `json:"index"`
@@ -149,7 +62,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(eventJSON{e.Index, e.Time, e.By, e.Body.EventKind(), body})
+	return json.Marshal(eventJSON{e.Index, e.Time, e.By, e.Body.kind(), body})
 }
 
 // UnmarshalJSON reads an event. An unknown kind is an error of kind Invalid: the log was written
@@ -187,7 +100,7 @@ type decoder func(kind string, raw []byte) (Body, error)
 
 func decode[T Body](kind string, raw []byte) (Body, error) {
 	var v T
-	if v.EventKind() != kind {
+	if v.kind() != kind {
 		return nil, nil
 	}
 	err := json.Unmarshal(raw, &v)

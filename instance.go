@@ -50,3 +50,23 @@ type Seen struct {
 	Routes    map[string]Weights `json:"routes"`    // by service
 	Mode      []string           `json:"mode"`      // which mechanisms are active here, for `imx status`
 }
+
+// What is seen of instances.
+type (
+	// InstanceStarted says that an instance began; it holds it whole, as the next two do.
+	InstanceStarted struct {
+		Instance Instance `json:"instance"`
+	}
+	// InstanceChanged is a change of phase, or of what an instance without one suffers from.
+	InstanceChanged struct {
+		Instance Instance `json:"instance"`
+	}
+	// InstanceEnded is the end of an instance.
+	InstanceEnded struct {
+		Instance Instance `json:"instance"`
+	}
+)
+
+func (InstanceStarted) kind() string { return "instance-started" }
+func (InstanceChanged) kind() string { return "instance-changed" }
+func (InstanceEnded) kind() string   { return "instance-ended" }

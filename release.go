@@ -2,6 +2,7 @@ package imx
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -71,8 +72,8 @@ func (s Service) Release(number int) (Release, bool) {
 
 // Previous returns the newest good release before Current, which `imx rollback` goes to, or false.
 func (s Service) Previous() (Release, bool) {
-	for i := len(s.Releases) - 1; i >= 0; i-- {
-		if r := s.Releases[i]; r.Number < s.Current && r.State == ReleaseGood {
+	for _, r := range slices.Backward(s.Releases) {
+		if r.Number < s.Current && r.State == ReleaseGood {
 			return r, true
 		}
 	}

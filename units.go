@@ -3,6 +3,7 @@ package imx
 import (
 	"fmt"
 	"io/fs"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -37,8 +38,15 @@ func ParseSize(s string) (Size, error) {
 		suffix string
 		bytes  int64
 	}{
-		{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-		{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
+		{"KiB", 1 << 10},
+		{"MiB", 1 << 20},
+		{"GiB", 1 << 30},
+		{"TiB", 1 << 40},
+		{"kB", 1e3},
+		{"MB", 1e6},
+		{"GB", 1e9},
+		{"TB", 1e12},
+		{"B", 1},
 	}
 	number, scale := s, int64(1)
 	for _, u := range units {
@@ -48,7 +56,7 @@ func ParseSize(s string) (Size, error) {
 		}
 	}
 	n, err := strconv.ParseFloat(number, 64)
-	if err != nil || n < 0 || n*float64(scale) >= 1<<62 {
+	if err != nil || math.IsNaN(n) || n < 0 || n*float64(scale) >= 1<<62 {
 		return 0, Errorf(Invalid, "%q is not a size such as \"64MiB\" or \"1GiB\"", s)
 	}
 	return Size(n * float64(scale)), nil

@@ -31,22 +31,24 @@ import (
 var rewrite = flag.Bool("rewrite", false, "write docs/api.md's reference anew")
 
 // serve starts a server of the parts and returns its client and the path of its socket.
-func serve(t testing.TB, m *memory, log io.Writer) (*client.Client, string) {
-	t.Helper()
-	socket := filepath.Join(t.TempDir(), "imx.sock")
+func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
+	tb.Helper()
+	socket := filepath.Join(tb.TempDir(), "imx.sock")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "registry "+r.URL.Path) })
+	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })
 	server := &http.Server{ConnContext: api.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: api.New(api.Config{
 		Applier: m, Operator: m, Viewer: m, Logs: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	t.Cleanup(func() {
-		server.Close()
-		<-ended
+	tb.Cleanup(func() {
+		_ = server.Close()
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			tb.Error(err)
+		}
 	})
 	return client.New(socket), socket
 }
@@ -130,7 +132,7 @@ func TestLogsAreChosenAndRead(t *testing.T) {
 	} {
 		r := ok(c.Logs(t.Context(), "web-1-x", o))(t)
 		same(t, "logs", string(ok(io.ReadAll(r))(t)), want)
-		r.Close()
+		_ = r.Close()
 	}
 }
 
@@ -230,12 +232,12 @@ func TestFollowedEventsArriveAsTheyHappen(t *testing.T) {
 			same(t, "the end", imx.KindOf(err), imx.Unavailable)
 			break
 		}
-		seen = append(seen, ok(e, err)(t).Body.EventKind())
+		seen = append(seen, ok(e, err)(t).Kind())
 		if len(seen) == 3 {
 			leave()
 			continue
 		}
-		ok(c.Apply(t.Context(), web(), quiet))(t)
+		ok(c.Apply(ctx, web(), quiet))(t)
 	}
 	leave()
 	same(t, "events", seen, []string{"server-started", "applied", "applied"})
@@ -247,7 +249,7 @@ func TestAnswersThatBreakOffDoNotLookWhole(t *testing.T) {
 	ok(c.Apply(t.Context(), web(), quiet))(t)
 	m.broken = imx.Errorf(imx.Exhausted, "the disk is gone")
 	r := ok(c.Logs(t.Context(), "web-1-x", imx.LogOptions{}))(t)
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	text, err := io.ReadAll(r)
 	if string(text) != "one\ntwo" || imx.KindOf(err) != imx.Unavailable {
 		t.Errorf("logs gave %q, then %v", text, err)
@@ -268,7 +270,7 @@ func TestSlowClientDoesNotHoldUpTheTask(t *testing.T) {
 	server, peer := pair(t)
 	body := string(ok(json.Marshal(web()))(t))
 	req := ok(http.NewRequestWithContext(api.ConnContext(t.Context(), server), http.MethodPost, "/v1/plan", strings.NewReader(body)))(t)
-	peer.Close()
+	_ = peer.Close()
 	w := &stuck{header: http.Header{}, first: make(chan struct{}), open: make(chan struct{})}
 	ended := make(chan struct{})
 	m.slow = make(chan struct{})

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
-	"net/http"
 	"slices"
 	"time"
 
@@ -78,7 +77,7 @@ func logs(s *server, r *request) error {
 	}
 	defer func() { _ = lines.Close() }() // it was only read from
 	r.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	r.begin(http.StatusOK)
+	r.begin()
 	r.flush()
 	if _, err := io.Copy(flushing{r}, lines); err != nil {
 		r.breakOff(err)
@@ -105,7 +104,7 @@ func events(s *server, r *request) error {
 		if err != nil && !r.begun {
 			return err
 		}
-		r.begin(http.StatusOK)
+		r.begin()
 		if err != nil {
 			return lines.Encode(map[string]*imx.Error{"error": imx.AsError(err)})
 		}
@@ -116,7 +115,7 @@ func events(s *server, r *request) error {
 			r.flush()
 		}
 	}
-	r.begin(http.StatusOK)
+	r.begin()
 	return nil
 }
 

@@ -1,11 +1,11 @@
 // These tests exist because the API is public: other programs than the client meet its statuses,
 // its error bodies and its refusals, and any bytes may come in.
+
 package api_test
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,21 +22,21 @@ import (
 )
 
 // pair returns the two ends of a unix socket.
-func pair(t testing.TB) (server, peer net.Conn) {
-	t.Helper()
+func pair(tb testing.TB) (server, peer net.Conn) {
+	tb.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ends := make([]net.Conn, 2)
 	for i, fd := range fds {
 		f := os.NewFile(uintptr(fd), "socket")
 		ends[i], err = net.FileConn(f)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		f.Close()
-		t.Cleanup(func() { ends[i].Close() })
+		_ = f.Close()
+		tb.Cleanup(func() { _ = ends[i].Close() })
 	}
 	return ends[0], ends[1]
 }
@@ -46,7 +46,7 @@ func TestStatusesAndErrorBodies(t *testing.T) {
 	server, _ := pair(t)
 	ctx := api.ConnContext(t.Context(), server)
 	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Registry: http.HandlerFunc(
-		func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "registry "+r.URL.Path) })})
+		func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })})
 	for _, x := range []struct {
 		method, target, body string
 		status               int
@@ -69,7 +69,7 @@ func TestStatusesAndErrorBodies(t *testing.T) {
 		{"GET", "/v1/log?follow=yes", "", 400, `follow=\"yes\" is neither true nor false`},
 		{"GET", "/v1/log?from=1000", "", 200, ""},
 		{"POST", "/v1/plan", "", 400, "the request's body can't be read: EOF"},
-		{"POST", "/v1/plan", `{"tempalte":{}}`, 400, `unknown field \"tempalte\"`},
+		{"POST", "/v1/plan", `{"plate":{}}`, 400, `unknown field \"plate\"`},
 		{"POST", "/v1/plan", `{} {}`, 400, "something follows its end"},
 		{"POST", "/v1/plan", `{"lock":{"images":[{"name":7}]}}`, 400, "cannot unmarshal number"},
 		{"POST", "/v1/plan", `{"template":{"images":[{"files":[{"digest":"md5:0"}]}]}}`, 400, "is not a digest"},

@@ -34,7 +34,7 @@ type request struct {
 func (s *server) endpoint(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
 		r := &request{Request: hr, s: s, w: w}
-		err := r.open(rt)
+		err := r.open(hr.Context(), rt)
 		if err == nil {
 			err = rt.serve(s, r)
 		}
@@ -42,16 +42,16 @@ func (s *server) endpoint(rt route) http.Handler {
 			r.fail(err)
 			return
 		}
-		if err != nil && r.Context().Err() == nil {
-			s.Log.LogAttrs(r.Context(), slog.LevelWarn, "an answer couldn't be sent",
+		if err != nil && hr.Context().Err() == nil {
+			s.Log.LogAttrs(hr.Context(), slog.LevelWarn, "an answer couldn't be sent",
 				slog.String("route", rt.method+" "+rt.path), slog.String("error", err.Error()))
 		}
 	})
 }
 
 // open finds who asks and reads the query. Errors: Refused, Invalid.
-func (r *request) open(rt route) error {
-	by, err := caller(r.Context())
+func (r *request) open(ctx context.Context, rt route) error {
+	by, err := caller(ctx)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (r *request) read(v any) error {
 	var own *imx.Error
 	switch {
 	case errors.As(err, &big):
-		return tooBig{imx.Errorf(imx.Invalid, "the request is larger than the %s that are allowed", imx.Size(big.Limit))}
+		return tooBigError{imx.Errorf(imx.Invalid, "the request is larger than the %s that are allowed", imx.Size(big.Limit))}
 	case errors.As(err, &own):
 		return own
 	}
@@ -92,11 +92,11 @@ func (r *request) read(v any) error {
 		WithHint("docs/api.md tells what this route takes")
 }
 
-// tooBig is the one error of kind Invalid with a status of its own.
-type tooBig struct{ error }
+// tooBigError is the one error of kind Invalid with a status of its own.
+type tooBigError struct{ error }
 
 // Unwrap returns the error of kind Invalid.
-func (e tooBig) Unwrap() error { return e.error }
+func (e tooBigError) Unwrap() error { return e.error }
 
 func (r *request) boolean(name string) (bool, error) {
 	text := r.query.Get(name)
@@ -132,26 +132,25 @@ func answer[T any](r *request, do func(ctx context.Context) (T, error)) error {
 
 func (r *request) answer(v any) error {
 	r.w.Header().Set("Content-Type", "application/json")
-	r.begin(http.StatusOK)
+	r.begin()
 	return json.NewEncoder(r.w).Encode(v)
 }
 
 // fail answers with an error.
 func (r *request) fail(err error) {
 	code := statusOf(imx.KindOf(err))
-	var big tooBig
-	if errors.As(err, &big) {
+	if _, big := errors.AsType[tooBigError](err); big {
 		code = http.StatusRequestEntityTooLarge
 	}
 	r.begun = true
 	writeError(r.w, code, imx.AsError(err))
 }
 
-// begin sends the status, once.
-func (r *request) begin(code int) {
+// begin sends the status of an answer that isn't an error, once.
+func (r *request) begin() {
 	if !r.begun {
 		r.begun = true
-		r.w.WriteHeader(code)
+		r.w.WriteHeader(http.StatusOK)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"runtime/debug"
 	"sync"
 
@@ -37,7 +36,7 @@ func stream[T any](r *request, task func(ctx context.Context, report imx.Report)
 func send[T any](r *request, f *feed) {
 	lines := json.NewEncoder(r.w)
 	for _, p := range f.take() {
-		r.begin(http.StatusOK)
+		r.begin()
 		_ = lines.Encode(imx.Update[T]{Progress: &p})
 	}
 	if r.begun {
@@ -59,7 +58,7 @@ func finish[T any](r *request, o outcome[T]) error {
 	case o.err != nil:
 		last = imx.Update[T]{Error: imx.AsError(o.err)}
 	}
-	r.begin(http.StatusOK)
+	r.begin()
 	return json.NewEncoder(r.w).Encode(last)
 }
 

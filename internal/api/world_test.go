@@ -178,6 +178,9 @@ func (m *memory) Why(_ context.Context, id string) (imx.Why, error) {
 }
 
 func (m *memory) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {
+	ended := make(chan struct{})
+	close(ended)
+	enough := map[bool]<-chan struct{}{false: ended, true: ctx.Done()}[follow]
 	return func(yield func(imx.Event, error) bool) {
 		for i := from; ; i++ {
 			m.mu.Lock()
@@ -188,12 +191,9 @@ func (m *memory) Events(ctx context.Context, from int64, follow bool) iter.Seq2[
 					yield(imx.Event{}, m.broken)
 					return
 				}
-				if !follow {
-					return
-				}
 				select {
 				case <-more:
-				case <-ctx.Done():
+				case <-enough:
 					return
 				}
 				m.mu.Lock()

@@ -75,7 +75,7 @@ func TestImagesOfRealPackagesWorkAndHaveNothingThatWasNotAskedFor(t *testing.T) 
 // chrooted runs a command in an image's root, with the writable folders that an engine provides.
 func chrooted(tb testing.TB, root string, command ...string) string {
 	tb.Helper()
-	script := `for d in run tmp dev var/log var/lib/nginx; do test -d "$0/$d" && mount -tb tmpfs none "$0/$d"; done; mkdir -p "$0/var/log/nginx"; touch "$0/dev/null"; exec chroot "$0" "$@"`
+	script := `for d in run tmp dev var/log var/lib/nginx; do test -d "$0/$d" && mount -t tmpfs none "$0/$d"; done; mkdir -p "$0/var/log/nginx"; touch "$0/dev/null"; exec chroot "$0" "$@"`
 	cmd := exec.Command("/bin/sh", append([]string{"-c", script, root}, command...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()

@@ -48,7 +48,7 @@ func openXZ(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 		return io.NopCloser(z), nil
 	}
 	ctx, stop := context.WithCancel(ctx)
-	p := &pipe{stop: stop}
+	p := &pipe{stop: stop, cause: func() error { return context.Cause(ctx) }}
 	p.cmd = exec.CommandContext(ctx, program, "-dc", fmt.Sprintf("--memlimit-decompress=%d", maxWindow)) //nolint:gosec // found on PATH, with fixed arguments
 	p.cmd.Stdin, p.cmd.Stderr = r, &p.errors
 	p.out, err = p.cmd.StdoutPipe()
@@ -68,6 +68,7 @@ type pipe struct {
 	out    io.ReadCloser
 	errors bytes.Buffer
 	stop   context.CancelFunc
+	cause  func() error // why it was stopped, nil if it wasn't
 	ended  bool
 }
 
@@ -75,7 +76,11 @@ func (p *pipe) Read(b []byte) (int, error) {
 	n, err := p.out.Read(b)
 	if errors.Is(err, io.EOF) && !p.ended {
 		p.ended = true
-		if waited := p.cmd.Wait(); waited != nil {
+		waited := p.cmd.Wait()
+		if cause := p.cause(); cause != nil {
+			return n, cause
+		}
+		if waited != nil {
 			return n, imx.Errorf(imx.Refused, "xz can't read it: %s", firstLine(p.errors.String()))
 		}
 	}

@@ -67,7 +67,11 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 			if err != nil {
 				return err
 			}
-			e.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+			_, port, err := net.SplitHostPort(l.Addr().String())
+			if err != nil {
+				return err
+			}
+			e.Setenv(name, port)
 			if err := l.Close(); err != nil {
 				return err
 			}
@@ -80,6 +84,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["expand"] = expand
 	p.Cmds["garble"] = garble
 	p.Cmds["anyapply"] = anyapply
+	p.Cmds["tag"] = tag
 	return p
 }
 
@@ -182,6 +187,22 @@ func garble(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// tag NAME REPOSITORY sets a variable to the one tag that the registry at $PORT2 has of a repository.
+func tag(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: tag NAME REPOSITORY")
+	}
+	resp, err := http.Get("http://127.0.0.1:" + ts.Getenv("PORT2") + "/v2/" + args[1] + "/tags/list")
+	ts.Check(err)
+	defer resp.Body.Close()
+	var list struct{ Tags []string }
+	ts.Check(json.NewDecoder(resp.Body).Decode(&list))
+	if len(list.Tags) != 1 {
+		ts.Fatalf("%s has the tags %v", args[1], list.Tags)
+	}
+	ts.Setenv(args[0], list.Tags[0])
+}
+
 // anyapply DIR kills the server at each event of an apply of DIR in turn. After each death the next
 // server must have finished the apply or undone it, with every event still there; and the apply is
 // then repeated to the end, so that the next round begins from the same place.
@@ -219,7 +240,10 @@ func anyapply(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		ts.Check(follow.Start())
 		applied := make(chan error, 1)
-		go func() { _, err := run("apply", "--yes", filepath.Dir(template)); applied <- err }()
+		go func() {
+			_, err := run("apply", "--yes", filepath.Dir(template))
+			applied <- err
+		}()
 		seen, lines := 0, bufio.NewScanner(stream)
 		lines.Buffer(nil, 16<<20)
 		finished := false

@@ -89,7 +89,7 @@ func params(dir string) testscript.Params {
 }
 
 // exits N CMD... runs a command and checks its exit status; output is for stdout and stderr.
-func exits(ts *testscript.TestScript, negated bool, args []string) { //nolint:revive // flag-parameter: testscript's own signature
+func exits(ts *testscript.TestScript, negated bool, args []string) {
 	if negated || len(args) < 2 {
 		ts.Fatalf("usage: exits STATUS COMMAND [ARGUMENT]...")
 	}
@@ -107,7 +107,7 @@ func exits(ts *testscript.TestScript, negated bool, args []string) { //nolint:re
 
 // serve DIR answers requests to the data folder's socket: GET /v1/status with the file
 // DIR/v1/status.json, and anything that isn't there as not found. It ends with the script.
-func serve(ts *testscript.TestScript, negated bool, args []string) { //nolint:revive // flag-parameter: testscript's own signature
+func serve(ts *testscript.TestScript, negated bool, args []string) {
 	if negated || len(args) != 1 {
 		ts.Fatalf("usage: serve DIR")
 	}

@@ -32,7 +32,7 @@ func TestServerScripts(t *testing.T) {
 // server [FLAG]... starts the real server on the data folder and returns once it answers;
 // `server stop` has it end in good order and `server kill` at once, and then server.log holds what
 // it wrote. Whatever is left of it when the script ends is purged.
-func server(ts *testscript.TestScript, negated bool, args []string) { //nolint:revive // flag-parameter: testscript's own signature
+func server(ts *testscript.TestScript, negated bool, args []string) {
 	if negated {
 		ts.Fatalf("unsupported: ! server")
 	}

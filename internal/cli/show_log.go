@@ -20,12 +20,12 @@ func showEvent(out term.Stream, e imx.Event) error {
 // eventLine is an event on one line: its number, its time, who, what.
 func eventLine(ink term.Ink, e imx.Event) string {
 	return fmt.Sprintf("%s %s  %-6s  %s", ink.Dim(fmt.Sprintf("%6d", e.Index)), term.Stamp(e.Time), e.By,
-		term.Clean(eventSays(e.Body)))
+		term.Clean(eventSays(e)))
 }
 
 // eventSays tells what happened, in a sentence without a full stop.
-func eventSays(body imx.Body) string {
-	switch b := body.(type) {
+func eventSays(e imx.Event) string {
+	switch b := e.Body.(type) {
 	case imx.ServerStarted:
 		if b.Cut > 0 {
 			return fmt.Sprintf("server %s started, and cut off %d bytes of a record that a crash had left half-written", b.Version, b.Cut)
@@ -44,12 +44,12 @@ func eventSays(body imx.Body) string {
 	case imx.InstanceEnded:
 		return fmt.Sprintf("instance %s ended%s", b.Instance.ID, before(": ", note(b.Instance)))
 	}
-	return releaseEventSays(body)
+	return releaseEventSays(e)
 }
 
 // releaseEventSays tells of applies and of what becomes of services.
-func releaseEventSays(body imx.Body) string {
-	switch b := body.(type) {
+func releaseEventSays(e imx.Event) string {
+	switch b := e.Body.(type) {
 	case imx.ApplyStarted:
 		return fmt.Sprintf("apply %s began: plan %s from %s", b.Apply, b.Plan.Short(), origin(b.Source))
 	case imx.Applied:
@@ -74,7 +74,7 @@ func releaseEventSays(body imx.Body) string {
 	case imx.Removed:
 		return b.Service + ": nothing of it is left"
 	}
-	return body.EventKind()
+	return e.Kind()
 }
 
 func appliedSays(b imx.Applied) string {

@@ -78,11 +78,11 @@ func (c *Client) Logs(ctx context.Context, instance string, o imx.LogOptions) (i
 		"tail":   {strconv.Itoa(o.Tail)},
 		"times":  {strconv.FormatBool(o.Times)},
 	}
-	resp, err := c.send(ctx, call{http.MethodGet, "/v1/instances/" + url.PathEscape(instance) + "/logs", nil}, query)
+	lines, err := c.send(ctx, call{http.MethodGet, "/v1/instances/" + url.PathEscape(instance) + "/logs", nil}, query)
 	if err != nil {
 		return nil, err
 	}
-	return logReader{resp.Body, c}, nil
+	return logReader{lines, c}, nil
 }
 
 // Why returns the chain from an instance back to what a person wrote.
@@ -124,13 +124,13 @@ func (c *Client) Destroy(ctx context.Context, services []string, volumes bool, r
 func (c *Client) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {
 	query := url.Values{"from": {strconv.FormatInt(from, 10)}, "follow": {strconv.FormatBool(follow)}}
 	return func(yield func(imx.Event, error) bool) {
-		resp, err := c.send(ctx, call{http.MethodGet, "/v1/log", nil}, query)
+		lines, err := c.send(ctx, call{http.MethodGet, "/v1/log", nil}, query)
 		if err != nil {
 			yield(imx.Event{}, err)
 			return
 		}
-		defer func() { _ = resp.Body.Close() }() // everything worth knowing was read
-		for event, err := range c.events(ctx, resp.Body) {
+		defer func() { _ = lines.Close() }() // everything worth knowing was read
+		for event, err := range c.events(ctx, lines) {
 			if !yield(event, err) || err != nil {
 				return
 			}
@@ -141,11 +141,7 @@ func (c *Client) Events(ctx context.Context, from int64, follow bool) iter.Seq2[
 // VerifyLog has the server recompute its log from the records. A bad log isn't an error: the
 // LogCheck tells of it.
 func (c *Client) VerifyLog(ctx context.Context) (imx.LogCheck, error) {
-	resp, err := c.send(ctx, call{http.MethodPost, "/v1/log/verify", nil}, nil)
-	if err != nil {
-		return imx.LogCheck{}, err
-	}
-	return decode[imx.LogCheck](ctx, c, resp)
+	return short[imx.LogCheck](ctx, c, call{http.MethodPost, "/v1/log/verify", nil}, nil)
 }
 
 func servicePath(service string) string { return "/v1/services/" + url.PathEscape(service) }

@@ -24,19 +24,18 @@ type call struct {
 
 // read gets one value.
 func read[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
-	resp, err := c.send(ctx, call{http.MethodGet, path, nil}, query)
-	if err != nil {
-		var zero T
-		return zero, err
-	}
-	return decode[T](ctx, c, resp)
+	return short[T](ctx, c, call{http.MethodGet, path, nil}, query)
 }
 
-// decode reads the one value of an answer and closes it.
-func decode[T any](ctx context.Context, c *Client, resp *http.Response) (T, error) {
-	defer func() { _ = resp.Body.Close() }() // everything worth knowing was read
+// short makes a request that answers with one value.
+func short[T any](ctx context.Context, c *Client, req call, query url.Values) (T, error) {
 	var v T
-	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil {
+	body, err := c.send(ctx, req, query)
+	if err != nil {
+		return v, err
+	}
+	defer func() { _ = body.Close() }() // everything worth knowing was read
+	if err := json.NewDecoder(body).Decode(&v); err != nil {
 		return v, c.broken(ctx, err)
 	}
 	return v, nil
@@ -45,12 +44,12 @@ func decode[T any](ctx context.Context, c *Client, resp *http.Response) (T, erro
 // long makes a request that answers with imx.Update lines.
 func long[T any](ctx context.Context, c *Client, req call, report imx.Report) (T, error) {
 	var zero T
-	resp, err := c.send(ctx, req, nil)
+	body, err := c.send(ctx, req, nil)
 	if err != nil {
 		return zero, err
 	}
-	defer func() { _ = resp.Body.Close() }() // everything worth knowing was read
-	lines := json.NewDecoder(resp.Body)
+	defer func() { _ = body.Close() }() // everything worth knowing was read
+	lines := json.NewDecoder(body)
 	for {
 		var line imx.Update[T]
 		if err := lines.Decode(&line); err != nil {
@@ -104,8 +103,8 @@ func eventLine(raw []byte) (imx.Event, error) {
 	return event, nil
 }
 
-// send makes the request and returns the answer if it isn't an error. The caller closes its body.
-func (c *Client) send(ctx context.Context, req call, query url.Values) (*http.Response, error) {
+// send makes the request and returns the answer's body if it isn't an error. The caller closes it.
+func (c *Client) send(ctx context.Context, req call, query url.Values) (io.ReadCloser, error) {
 	r, err := newRequest(ctx, req, query)
 	if err != nil {
 		return nil, err
@@ -115,7 +114,7 @@ func (c *Client) send(ctx context.Context, req call, query url.Values) (*http.Re
 		return nil, c.unreachable(ctx, err)
 	}
 	if resp.StatusCode < http.StatusBadRequest {
-		return resp, nil
+		return resp.Body, nil
 	}
 	defer func() { _ = resp.Body.Close() }() // everything worth knowing was read
 	return nil, c.answered(resp)

@@ -192,4 +192,3 @@ func service(s *imx.State, name string) (imx.Service, error) {
 	}
 	return imx.Service{}, err.WithHint("no service runs here yet: imx apply DIR")
 }
-

@@ -49,7 +49,7 @@ func (w *world) clock() time.Time {
 	return w.now
 }
 
-func candidate(name string, image string, change ...func(*imx.Spec)) control.Candidate {
+func candidate(name, image string, change ...func(*imx.Spec)) control.Candidate {
 	spec := imx.Spec{Name: name, Image: name, Replicas: 2}
 	for _, c := range change {
 		c(&spec)

@@ -41,7 +41,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer s.close()
-	listeners, err := listen(cfg)
+	listeners, err := listen(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func Run(ctx context.Context, cfg Config) error {
 		server.BaseContext = func(net.Listener) context.Context { return ctx }
 		group.Go(func() error { return serve(ctx, server, l) })
 	}
-	notify("READY=1")
+	notify(ctx, "READY=1")
 	if cfg.Ready != nil {
 		cfg.Ready()
 	}
@@ -86,7 +86,7 @@ func serve(ctx context.Context, server *http.Server, l net.Listener) error {
 }
 
 // listen opens the unix socket, for root alone, and the registry's address.
-func listen(cfg Config) ([]net.Listener, error) {
+func listen(ctx context.Context, cfg Config) ([]net.Listener, error) {
 	path := filepath.Join(cfg.Data, SocketName)
 	if len(path) > 107 {
 		return nil, imx.Errorf(imx.Invalid, "the socket's path %s is longer than the 107 bytes that Linux allows", path).
@@ -96,7 +96,7 @@ func listen(cfg Config) ([]net.Listener, error) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
-	unix, err := net.Listen("unix", path)
+	unix, err := new(net.ListenConfig).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, imx.Errorf(imx.Conflict, "can't listen on %s: %w", path, err)
 	}
@@ -110,7 +110,7 @@ func listen(cfg Config) ([]net.Listener, error) {
 	case "":
 		address = DefaultListen
 	}
-	tcp, err := net.Listen("tcp", address)
+	tcp, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		unix.Close()
 		return nil, imx.Errorf(imx.Conflict, "the registry can't listen on %s: %w", address, err).
@@ -120,12 +120,12 @@ func listen(cfg Config) ([]net.Listener, error) {
 }
 
 // notify tells systemd, where it started the server (sd_notify(3)).
-func notify(state string) {
+func notify(ctx context.Context, state string) {
 	socket := os.Getenv("NOTIFY_SOCKET")
 	if socket == "" {
 		return
 	}
-	conn, err := net.Dial("unixgram", socket)
+	conn, err := new(net.Dialer).DialContext(ctx, "unixgram", socket)
 	if err != nil {
 		return // systemd then waits for its own time limit and says so
 	}

@@ -68,7 +68,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	}
 	s.log = events
 	if recovery.Cut > 0 {
-		logger.Warn("the log ended in the middle of a record, as a crash leaves it: recovered to the last whole one",
+		logger.WarnContext(ctx, "the log ended in the middle of a record, as a crash leaves it: recovered to the last whole one",
 			slog.Int64("events", recovery.Records), slog.Int64("cut_bytes", recovery.Cut))
 	}
 	prefix, err := network(cfg.Data, cfg.Network)

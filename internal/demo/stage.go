@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,7 +24,7 @@ func (s *stage) prepare(ctx context.Context) error {
 	if err := os.CopyFS(s.shop, s.cfg.Shop); err != nil {
 		return err
 	}
-	port, err := s.choosePort()
+	port, err := s.choosePort(ctx)
 	if err != nil {
 		return err
 	}
@@ -38,16 +39,24 @@ func (s *stage) prepare(ctx context.Context) error {
 }
 
 // choosePort keeps the example's port if it is free, or has the kernel choose one.
-func (s *stage) choosePort() (int, error) {
+func (s *stage) choosePort(ctx context.Context) (int, error) {
 	const usual = 8080
-	l, err := net.Listen("tcp", fmt.Sprintf(":%d", usual))
+	var listen net.ListenConfig
+	l, err := listen.Listen(ctx, "tcp", fmt.Sprintf(":%d", usual)) //nolint:gosec // G102: the shop is published on all addresses
 	if err == nil {
 		return usual, l.Close()
 	}
-	if l, err = net.Listen("tcp", ":0"); err != nil {
+	if l, err = listen.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
 		return 0, err
 	}
-	port := l.Addr().(*net.TCPAddr).Port
+	_, text, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return 0, err
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, err
+	}
 	fmt.Fprintf(s.cfg.Out, "# Port %d is taken on this machine: the shop uses %d.\n", usual, port)
 	return port, errors.Join(l.Close(), s.replace("shop.imx.hcl", fmt.Sprintf("publish   = %d", usual), fmt.Sprintf("publish   = %d", port)))
 }

@@ -65,8 +65,7 @@ func Compute(w World) Ruleset {
 		r.Exposed = append(r.Exposed, exposed(s, byService[s.Name])...)
 	}
 	r.Allowed = allowed(w, byService)
-	r.sort()
-	return r
+	return r.ordered()
 }
 
 // normal returns the world with its slices copied and in order, without instances that have no

@@ -147,8 +147,8 @@ func sortedAddrs(all []netip.Addr) []netip.Addr {
 	return slices.Compact(as)
 }
 
-// sort puts everything into its one order and drops what is there twice.
-func (r *Ruleset) sort() {
+// ordered puts everything into its one order and drops what is there twice.
+func (r Ruleset) ordered() Ruleset {
 	slices.SortFunc(r.Bindings, func(a, b Binding) int {
 		return cmp.Or(cmp.Compare(a.Interface, b.Interface), a.Address.Compare(b.Address))
 	})
@@ -165,4 +165,5 @@ func (r *Ruleset) sort() {
 		return cmp.Or(a.To.Compare(b.To), cmp.Compare(a.Port, b.Port))
 	})
 	r.Exposed = slices.Compact(r.Exposed)
+	return r
 }

@@ -55,10 +55,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	for {
 		changed := l.cfg.Control.Changed()
 		wake, err := l.step(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		if err != nil && ctx.Err() == nil {
 			l.cfg.Log.LogAttrs(ctx, slog.LevelError, "reconciling failed", slog.Any("error", err))
 			wake = retry
 		}

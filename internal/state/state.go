@@ -56,7 +56,7 @@ func Fold(s *imx.State, e imx.Event) error {
 // misfit says why an event can't be folded.
 func misfit(e imx.Event, format string, args ...any) error {
 	why := imx.Errorf(imx.Internal, format, args...)
-	return imx.Errorf(imx.Internal, "event %d (%s) doesn't fit the state: %w", e.Index, e.Body.EventKind(), why).
+	return imx.Errorf(imx.Internal, "event %d (%s) doesn't fit the state: %w", e.Index, e.Kind(), why).
 		WithHint("imx log verify tells whether the log is as it was written")
 }
 

@@ -69,7 +69,7 @@ func (st *story) refuses(body imx.Body, why string) {
 	before := text(st.s)
 	e := st.event(body)
 	err := state.Fold(st.s, e)
-	if imx.KindOf(err) != imx.Internal || !strings.Contains(err.Error(), fmt.Sprintf("event %d (%s)", e.Index, body.EventKind())) ||
+	if imx.KindOf(err) != imx.Internal || !strings.Contains(err.Error(), fmt.Sprintf("event %d (%s)", e.Index, e.Kind())) ||
 		!strings.Contains(err.Error(), why) {
 		st.t.Errorf("%T: %v; want it refused because %q", body, err, why)
 	}

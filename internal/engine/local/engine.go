@@ -249,20 +249,21 @@ func (e *Engine) Remove(ctx context.Context, service string, v engine.Volumes) e
 	lock := e.serviceLock(service)
 	lock.Lock()
 	defer lock.Unlock()
-	var ended []*instance
-	for _, in := range e.all() {
-		e.settle(ctx, in)
-		e.mu.Lock()
-		x := in.record.Instance
-		e.mu.Unlock()
-		if x.Service != service {
+	ended := e.of(service)
+	for _, in := range ended {
+		if e.settleNow(ctx, in) {
 			continue
 		}
-		if x.Phase != imx.Ended {
-			return imx.Errorf(imx.Conflict, "service %q still has instance %s", service, x.ID).
-				WithHint("scale its releases to 0 first")
+		id := in.record.Instance.ID // never changes
+		e.mu.Lock()
+		phase := in.record.Instance.Phase
+		e.mu.Unlock()
+		if phase == imx.Ended {
+			return imx.Errorf(imx.Unavailable, "what instance %s left could not be removed yet", id).
+				WithHint("the server's log says why")
 		}
-		ended = append(ended, in)
+		return imx.Errorf(imx.Conflict, "service %q still has instance %s", service, id).
+			WithHint("scale its releases to 0 first")
 	}
 	if err := e.unroute(ctx, service); err != nil {
 		return err
@@ -313,6 +314,11 @@ func (e *Engine) all() []*instance {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Collect(maps.Values(e.instances))
+}
+
+// of returns a service's instances.
+func (e *Engine) of(service string) []*instance {
+	return slices.DeleteFunc(e.all(), func(in *instance) bool { return in.record.Instance.Service != service })
 }
 
 // poke wakes Run.

@@ -95,6 +95,20 @@ func (e *Engine) holdPorts(ctx context.Context) {
 	}
 }
 
+// dropPorts frees the ports; their traffic goes on.
+func (e *Engine) dropPorts() {
+	e.rules.mu.Lock()
+	defer e.rules.mu.Unlock()
+	e.rules.drop()
+}
+
+func (r *rules) drop() {
+	for port, socket := range r.held {
+		_ = socket.Close() // nothing was written
+		delete(r.held, port)
+	}
+}
+
 // releasePorts closes the sockets of ports that no route publishes any more.
 func (e *Engine) releasePorts() {
 	e.rules.mu.Lock()

@@ -126,10 +126,7 @@ func (e *Engine) withdraw(ctx context.Context) error {
 	e.rules.mu.Lock()
 	defer e.rules.mu.Unlock()
 	e.rules.valid = false
-	for port, socket := range e.rules.held {
-		_ = socket.Close() // nothing was written
-		delete(e.rules.held, port)
-	}
+	e.rules.drop()
 	return errors.Join(e.cfg.Firewall.Remove(ctx), e.cfg.unfence(), e.cfg.unforward())
 }
 

@@ -27,6 +27,7 @@ const (
 func (e *Engine) Run(ctx context.Context, changed func()) error {
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
+	defer e.dropPorts()
 	if err := e.tidy(ctx); err != nil {
 		logFailure(ctx, e.cfg.Log, "what nothing needs any more could not be removed yet", err)
 	}
@@ -87,6 +88,8 @@ func (e *Engine) watch(ctx context.Context, in *instance) {
 	waits.Wait()
 	if in.init.gone() {
 		in.monitor.wait(ctx) // conmon writes the exit code, then ends
+	} else if !e.settle(ctx, in) {
+		in.init.wait(ctx) // without its conmon it was killed
 	}
 	for ctx.Err() == nil && !e.settle(ctx, in) {
 		select {

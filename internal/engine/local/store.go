@@ -63,6 +63,7 @@ func (s store) instance(id string) string { return filepath.Join(s.dir, "instanc
 func (s store) release(service string, number int) string {
 	return filepath.Join(s.dir, "releases", service+"-"+strconv.Itoa(number))
 }
+
 func (s store) route(service string) string  { return filepath.Join(s.dir, "routes", service+".json") }
 func (s store) volume(service string) string { return filepath.Join(s.dir, "volumes", service) }
 

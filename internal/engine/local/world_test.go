@@ -32,6 +32,7 @@ type machine struct {
 	image imx.Image
 	ports []int // free ports to publish
 
+	table    string         // its firewall's name
 	services map[string]int // by name: the index of its port
 }
 
@@ -43,11 +44,12 @@ func newMachine(t *testing.T) *machine {
 	}
 	image, root := testImage(t)
 	number := nextMachine()
-	table, err := nft.New(fmt.Sprintf("imx-test-%d", number))
+	name := fmt.Sprintf("imx-test-%d", number)
+	table, err := nft.New(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{image: image, ports: freePorts(t, 4), cfg: local.Config{
+	m := &machine{image: image, table: name, ports: freePorts(t, 4), cfg: local.Config{
 		Dir:      t.TempDir(),
 		ID:       fmt.Sprintf("t%s", strconv.FormatInt(int64(number), 36)),
 		Network:  netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(number), 0}), 24),
@@ -125,8 +127,10 @@ func testImage(t *testing.T) (imx.Image, string) {
 		t.Fatal(err)
 	}
 	file := func(path string, mode fs.FileMode, data []byte) erofs.Entry {
-		return erofs.Entry{Path: path, Mode: mode, Size: int64(len(data)),
-			Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+		return erofs.Entry{
+			Path: path, Mode: mode, Size: int64(len(data)),
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil },
+		}
 	}
 	entries := []erofs.Entry{
 		file("bin/app", 0o755, app),
@@ -154,4 +158,72 @@ func testImage(t *testing.T) (imx.Image, string) {
 	sum := sha256.Sum256(data)
 	digest := imx.Digest("sha256:" + hex.EncodeToString(sum[:]))
 	return imx.Image{Name: "app", Digest: digest, Root: digest}, path
+}
+
+// runningEngine is an engine whose Run goes on until the test ends or stop is called.
+type runningEngine struct {
+	*local.Engine
+	changed chan struct{}
+	stop    func()
+}
+
+func (m *machine) run(t *testing.T, e *local.Engine) *runningEngine {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &runningEngine{Engine: e, changed: make(chan struct{}, 1)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = e.Run(ctx, func() {
+			select {
+			case r.changed <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	r.stop = func() {
+		cancel()
+		<-done
+	}
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (e *runningEngine) scale(t *testing.T, r imx.Release, n int) {
+	t.Helper()
+	if err := e.Scale(t.Context(), r, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until waits until n instances of the release are in the phase and returns them.
+func (e *runningEngine) until(t *testing.T, r imx.Release, n int, p imx.Phase) []imx.Instance {
+	t.Helper()
+	patience := time.After(30 * time.Second)
+	for {
+		seen, err := e.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []imx.Instance
+		for _, x := range seen.Instances {
+			if x.Service == r.Service && x.Release == r.Number && x.Phase == p {
+				found = append(found, x)
+			}
+		}
+		if len(found) == n {
+			return found
+		}
+		select {
+		case <-e.changed:
+		case <-patience:
+			t.Fatalf("waited in vain for %d instances that are %s; there are %+v", n, p, seen.Instances)
+		}
+	}
+}
+
+func (e *runningEngine) healthy(t *testing.T, r imx.Release, n int) []imx.Instance {
+	t.Helper()
+	e.scale(t, r, n)
+	return e.until(t, r, n, imx.Healthy)
 }

@@ -122,28 +122,29 @@ func (b *batch) addSet(name string) {
 const chunk = 500
 
 func (b *batch) add(name string, es elements) {
-	for some := range slices.Chunk(es.list(isVerdicts(name)), chunk) {
+	for some := range slices.Chunk(list(name, es), chunk) {
 		b.check(b.conn.SetAddElements(b.set(name), some))
 	}
 }
 
 func (b *batch) remove(name string, es elements) {
-	for some := range slices.Chunk(es.list(isVerdicts(name)), chunk) {
+	for some := range slices.Chunk(list(name, es), chunk) {
 		b.check(b.conn.SetDeleteElements(b.set(name), some))
 	}
 }
 
-func isVerdicts(name string) bool { return name == mapServices || name == mapPublished }
+// holdsVerdicts reports whether the values in the set are names of chains to go to.
+func holdsVerdicts(name string) bool { return name == mapServices || name == mapPublished }
 
-// list returns the elements in order.
-func (e elements) list(verdicts bool) []nftables.SetElement { //nolint:revive // verdicts is the kind of e's values
+// list returns elements of the named set in order.
+func list(name string, es elements) []nftables.SetElement {
 	var all []nftables.SetElement
-	for _, key := range slices.Sorted(maps.Keys(e)) {
+	for _, key := range slices.Sorted(maps.Keys(es)) {
 		element := nftables.SetElement{Key: []byte(key)}
-		if verdicts {
-			element.VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: e[key]}
+		if holdsVerdicts(name) {
+			element.VerdictData = &expr.Verdict{Kind: expr.VerdictGoto, Chain: es[key]}
 		} else {
-			element.Val = []byte(e[key])
+			element.Val = []byte(es[key])
 		}
 		all = append(all, element)
 	}
@@ -191,8 +192,7 @@ func explain(err error) error {
 	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENOBUFS):
 		return imx.Errorf(imx.Exhausted, "the kernel has no room for the packet filter rules: %w", err)
 	}
-	var own *imx.Error
-	if errors.As(err, &own) {
+	if _, own := errors.AsType[*imx.Error](err); own {
 		return err
 	}
 	return imx.Errorf(imx.Internal, "the packet filter rules were not taken by the kernel: %w", err)

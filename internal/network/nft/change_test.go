@@ -1,6 +1,7 @@
 // These tests exist because the rules change under traffic and beside other programs that change
 // theirs: no connection may fail by it, nothing unchanged may be touched, and what somebody else
 // broke must be seen and mended.
+
 package nft_test
 
 import (
@@ -38,7 +39,7 @@ func TestRoutesSwapUnderLoadWithoutAFailedConnection(t *testing.T) {
 			return
 		}
 		for ctx.Err() == nil {
-			if _, err := call(to, 20*time.Second); err != nil {
+			if _, err := call(context.WithoutCancel(ctx), to, 20*time.Second); err != nil {
 				bad.Add(1)
 				first.Do(func() { t.Errorf("%s: %v", to, err) })
 			} else {

@@ -61,14 +61,14 @@ func (t *Table) readRules() (fingerprint, error) {
 }
 
 // ask sends one request of the nf_tables subsystem and returns the answers.
-func ask(kind int, flags netlink.HeaderFlags, attrs []byte) ([]netlink.Message, error) {
+func ask(kind netlink.HeaderType, flags netlink.HeaderFlags, attrs []byte) ([]netlink.Message, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }() // nothing is lost with a socket
 	return conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: flags},
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | kind, Flags: flags},
 		Data:   append([]byte{byte(nftables.TableFamilyINet), unix.NFNETLINK_V0, 0, 0}, attrs...),
 	})
 }
@@ -162,7 +162,7 @@ func (b *batch) read(name string) (elements, error) {
 	es := elements{}
 	for _, e := range held {
 		value := string(e.Val)
-		if isVerdicts(name) {
+		if holdsVerdicts(name) {
 			if value, err = chainOfVerdict(e.Val); err != nil {
 				return nil, err
 			}

@@ -48,23 +48,23 @@ type box struct {
 }
 
 // newLab moves the test's thread into a new namespace; the thread ends with the test.
-func newLab(t testing.TB) *lab {
-	t.Helper()
+func newLab(tb testing.TB) *lab {
+	tb.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("needs root to make network namespaces")
+		tb.Skip("needs root to make network namespaces")
 	}
 	runtime.LockOSThread()
 	host, err := netns.New()
-	must(t, err)
+	must(tb, err)
 	table, err := nft.New(tableName)
-	must(t, err)
-	l := &lab{TB: t, host: host, table: table, boxes: map[string]*box{}}
+	must(tb, err)
+	l := &lab{TB: tb, host: host, table: table, boxes: map[string]*box{}}
 	l.world.Network = netip.MustParsePrefix("10.99.0.0/16")
-	up(t, "lo")
-	sysctl(t, "ip_forward", "1")
-	sysctl(t, "conf/all/rp_filter", "0") // what the machine's own check would drop, ours must
-	must(t, netlink.RouteAdd(&netlink.Route{Dst: ipNet(l.world.Network), Type: unix.RTN_UNREACHABLE}))
-	t.Cleanup(func() {
+	up(tb, "lo")
+	sysctl(tb, "ip_forward", "1")
+	sysctl(tb, "conf/all/rp_filter", "0") // what the machine's own check would drop, ours must
+	must(tb, netlink.RouteAdd(&netlink.Route{Dst: ipNet(l.world.Network), Type: unix.RTN_UNREACHABLE}))
+	tb.Cleanup(func() {
 		for _, b := range l.boxes {
 			_ = b.ns.Close()
 		}
@@ -73,10 +73,10 @@ func newLab(t testing.TB) *lab {
 	return l
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -86,16 +86,16 @@ func ipNet(p netip.Prefix) *net.IPNet {
 
 func single(a netip.Addr) *net.IPNet { return ipNet(netip.PrefixFrom(a, a.BitLen())) }
 
-func sysctl(t testing.TB, key, value string) {
-	t.Helper()
-	must(t, os.WriteFile("/proc/sys/net/ipv4/"+key, []byte(value), 0o644))
+func sysctl(tb testing.TB, key, value string) {
+	tb.Helper()
+	must(tb, os.WriteFile("/proc/sys/net/ipv4/"+key, []byte(value), 0o644))
 }
 
-func up(t testing.TB, name string) netlink.Link {
-	t.Helper()
+func up(tb testing.TB, name string) netlink.Link {
+	tb.Helper()
 	link, err := netlink.LinkByName(name)
-	must(t, err)
-	must(t, netlink.LinkSetUp(link))
+	must(tb, err)
+	must(tb, netlink.LinkSetUp(link))
 	return link
 }
 
@@ -181,11 +181,11 @@ func (b *box) in(f func()) {
 }
 
 // listen answers connections to a port with a name. It may be called in any namespace.
-func listen(t testing.TB, port int, name string) {
-	t.Helper()
+func listen(tb testing.TB, port int, name string) {
+	tb.Helper()
 	listener, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", port))
-	must(t, err)
-	t.Cleanup(func() { _ = listener.Close() })
+	must(tb, err)
+	tb.Cleanup(func() { _ = listener.Close() })
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -206,14 +206,14 @@ func (b *box) listen(port int, name string) {
 }
 
 // call connects and returns who answered.
-func call(address string, patience time.Duration) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func call(ctx context.Context, to string, patience time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp4", address)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp4", to)
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	who, err := io.ReadAll(conn)
 	return string(who), err
@@ -227,12 +227,12 @@ const (
 
 // outcome calls and says who answered, or how it failed. Only who expects to be dropped doesn't
 // wait long, because the machine may be busy.
-func outcome(address, want string) string {
+func outcome(to, want string) string {
 	patience := 20 * time.Second
 	if want == dropped {
 		patience = 300 * time.Millisecond
 	}
-	who, err := call(address, patience)
+	who, err := call(context.Background(), to, patience)
 	var timeout net.Error
 	switch {
 	case err == nil:
@@ -245,8 +245,8 @@ func outcome(address, want string) string {
 	return err.Error()
 }
 
-func (b *box) outcome(address, want string) (result string) {
-	b.in(func() { result = outcome(address, want) })
+func (b *box) outcome(to, want string) (result string) {
+	b.in(func() { result = outcome(to, want) })
 	return result
 }
 
@@ -284,8 +284,9 @@ func connect(service, port string) []imx.PortRef {
 
 // shop is a world of three tiers: web (two instances, published on 80) may call app, app may call
 // db, and app itself.
-func shop(t testing.TB) *lab {
-	l := newLab(t)
+func shop(tb testing.TB) *lab {
+	tb.Helper()
+	l := newLab(tb)
 	l.instance(network.Endpoint{ID: "web1", Service: "web", Release: 1, Address: address(1), Ready: true, Connect: connect("app", "http")})
 	l.instance(network.Endpoint{ID: "web2", Service: "web", Release: 2, Address: address(2), Ready: true, Connect: connect("app", "http")})
 	l.instance(network.Endpoint{

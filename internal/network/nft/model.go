@@ -76,14 +76,17 @@ func newModel(r network.Ruleset) (model, error) {
 		}
 		m.sets[slotsPrefix+p.Service] = slots
 	}
-	return m, m.addDoors(r)
+	var err error
+	m.lanes, err = m.addDoors(r)
+	return m, err
 }
 
-func (m *model) addDoors(r network.Ruleset) error {
+// addDoors fills the maps of doors and returns the lanes that they lead to.
+func (m model) addDoors(r network.Ruleset) ([]lane, error) {
 	lanes := map[lane]bool{}
 	for _, d := range r.Doors {
 		if _, ok := m.sets[slotsPrefix+d.Service]; !ok {
-			return imx.Errorf(imx.Invalid, "the rules have a door for service %q but no pool", d.Service)
+			return nil, imx.Errorf(imx.Invalid, "the rules have a door for service %q but no pool", d.Service)
 		}
 		l := lane{d.Service, d.Inside}
 		lanes[l] = true
@@ -97,8 +100,7 @@ func (m *model) addDoors(r network.Ruleset) error {
 			m.sets[mapServices][ipv4(d.Address)+padded(d.Port)] = chain
 		}
 	}
-	m.lanes = slices.SortedFunc(maps.Keys(lanes), compareLanes)
-	return nil
+	return slices.SortedFunc(maps.Keys(lanes), compareLanes), nil
 }
 
 // sameRules reports whether the models differ in elements at most.

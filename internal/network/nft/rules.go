@@ -70,15 +70,15 @@ func (l lane) chainOf() chain {
 // address of the network. Nothing from an instance reaches 127.0.0.0/8, which its interface has to
 // route for answers to connections that came through a published port.
 func guard(within netip.Prefix) [][]expr.Any {
-	fromInstance := in(loadName(expr.MetaKeyIIFNAME, 1), setInterfaces)
+	fromInstance := in(loadName(expr.MetaKeyIIFNAME), setInterfaces)
 	return [][]expr.Any{
 		join(fromInstance, []expr.Any{
 			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
 			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{unix.NFPROTO_IPV4}},
 		}, drop()),
-		join(fromInstance, ipv4Only(), notIn(join(loadName(expr.MetaKeyIIFNAME, 1), source(register(4))), setBindings), drop()),
+		join(fromInstance, ipv4Only(), notIn(join(loadName(expr.MetaKeyIIFNAME), source(register(4))), setBindings), drop()),
 		join(fromInstance, ipv4Only(), addressIn(destination(1), loopback()), drop()),
-		join(notIn(loadName(expr.MetaKeyIIFNAME, 1), setInterfaces), loadName(expr.MetaKeyIIFNAME, 1), []expr.Any{
+		join(notIn(loadName(expr.MetaKeyIIFNAME), setInterfaces), loadName(expr.MetaKeyIIFNAME), []expr.Any{
 			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte(ifname("lo"))},
 		}, ipv4Only(), addressIn(source(1), within), drop()),
 	}
@@ -88,7 +88,7 @@ func guard(within netip.Prefix) [][]expr.Any {
 // published ports. What an instance may call is decided after the destination is known.
 func arrive() [][]expr.Any {
 	return [][]expr.Any{
-		join(in(loadName(expr.MetaKeyIIFNAME, 1), setInterfaces), ipv4Only(), tcp(),
+		join(in(loadName(expr.MetaKeyIIFNAME), setInterfaces), ipv4Only(), tcp(),
 			destination(1), port(register(1)), verdictOf(mapServices)),
 		published(),
 	}
@@ -106,8 +106,8 @@ func published() []expr.Any {
 // ends with a drop.
 func cross(within netip.Prefix) [][]expr.Any {
 	return [][]expr.Any{
-		join(in(loadName(expr.MetaKeyIIFNAME, 1), setInterfaces), follow("sent")),
-		join(in(loadName(expr.MetaKeyOIFNAME, 1), setInterfaces), follow("received")),
+		join(in(loadName(expr.MetaKeyIIFNAME), setInterfaces), follow("sent")),
+		join(in(loadName(expr.MetaKeyOIFNAME), setInterfaces), follow("received")),
 		join(ipv4Only(), addressIn(source(1), within), drop()),
 		join(ipv4Only(), addressIn(destination(1), within), drop()),
 	}
@@ -116,7 +116,7 @@ func cross(within netip.Prefix) [][]expr.Any {
 // enter treats what instances send to the machine itself as what they send anywhere: no
 // permission names the machine, so only answers pass.
 func enter() [][]expr.Any {
-	return [][]expr.Any{join(in(loadName(expr.MetaKeyIIFNAME, 1), setInterfaces), follow("sent"))}
+	return [][]expr.Any{join(in(loadName(expr.MetaKeyIIFNAME), setInterfaces), follow("sent"))}
 }
 
 // sent judges what instances send.
@@ -168,9 +168,8 @@ func join(parts ...[]expr.Any) []expr.Any {
 	return all
 }
 
-func loadName(key expr.MetaKey, to uint32) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: key, Register: to}}
-}
+// loadName puts an interface's name into register 1, which it fills.
+func loadName(key expr.MetaKey) []expr.Any { return []expr.Any{&expr.Meta{Key: key, Register: 1}} }
 
 func ipv4Only() []expr.Any {
 	return []expr.Any{

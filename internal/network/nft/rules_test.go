@@ -1,5 +1,6 @@
 // These tests exist because a ruleset is worth what the kernel makes of it: real connections
 // between real network namespaces show what passes and what doesn't.
+
 package nft_test
 
 import (
@@ -82,7 +83,7 @@ func TestSpoofedSourceIsDropped(t *testing.T) {
 		must(t, netlink.AddrAdd(eth, &netlink.Addr{IPNet: single(address(3))}))
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: address(3).AsSlice()}, Timeout: 300 * time.Millisecond}
 		if conn, err := d.Dial("tcp4", "10.99.1.4:5432"); err == nil {
-			conn.Close()
+			_ = conn.Close()
 			t.Error("web1 connected with app1's address")
 		}
 	})
@@ -96,7 +97,7 @@ func TestSpoofedSourceIsDropped(t *testing.T) {
 		must(t, netlink.AddrAdd(eth, &netlink.Addr{IPNet: single(address(3))}))
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: address(3).AsSlice()}, Timeout: 300 * time.Millisecond}
 		if conn, err := d.Dial("tcp4", "10.99.1.4:5432"); err == nil {
-			conn.Close()
+			_ = conn.Close()
 			t.Error("a neighbour connected with app1's address")
 		}
 	})

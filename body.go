@@ -1,0 +1,80 @@
+package imx
+
+// What happens on the way from a template to releases, and to services.
+type (
+	// SuiteSeen records the newest index of a suite that was verified; older ones are refused from then on.
+	SuiteSeen struct {
+		Suite LockedSuite `json:"suite"`
+	}
+	// ApplyStarted begins an apply. Only one is open at a time.
+	ApplyStarted struct {
+		Apply  string `json:"apply"`
+		Plan   Digest `json:"plan"`
+		Source Source `json:"source"`
+	}
+	// ImageBuilt says that a build made an image, or found it already made by another.
+	ImageBuilt struct {
+		Image Image `json:"image"`
+	}
+	// Applied ends an apply: all its releases come into being in this one event, or none does.
+	Applied struct {
+		Apply    string         `json:"apply"`
+		Releases []Release      `json:"releases,omitempty"` // of services where something but Replicas changed
+		Replicas map[string]int `json:"replicas,omitempty"` // of services whose number changed
+	}
+	// ApplyFailed ends an apply that made no release.
+	ApplyFailed struct {
+		Apply string `json:"apply"`
+		Error *Error `json:"error"`
+	}
+	// RolloutFinished says that the service's target has all the traffic and became current.
+	RolloutFinished struct {
+		Service string `json:"service"`
+		Release int    `json:"release"`
+	}
+	// RolloutFailed gives a rollout up: the target goes back to the current release.
+	RolloutFailed struct {
+		Service string `json:"service"`
+		Release int    `json:"release"`
+		Reason  string `json:"reason"`
+	}
+	// RolledBack makes an earlier good release the target again.
+	RolledBack struct {
+		Service string `json:"service"`
+		From    int    `json:"from"`
+		To      int    `json:"to"`
+		Reason  string `json:"reason,omitempty"`
+	}
+	// TrafficMoved says that the engine's routes of a service changed.
+	TrafficMoved struct {
+		Service string  `json:"service"`
+		Weights Weights `json:"weights,omitempty"`
+	}
+	// Scaled changes how many instances a service has.
+	Scaled struct {
+		Service  string `json:"service"`
+		Replicas int    `json:"replicas"`
+	}
+	// Destroyed takes a service down.
+	Destroyed struct {
+		Service string `json:"service"`
+		Volumes bool   `json:"volumes,omitempty"` // its volumes too
+	}
+	// Removed says that nothing is left of a destroyed service but its kept volumes and its name.
+	Removed struct {
+		Service string `json:"service"`
+	}
+)
+
+func (SuiteSeen) kind() string       { return "suite-seen" }
+func (ApplyStarted) kind() string    { return "apply-started" }
+func (ImageBuilt) kind() string      { return "image-built" }
+func (Applied) kind() string         { return "applied" }
+func (ApplyFailed) kind() string     { return "apply-failed" }
+func (RolloutFinished) kind() string { return "rollout-finished" }
+func (RolloutFailed) kind() string   { return "rollout-failed" }
+func (RolledBack) kind() string      { return "rolled-back" }
+func (TrafficMoved) kind() string    { return "traffic-moved" }
+func (Scaled) kind() string          { return "scaled" }
+func (Destroyed) kind() string       { return "destroyed" }
+func (Removed) kind() string         { return "removed" }

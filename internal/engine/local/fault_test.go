@@ -1,0 +1,503 @@
+// What becomes of instances when something around them dies or fails: the server in the middle of
+// a start, conmon, the firewall, the disk, the image's file.
+package local_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imx"
+	"imx/internal/engine"
+	"imx/internal/engine/local"
+	"imx/internal/network"
+	"imx/internal/network/nft"
+)
+
+// serverEnv makes the test's program a server of its own, with an order to carry out.
+const serverEnv = "IMX_TEST_SERVER"
+
+// order is what a server in a process of its own is told.
+type order struct {
+	Dir, ID, Table, Root, Network string
+	Release                       imx.Release
+	Count                         int
+}
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(serverEnv); text != "" {
+		if err := serve(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// serve starts what it is told to start, and then waits for its death.
+func serve(text string) error {
+	var o order
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return err
+	}
+	table, err := nft.New(o.Table)
+	if err != nil {
+		return err
+	}
+	cfg := local.Config{Dir: o.Dir, ID: o.ID, Firewall: table}
+	if err := cfg.Network.UnmarshalText([]byte(o.Network)); err != nil {
+		return err
+	}
+	cfg.Roots = func(context.Context, imx.Digest) (string, error) { return o.Root, nil }
+	ctx := context.Background()
+	e, err := local.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := e.Scale(ctx, o.Release, o.Count); err != nil {
+		return err
+	}
+	return e.Run(ctx, func() {})
+}
+
+// server starts a server process over the machine's folder.
+func (m *machine) server(t *testing.T, r imx.Release, n int) *exec.Cmd {
+	t.Helper()
+	root, err := m.cfg.Roots(t.Context(), r.Image.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(order{
+		Dir: m.cfg.Dir, ID: m.cfg.ID, Table: m.table, Root: root, Network: m.cfg.Network.String(), Release: r, Count: n,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), serverEnv+"="+string(text))
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may be dead already
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+func TestAServerKilledInTheMiddleOfStartsLeavesNothingHalfMade(t *testing.T) {
+	// Each step of a start is known by what it leaves.
+	steps := map[string]func(m *machine) string{
+		"record":    func(m *machine) string { return m.cfg.Dir + "/instances/*/instance.json" },
+		"layer":     func(m *machine) string { return m.cfg.Dir + "/releases/*/layer.erofs" },
+		"root":      func(m *machine) string { return "/run/imx-" + m.cfg.ID + "/mnt/roots/*" },
+		"namespace": func(m *machine) string { return "/run/imx-" + m.cfg.ID + "/netns/*" },
+		"link":      func(m *machine) string { return "/sys/class/net/imx-" + m.cfg.ID + "-*" },
+		"cgroup":    func(m *machine) string { return "/sys/fs/cgroup/unified/imx-" + m.cfg.ID + "/*/init" },
+		"bundle":    func(m *machine) string { return m.cfg.Dir + "/instances/*/config.json" },
+		"conmon":    func(m *machine) string { return m.cfg.Dir + "/instances/*/conmon.pid" },
+		"crun":      func(m *machine) string { return "/run/imx-" + m.cfg.ID + "/crun/*/status" },
+		"created":   func(m *machine) string { return m.cfg.Dir + "/instances/*/init.pid" },
+	}
+	for name, pattern := range steps {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			r := m.release("web", 1)
+			server := m.server(t, r, 3)
+			await(t, "step "+name, func() bool { found, _ := filepath.Glob(pattern(m)); return len(found) > 0 })
+			if err := server.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = server.Wait() // killed
+			e := m.running(t)
+			m.compare(t, e)
+			e.healthy(t, r, 3)
+			m.compare(t, e)
+		})
+	}
+}
+
+// compare checks that exactly the instances that the engine shows have anything on the machine.
+func (m *machine) compare(t *testing.T, e *runningEngine) {
+	t.Helper()
+	seen, err := e.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, x := range seen.Instances {
+		if x.Phase == imx.Ended {
+			continue
+		}
+		want = append(want, x.ID)
+		if unix.Kill(x.Pid, 0) != nil {
+			t.Errorf("%s is %s and its process %d isn't there", x.ID, x.Phase, x.Pid)
+		}
+	}
+	run := "/run/imx-" + m.cfg.ID
+	for _, dir := range []string{run + "/netns", run + "/crun", m.cgroup("unified"), m.cgroup("memory")} {
+		if got := names(t, dir); !slices.Equal(got, want) {
+			t.Errorf("%s holds %v, want %v", dir, got, want)
+		}
+	}
+	links, err := filepath.Glob("/sys/class/net/imx-" + m.cfg.ID + "-*")
+	if err != nil || len(links) != len(want) {
+		t.Errorf("%d instances have the interfaces %v, %v", len(want), links, err)
+	}
+}
+
+func (m *machine) cgroup(tree string) string {
+	return filepath.Join("/sys/fs/cgroup", tree, "imx-"+m.cfg.ID)
+}
+
+// names lists the directories and files in dir; in a cgroup only the groups.
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, e := range entries {
+		if e.IsDir() || !strings.Contains(dir, "/cgroup/") {
+			list = append(list, e.Name())
+		}
+	}
+	return list
+}
+
+func TestAKilledServersInstancesAreAdopted(t *testing.T) {
+	m := newMachine(t)
+	r := m.release("web", 1)
+	server := m.server(t, r, 2)
+	var before []imx.Instance
+	await(t, "server has started its instances", func() bool {
+		before = nil
+		records, _ := filepath.Glob(filepath.Join(m.cfg.Dir, "instances", "*", "instance.json"))
+		for _, file := range records {
+			if x := m.instance(t, filepath.Base(filepath.Dir(file))); x.Phase == imx.Healthy {
+				before = append(before, x)
+			}
+		}
+		return len(before) == 2
+	})
+	if err := server.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Wait() // killed
+	m.tell(t, before[0].ID, "/say"+query(map[string]string{"line": "nobody is listening"}))
+	m.tell(t, before[1].ID, "/exit?code=9")
+	e := m.running(t)
+	if x := e.until(t, r, 1, imx.Ended)[0]; x.ID != before[1].ID || x.Exit.Code != 9 {
+		t.Errorf("the one that ended without a server shows %+v, %+v", x, x.Exit)
+	}
+	x := e.until(t, r, 1, imx.Healthy)[0]
+	if x.ID != before[0].ID || x.Pid != before[0].Pid {
+		t.Errorf("adopted %+v, was %+v", x, before[0])
+	}
+	if got := m.log(t, e, x.ID); !strings.Contains(got, "nobody is listening") {
+		t.Errorf("its log: %q", got)
+	}
+	m.compare(t, e)
+}
+
+func TestAnInstanceWhoseMonitorDiedIsEnded(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	x := e.healthy(t, r, 1)[0]
+	m.kill(t, x.ID, "monitor")
+	got := e.until(t, r, 1, imx.Ended)[0]
+	if got.Exit.Code != -1 || got.Exit.Wanted || !strings.Contains(got.Reason, "conmon") {
+		t.Errorf("it ended with %+v: %s", got.Exit, got.Reason)
+	}
+	if unix.Kill(x.Pid, 0) == nil {
+		t.Errorf("process %d is still there", x.Pid)
+	}
+	e.cleared(t, m)
+}
+
+func TestAnInstanceKilledFromOutsideSaysBySignal(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	e.healthy(t, r, 2)
+	x := e.until(t, r, 2, imx.Healthy)[0]
+	m.kill(t, x.ID, "init")
+	got := e.until(t, r, 1, imx.Ended)[0]
+	if got.ID != x.ID || got.Exit.Code != 137 || got.Reason != "its process was ended by SIGKILL" {
+		t.Errorf("%s ended with %+v: %s", got.ID, got.Exit, got.Reason)
+	}
+}
+
+func TestAnInstanceDeafToItsStopSignalIsKilled(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	r.Spec.Environment["DEAF"] = "1"
+	r.Spec.Grace = imx.Duration(200 * time.Millisecond)
+	e.healthy(t, r, 1)
+	e.scale(t, r, 0)
+	if x := e.until(t, r, 1, imx.Ended)[0]; !x.Exit.Wanted || x.Exit.Code != 137 {
+		t.Errorf("it ended with %+v", x.Exit)
+	}
+}
+
+// failingFirewall says no while err is set.
+type failingFirewall struct {
+	local.Firewall
+	err error
+}
+
+func (f *failingFirewall) Apply(ctx context.Context, r network.Ruleset) error {
+	if f.err != nil {
+		return f.err
+	}
+	return f.Firewall.Apply(ctx, r)
+}
+
+func TestNoInstanceStartsAndNoTrafficMovesWithoutItsRules(t *testing.T) {
+	m := newMachine(t)
+	firewall := &failingFirewall{Firewall: m.cfg.Firewall}
+	m.cfg.Firewall = firewall
+	e := m.open(t) // without Run, which would try again
+	r, next := m.release("web", 1), m.release("web", 2)
+	if err := e.Scale(t.Context(), r, 1); err != nil {
+		t.Fatal(err)
+	}
+	firewall.err = errors.New("no rules today")
+	if err := e.Scale(t.Context(), next, 2); !errors.Is(err, firewall.err) {
+		t.Errorf("Scale returned %v", err)
+	}
+	err := e.Route(t.Context(), engine.Route{Service: "web", Releases: []imx.Release{r}, Weights: imx.Weights{1: 1}})
+	if !errors.Is(err, firewall.err) {
+		t.Errorf("Route returned %v", err)
+	}
+	seen, err := e.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range seen.Instances {
+		if x.Release == 2 && (x.Phase != imx.Ended || !strings.Contains(x.Reason, "no rules today")) {
+			t.Errorf("an instance without rules is %s: %s", x.Phase, x.Reason)
+		}
+	}
+	if len(seen.Routes) != 0 {
+		t.Errorf("the failed route is shown: %v", seen.Routes)
+	}
+	if l, err := net.Listen("tcp", fmt.Sprintf(":%d", m.ports[0])); err != nil {
+		t.Errorf("the failed route holds its port: %v", err)
+	} else {
+		l.Close()
+	}
+}
+
+func TestAFullDiskStartsNothingAndSaysSo(t *testing.T) {
+	m := newMachine(t)
+	opened := m.open(t)
+	opened.FailWrites(fmt.Errorf("write: %w", unix.ENOSPC))
+	e := m.run(t, opened)
+	err := e.Scale(t.Context(), m.release("web", 1), 2)
+	if imx.KindOf(err) != imx.Exhausted || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("got the error %v", err)
+	}
+	m.compare(t, e)
+	if left := names(t, filepath.Join(m.cfg.Dir, "instances")); len(left) != 0 {
+		t.Errorf("left on the disk: %v", left)
+	}
+}
+
+func TestAnImageThatWasTamperedWithIsRefused(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	root, err := m.cfg.Roots(t.Context(), m.image.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(root, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("changed"), 8192); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err = e.Scale(t.Context(), m.release("web", 1), 1)
+	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), string(m.image.Root)) {
+		t.Errorf("got the error %v", err)
+	}
+	m.compare(t, e)
+}
+
+func TestACommandThatIsntThereIsTheReasonOfTheEnd(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	r.Spec.Command = []string{"/bin/nothing"}
+	err := e.Scale(t.Context(), r, 1)
+	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "/bin/nothing") {
+		t.Errorf("got the error %v", err)
+	}
+	if x := e.until(t, r, 1, imx.Ended)[0]; !strings.Contains(x.Reason, "/bin/nothing") {
+		t.Errorf("the reason is %q", x.Reason)
+	}
+	m.compare(t, e)
+}
+
+func TestAPortThatAProcessListensOnIsRefusedByItsName(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", m.ports[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	err = e.Admit(t.Context(), m.release("web", 1))
+	want := fmt.Sprintf("port %d, which service \"web\" publishes, is taken by process %d (local.test)", m.ports[0], os.Getpid())
+	if imx.KindOf(err) != imx.Conflict || err.Error() != want {
+		t.Errorf("got the error %v, want %s", err, want)
+	}
+}
+
+func TestAPublishedPortIsTakenForOthers(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	e.healthy(t, r, 1)
+	if err := e.Route(t.Context(), engine.Route{Service: "web", Releases: []imx.Release{r}, Weights: imx.Weights{1: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"", "127.0.0.1"} {
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", host, m.ports[0]))
+		if !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("listening on the published port of %q: %v", host, err)
+		}
+		if err == nil {
+			l.Close()
+		}
+	}
+}
+
+func TestThePurgeOfALivingServersFolderLeavesNoTrace(t *testing.T) {
+	m := newMachine(t)
+	forwards := read(t, "/proc/sys/net/ipv4/ip_forward")
+	r := m.release("web", 1)
+	r.Spec.Volumes = []imx.Volume{{Name: "state", Path: "/srv/state"}}
+	e := m.running(t)
+	e.healthy(t, r, 2)
+	if err := e.Route(t.Context(), engine.Route{Service: "web", Releases: []imx.Release{r}, Weights: imx.Weights{1: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	e.stop()
+	purged := m.cfg
+	purged.Network, purged.Roots, purged.Files, purged.Log = local.Config{}.Network, nil, nil, nil
+	if err := local.Purge(t.Context(), purged); err != nil {
+		t.Fatal(err)
+	}
+	m.noTrace(t)
+	if now := read(t, "/proc/sys/net/ipv4/ip_forward"); len(names(t, "/run/imx-forward")) == 0 && now != forwards {
+		t.Errorf("the machine's forwarding went from %s to %s", forwards, now)
+	}
+	if got := names(t, filepath.Join(m.cfg.Dir, "volumes", "web")); !slices.Equal(got, []string{"state"}) {
+		t.Errorf("the volumes after the purge: %v", got)
+	}
+	if err := local.Purge(t.Context(), purged); err != nil {
+		t.Errorf("the second purge: %v", err)
+	}
+}
+
+func TestTheLastInstanceAndRouteLeaveNoTrace(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	e.healthy(t, r, 2)
+	if err := e.Route(t.Context(), engine.Route{Service: "web", Releases: []imx.Release{r}, Weights: imx.Weights{1: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	e.scale(t, r, 0)
+	e.until(t, r, 2, imx.Ended)
+	if err := e.Remove(t.Context(), "web", engine.DeleteVolumes); err != nil {
+		t.Fatal(err)
+	}
+	m.noTrace(t)
+}
+
+// noTrace checks that the engine has nothing in the kernel and nothing in /run.
+func (m *machine) noTrace(t *testing.T) {
+	t.Helper()
+	for _, pattern := range []string{
+		"/run/imx-" + m.cfg.ID + "*", "/run/imx-forward/" + m.cfg.ID, "/sys/fs/cgroup/*/imx-" + m.cfg.ID,
+		"/sys/class/net/imx-" + m.cfg.ID + "-*", m.cfg.Dir + "/instances/*", m.cfg.Dir + "/releases/*", m.cfg.Dir + "/routes/*",
+	} {
+		if left, err := filepath.Glob(pattern); err != nil || len(left) != 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	}
+	for what, where := range map[string]string{"mounts": "/proc/thread-self/mountinfo", "routes": "/proc/net/route"} {
+		if strings.Contains(read(t, where), "imx-"+m.cfg.ID) {
+			t.Errorf("there are %s left: %s", what, read(t, where))
+		}
+	}
+	b := m.cfg.Network.Addr().As4() // /proc/net/route writes addresses in the machine's byte order
+	if strings.Contains(read(t, "/proc/net/route"), fmt.Sprintf("%02X%02X%02X%02X", b[3], b[2], b[1], b[0])) {
+		t.Errorf("the route of %s is left", m.cfg.Network)
+	}
+	table, err := nft.New(m.table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Check(t.Context()); imx.KindOf(err) != imx.Conflict {
+		t.Errorf("the table: %v", err)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// kill sends SIGKILL to an instance's "init" or "monitor" process.
+func (m *machine) kill(t *testing.T, id, which string) {
+	t.Helper()
+	record := map[string]any{}
+	readJSON(t, filepath.Join(m.cfg.Dir, "instances", id, "instance.json"), &record)
+	pid, ok := record[which].(map[string]any)["pid"].(float64)
+	if !ok || pid <= 1 {
+		t.Fatalf("the record of %s has no %s: %v", id, which, record)
+	}
+	if err := unix.Kill(int(pid), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cleared waits until nothing of ended instances is left on the machine.
+func (e *runningEngine) cleared(t *testing.T, m *machine) {
+	t.Helper()
+	await(t, "instances' leftovers are gone", func() bool {
+		return len(names(t, m.cgroup("unified"))) == 0 && len(names(t, "/run/imx-"+m.cfg.ID+"/netns")) == 0
+	})
+	m.compare(t, e)
+}

@@ -1,0 +1,87 @@
+package imx
+
+// PortRef names a port of a service, as service.db.port.pg does in a template.
+type PortRef struct {
+	Service string `json:"service"`
+	Port    string `json:"port"`
+	At      Pos    `json:"at,omitzero"`
+}
+
+// Spec is a service block of a template: all that is the same for each of its instances.
+type Spec struct {
+	Name        string            `json:"name"`
+	Image       string            `json:"image"` // name of an ImageSpec
+	Replicas    int               `json:"replicas"`
+	Command     []string          `json:"command,omitempty"`     // empty means the image's
+	Environment map[string]string `json:"environment,omitempty"` // laid over the image's
+	Files       []File            `json:"files,omitempty"`
+	Tmpfs       []Tmpfs           `json:"tmpfs,omitempty"`
+	Volumes     []Volume          `json:"volumes,omitempty"`
+	Ports       []Port            `json:"ports,omitempty"`
+	Connect     []PortRef         `json:"connect,omitempty"`
+	Health      Health            `json:"health"`
+	Resources   Resources         `json:"resources"`
+	Drain       Duration          `json:"drain"`    // how long an instance without traffic may finish what it began
+	Grace       Duration          `json:"grace"`    // from the stop signal to SIGKILL
+	Deadline    Duration          `json:"deadline"` // by when a new release must be healthy, or it failed
+	At          Pos               `json:"at,omitzero"`
+}
+
+// Exclusive reports whether only one instance may run at a time: a volume has one holder.
+// Such a service is replaced stop-then-start and can't have more than one replica.
+func (s Spec) Exclusive() bool { return len(s.Volumes) > 0 }
+
+// Port is a port that a service listens on (TCP).
+type Port struct {
+	Name      string `json:"name"`
+	Container int    `json:"container"`         // the port inside the instance
+	Publish   int    `json:"publish,omitempty"` // the port on the machine's own addresses; 0 means none
+	At        Pos    `json:"at,omitzero"`
+}
+
+// Tmpfs is a writable directory in memory that ends with its instance.
+type Tmpfs struct {
+	Path  string `json:"path"`
+	Size  Size   `json:"size"`
+	Mode  Mode   `json:"mode,omitempty"` // 0 means 0700 owned by the image's user, 1777 for /tmp
+	Owner string `json:"owner,omitempty"`
+	At    Pos    `json:"at,omitzero"`
+}
+
+// Volume is a named directory that outlives instances. It belongs to its service.
+type Volume struct {
+	Name  string `json:"name"`
+	Path  string `json:"path"`
+	Owner string `json:"owner,omitempty"` // "" means the image's user
+	At    Pos    `json:"at,omitzero"`
+}
+
+// Health is how an instance is asked whether it can take traffic. Exactly one of HTTP and TCP is
+// set; neither is set only for a service without ports, which is healthy while its process runs.
+type Health struct {
+	Every    Duration   `json:"every"`
+	Timeout  Duration   `json:"timeout"`
+	Failures int        `json:"failures"` // so many failed checks in a row make it unhealthy
+	HTTP     *HTTPCheck `json:"http,omitempty"`
+	TCP      *TCPCheck  `json:"tcp,omitempty"`
+	Inferred bool       `json:"inferred,omitempty"` // the template had none; the plan says so
+}
+
+// HTTPCheck passes when a GET of Path on Port answers Status.
+type HTTPCheck struct {
+	Port   string `json:"port"` // name of a Port
+	Path   string `json:"path"`
+	Status int    `json:"status"` // 0 means any from 200 to 399
+}
+
+// TCPCheck passes when Port accepts a connection.
+type TCPCheck struct {
+	Port string `json:"port"`
+}
+
+// Resources are an instance's limits; zero means imx's default, never "no limit".
+type Resources struct {
+	CPU    float64 `json:"cpu,omitempty"`    // cores
+	Memory Size    `json:"memory,omitempty"` // bytes
+	Pids   int     `json:"pids,omitempty"`   // processes and threads
+}
