@@ -80,4 +80,6 @@ type ImageSpec struct {
 	// Generated names further paths (globs) that maintainer scripts make and the image takes.
 	Generated []string `json:"generated,omitempty"`
 	At        Pos      `json:"at,omitzero"`
+	// PackagesAt are the places of Packages in the same order, or nil where they aren't known.
+	PackagesAt []Pos `json:"packagesAt,omitempty"`
 }

@@ -57,7 +57,7 @@ func (b *Builder) base(ctx context.Context, p imx.ImagePlan, s steps) (string, e
 
 // publishTree syncs a folder with all that is in it, then renames it.
 func publishTree(tree, name string) error {
-	f, err := os.Open(tree) //nolint:gosec // in the builder's own folder
+	f, err := os.Open(tree)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (b *Builder) extractAll(ctx context.Context, dir string, packages []imx.Pac
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // read-only
+	defer root.Close()
 	if err := furnish(root); err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (b *Builder) extract(root *os.Root, p imx.Package) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read-only
+	defer f.Close()
 	ar := deb.ReadAr(bufio.NewReaderSize(f, 1<<18))
 	for {
 		h, err := ar.Next()

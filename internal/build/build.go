@@ -94,7 +94,6 @@ func New(cfg Config) (*Builder, error) {
 // an error or a killed process, the next Run starts from the steps that were done.
 func (b *Builder) Run(ctx context.Context, p imx.ImagePlan, report imx.Report) (Result, error) {
 	s := steps{name: "build image." + p.Spec.Name, begun: time.Now(), report: report}
-	s.say("waiting for the builds before")
 	res, err := b.run(ctx, p, s)
 	switch {
 	case err != nil:
@@ -117,13 +116,27 @@ func (b *Builder) run(ctx context.Context, p imx.ImagePlan, s steps) (Result, er
 	if res, ok := b.known(ctx, p); ok {
 		return res, nil
 	}
+	if err := b.turn(ctx, s); err != nil {
+		return Result{}, err
+	}
+	defer func() { <-b.slots }()
+	return b.make(ctx, p, s)
+}
+
+// turn waits until fewer than atOnce builds run.
+func (b *Builder) turn(ctx context.Context, s steps) error {
 	select {
 	case b.slots <- struct{}{}:
-		defer func() { <-b.slots }()
-	case <-ctx.Done():
-		return Result{}, context.Cause(ctx)
+		return nil
+	default:
+		s.say("waiting for other builds")
 	}
-	return b.make(ctx, p, s)
+	select {
+	case b.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // record is what plans/ remembers of an image.
@@ -194,7 +207,7 @@ func (b *Builder) scratch(kind string) (dir string, done func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return dir, func() { os.RemoveAll(dir) }, nil //nolint:errcheck,gosec // New removes what is left
+	return dir, func() { _ = os.RemoveAll(dir) }, nil // New removes what is left
 }
 
 // recall reads a result of an earlier build. What can't be read was never there: it is made again.
@@ -236,7 +249,7 @@ func publish(from, to string) error {
 }
 
 func syncPath(name string) error {
-	f, err := os.Open(name) //nolint:gosec // in the builder's own folder
+	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}

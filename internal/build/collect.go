@@ -57,7 +57,7 @@ func (c *collector) packageFiles() error {
 	}
 	for _, list := range lists {
 		name, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(list), ".list"), ":")
-		text, err := os.ReadFile(list) //nolint:gosec // in the builder's own folder
+		text, err := os.ReadFile(list)
 		if err != nil {
 			return err
 		}

@@ -136,7 +136,7 @@ func refused(t *testing.T, deb []byte, want string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer out.Close() //nolint:errcheck // thrown away
+	defer out.Close()
 	err = build.Rewrite(t.Context(), out, bytes.NewReader(deb), evil())
 	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), want) {
 		t.Errorf("kind %q: %v", imx.KindOf(err), err)
@@ -165,7 +165,7 @@ func TestARewrittenPackageIsTheSameForDpkg(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer out.Close() //nolint:errcheck // thrown away
+		defer out.Close()
 		if err := build.Rewrite(t.Context(), out, bytes.NewReader(raw), evil()); err != nil {
 			t.Fatal(err)
 		}

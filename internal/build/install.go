@@ -169,11 +169,11 @@ func readQueued(file string, p imx.Package) (*queued, error) {
 
 // readControl returns the control file of a package in its unpacked form.
 func readControl(file string) ([]byte, error) {
-	f, err := os.Open(file) //nolint:gosec // in the builder's own folder
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // read-only
+	defer f.Close()
 	ar := deb.ReadAr(bufio.NewReader(f))
 	for {
 		h, err := ar.Next()

@@ -151,6 +151,6 @@ func (it *item) content() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close() //nolint:errcheck // read-only
+	defer r.Close()
 	return io.ReadAll(r)
 }

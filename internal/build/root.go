@@ -63,11 +63,11 @@ func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Diges
 func (b *Builder) rootFile(root imx.Digest) string { return b.path("roots", root.Hex()+".erofs") }
 
 func sumFile(name string) (imx.Digest, error) {
-	f, err := os.Open(name) //nolint:gosec // in the builder's own folder
+	f, err := os.Open(name)
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // read-only
+	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return "", err
@@ -95,7 +95,7 @@ func (b *Builder) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, e
 		}
 	}
 	name := filepath.Join(dir, "root.erofs")
-	f, err := os.Create(name) //nolint:gosec // in the builder's own folder
+	f, err := os.Create(name)
 	if err != nil {
 		return "", err
 	}
@@ -154,13 +154,13 @@ func (b *Builder) unlayer(ctx context.Context, u *unlayer, l v1.Descriptor, name
 	if err != nil {
 		return err
 	}
-	defer blob.Close() //nolint:errcheck // read-only
+	defer blob.Close()
 	plain, err := decompress(ctx, layerSuffix(l.MediaType), blob)
 	if err != nil {
 		return err
 	}
-	defer plain.Close()       //nolint:errcheck // read-only
-	f, err := os.Create(name) //nolint:gosec // in the builder's own folder
+	defer plain.Close()
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
@@ -184,11 +184,11 @@ func layerSuffix(mediaType string) string {
 
 // add adds the entries of a tar archive.
 func (u *unlayer) add(name string) error {
-	f, err := os.Open(name) //nolint:gosec // in the builder's own folder
+	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read-only
+	defer f.Close()
 	files := tar.NewReader(f)
 	for n := 0; ; n++ {
 		h, err := files.Next()
@@ -264,7 +264,7 @@ func (u *unlayer) remove(p string, below bool) {
 }
 
 func openSection(name string, offset, size int64) (io.ReadCloser, error) {
-	f, err := os.Open(name) //nolint:gosec // in the builder's own folder
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,9 @@ func forPeople() []string {
 }
 
 // neverShipped are files that no image takes, even where a package carries them: they are for people,
-// for a shell at a terminal or for an init system, and an instance has none of these.
+// for a shell at a terminal or for an init system, and an instance has none of these. Byte code is
+// left out because it need not be the same twice; a template that wants programs to start sooner
+// may take it with generated = ["/usr/lib/python3*/**/__pycache__/**"].
 func neverShipped() []string {
 	return append(
 		forPeople(), "usr/share/locale/**", "usr/share/doc-base/**", "usr/share/apport/**", "usr/share/menu/**",

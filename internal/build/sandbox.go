@@ -196,13 +196,13 @@ func (s *sandbox) run(ctx context.Context, status func(line string), argv ...str
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // read-only
+	defer r.Close()
 	args := append([]string{
 		"--pid", "--mount", "--fork", "--kill-child=KILL", "--", "/bin/sh", "-c", start, "start",
 		"/usr/bin/setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + capabilities, "--",
 	}, argv...)
 	out := &tail{}
-	cmd := exec.CommandContext(ctx, "unshare", args...) //nolint:gosec // the arguments are the builder's own
+	cmd := exec.CommandContext(ctx, "unshare", args...)
 	cmd.Env = s.environment()
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.ExtraFiles = []*os.File{w}

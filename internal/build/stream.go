@@ -49,7 +49,7 @@ func openXZ(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	p := &pipe{stop: stop, cause: func() error { return context.Cause(ctx) }}
-	p.cmd = exec.CommandContext(ctx, program, "-dc", fmt.Sprintf("--memlimit-decompress=%d", maxWindow)) //nolint:gosec // found on PATH, with fixed arguments
+	p.cmd = exec.CommandContext(ctx, program, "-dc", fmt.Sprintf("--memlimit-decompress=%d", maxWindow))
 	p.cmd.Stdin, p.cmd.Stderr = r, &p.errors
 	p.out, err = p.cmd.StdoutPipe()
 	if err == nil {

@@ -107,14 +107,14 @@ func (b *Builder) unpack(ctx context.Context, p imx.Package) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // read-only
+	defer in.Close()
 	dir, done, err := b.scratch("deb")
 	if err != nil {
 		return err
 	}
 	defer done()
 	name := filepath.Join(dir, "deb")
-	out, err := os.Create(name) //nolint:gosec // in the builder's own folder
+	out, err := os.Create(name)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func copyMember(ctx context.Context, w io.Writer, name string, r io.Reader, to f
 	if err != nil {
 		return err
 	}
-	defer plain.Close() //nolint:errcheck // read-only
+	defer plain.Close()
 	return to(w, plain)
 }
 

@@ -53,6 +53,10 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	if err != nil {
 		t.Fatal(err)
 	}
+	shop, err := filepath.Abs("../../examples/shop")
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(hello)) })
 	p := params(dir)
 	setup := p.Setup
@@ -61,6 +65,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 			return err
 		}
 		e.Setenv("HELLO", hello)
+		e.Setenv("SHOP", shop)
 		e.Setenv("NETWORK", fmt.Sprintf("10.254.%d.0/24", (int64(os.Getpid())+networks.Add(1))%256))
 		for _, name := range []string{"PORT", "PORT2"} {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -85,6 +90,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["garble"] = garble
 	p.Cmds["anyapply"] = anyapply
 	p.Cmds["tag"] = tag
+	p.Cmds["tinydisk"] = tinydisk
 	return p
 }
 
@@ -185,6 +191,20 @@ func garble(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		ts.Check(f.Close())
 	}
+}
+
+// tinydisk DIR SIZE mounts a file system of that size on a folder, for as long as the script runs.
+func tinydisk(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: tinydisk DIR SIZE")
+	}
+	ts.Check(syscall.Mount("tmpfs", args[0], "tmpfs", 0, "size="+args[1]))
+	ts.Defer(func() {
+		if err := syscall.Unmount(args[0], 0); err != nil {
+			ts.Logf("unmounting %s: %v", args[0], err)
+			_ = syscall.Unmount(args[0], syscall.MNT_DETACH)
+		}
+	})
 }
 
 // tag NAME REPOSITORY sets a variable to the one tag that the registry at $PORT2 has of a repository.

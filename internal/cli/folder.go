@@ -143,11 +143,31 @@ func atFolder(err error, dir string) error {
 func inFolder(ds imx.Diagnostics, dir string) imx.Diagnostics {
 	placed := slices.Clone(ds)
 	for i, d := range placed {
-		if d.At.File != "" {
-			placed[i].At.File = filepath.Join(dir, d.At.File)
+		if d.At.File == "" {
+			continue
+		}
+		placed[i].At.File = filepath.Join(dir, d.At.File)
+		if d.Source == "" {
+			placed[i].Source = lineOf(placed[i].At)
 		}
 	}
 	return placed
+}
+
+// lineOf returns the line that a server's diagnostic speaks of: it knows places, but not the text. It
+// is empty where the file can't be read any more.
+func lineOf(at imx.Pos) string {
+	text, err := os.ReadFile(at.File)
+	if err != nil {
+		return ""
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		if n++; n == at.Line {
+			return strings.TrimRight(line, "\r\n")
+		}
+	}
+	return ""
 }
 
 // gitSource asks Git where a folder comes from. A folder outside of any repository has no commit,

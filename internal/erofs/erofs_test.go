@@ -352,7 +352,7 @@ func TestAFailureOfTheDiskOrOfAFileComesThrough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // thrown away
+	defer f.Close()
 	if err := erofs.Write(f, []erofs.Entry{e}, epoch); !errors.Is(err, broken) {
 		t.Errorf("error %v, want that of the file", err)
 	}
@@ -360,7 +360,7 @@ func TestAFailureOfTheDiskOrOfAFileComesThrough(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	defer full.Close() //nolint:errcheck // nothing can be written to it
+	defer full.Close()
 	if err := erofs.Write(full, []erofs.Entry{file("a", 0o644, "a")}, epoch); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("error %v, want ENOSPC", err)
 	}

@@ -76,22 +76,22 @@ func tryLoop(image, target string) error {
 	if err != nil {
 		return err
 	}
-	defer control.Close() //nolint:errcheck // nothing is written through it
+	defer control.Close()
 	n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 	if err != nil {
 		return fmt.Errorf("finding a free loop device: %w", err)
 	}
 	device := fmt.Sprintf("/dev/loop%d", n)
-	loop, err := os.OpenFile(device, os.O_RDWR, 0) //nolint:gosec // a loop device
+	loop, err := os.OpenFile(device, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	defer loop.Close()          //nolint:errcheck // the mount holds the device from now on
-	file, err := os.Open(image) //nolint:gosec // the file that was to be mounted
+	defer loop.Close()
+	file, err := os.Open(image)
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // read-only; the loop device holds it
+	defer file.Close()
 	config := unix.LoopConfig{
 		Fd:   uint32(file.Fd()), //nolint:gosec // descriptors fit
 		Size: 4096,

@@ -343,7 +343,7 @@ func each(typ reflect.Type, f func(path string, set func(reflect.Value))) {
 	for i := range typ.NumField() {
 		field := typ.Field(i)
 		switch {
-		case field.Name == "Name" || field.Name == "At":
+		case field.Name == "Name" || field.Name == "At" || field.Name == "PackagesAt":
 		case field.Type.Kind() == reflect.Struct:
 			each(field.Type, func(path string, set func(reflect.Value)) {
 				f(field.Name+"."+path, func(v reflect.Value) { set(v.Field(i)) })

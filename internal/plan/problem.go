@@ -89,10 +89,14 @@ type questions struct {
 // false if there was something to report.
 func (q *questions) read() (asked []string, ok bool) {
 	ok = true
-	for _, text := range q.spec.Packages {
+	for i, text := range q.spec.Packages {
+		at := q.spec.At
+		if len(q.spec.PackagesAt) == len(q.spec.Packages) {
+			at = q.spec.PackagesAt[i]
+		}
 		name, version, pinned := strings.Cut(text, "=")
 		if problem, hint := q.problem(name, version); problem != "" {
-			q.report(q.spec.At, q.subject+": "+problem, hint)
+			q.report(at, q.subject+": "+problem, hint)
 			ok = false
 			continue
 		}

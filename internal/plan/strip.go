@@ -13,7 +13,7 @@ import (
 
 // strippedImage returns a copy of the spec as a plan holds it.
 func strippedImage(spec imx.ImageSpec) imx.ImageSpec {
-	spec.At = imx.Pos{}
+	spec.At, spec.PackagesAt = imx.Pos{}, nil
 	spec.Packages = slices.Clone(spec.Packages)
 	spec.Files = strippedFiles(spec.Files)
 	spec.Directories = slices.Clone(spec.Directories)

@@ -34,6 +34,11 @@ func Parse(root fs.FS) (imx.Template, imx.Diagnostics) {
 			files[i].Digest, files[i].Size = imx.DigestBytes(f.Content), int64(len(f.Content))
 		}
 	}
+	for i := range t.Images {
+		for j := range t.Images[i].Packages {
+			t.Images[i].PackagesAt = append(t.Images[i].PackagesAt, r.at(place("").block("image", i).setting("packages").part(index(j))))
+		}
+	}
 	inferHealth(&t, r)
 	checkTemplate(&t, r)
 	d.checkUses(&t)

@@ -200,7 +200,7 @@ func (e *Engine) newInstance(r imx.Release) *instance {
 		Service: r.Service,
 		Release: r.Number,
 		Image:   r.Image.Digest,
-		Address: netip.AddrFrom4([4]byte{10, 213, byte(128 + e.made>>8&127), byte(e.made)}),
+		Address: netip.AddrFrom4([4]byte{10, 213, byte(128 + e.made>>8&127), byte(e.made & 255)}),
 		Phase:   imx.Starting,
 		Started: e.clock(),
 		Changed: e.clock(),

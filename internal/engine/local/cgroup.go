@@ -52,7 +52,7 @@ func findCgroups(id string) (cgroups, error) {
 		case "cgroup2":
 			c.unified = m.point
 		case "cgroup":
-			for _, option := range strings.Split(m.superOptions, ",") {
+			for _, option := range strings.SplitSeq(m.superOptions, ",") {
 				if slices.Contains(controllers(), option) {
 					c.v1[option] = m.point
 				}
@@ -63,13 +63,17 @@ func findCgroups(id string) (cgroups, error) {
 		return cgroups{}, imx.Errorf(imx.Unavailable, "this machine has no cgroup version 2 tree").
 			WithHint("mount one, or boot without systemd.unified_cgroup_hierarchy=0")
 	}
-	return c, c.enable()
+	return c, c.complete()
 }
 
-// enable makes the engine's group and hands the controllers down into it.
-func (c cgroups) enable() error {
-	group := filepath.Join(c.unified, c.name)
+// complete checks that there is every controller that limits need.
+func (c cgroups) complete() error {
 	if len(c.v1) > 0 {
+		for _, name := range controllers() {
+			if c.v1[name] == "" {
+				return noController(name)
+			}
+		}
 		return nil
 	}
 	have, err := os.ReadFile(filepath.Join(c.unified, "cgroup.controllers"))
@@ -78,10 +82,15 @@ func (c cgroups) enable() error {
 	}
 	for _, name := range controllers() {
 		if !slices.Contains(strings.Fields(string(have)), name) {
-			return imx.Errorf(imx.Unavailable, "this machine's kernel has no cgroup controller %q", name)
+			return noController(name)
 		}
 	}
-	return errors.Join(handDown(c.unified), os.MkdirAll(group, 0o755), handDown(group))
+	return nil
+}
+
+func noController(name string) error {
+	return imx.Errorf(imx.Unavailable, "this machine has no cgroup controller %q, so instances can't be limited", name).
+		WithHint("boot it without cgroup_disable=%s", name)
 }
 
 // mode says which layout is in use, for people.
@@ -110,7 +119,7 @@ func (c cgroups) dirs(id string) []string {
 type limit struct{ controller, file, value string }
 
 // limits decides what is written for r. Version 1 has other files than version 2.
-func limits(r imx.Resources, v1 bool) []limit {
+func (c cgroups) limits(r imx.Resources) []limit {
 	cpu, memory, pids := r.CPU, r.Memory, r.Pids
 	if cpu == 0 {
 		cpu = defaultCPU
@@ -124,7 +133,7 @@ func limits(r imx.Resources, v1 bool) []limit {
 	const period = 100_000 // µs, the kernel's own default
 	quota := strconv.Itoa(max(1000, int(cpu*period)))
 	bytes := strconv.FormatInt(int64(memory), 10)
-	if v1 {
+	if len(c.v1) > 0 {
 		return []limit{
 			{"cpu", "cpu.cfs_quota_us", quota},
 			{"memory", "memory.limit_in_bytes", bytes},
@@ -149,18 +158,23 @@ func (l limit) optional() bool {
 // make makes an instance's groups with their limits.
 func (c cgroups) make(id string, r imx.Resources) error {
 	for _, dir := range c.dirs(id) {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
 			return fmt.Errorf("making the cgroups of %s: %w", id, err)
 		}
 	}
-	if len(c.v1) == 0 {
-		if err := handDown(c.group(id)); err != nil {
-			return err
+	if len(c.v1) == 0 { // the limits' files appear where the parents hand the controllers down
+		for _, dir := range []string{c.unified, filepath.Join(c.unified, c.name), c.group(id)} {
+			if err := handDown(dir); err != nil {
+				return err
+			}
 		}
 	}
-	for _, l := range limits(r, len(c.v1) > 0) {
-		err := os.WriteFile(filepath.Join(c.limited(id, l.controller), l.file), []byte(l.value), 0o644)
-		if err != nil && !(l.optional() && errors.Is(err, fs.ErrNotExist)) {
+	for _, l := range c.limits(r) {
+		err := os.WriteFile(filepath.Join(c.limited(id, l.controller), l.file), []byte(l.value), 0o600)
+		if l.optional() {
+			err = ignoreMissing(err)
+		}
+		if err != nil {
 			return fmt.Errorf("limiting %s: %w", id, err)
 		}
 	}
@@ -241,7 +255,7 @@ func (c cgroups) oomKilled(id string) bool {
 
 // clear kills whatever is left of an instance, waits until that is gone and removes its groups.
 func (c cgroups) clear(ctx context.Context, id string) error {
-	err := os.WriteFile(filepath.Join(c.group(id), "cgroup.kill"), []byte("1"), 0o644)
+	err := os.WriteFile(filepath.Join(c.group(id), "cgroup.kill"), []byte("1"), 0o600)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("ending %s: %w", id, err)
 	}
@@ -308,7 +322,7 @@ func (c cgroups) remove() error {
 }
 
 func handDown(dir string) error {
-	err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+strings.Join(controllers(), " +")), 0o644)
+	err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+strings.Join(controllers(), " +")), 0o600)
 	if err != nil {
 		return fmt.Errorf("local: handing cgroup controllers down: %w", err)
 	}
@@ -323,7 +337,7 @@ func readMounts() ([]mountLine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("local: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // read-only
+	defer f.Close() // read-only
 	var mounts []mountLine
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		left, right, ok := strings.Cut(lines.Text(), " - ")

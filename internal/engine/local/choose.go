@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -42,10 +43,5 @@ func FreeNetwork() (netip.Prefix, error) {
 }
 
 func overlaps(p netip.Prefix, used []netip.Prefix) bool {
-	for _, u := range used {
-		if p.Overlaps(u) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(used, p.Overlaps)
 }

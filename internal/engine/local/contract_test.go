@@ -1,5 +1,6 @@
 // That instances on a real machine keep the engines' common contract: real processes, real network
 // namespaces, real rules. Needs root, conmon and crun.
+
 package local_test
 
 import (
@@ -76,7 +77,7 @@ func (m *machine) release(service string, number int) imx.Release {
 		Config: imx.ImageSpec{User: "app", Command: []string{"/bin/app"}},
 		Spec: imx.Spec{
 			Name: service, Environment: map[string]string{"PORT": "80"},
-			Ports:  []imx.Port{{Name: "http", Container: 80, Publish: m.ports[index]}},
+			Ports:  []imx.Port{{Name: "http", Container: 80, Publish: int(m.ports[index])}},
 			Health: imx.Health{Every: imx.Duration(100 * time.Millisecond), Timeout: imx.Duration(5 * time.Second), Failures: 2, HTTP: &imx.HTTPCheck{Port: "http", Path: "/healthz"}},
 			Grace:  imx.Duration(10 * time.Second),
 		},

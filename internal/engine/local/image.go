@@ -93,7 +93,7 @@ func (t tree) lines(p string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the image's %s: %w", p, err)
 	}
-	defer f.Close() //nolint:errcheck // read-only
+	defer f.Close() // read-only
 	var lines []string
 	scanner := bufio.NewScanner(io.LimitReader(f, 16<<20))
 	for scanner.Scan() {
@@ -111,10 +111,10 @@ func parseAccounts(passwd, group []string) accounts {
 		if len(f) < 7 {
 			continue
 		}
-		uid, err := strconv.ParseUint(f[2], 10, 32)
-		gid, err2 := strconv.ParseUint(f[3], 10, 32)
+		uid, err := parseID(f[2])
+		gid, err2 := parseID(f[3])
 		if _, known := a.users[f[0]]; !known && errors.Join(err, err2) == nil {
-			a.users[f[0]] = identity{UID: uint32(uid), GID: uint32(gid), Home: f[5]}
+			a.users[f[0]] = identity{UID: uid, GID: gid, Home: f[5]}
 		}
 	}
 	for _, line := range group {
@@ -122,14 +122,14 @@ func parseAccounts(passwd, group []string) accounts {
 		if len(f) < 4 {
 			continue
 		}
-		gid, err := strconv.ParseUint(f[2], 10, 32)
+		gid, err := parseID(f[2])
 		if _, known := a.groups[f[0]]; known || err != nil {
 			continue
 		}
-		a.groups[f[0]] = uint32(gid)
+		a.groups[f[0]] = gid
 		for member := range strings.SplitSeq(f[3], ",") {
 			if id, ok := a.users[member]; ok && member != "" {
-				id.Groups = append(id.Groups, uint32(gid))
+				id.Groups = append(id.Groups, gid)
 				a.users[member] = id
 			}
 		}
@@ -142,13 +142,13 @@ func parseAccounts(passwd, group []string) accounts {
 func (a accounts) resolve(user string) (identity, error) {
 	name, group, withGroup := strings.Cut(user, ":")
 	id, ok := a.users[name]
-	switch uid, err := strconv.ParseUint(name, 10, 32); {
+	switch uid, err := parseID(name); {
 	case name == "":
 		id = a.users["root"]
 		id.UID, id.GID = 0, 0
 	case ok:
 	case err == nil:
-		id = a.byUID(uint32(uid))
+		id = a.byUID(uid)
 	default:
 		return identity{}, imx.Errorf(imx.Invalid, "the image has no user %q", name).
 			WithHint("its packages make none of that name: name another, or give a number")
@@ -179,9 +179,15 @@ func (a accounts) group(name string) (uint32, error) {
 	if gid, ok := a.groups[name]; ok {
 		return gid, nil
 	}
-	gid, err := strconv.ParseUint(name, 10, 32)
+	gid, err := parseID(name)
 	if err != nil {
 		return 0, imx.Errorf(imx.Invalid, "the image has no group %q", name)
 	}
-	return uint32(gid), nil
+	return gid, nil
+}
+
+// parseID reads a uid or gid.
+func parseID(text string) (uint32, error) {
+	id, err := strconv.ParseUint(text, 10, 32)
+	return uint32(id), err //nolint:gosec // 32 bits: ParseUint was told so
 }

@@ -1,5 +1,6 @@
 // Reading what an image says of itself: links, users, groups. An image is foreign; nothing in it
 // may lead out of it.
+
 package local_test
 
 import (

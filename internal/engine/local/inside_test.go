@@ -1,5 +1,6 @@
 // What an instance finds itself in: its own files, and none of the ways out or of changing
 // anything that lasts.
+
 package local_test
 
 import (

@@ -144,18 +144,18 @@ func (l launcher) create(ctx context.Context, id, dir string, group *os.File) (i
 	if err != nil {
 		return 0, err
 	}
-	defer syncRead.Close()  //nolint:errcheck // read-only
-	defer syncWrite.Close() //nolint:errcheck // closed before; here for the errors
+	defer syncRead.Close()  // read-only
+	defer syncWrite.Close() // closed before; here for the errors
 	cmd, output, err := l.conmon(ctx, id, dir)
 	if err != nil {
 		return 0, err
 	}
-	defer output.Close() //nolint:errcheck // conmon has its own descriptor
+	defer output.Close() // conmon has its own descriptor
 	nothing, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, err
 	}
-	defer nothing.Close() //nolint:errcheck // read-only
+	defer nothing.Close() // read-only
 	// conmon waits for its start pipe's end; there is nothing that it should wait for.
 	cmd.Env = append(cmd.Env, "_OCI_SYNCPIPE=3", "_OCI_STARTPIPE=4")
 	cmd.ExtraFiles = []*os.File{syncWrite, nothing}

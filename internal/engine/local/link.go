@@ -32,7 +32,7 @@ func (c Config) plumb(r record) error {
 	if err != nil {
 		return fmt.Errorf("making the network namespace of %s: %w", id, err)
 	}
-	defer ns.Close() //nolint:errcheck // nothing is written through it
+	defer ns.Close() // nothing is written through it
 	if err := c.linkUp(r, ns); err != nil {
 		return fmt.Errorf("connecting %s to the network: %w", id, err)
 	}
@@ -197,7 +197,7 @@ func (c Config) fenceRoute() *netlink.Route {
 func hostNet(a netip.Addr) *net.IPNet { return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(32, 32)} }
 
 func sysctl(name, value string) error {
-	return os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0o644)
+	return os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0o600)
 }
 
 // address picks an address for a new instance in the upper half of the network: the first after

@@ -1,4 +1,5 @@
 // Logs: from conmon's file to what a person reads, across rotations, up to the end.
+
 package local_test
 
 import (

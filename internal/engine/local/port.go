@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,9 +60,7 @@ func (e *Engine) hold(r engine.Route) error {
 			}
 		}
 	}
-	for port, socket := range bound {
-		e.rules.held[port] = socket
-	}
+	maps.Copy(e.rules.held, bound)
 	return nil
 }
 

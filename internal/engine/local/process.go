@@ -62,12 +62,12 @@ func (h *handle) gone() bool {
 	if h == nil {
 		return true
 	}
-	gone := true // a closed file belongs to an instance that was taken away
-	h.control(func(fd int) error {
+	gone := false
+	err := h.control(func(fd int) error {
 		gone = ended(fd)
 		return nil
 	})
-	return gone
+	return gone || err != nil // closed: it belongs to an instance that was taken away
 }
 
 // signal sends a signal; to a process that has gone it is no error.

@@ -102,9 +102,9 @@ func (rs *roots) mountImage(p prepared, target string) error {
 		return err
 	}
 	// Before the hash, so that nothing can change in between.
-	setImmutable(p.Root, true)
+	changeFlags(p.Root, immutable, 0)
 	if err := verify(p.Root, p.Release.Image.Root); err != nil {
-		setImmutable(p.Root, false)
+		changeFlags(p.Root, 0, immutable)
 		return err
 	}
 	return remount(target, func() error { return erofs.Mount(p.Root, target) })
@@ -159,7 +159,7 @@ func (rs *roots) drop(ctx context.Context, key string) error {
 	err := errors.Join(unmount(rs.at("roots", key)), unmount(rs.at("layers", key)))
 	delete(rs.ready, key)
 	if err == nil && known && !rs.imageInUse(p.Release.Image.Root) {
-		setImmutable(p.Root, false)
+		changeFlags(p.Root, 0, immutable)
 		err = unmount(rs.at("images", p.Release.Image.Root.Hex()))
 	}
 	if err != nil {
@@ -254,7 +254,7 @@ func verify(file string, want imx.Digest) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read-only
+	defer f.Close() // read-only
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return fmt.Errorf("hashing the image's root file system: %w", err)
@@ -266,24 +266,22 @@ func verify(file string, want imx.Digest) error {
 	return nil
 }
 
-// setImmutable sets or clears chattr's +i, where the file system has it: a second lock on what the
-// hash already guards, so a failure changes nothing.
-func setImmutable(file string, on bool) {
+// immutable is the flag of chattr +i (FS_IMMUTABLE_FL, linux/fs.h).
+const immutable = 0x00000010
+
+// changeFlags sets and clears flags of a file, where its file system has them: a second lock on
+// what the hash already guards, so a failure changes nothing.
+func changeFlags(file string, set, unset int) {
 	f, err := os.Open(file)
 	if err != nil {
 		return
 	}
-	defer f.Close()              //nolint:errcheck // read-only
-	const immutable = 0x00000010 // FS_IMMUTABLE_FL, linux/fs.h
+	defer f.Close() // read-only
 	flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
 	if err != nil {
 		return
 	}
-	flags &^= immutable
-	if on {
-		flags |= immutable
-	}
-	_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags)
+	_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags&^unset|set)
 }
 
 // mountsBelow lists what is mounted at or below dir, the innermost first.

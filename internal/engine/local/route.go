@@ -27,10 +27,8 @@ type rules struct {
 func (e *Engine) Route(ctx context.Context, r engine.Route) error {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
-	e.mu.Lock()
-	before, had := e.routes[r.Service]
-	e.mu.Unlock()
-	if len(r.Releases) == 0 {
+	before := e.routeOf(r.Service)
+	if len(r.Releases) == 0 && before != nil {
 		r.Releases = before.Releases
 	}
 	if len(r.Releases) == 0 {
@@ -47,33 +45,44 @@ func (e *Engine) Route(ctx context.Context, r engine.Route) error {
 		e.releasePorts()
 		return err
 	}
-	e.setRoute(r.Service, r, true)
+	e.setRoute(r.Service, &r)
 	if err := e.apply(ctx); err != nil {
-		return errors.Join(err, e.restoreRoute(r.Service, before, had))
+		return errors.Join(err, e.restoreRoute(r.Service, before))
 	}
 	e.releasePorts()
 	e.poke()
 	return nil
 }
 
-func (e *Engine) restoreRoute(service string, before engine.Route, had bool) error {
-	e.setRoute(service, before, had)
+// restoreRoute undoes a change of a route that couldn't be brought into force.
+func (e *Engine) restoreRoute(service string, before *engine.Route) error {
+	e.setRoute(service, before)
 	e.releasePorts()
-	if had {
-		return e.store.put(e.store.route(service), before)
+	if before != nil {
+		return e.store.put(e.store.route(service), *before)
 	}
 	return ignoreMissing(os.Remove(e.store.route(service)))
 }
 
-// setRoute changes the route in memory; there is one only if has.
-func (e *Engine) setRoute(service string, r engine.Route, has bool) { //nolint:revive // has belongs to r, as in a map's answer
+// routeOf returns a service's route, nil where it has none.
+func (e *Engine) routeOf(service string) *engine.Route {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if has {
-		e.routes[service] = r
-	} else {
-		delete(e.routes, service)
+	if r, ok := e.routes[service]; ok {
+		return &r
 	}
+	return nil
+}
+
+// setRoute changes a service's route in memory; nil takes it away.
+func (e *Engine) setRoute(service string, r *engine.Route) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r == nil {
+		delete(e.routes, service)
+		return
+	}
+	e.routes[service] = *r
 }
 
 // unroute takes a service off the network.

@@ -159,7 +159,10 @@ func (e *Engine) ground(ctx context.Context, r imx.Release) (bundle, error) {
 
 // prepareHost makes what instances need of the machine. All of it is idempotent.
 func (e *Engine) prepareHost() error {
-	return errors.Join(os.MkdirAll(e.cfg.netnsDir(), 0o700), e.cfg.fence(), e.cfg.forward())
+	if err := e.cfg.forward(); err != nil {
+		return err
+	}
+	return errors.Join(os.MkdirAll(e.cfg.netnsDir(), 0o700), e.cfg.fence())
 }
 
 // startOne takes an instance from its plumbing to its process.

@@ -103,12 +103,6 @@ func (s store) loadInstances() (records []record, junk []string, err error) {
 	return records, junk, nil
 }
 
-func (s store) loadRelease(service string, number int) (imx.Release, error) {
-	var r imx.Release
-	err := read(filepath.Join(s.release(service, number), "release.json"), &r)
-	return r, err
-}
-
 // network returns the range of addresses that was in use last, the zero Prefix where none was.
 func (s store) network() netip.Prefix {
 	var p netip.Prefix

@@ -30,7 +30,7 @@ import (
 type machine struct {
 	cfg   local.Config
 	image imx.Image
-	ports []int // free ports to publish
+	ports []uint16 // free ports to publish
 
 	table    string         // its firewall's name
 	services map[string]int // by name: the index of its port
@@ -52,7 +52,7 @@ func newMachine(t *testing.T) *machine {
 	m := &machine{image: image, table: name, ports: freePorts(t, 4), cfg: local.Config{
 		Dir:      t.TempDir(),
 		ID:       fmt.Sprintf("t%s", strconv.FormatInt(int64(number), 36)),
-		Network:  netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(number), 0}), 24),
+		Network:  netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 212, byte(number), 0}), 24),
 		Roots:    func(context.Context, imx.Digest) (string, error) { return root, nil },
 		Files:    func(imx.Digest) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
 		Firewall: table,
@@ -80,16 +80,16 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func freePorts(t *testing.T, n int) []int {
+func freePorts(t *testing.T, n int) []uint16 {
 	t.Helper()
-	var ports []int
+	var ports []uint16
 	for range n {
 		l, err := net.Listen("tcp", ":0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, netip.MustParseAddrPort(l.Addr().String()).Port())
 	}
 	return ports
 }

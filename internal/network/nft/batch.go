@@ -9,7 +9,6 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"imx"
@@ -23,17 +22,8 @@ type batch struct {
 	err   error  // the first of making it
 }
 
-func newBatch(table string) *batch {
-	// A transaction goes out in one message and is answered by one for each of its parts: with the
-	// usual 208 KiB, a large ruleset would fail with EMSGSIZE on its way out or ENOBUFS on its way back.
-	const buffer = 16 << 20
-	conn, err := nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
-		return errors.Join(c.SetWriteBuffer(buffer), c.SetReadBuffer(buffer))
-	}))
-	if conn == nil {
-		conn = &nftables.Conn{}
-	}
-	return &batch{conn: conn, table: &nftables.Table{Name: table, Family: nftables.TableFamilyINet}, err: err}
+func (t *Table) newBatch() *batch {
+	return &batch{conn: t.kernel.rules, table: &nftables.Table{Name: t.name, Family: nftables.TableFamilyINet}}
 }
 
 // commit sends the transaction. After an error nothing of it is in force.
@@ -52,7 +42,7 @@ func (b *batch) check(err error) {
 
 // rewrite replaces the whole table, or makes it.
 func (t *Table) rewrite(m model) error {
-	b := newBatch(t.name)
+	b := t.newBatch()
 	b.conn.AddTable(b.table) // so that there is one to delete
 	b.conn.DelTable(b.table)
 	b.conn.AddTable(b.table)
@@ -72,7 +62,7 @@ func (t *Table) rewrite(m model) error {
 // change turns one model into another. Elements go before the chains that they name, and come
 // after; a key whose value changes goes and comes back, which the kernel makes one step.
 func (t *Table) change(from, to model) error {
-	b := newBatch(t.name)
+	b := t.newBatch()
 	for _, name := range slices.Sorted(maps.Keys(from.sets)) {
 		b.remove(name, from.sets[name].missing(to.sets[name]))
 	}

@@ -47,15 +47,15 @@ func TestRoutesSwapUnderLoadWithoutAFailedConnection(t *testing.T) {
 			}
 		}
 	}
+	second := l.world.Instances[2]
+	second.ID, second.Address, second.Interface = "app2", address(5), ""
+	l.instance(second)
+	l.boxes["app2"].listen(8000, "app2")
 	for range 2 {
 		group.Go(func() { worker(l.boxes["out"].ns, "192.0.2.1:80") })
 		group.Go(func() { worker(l.boxes["web1"].ns, "10.99.0.2:8000") })
 		group.Go(func() { worker(l.host, "127.0.0.1:80") })
 	}
-	second := l.world.Instances[2]
-	second.ID, second.Address, second.Interface = "app2", address(5), ""
-	l.instance(second)
-	l.boxes["app2"].listen(8000, "app2")
 	for swap := range 200 {
 		l.world.Services[0].Weights = imx.Weights{1 + swap%2: 1}
 		l.world.Services[1].Weights = imx.Weights{1: 1}

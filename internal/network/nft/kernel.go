@@ -23,9 +23,53 @@ type fingerprint [sha256.Size]byte
 // the generation, which differs in each reading.
 const headerSize = 4
 
+// sockets are a Table's two ways to the kernel. They stay open between calls: closing a netlink socket
+// waits until the kernel has disposed of all that was replaced, which takes longer than a change.
+type sockets struct {
+	rules *nftables.Conn // for transactions, and what the library can read
+	asks  *netlink.Conn  // for what it can't
+}
+
+func openSockets() (*sockets, error) {
+	// A transaction goes out in one message and is answered by one for each of its parts: with the
+	// usual 208 KiB, a large ruleset would fail with EMSGSIZE on its way out or ENOBUFS on its way back.
+	const buffer = 16 << 20
+	rules, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		return errors.Join(c.SetWriteBuffer(buffer), c.SetReadBuffer(buffer))
+	}))
+	if err != nil {
+		return nil, err
+	}
+	asks, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, errors.Join(err, rules.CloseLasting())
+	}
+	return &sockets{rules, asks}, nil
+}
+
+// open makes sure that there are sockets.
+func (t *Table) open() error {
+	if t.kernel != nil {
+		return nil
+	}
+	var err error
+	t.kernel, err = openSockets()
+	return explain(err)
+}
+
+// close closes the sockets, if they are open. Answers that nobody read go with them.
+func (t *Table) close() {
+	if t.kernel == nil {
+		return
+	}
+	_ = t.kernel.rules.CloseLasting() // nothing is lost with a socket
+	_ = t.kernel.asks.Close()
+	t.kernel = nil
+}
+
 // readGeneration returns the kernel's count of transactions in this network namespace.
-func readGeneration() (uint32, error) {
-	msgs, err := ask(unix.NFT_MSG_GETGEN, netlink.Request, nil)
+func (s *sockets) readGeneration() (uint32, error) {
+	msgs, err := s.ask(unix.NFT_MSG_GETGEN, netlink.Request, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -49,7 +93,7 @@ func (t *Table) readRules() (fingerprint, error) {
 	if err != nil {
 		return fingerprint{}, err
 	}
-	msgs, err := ask(unix.NFT_MSG_GETRULE, netlink.Request|netlink.Dump, table)
+	msgs, err := t.kernel.ask(unix.NFT_MSG_GETRULE, netlink.Request|netlink.Dump, table)
 	if err != nil {
 		return fingerprint{}, err
 	}
@@ -61,13 +105,8 @@ func (t *Table) readRules() (fingerprint, error) {
 }
 
 // ask sends one request of the nf_tables subsystem and returns the answers.
-func ask(kind netlink.HeaderType, flags netlink.HeaderFlags, attrs []byte) ([]netlink.Message, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close() }() // nothing is lost with a socket
-	return conn.Execute(netlink.Message{
+func (s *sockets) ask(kind netlink.HeaderType, flags netlink.HeaderFlags, attrs []byte) ([]netlink.Message, error) {
+	return s.asks.Execute(netlink.Message{
 		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | kind, Flags: flags},
 		Data:   append([]byte{byte(nftables.TableFamilyINet), unix.NFNETLINK_V0, 0, 0}, attrs...),
 	})
@@ -98,7 +137,7 @@ func (t *Table) compare() error {
 	if rules != t.rules {
 		return differs("its rules are not the same")
 	}
-	b := newBatch(t.name)
+	b := t.newBatch()
 	if same, err := b.sameChains(chains(*t.applied)); err != nil || !same {
 		return differs("its chains are not the same")
 	}

@@ -16,12 +16,14 @@ import (
 	"imx/internal/network"
 )
 
-// Table is one table of family inet. Its methods may be called from several goroutines at once.
-// They work in the network namespace of the calling thread.
+// Table is one table of family inet. Its methods may be called from several goroutines at once. It
+// works in the network namespace of the thread that first calls Apply, and holds two sockets from
+// then until Remove.
 type Table struct {
 	name string
 
-	mu sync.Mutex
+	mu     sync.Mutex
+	kernel *sockets // nil while closed
 	// What is in force, as far as this Table knows; nil where it doesn't.
 	applied *model
 	// The kernel's count of transactions when it was known that the table is as applied, and what
@@ -56,23 +58,38 @@ func (t *Table) Apply(ctx context.Context, r network.Ruleset) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	generation, err := readGeneration()
-	if err != nil {
+	if err := t.open(); err != nil {
+		return err
+	}
+	if err := t.bring(wanted); err != nil {
+		t.close() // there may be answers left in it
 		return explain(err)
+	}
+	return nil
+}
+
+// bring makes the kernel's table the wanted one.
+func (t *Table) bring(wanted model) error {
+	generation, err := t.kernel.readGeneration()
+	if err != nil {
+		return err
 	}
 	if t.applied != nil && generation != t.generation && t.compare() != nil {
 		t.applied = nil
 	}
-	changed := t.applied != nil && t.applied.network == wanted.network && t.change(*t.applied, wanted) == nil
-	if !changed {
-		// Unknown, or changed by somebody at this very moment: a failed change left no trace.
-		t.applied = nil
-		err = t.rewrite(wanted)
+	if t.applied != nil && t.applied.network == wanted.network && t.change(*t.applied, wanted) == nil {
+		return t.remember(wanted, generation)
 	}
-	if err != nil {
-		return explain(err)
+	// Unknown, or changed by somebody at this very moment: a failed change left no trace.
+	t.applied = nil
+	t.close()
+	if err := t.open(); err != nil {
+		return err
 	}
-	return explain(t.remember(wanted, generation))
+	if err := t.rewrite(wanted); err != nil {
+		return err
+	}
+	return t.remember(wanted, generation)
 }
 
 // remember notes what was applied. The kernel counts one generation for each transaction: if there
@@ -86,7 +103,7 @@ func (t *Table) remember(m model, before uint32) error {
 			return err
 		}
 	}
-	after, err := readGeneration()
+	after, err := t.kernel.readGeneration()
 	if err != nil {
 		return err
 	}
@@ -104,8 +121,12 @@ func (t *Table) Remove(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.open(); err != nil {
+		return err
+	}
+	defer t.close()
 	t.applied = nil
-	b := newBatch(t.name)
+	b := t.newBatch()
 	b.conn.AddTable(b.table) // so that there is one to delete
 	b.conn.DelTable(b.table)
 	return explain(b.commit())
@@ -122,13 +143,17 @@ func (t *Table) Check(ctx context.Context) error {
 	if t.applied == nil {
 		return imx.Errorf(imx.Conflict, "no rules were applied to the table inet %s yet", t.name)
 	}
-	generation, err := readGeneration()
-	if err != nil {
-		return explain(err)
-	}
-	if err := t.compare(); err != nil {
-		t.applied = nil
+	if err := t.open(); err != nil {
 		return err
+	}
+	generation, err := t.kernel.readGeneration()
+	if err == nil {
+		err = t.compare()
+	}
+	if err != nil {
+		t.applied = nil
+		t.close() // there may be answers left in it
+		return explain(err)
 	}
 	t.generation = generation
 	return nil
