@@ -45,7 +45,7 @@ func BenchmarkBuild(b *testing.B) {
 		}
 		step := func(what string, p imx.ImagePlan) {
 			begun := cpu(b)
-			if _, err := builder.Run(b.Context(), p, quiet); err != nil {
+			if _, err := builder.Run(b.Context(), p, w.fetch, quiet); err != nil {
 				b.Fatal(err)
 			}
 			b.ReportMetric((cpu(b) - begun).Seconds(), "cpu-s/"+what)

@@ -40,11 +40,13 @@ const atOnce = 2
 type Config struct {
 	Dir   string // its own folder, on a file system that overlayfs can write to
 	Blobs *blob.Store
-	// Fetch brings the packages' .debs into Blobs; it is called only for those that aren't there.
-	Fetch func(ctx context.Context, packages []imx.Package, report imx.Report) error
 	// Limit is how long one run of dpkg may take, for all its packages; 0 means 15 minutes.
 	Limit time.Duration
 }
+
+// Fetch brings the packages' .debs into the builder's blob store. Which archives it knows is its
+// caller's business: they are declared in templates, and a plan names no mirror.
+type Fetch func(ctx context.Context, packages []imx.Package, report imx.Report) error
 
 // Builder builds images. Its methods may be called from several goroutines at once; of two builds
 // of the same thing one does the work and the other waits for it. No other process may use its
@@ -88,12 +90,13 @@ func New(cfg Config) (*Builder, error) {
 	return b, trouble(b.prune(time.Now()), "removing unpacked packages that nothing uses")
 }
 
-// Run builds p's image, or finds that it was built. Errors a person can act on: Invalid (a script
+// Run builds p's image, or finds that it was built. fetch is called only for packages whose .debs
+// aren't in the blob store. Errors a person can act on: Invalid (a script
 // fails or generates a path that nothing allows, a user or file of the template doesn't fit),
 // Refused (a package that no image may have), Exhausted (no space, no time), and those of Fetch. After
 // an error or a killed process, the next Run starts from the steps that were done.
-func (b *Builder) Run(ctx context.Context, p imx.ImagePlan, report imx.Report) (Result, error) {
-	s := steps{name: "build image." + p.Spec.Name, begun: time.Now(), report: report}
+func (b *Builder) Run(ctx context.Context, p imx.ImagePlan, fetch Fetch, report imx.Report) (Result, error) {
+	s := steps{name: "build image." + p.Spec.Name, begun: time.Now(), fetch: fetch, report: report}
 	res, err := b.run(ctx, p, s)
 	switch {
 	case err != nil:

@@ -64,7 +64,7 @@ func TestTwoBuildsOfOnePlanAtOnceShareTheWork(t *testing.T) {
 	var errs [4]error
 	var all sync.WaitGroup
 	for i, plan := range []imx.ImagePlan{p, p, p, other} {
-		all.Go(func() { results[i], errs[i] = b.Run(t.Context(), plan, quiet) })
+		all.Go(func() { results[i], errs[i] = b.Run(t.Context(), plan, w.fetch, quiet) })
 	}
 	all.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
@@ -85,18 +85,13 @@ func TestTwoBuildsOfOnePlanAtOnceShareTheWork(t *testing.T) {
 }
 
 func TestAPackageThatCannotBeFetchedEndsTheBuildWithThatError(t *testing.T) {
-	w, _ := host(t)
-	cfg := w.config(filepath.Join(shared.dir, "build"))
-	cfg.Fetch = func(context.Context, []imx.Package, imx.Report) error {
+	w, b := host(t)
+	down := func(context.Context, []imx.Package, imx.Report) error {
 		return imx.Errorf(imx.Unavailable, "the mirror is down")
-	}
-	b, err := build.New(cfg)
-	if err != nil {
-		t.Fatal(err)
 	}
 	p := w.own(t, imx.ImageSpec{})
 	p.Ship = []imx.Package{{Name: "far", Version: "1.0", Architecture: "amd64", Digest: imx.DigestBytes([]byte("far away"))}}
-	if _, err := b.Run(t.Context(), p, quiet); imx.KindOf(err) != imx.Unavailable || err.Error() != "building image.own: the mirror is down" {
+	if _, err := b.Run(t.Context(), p, down, quiet); imx.KindOf(err) != imx.Unavailable || err.Error() != "building image.own: the mirror is down" {
 		t.Errorf("kind %q: %v", imx.KindOf(err), err)
 	}
 }
@@ -123,7 +118,7 @@ func TestBuildUntilKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.Run(t.Context(), p, func(pr imx.Progress) {
+	_, err = b.Run(t.Context(), p, nil, func(pr imx.Progress) {
 		if pr.Message != "configuring immortal" {
 			return
 		}
@@ -174,7 +169,7 @@ func TestAKilledBuildLeavesNothingAndTheNextOneGoesOn(t *testing.T) {
 	}
 	nothingLeft(t, "31536005")
 	p.Ship = append(p.Ship, w.put(t, pkg{Name: "a-patience", Files: files{{Path: "/usr/share/patience"}}}))
-	res, err := again.Run(t.Context(), p, func(pr imx.Progress) {
+	res, err := again.Run(t.Context(), p, w.fetch, func(pr imx.Progress) {
 		if strings.HasPrefix(pr.Message, "extracting") {
 			t.Error("the base was made again")
 		}
@@ -209,7 +204,7 @@ func TestAFullDiskIsExhaustedAndLeavesNothingHalfDone(t *testing.T) {
 			t.Fatal(err)
 		}
 		small(t, filepath.Join(shared.dir, "build", dir), size)
-		_, err = b.Run(t.Context(), p, quiet)
+		_, err = b.Run(t.Context(), p, w.fetch, quiet)
 		if imx.KindOf(err) != imx.Exhausted || !strings.Contains(err.Error(), "no space left") || !strings.Contains(imx.AsError(err).Hint, "free some space") {
 			t.Errorf("kind %q: %v", imx.KindOf(err), err)
 		}
@@ -221,7 +216,7 @@ func TestAFullDiskIsExhaustedAndLeavesNothingHalfDone(t *testing.T) {
 	}
 	t.Run("unpacking a package", func(t *testing.T) { full(t, "tmp", "1m", w.own(t, imx.ImageSpec{}, fat)) })
 	t.Run("installing it", func(t *testing.T) {
-		if _, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, fat), quiet); err != nil { // unpacked from now on
+		if _, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, fat), w.fetch, quiet); err != nil { // unpacked from now on
 			t.Fatal(err)
 		}
 		full(t, "tmp", "2m", w.own(t, imx.ImageSpec{Name: "again", Packages: []string{"fat"}}, fat))

@@ -75,7 +75,7 @@ setsid sleep 31536001 &
 (setsid sleep 31536001 </dev/null >/dev/null 2>&1 &)
 for i in $(seq 100); do echo "line $i"; done
 echo the database is missing >&2
-exit 3`)), log(t))
+exit 3`)), w.fetch, log(t))
 	if imx.KindOf(err) != imx.Invalid {
 		t.Errorf("kind %q", imx.KindOf(err))
 	}
@@ -104,7 +104,7 @@ func TestAScriptThatHangsIsStoppedAtTheLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = b.Run(t.Context(), w.own(t, imx.ImageSpec{}, script("hangs", "echo waiting for the moon; sleep 31536003")), log(t))
+	_, err = b.Run(t.Context(), w.own(t, imx.ImageSpec{}, script("hangs", "echo waiting for the moon; sleep 31536003")), w.fetch, log(t))
 	if imx.KindOf(err) != imx.Exhausted || !strings.Contains(err.Error(), "configuring the package hangs: it was stopped after 2s") ||
 		!strings.Contains(err.Error(), "waiting for the moon") {
 		t.Errorf("kind %q: %v", imx.KindOf(err), err)
@@ -114,7 +114,7 @@ func TestAScriptThatHangsIsStoppedAtTheLimit(t *testing.T) {
 
 func TestAScriptThatWritesWithoutEndIsStopped(t *testing.T) {
 	w, b := host(t)
-	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, script("talks", "yes and so on")), log(t))
+	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, script("talks", "yes and so on")), w.fetch, log(t))
 	if imx.KindOf(err) != imx.Exhausted || !strings.Contains(err.Error(), "of output") || len(err.Error()) > 4096 {
 		t.Errorf("kind %q: %.4096v", imx.KindOf(err), err)
 	}
@@ -130,7 +130,7 @@ func TestACancelledBuildStopsAtOnceAndTheNextOneWorks(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := b.Run(ctx, p, report); ctx.Err() == nil || err == nil {
+	if _, err := b.Run(ctx, p, w.fetch, report); ctx.Err() == nil || err == nil {
 		t.Errorf("cancelled: %v", err)
 	}
 	nothingLeft(t, "31536004")

@@ -15,6 +15,7 @@ import (
 type steps struct {
 	name   string
 	begun  time.Time
+	fetch  Fetch
 	report imx.Report
 }
 

@@ -66,7 +66,7 @@ func (w *world) putRaw(tb testing.TB, name string, raw []byte) imx.Package {
 
 func run(tb testing.TB, b *build.Builder, p imx.ImagePlan) build.Result {
 	tb.Helper()
-	res, err := b.Run(tb.Context(), p, log(tb))
+	res, err := b.Run(tb.Context(), p, shared.world.fetch, log(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -226,7 +226,7 @@ mkdir -p /var/lib/writes/sub
 echo x >/var/lib/writes/sub/state
 echo x >/etc/writes.state
 `}}
-	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, writes), log(t))
+	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, writes), w.fetch, log(t))
 	want := "building image.own: scripts of the packages generated what no rule allows:\n  /etc/writes.state\n  /var/lib/writes/sub/state"
 	if imx.KindOf(err) != imx.Invalid || err.Error() != want {
 		t.Errorf("error of kind %q: %v", imx.KindOf(err), err)
@@ -287,7 +287,7 @@ func TestAShellIsTakenOnlyIfItsPackageIsAskedFor(t *testing.T) {
 
 func TestSetuidOfAFileThatIsNotThereIsRefused(t *testing.T) {
 	w, b := host(t)
-	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{Setuid: []string{"/usr/bin/nothing"}}, pkg{Name: "empty"}), log(t))
+	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{Setuid: []string{"/usr/bin/nothing"}}, pkg{Name: "empty"}), w.fetch, log(t))
 	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "setuid names /usr/bin/nothing, but image.own has no such file") {
 		t.Error(err)
 	}

@@ -45,7 +45,7 @@ func (b *Builder) unpackAll(ctx context.Context, packages []imx.Package, s steps
 	}
 	if len(unfetched) > 0 {
 		s.say("fetching %d packages", len(unfetched))
-		if err := b.cfg.Fetch(ctx, unfetched, s.report); err != nil {
+		if err := s.fetch(ctx, unfetched, s.report); err != nil {
 			return err
 		}
 	}

@@ -122,7 +122,7 @@ func host(tb testing.TB) (*world, *build.Builder) {
 }
 
 func (w *world) config(dir string) build.Config {
-	return build.Config{Dir: dir, Blobs: w.blobs, Fetch: w.fetch}
+	return build.Config{Dir: dir, Blobs: w.blobs}
 }
 
 // planned plans an image as imx does.

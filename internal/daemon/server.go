@@ -94,9 +94,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err != nil {
 		return err
 	}
-	builder, err := build.New(build.Config{Dir: filepath.Join(s.data, buildFolder), Blobs: blobs, Fetch: func(ctx context.Context, ps []imx.Package, report imx.Report) error {
-		return debs.Packages(ctx, func(name string) (imx.Archive, bool) { return imx.Archive{Name: name}, name == imx.HostArchive }, ps, report)
-	}})
+	builder, err := build.New(build.Config{Dir: filepath.Join(s.data, buildFolder), Blobs: blobs})
 	if err != nil {
 		return err
 	}

@@ -132,13 +132,17 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 	if err := p.keep(w.template, w.planned.Plan); err != nil {
 		return nil, err
 	}
+	fetch := func(ctx context.Context, packages []imx.Package, report imx.Report) error {
+		from := func(name string) (imx.Archive, bool) { return declared(w.template, name) }
+		return p.cfg.Archive.Packages(ctx, from, packages, report)
+	}
 	images := make([]imx.Image, len(w.planned.Plan.Images))
 	var recording sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelBuilds)
 	for i, ip := range w.planned.Plan.Images {
 		group.Go(func() error {
-			r, err := p.cfg.Builder.Run(ctx, ip, w.report)
+			r, err := p.cfg.Builder.Run(ctx, ip, fetch, w.report)
 			if err != nil {
 				return err
 			}

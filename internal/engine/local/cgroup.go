@@ -52,7 +52,7 @@ func findCgroups(id string) (cgroups, error) {
 		case "cgroup2":
 			c.unified = m.point
 		case "cgroup":
-			for _, option := range strings.SplitSeq(m.superOptions, ",") {
+			for option := range strings.SplitSeq(m.superOptions, ",") {
 				if slices.Contains(controllers(), option) {
 					c.v1[option] = m.point
 				}

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -17,7 +18,7 @@ import (
 // Errors: Exhausted where all of 10.213.0.0/16 to 10.254.0.0/16 are in use.
 func FreeNetwork() (netip.Prefix, error) {
 	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-	if err != nil {
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // then a route came or went meanwhile
 		return netip.Prefix{}, fmt.Errorf("reading the machine's routes: %w", err)
 	}
 	var used []netip.Prefix

@@ -52,11 +52,11 @@ func TestTheLocalEngineKeepsTheContract(t *testing.T) {
 	})
 }
 
-func (m *machine) open(t *testing.T) *local.Engine {
-	t.Helper()
-	e, err := local.Open(t.Context(), m.cfg)
+func (m *machine) open(tb testing.TB) *local.Engine {
+	tb.Helper()
+	e, err := local.Open(tb.Context(), m.cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return e
 }
@@ -85,10 +85,10 @@ func (m *machine) release(service string, number int) imx.Release {
 }
 
 // instance asks a fresh look at the disk where an instance is: the engine's answer may be older.
-func (m *machine) instance(t *testing.T, id string) imx.Instance {
-	t.Helper()
+func (m *machine) instance(tb testing.TB, id string) imx.Instance {
+	tb.Helper()
 	var r struct{ Instance imx.Instance }
-	readJSON(t, m.cfg.Dir+"/instances/"+id+"/instance.json", &r)
+	readJSON(tb, m.cfg.Dir+"/instances/"+id+"/instance.json", &r)
 	return r.Instance
 }
 
@@ -152,14 +152,14 @@ func query(values map[string]string) string {
 }
 
 // await waits for something that nobody announces.
-func await(t *testing.T, what string, cond func() bool) {
-	t.Helper()
+func await(tb testing.TB, what string, cond func() bool) {
+	tb.Helper()
 	patience := time.After(30 * time.Second)
 	for !cond() {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-patience:
-			t.Fatalf("waited in vain until the %s", what)
+			tb.Fatalf("waited in vain until the %s", what)
 		}
 	}
 }

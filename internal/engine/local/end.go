@@ -120,8 +120,7 @@ func endReason(exit imx.Exit, r imx.Release) string {
 	return fmt.Sprintf("its process ended by itself with code %d", exit.Code)
 }
 
-// removeLeftovers removes all that an ended instance has besides its record and its log, and then
-// what it was the last to need.
+// removeLeftovers removes all that an ended instance has besides its record and its log.
 func (e *Engine) removeLeftovers(ctx context.Context, in *instance) error {
 	e.mu.Lock()
 	r := in.record
@@ -137,7 +136,7 @@ func (e *Engine) removeLeftovers(ctx context.Context, in *instance) error {
 	in.monitor.close()
 	e.refresh(ctx)
 	e.poke()
-	return errors.Join(e.prune(r.Instance.Service), e.tidy(ctx))
+	return e.prune(r.Instance.Service)
 }
 
 // prune forgets all but the newest ended instances of a service.

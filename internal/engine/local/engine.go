@@ -28,6 +28,7 @@ import (
 type Engine struct {
 	launcher
 	roots *roots
+	flows *flowCount
 	rules rules
 	wake  chan struct{} // to Run: what Observe returns has changed
 
@@ -77,6 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{
 		launcher:  launcher{cfg: cfg, store: s, cgroups: groups},
 		roots:     &roots{cfg: cfg, store: s, ready: map[string]prepared{}},
+		flows:     &flowCount{},
 		rules:     rules{held: map[int]io.Closer{}},
 		wake:      make(chan struct{}, 1),
 		instances: map[string]*instance{},
@@ -115,7 +117,7 @@ func (e *Engine) settleNetwork() error {
 
 // Admit implements engine.Engine.
 func (e *Engine) Admit(ctx context.Context, r imx.Release) error {
-	if _, err := command(r); err != nil {
+	if err := runnable(r); err != nil {
 		return err
 	}
 	if _, err := e.cfg.Roots(ctx, r.Image.Digest); err != nil {
@@ -215,7 +217,7 @@ func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
 	for _, in := range e.all() {
 		e.settle(ctx, in)
 	}
-	counts := flows()
+	counts := e.flows.count()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: e.mode(), Instances: []imx.Instance{}}

@@ -1,6 +1,17 @@
 package local
 
-import "io"
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"imx"
+)
 
 // FailWrites makes the engine's records fail to be written.
 func (e *Engine) FailWrites(err error) {
@@ -29,4 +40,55 @@ func ResolveUser(passwd, group []string, user string) (Identity, error) {
 func PrintLog(w io.Writer, r io.Reader) error {
 	p := &logPrinter{out: w, partial: map[string][]byte{}}
 	return p.print(r)
+}
+
+// BareCrun runs the bundle of a living instance once more with crun alone, in a cgroup of its own
+// directly below the instance's, and returns that cgroup. The container is called name.
+func (e *Engine) BareCrun(ctx context.Context, id, name string) (string, error) {
+	group := filepath.Join(e.cgroups.group(id), "bare-"+name)
+	if err := os.Mkdir(group, 0o700); err != nil {
+		return "", err
+	}
+	dir, err := os.Open(group)
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return "", err
+	}
+	defer null.Close()
+	onOwnThread(func() {
+		if err = hideUnified(e.cgroups); err != nil {
+			return
+		}
+		cmd := exec.CommandContext(ctx, "crun", e.crunArgs("run", "--detach", "--bundle", e.store.instance(id), name)...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, null
+		cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+		err = cmd.Run()
+	})
+	return group, err
+}
+
+// Cgroup is the instance's version 2 group.
+func (e *Engine) Cgroup(id string) string { return e.cgroups.group(id) }
+
+// EndGroup kills what is in a version 2 group and removes it.
+func (e *Engine) EndGroup(ctx context.Context, group, name string) error {
+	return errors.Join(
+		os.WriteFile(filepath.Join(group, "cgroup.kill"), []byte("1"), 0o600),
+		removeGroup(ctx, group),
+		os.RemoveAll(filepath.Join(e.cfg.crunDir(), name)),
+	)
+}
+
+// Limits shows what is written where for an instance's resources: "directory/file value".
+func Limits(r imx.Resources, v1 map[string]string) []string {
+	c := cgroups{name: "imx-x", unified: "/v2", v1: v1}
+	var list []string
+	for _, l := range c.limits(r) {
+		list = append(list, filepath.Join(c.limited("web-1-abcde", l.controller), l.file)+" "+l.value)
+	}
+	return list
 }

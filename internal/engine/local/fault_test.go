@@ -141,28 +141,28 @@ func TestAServerKilledInTheMiddleOfStartsLeavesNothingHalfMade(t *testing.T) {
 
 // compare waits until exactly the instances that the engine shows have anything on the machine:
 // what an ended one leaves may take a moment to go.
-func (m *machine) compare(t *testing.T, e *runningEngine) {
-	t.Helper()
+func (m *machine) compare(tb testing.TB, e *runningEngine) {
+	tb.Helper()
 	patience := time.After(30 * time.Second)
 	for {
-		odd := m.difference(t, e)
+		odd := m.difference(tb, e)
 		if odd == "" {
 			return
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-patience:
-			t.Fatal(odd)
+			tb.Fatal(odd)
 		}
 	}
 }
 
 // difference says what is on the machine that the engine doesn't show, or the other way round.
-func (m *machine) difference(t *testing.T, e *runningEngine) string {
-	t.Helper()
-	seen, err := e.Observe(t.Context())
+func (m *machine) difference(tb testing.TB, e *runningEngine) string {
+	tb.Helper()
+	seen, err := e.Observe(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var want []string
 	for _, x := range seen.Instances {
@@ -176,7 +176,7 @@ func (m *machine) difference(t *testing.T, e *runningEngine) string {
 	}
 	run := "/run/imx-" + m.cfg.ID
 	for _, dir := range []string{run + "/netns", run + "/crun", m.cgroup("unified"), m.cgroup("memory")} {
-		if got := names(t, dir); !slices.Equal(got, want) {
+		if got := names(tb, dir); !slices.Equal(got, want) {
 			return fmt.Sprintf("%s holds %v, want %v", dir, got, want)
 		}
 	}
@@ -192,11 +192,11 @@ func (m *machine) cgroup(tree string) string {
 }
 
 // names lists the directories and files in dir; in a cgroup only the groups.
-func names(t *testing.T, dir string) []string {
-	t.Helper()
+func names(tb testing.TB, dir string) []string {
+	tb.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var list []string
 	for _, e := range entries {

@@ -189,5 +189,5 @@ func (a accounts) group(name string) (uint32, error) {
 // parseID reads a uid or gid.
 func parseID(text string) (uint32, error) {
 	id, err := strconv.ParseUint(text, 10, 32)
-	return uint32(id), err //nolint:gosec // 32 bits: ParseUint was told so
+	return uint32(id), err
 }

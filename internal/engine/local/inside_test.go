@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,9 +21,9 @@ import (
 )
 
 // running opens an engine that runs until the test ends.
-func (m *machine) running(t *testing.T) *runningEngine {
-	t.Helper()
-	return m.run(t, m.open(t))
+func (m *machine) running(tb testing.TB) *runningEngine {
+	tb.Helper()
+	return m.run(tb, m.open(tb))
 }
 
 func TestNothingInAnInstanceCanBeChangedOrMadeToRun(t *testing.T) {
@@ -183,6 +184,15 @@ func TestAnInstanceReachesOnlyWhatItConnectsTo(t *testing.T) {
 	if err := e.Route(t.Context(), engine.Route{Service: "db", Releases: []imx.Release{db}, Weights: imx.Weights{1: 1}}); err != nil {
 		t.Fatal(err)
 	}
+	host, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	_, hostPort, err := net.SplitHostPort(host.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
 	direct := m.instance(t, dbID).Address.String() + ":80"
 	for _, c := range []struct {
 		from, to string
@@ -193,6 +203,7 @@ func TestAnInstanceReachesOnlyWhatItConnectsTo(t *testing.T) {
 		{webID, m.instance(t, otherID).Address.String() + ":80", false},
 		{otherID, db.Address.String() + ":80", false},
 		{otherID, direct, false},
+		{webID, "169.254.1.1:" + hostPort, false}, // the machine itself
 		{dbID, m.instance(t, webID).Address.String() + ":80", false},
 	} {
 		got, err := m.ask(t, c.from, "/dial"+query(map[string]string{"to": c.to}))

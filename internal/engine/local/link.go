@@ -160,6 +160,9 @@ func deleteLink(name string) error {
 // links names the engine's interfaces.
 func (c Config) links() ([]string, error) {
 	all, err := netlink.LinkList()
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // another's interface came or went meanwhile
+		all, err = netlink.LinkList()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("local: listing interfaces: %w", err)
 	}
@@ -233,27 +236,4 @@ func upperHalf(p netip.Prefix) netip.Addr {
 func (c Config) linkName(a netip.Addr) string {
 	b := a.As4()
 	return fmt.Sprintf("%s%02x%02x", c.linkPrefix(), b[2], b[3])
-}
-
-// flows counts the established connections to each instance. Those of the engine's own health
-// checks aren't anybody's. It is nil where the kernel doesn't tell.
-func flows() map[netip.Addr]int {
-	table, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
-	if err != nil {
-		return nil
-	}
-	counts := map[netip.Addr]int{}
-	for _, f := range table {
-		const established = 3 // TCP_CONNTRACK_ESTABLISHED, linux/netfilter/nf_conntrack_tcp.h
-		tcp, ok := f.ProtoInfo.(*netlink.ProtoInfoTCP)
-		if !ok || tcp.State != established {
-			continue
-		}
-		from, _ := netip.AddrFromSlice(f.Forward.SrcIP.To4())
-		to, _ := netip.AddrFromSlice(f.Reverse.SrcIP.To4())
-		if from != gateway() {
-			counts[to]++
-		}
-	}
-	return counts
 }

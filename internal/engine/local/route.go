@@ -127,6 +127,7 @@ func (e *Engine) apply(ctx context.Context) error {
 		return fmt.Errorf("changing the network rules: %w", err)
 	}
 	e.rules.applied, e.rules.valid = wanted, true
+	e.flows.forget()
 	return nil
 }
 

@@ -28,9 +28,7 @@ func (e *Engine) Run(ctx context.Context, changed func()) error {
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	defer e.dropPorts()
-	if err := e.tidy(ctx); err != nil {
-		logFailure(ctx, e.cfg.Log, "what nothing needs any more could not be removed yet", err)
-	}
+	e.tidyUp(ctx)
 	e.holdPorts(ctx)
 	logs := time.NewTicker(logCheck)
 	defer logs.Stop()
@@ -96,7 +94,16 @@ func (e *Engine) watch(ctx context.Context, in *instance) {
 		case <-time.After(retryClear):
 		case <-in.nudge:
 		case <-ctx.Done():
+			return
 		}
+	}
+	e.tidyUp(ctx)
+}
+
+// tidyUp is tidy for those whom nobody listens to.
+func (e *Engine) tidyUp(ctx context.Context) {
+	if err := e.tidy(ctx); err != nil && ctx.Err() == nil {
+		logFailure(ctx, e.cfg.Log, "what nothing needs any more could not be removed yet", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -80,7 +81,7 @@ func each(made []*instance, failures []error, f func(*instance) error) {
 // register gives n instances an id and an address and writes their records: the first thing that
 // exists of an instance, so that whatever follows is found again.
 func (e *Engine) register(ctx context.Context, r imx.Release, n int) ([]*instance, error) {
-	if _, err := command(r); err != nil {
+	if err := runnable(r); err != nil {
 		return nil, err
 	}
 	e.mu.Lock()
@@ -109,6 +110,18 @@ func (e *Engine) register(ctx context.Context, r imx.Release, n int) ([]*instanc
 		made = append(made, in)
 	}
 	return made, nil
+}
+
+// runnable reports whether instances of the release could be run at all.
+func runnable(r imx.Release) error {
+	for _, program := range []string{"conmon", "crun"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return imx.Errorf(imx.Unavailable, "this machine lacks the program %s, which instances are run with", program).
+				WithHint("install it: apt install %s", program)
+		}
+	}
+	_, err := command(r)
+	return err
 }
 
 func newInstance(r imx.Release, address netip.Addr, link string) *instance {
@@ -206,6 +219,7 @@ func (e *Engine) abandon(ctx context.Context, in *instance, cause error) {
 	e.keep(ctx, in.record)
 	e.mu.Unlock()
 	e.settle(ctx, in)
+	e.tidyUp(ctx)
 }
 
 // makeVolumes makes the service's volumes that aren't there yet; each belongs to its owner from

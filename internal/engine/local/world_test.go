@@ -37,30 +37,30 @@ type machine struct {
 }
 
 // newMachine prepares a machine whose traces are removed with the test, however that ends.
-func newMachine(t *testing.T) *machine {
-	t.Helper()
+func newMachine(tb testing.TB) *machine {
+	tb.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("instances need root")
+		tb.Skip("instances need root")
 	}
-	image, root := testImage(t)
+	image, root := testImage(tb)
 	number := nextMachine()
 	name := fmt.Sprintf("imx-test-%d", number)
 	table, err := nft.New(name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	m := &machine{image: image, table: name, ports: freePorts(t, 4), cfg: local.Config{
-		Dir:      t.TempDir(),
+	m := &machine{image: image, table: name, ports: freePorts(tb, 4), cfg: local.Config{
+		Dir:      tb.TempDir(),
 		ID:       fmt.Sprintf("t%s", strconv.FormatInt(int64(number), 36)),
 		Network:  netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 212, byte(number), 0}), 24),
 		Roots:    func(context.Context, imx.Digest) (string, error) { return root, nil },
 		Files:    func(imx.Digest) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
 		Firewall: table,
-		Log:      slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+		Log:      slog.New(slog.NewTextHandler(testWriter{tb}, nil)),
 	}}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := local.Purge(context.Background(), m.cfg); err != nil {
-			t.Errorf("purging: %v", err)
+			tb.Errorf("purging: %v", err)
 		}
 	})
 	return m
@@ -73,20 +73,20 @@ var nextMachine = sync.OnceValue(func() func() int {
 	return func() int { n++; return n % 256 }
 })()
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Logf("%s", bytes.TrimSpace(p))
 	return len(p), nil
 }
 
-func freePorts(t *testing.T, n int) []uint16 {
-	t.Helper()
+func freePorts(tb testing.TB, n int) []uint16 {
+	tb.Helper()
 	var ports []uint16
 	for range n {
 		l, err := net.Listen("tcp", ":0")
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		defer l.Close()
 		ports = append(ports, netip.MustParseAddrPort(l.Addr().String()).Port())
@@ -94,14 +94,14 @@ func freePorts(t *testing.T, n int) []uint16 {
 	return ports
 }
 
-func readJSON(t *testing.T, path string, v any) {
-	t.Helper()
+func readJSON(tb testing.TB, path string, v any) {
+	tb.Helper()
 	data, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(data, v)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -120,11 +120,11 @@ var buildApp = sync.OnceValues(func() ([]byte, error) {
 })
 
 // testImage makes an image root with one program and the odd link, and returns its file's path.
-func testImage(t *testing.T) (imx.Image, string) {
-	t.Helper()
+func testImage(tb testing.TB) (imx.Image, string) {
+	tb.Helper()
 	app, err := buildApp()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	file := func(path string, mode fs.FileMode, data []byte) erofs.Entry {
 		return erofs.Entry{
@@ -140,20 +140,20 @@ func testImage(t *testing.T) (imx.Image, string) {
 		{Path: "run/lock", Mode: fs.ModeDir | 0o755},
 		{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run"},
 	}
-	path := filepath.Join(t.TempDir(), "root.erofs")
+	path := filepath.Join(tb.TempDir(), "root.erofs")
 	f, err := os.Create(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := erofs.Write(f, entries, time.Unix(0, 0)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	sum := sha256.Sum256(data)
 	digest := imx.Digest("sha256:" + hex.EncodeToString(sum[:]))
@@ -167,8 +167,8 @@ type runningEngine struct {
 	stop    func()
 }
 
-func (m *machine) run(t *testing.T, e *local.Engine) *runningEngine {
-	t.Helper()
+func (m *machine) run(tb testing.TB, e *local.Engine) *runningEngine {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &runningEngine{Engine: e, changed: make(chan struct{}, 1)}
 	done := make(chan struct{})
@@ -185,25 +185,25 @@ func (m *machine) run(t *testing.T, e *local.Engine) *runningEngine {
 		cancel()
 		<-done
 	}
-	t.Cleanup(r.stop)
+	tb.Cleanup(r.stop)
 	return r
 }
 
-func (e *runningEngine) scale(t *testing.T, r imx.Release, n int) {
-	t.Helper()
-	if err := e.Scale(t.Context(), r, n); err != nil {
-		t.Fatal(err)
+func (e *runningEngine) scale(tb testing.TB, r imx.Release, n int) {
+	tb.Helper()
+	if err := e.Scale(tb.Context(), r, n); err != nil {
+		tb.Fatal(err)
 	}
 }
 
 // until waits until n instances of the release are in the phase and returns them.
-func (e *runningEngine) until(t *testing.T, r imx.Release, n int, p imx.Phase) []imx.Instance {
-	t.Helper()
+func (e *runningEngine) until(tb testing.TB, r imx.Release, n int, p imx.Phase) []imx.Instance {
+	tb.Helper()
 	patience := time.After(30 * time.Second)
 	for {
-		seen, err := e.Observe(t.Context())
+		seen, err := e.Observe(tb.Context())
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		var found []imx.Instance
 		for _, x := range seen.Instances {
@@ -217,13 +217,13 @@ func (e *runningEngine) until(t *testing.T, r imx.Release, n int, p imx.Phase) [
 		select {
 		case <-e.changed:
 		case <-patience:
-			t.Fatalf("waited in vain for %d instances that are %s; there are %+v", n, p, seen.Instances)
+			tb.Fatalf("waited in vain for %d instances that are %s; there are %+v", n, p, seen.Instances)
 		}
 	}
 }
 
-func (e *runningEngine) healthy(t *testing.T, r imx.Release, n int) []imx.Instance {
-	t.Helper()
-	e.scale(t, r, n)
-	return e.until(t, r, n, imx.Healthy)
+func (e *runningEngine) healthy(tb testing.TB, r imx.Release, n int) []imx.Instance {
+	tb.Helper()
+	e.scale(tb, r, n)
+	return e.until(tb, r, n, imx.Healthy)
 }

@@ -1,0 +1,115 @@
+// The price of an instance's start against crun alone on the same bundle, and of a route's swap.
+// CPU time is what counts: wall times depend on what else the machine does.
+
+package local_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imx"
+	"imx/internal/engine"
+)
+
+// BenchmarkStart reports cpu-ms/start: the engine's own, its children's, and all that happens in the
+// instance's cgroup (conmon, crun, the instance) up to the return of Scale.
+func BenchmarkStart(b *testing.B) {
+	m := newMachine(b)
+	e := m.running(b)
+	r := m.release("web", 1)
+	r.Spec.Health.HTTP = nil
+	e.scale(b, r, 1) // the root is mounted, the rules are there
+	var spent time.Duration
+	for n := 2; b.Loop(); n++ {
+		before := ownCPU(b)
+		e.scale(b, r, 2)
+		own := ownCPU(b) - before
+		seen := e.until(b, r, 2, imx.Healthy)
+		newest := seen[0]
+		if seen[1].Started.After(newest.Started) {
+			newest = seen[1]
+		}
+		spent += own + groupCPU(b, e.Cgroup(newest.ID))
+		b.StopTimer()
+		e.scale(b, r, 1)
+		e.until(b, r, 1, imx.Healthy)
+		m.compare(b, e)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(spent.Microseconds())/1000/float64(b.N), "cpu-ms/start")
+}
+
+// BenchmarkBareCrun reports cpu-ms/start of `crun run --detach` alone.
+func BenchmarkBareCrun(b *testing.B) {
+	m := newMachine(b)
+	e := m.running(b)
+	r := m.release("web", 1)
+	r.Spec.Health.HTTP = nil
+	id := e.healthy(b, r, 1)[0].ID
+	var spent time.Duration
+	for n := 0; b.Loop(); n++ {
+		name := fmt.Sprintf("bare%d", n)
+		group, err := e.BareCrun(b.Context(), id, name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		spent += groupCPU(b, group)
+		b.StopTimer()
+		if err := e.EndGroup(b.Context(), group, name); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(spent.Microseconds())/1000/float64(b.N), "cpu-ms/start")
+}
+
+// BenchmarkRoute swaps all traffic of a service between two releases of three instances each.
+func BenchmarkRoute(b *testing.B) {
+	m := newMachine(b)
+	e := m.running(b)
+	one, two := m.release("web", 1), m.release("web", 2)
+	e.healthy(b, one, 3)
+	e.healthy(b, two, 3)
+	for n := 0; b.Loop(); n++ {
+		w := imx.Weights{1 + n%2: 1}
+		if err := e.Route(b.Context(), engine.Route{Service: "web", Releases: []imx.Release{one, two}, Weights: w}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func ownCPU(tb testing.TB) time.Duration {
+	tb.Helper()
+	var total time.Duration
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		if err := unix.Getrusage(who, &u); err != nil {
+			tb.Fatal(err)
+		}
+		total += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	return total
+}
+
+// groupCPU is all the CPU time that processes of a version 2 cgroup have used, ended ones too.
+func groupCPU(tb testing.TB, group string) time.Duration {
+	tb.Helper()
+	data, err := os.ReadFile(filepath.Join(group, "cpu.stat"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		var usec int64
+		if n, _ := fmt.Sscanf(line, "usage_usec %d", &usec); n == 1 {
+			return time.Duration(usec) * time.Microsecond
+		}
+	}
+	tb.Fatalf("no usage in %q", data)
+	return 0
+}
