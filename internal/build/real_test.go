@@ -105,7 +105,7 @@ func TestTheSamePlanGivesTheSameBytesInAnotherFolder(t *testing.T) {
 		image.spec.Name = name
 		p := w.planned(t, image.spec)
 		here := run(t, b, p)
-		there, err := other.Run(t.Context(), p, w.fetch, quiet)
+		there, err := other.Run(t.Context(), p, far.fetch, quiet)
 		if err != nil {
 			t.Fatal(err)
 		}
