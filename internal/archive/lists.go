@@ -85,7 +85,7 @@ func (f *fetch) parse(l list) ([]deb.Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close() //nolint:errcheck // read-only
+	defer r.Close()
 	return deb.ParsePackages(r, f.decl.Name, l.suite.suite)
 }
 
@@ -152,7 +152,7 @@ func (f *fetch) unpack(ctx context.Context, l list, ending string, packed imx.Di
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // read-only
+	defer r.Close()
 	unpack := unxz
 	if ending == ".gz" {
 		unpack = gunzip
@@ -187,8 +187,8 @@ func unxz(ctx context.Context, r io.Reader, use func(io.Reader) error) error {
 		return unxzGo(r, use)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()                                                                                     // ends the program when use has given up
-	cmd := exec.CommandContext(ctx, program, "--decompress", "--stdout", "--memlimit-decompress=1GiB") //nolint:gosec // the program has a fixed name
+	defer cancel() // ends the program when use has given up
+	cmd := exec.CommandContext(ctx, program, "--decompress", "--stdout", "--memlimit-decompress=1GiB")
 	var complaint bytes.Buffer
 	cmd.Stdin, cmd.Stderr = r, &complaint
 	out, err := cmd.StdoutPipe()

@@ -114,7 +114,7 @@ func (a *Archive) once(ctx context.Context, req request, use func(*response) err
 		return transferError(ctx, err)
 	}
 	if resp.body != nil {
-		defer resp.Close() //nolint:errcheck // read-only
+		defer resp.Close()
 		resp.alive = func() { timer.Reset(a.idle) }
 		resp.explain = func(err error) error { return transferError(ctx, err) }
 	}

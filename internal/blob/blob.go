@@ -107,8 +107,8 @@ func (s *Store) Put(r io.Reader, want imx.Digest) (imx.Digest, int64, error) {
 	if err != nil {
 		return "", 0, putError(err, want)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // after the rename there is nothing left to remove
-	defer f.Close()           //nolint:errcheck // the bytes were synced before: closing can't lose them
+	defer os.Remove(f.Name())
+	defer f.Close()
 	if err := lock(f); err != nil {
 		return "", 0, putError(err, want)
 	}
@@ -281,7 +281,7 @@ func lock(f *os.File) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the store's own folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

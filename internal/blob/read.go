@@ -19,7 +19,7 @@ func (s *Store) ReadAll(d imx.Digest, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close() //nolint:errcheck // read-only
+	defer r.Close()
 	if r.Size() > limit {
 		return nil, imx.Errorf(imx.Refused, "blob %s has %d bytes, more than the %d allowed here", d, r.Size(), limit)
 	}

@@ -119,7 +119,7 @@ func occupied(dir, name string) error {
 
 // writeNew writes a file that must not exist.
 func writeNew(name string, b []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, lockMode) //nolint:gosec // G304: the folder that the person named
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, lockMode)
 	if err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return errors.New("it is there already")

@@ -215,7 +215,9 @@ func tag(ts *testscript.TestScript, neg bool, args []string) {
 	resp, err := http.Get("http://127.0.0.1:" + ts.Getenv("PORT2") + "/v2/" + args[1] + "/tags/list")
 	ts.Check(err)
 	defer resp.Body.Close()
-	var list struct{ Tags []string }
+	var list struct {
+		Tags []string `json:"tags"`
+	}
 	ts.Check(json.NewDecoder(resp.Body).Decode(&list))
 	if len(list.Tags) != 1 {
 		ts.Fatalf("%s has the tags %v", args[1], list.Tags)
@@ -259,10 +261,10 @@ func anyapply(ts *testscript.TestScript, neg bool, args []string) {
 		stream, err := follow.StdoutPipe()
 		ts.Check(err)
 		ts.Check(follow.Start())
-		applied := make(chan error, 1)
+		applied := make(chan struct{})
 		go func() {
-			_, err := run("apply", "--yes", filepath.Dir(template))
-			applied <- err
+			defer close(applied)
+			_, _ = run("apply", "--yes", filepath.Dir(template)) // it fails where the server dies under it
 		}()
 		seen, lines := 0, bufio.NewScanner(stream)
 		lines.Buffer(nil, 16<<20)

@@ -62,7 +62,7 @@ func readFolder(ctx context.Context, dir string) (folder, error) {
 // readLock reads a folder's lock, nil where there is none.
 func readLock(dir string) (*imx.Lock, error) {
 	name := filepath.Join(dir, imx.LockFile)
-	b, err := os.ReadFile(name) //nolint:gosec // G304: the folder that the person named
+	b, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -88,7 +88,7 @@ func (f folder) request() imx.PlanRequest {
 func (f folder) writeLock(lock imx.Lock) (bool, error) {
 	name := filepath.Join(f.path, imx.LockFile)
 	b := plan.FormatLock(lock)
-	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, b) { //nolint:gosec // G304: as above
+	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, b) {
 		return false, nil
 	}
 	if err := writeWhole(name, b); err != nil {
@@ -198,7 +198,7 @@ func baseName(dir string) string {
 }
 
 func git(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...) //nolint:gosec // G204: no shell, fixed words and the folder that the person named
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...)
 	cmd.Env = append(os.Environ(), "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C")
 	out, err := cmd.Output()
 	return strings.TrimRight(string(out), "\n"), err

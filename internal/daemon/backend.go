@@ -93,7 +93,7 @@ func made(e imx.Event, w imx.Why) bool {
 }
 
 // Events yields the log from an index on.
-func (v viewer) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {
+func (v viewer) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] { //nolint:revive // flag-parameter: the signature is that of api.Viewer
 	if follow {
 		return v.control.Follow(ctx, from)
 	}

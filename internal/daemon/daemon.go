@@ -112,7 +112,7 @@ func listen(ctx context.Context, cfg Config) ([]net.Listener, error) {
 	}
 	tcp, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		unix.Close()
+		_ = unix.Close()
 		return nil, imx.Errorf(imx.Conflict, "the registry can't listen on %s: %w", address, err).
 			WithHint("choose another address with --listen, or --listen none for the unix socket alone")
 	}

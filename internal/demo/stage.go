@@ -42,7 +42,7 @@ func (s *stage) prepare(ctx context.Context) error {
 func (s *stage) choosePort(ctx context.Context) (int, error) {
 	const usual = 8080
 	var listen net.ListenConfig
-	l, err := listen.Listen(ctx, "tcp", fmt.Sprintf(":%d", usual)) //nolint:gosec // G102: the shop is published on all addresses
+	l, err := listen.Listen(ctx, "tcp", fmt.Sprintf(":%d", usual))
 	if err == nil {
 		return usual, l.Close()
 	}
@@ -77,8 +77,7 @@ func (s *stage) serve(ctx context.Context) error {
 	s.server.Stdout, s.server.Stderr = write, logFile
 	s.server.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the demo, which then takes it down
 	err = s.server.Start()
-	write.Close()
-	if err != nil {
+	if err := errors.Join(err, write.Close()); err != nil {
 		return err
 	}
 	ready, err := bufio.NewReader(read).ReadString('\n')

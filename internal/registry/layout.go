@@ -64,7 +64,7 @@ func stage(dir string, content []byte) (string, error) {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // a folder of the registry's own
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (l *layout) makeRepository(repo string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(fresh) //nolint:errcheck // gone after the rename; else New removes it
+	defer os.RemoveAll(fresh)
 	for _, sort := range []string{blobNames, manifestNames, referrerNames, tagNames} {
 		if err := os.Mkdir(filepath.Join(fresh, sort), 0o700); err != nil {
 			return err

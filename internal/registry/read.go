@@ -102,7 +102,7 @@ func (r *Registry) getBlobRange(ctx context.Context, repo string, digest ociregi
 	if err != nil {
 		return nil, err
 	}
-	defer whole.Close() //nolint:errcheck // read-only
+	defer whole.Close()
 	if _, err := io.Copy(io.Discard, whole); err != nil {
 		return nil, damageError(err)
 	}

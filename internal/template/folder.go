@@ -107,7 +107,7 @@ func (f *folder) load(name string, limit imx.Size) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close()
 	info, err := file.Stat()
 	switch {
 	case err != nil:

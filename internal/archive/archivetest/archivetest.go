@@ -244,7 +244,7 @@ func (a *Archive) Change(pattern string, change func([]byte) []byte) {
 
 func (a *Archive) change(full string, change func([]byte) []byte) {
 	a.tb.Helper()
-	b, err := os.ReadFile(full) //nolint:gosec // a file of this archive
+	b, err := os.ReadFile(full)
 	if err != nil {
 		a.tb.Fatal(err)
 	}
