@@ -89,6 +89,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["expand"] = expand
 	p.Cmds["garble"] = garble
 	p.Cmds["anyapply"] = anyapply
+	p.Cmds["flip"] = flip
 	p.Cmds["tag"] = tag
 	p.Cmds["tinydisk"] = tinydisk
 	return p
@@ -223,6 +224,23 @@ func tag(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s has the tags %v", args[1], list.Tags)
 	}
 	ts.Setenv(args[0], list.Tags[0])
+}
+
+// flip GLOB OLD NEW replaces some bytes of a file by as many others, as a forger would.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 || len(args[1]) != len(args[2]) {
+		ts.Fatalf("usage: flip GLOB OLD NEW")
+	}
+	names, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(names) != 1 {
+		ts.Fatalf("%s matches %v", args[0], names)
+	}
+	text := ts.ReadFile(names[0])
+	if !strings.Contains(text, args[1]) {
+		ts.Fatalf("%s has no %q", names[0], args[1])
+	}
+	ts.Check(os.WriteFile(names[0], []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
 }
 
 // anyapply DIR kills the server at each event of an apply of DIR in turn. After each death the next
