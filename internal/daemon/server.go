@@ -168,21 +168,21 @@ func (s *server) handler(v imx.Version) http.Handler {
 
 // Purge ends everything that the engine of a data folder left running, for a server that is gone,
 // and takes down what it made. The log, the images and the volumes stay.
-// Errors: Conflict while a server holds the folder.
+// A damaged log doesn't hinder it. Errors: Conflict while a server holds the folder.
 func Purge(ctx context.Context, data string) error {
-	events, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(data, logFolder), Now: time.Now})
+	release, err := eventlog.Hold(filepath.Join(data, logFolder))
 	if err != nil {
 		return err
 	}
 	prefix, err := network(data, "")
 	if err != nil {
-		return errors.Join(err, events.Close())
+		return errors.Join(err, release())
 	}
 	engineConfig, err := engineConfig(data, prefix)
 	if err == nil {
 		err = local.Purge(ctx, engineConfig)
 	}
-	return errors.Join(err, events.Close())
+	return errors.Join(err, release())
 }
 
 // VerifyLog checks the log of a data folder from its files alone.

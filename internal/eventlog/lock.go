@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,20 @@ import (
 
 	"imx"
 )
+
+// Hold keeps every other process from opening the log, whatever its state, until release is called:
+// for work on what belongs to a log that may be damaged. Errors: Conflict as for Open; NotFound
+// where there is no log.
+func Hold(dir string) (release func() error, err error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, imx.Errorf(imx.NotFound, "there is no log in %s", dir)
+	}
+	f, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return f.Close, nil
+}
 
 func lockPath(dir string) string { return filepath.Join(dir, "lock") }
 
