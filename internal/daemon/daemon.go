@@ -34,8 +34,11 @@ type Config struct {
 }
 
 // Run serves until ctx ends. Instances go on without it.
-// Errors: Conflict if another server holds the data folder or the listen address.
+// Errors: Conflict if another server holds the data folder or the listen address; as suitable.
 func Run(ctx context.Context, cfg Config) error {
+	if err := suitable(); err != nil {
+		return err
+	}
 	s, err := open(ctx, cfg)
 	if err != nil {
 		return err
