@@ -135,8 +135,9 @@ func (e *Engine) removeLeftovers(ctx context.Context, in *instance) error {
 	in.init.close()
 	in.monitor.close()
 	e.refresh(ctx)
+	err := e.prune(r.Instance.Service)
 	e.poke()
-	return e.prune(r.Instance.Service)
+	return err
 }
 
 // prune forgets all but the newest ended instances of a service.
