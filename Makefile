@@ -48,7 +48,8 @@ script: build ## the script tests alone
 	go test ./internal/cli/... -run Script
 
 golden: ## rewrite golden files, then show what changed: commit it only if you understand why
-	go test ./... -rewrite -update 2>/dev/null || true
+	for p in $$(grep -rlE 'flag.Bool\("update"' --include=*_test.go internal | xargs -n1 dirname | sort -u); do go test ./$$p -update || exit 1; done
+	for p in $$(grep -rlE 'flag.Bool\("rewrite"|datadriven' --include=*_test.go internal | xargs -n1 dirname | sort -u); do go test ./$$p -rewrite || exit 1; done
 	git diff --stat
 
 fuzz: ## each parser's fuzzer for half a minute
@@ -60,7 +61,7 @@ bench: deps-test build ## the figures of docs/benchmarks.md
 	./bench/run
 
 demo: deps build ## the main job, from a template to a rollback; KEEP=1 leaves it running
-	bin/imx demo $(if $(KEEP),--keep) $(if $(DATA),--data $(DATA))
+	bin/imx demo $(if $(KEEP),--keep)
 
 clean: ## what builds made here
 	rm -rf bin

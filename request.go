@@ -102,6 +102,13 @@ type ScaleRequest struct {
 	Replicas *int `json:"replicas"` // a pointer, so that leaving it out isn't asking for none
 }
 
+// VerifyRequest asks for a check of the log.
+type VerifyRequest struct {
+	// Earlier are checkpoints of this log that were kept elsewhere: it must have grown out of each.
+	// Only they can show that a whole log was put back to an earlier day, or written anew.
+	Earlier []Checkpoint `json:"earlier,omitempty"`
+}
+
 // LogOptions choose among the lines that an instance wrote.
 type LogOptions struct {
 	Follow bool // go on with new lines until the instance has ended

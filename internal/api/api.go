@@ -42,7 +42,7 @@ type Viewer interface {
 	Why(ctx context.Context, instance string) (imx.Why, error)
 	// Events yields the log from an index on, and with follow goes on until ctx ends.
 	Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error]
-	CheckLog(ctx context.Context) (imx.LogCheck, error)
+	CheckLog(ctx context.Context, earlier ...imx.Checkpoint) (imx.LogCheck, error)
 	Version() imx.Version
 }
 

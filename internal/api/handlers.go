@@ -119,7 +119,13 @@ func events(s *server, r *request) error {
 	return nil
 }
 
-func verify(s *server, r *request) error { return answer(r, s.Viewer.CheckLog) }
+func verify(s *server, r *request) error {
+	var req imx.VerifyRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	return answer(r, func(ctx context.Context) (imx.LogCheck, error) { return s.Viewer.CheckLog(ctx, req.Earlier...) })
+}
 
 func services(s *server, r *request) error {
 	return answer(r, func(ctx context.Context) ([]imx.Service, error) {

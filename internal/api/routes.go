@@ -90,8 +90,9 @@ func readRoutes() []route {
 			says: "The log's events in order.",
 		},
 		{
-			method: http.MethodPost, path: "/v1/log/verify", answer: "LogCheck", form: formJSON, serve: verify,
-			says: "Recomputes the log from its records. A bad log is told by the result, not by the status.",
+			method: http.MethodPost, path: "/v1/log/verify", body: "VerifyRequest", answer: "LogCheck", form: formJSON, serve: verify,
+			says: "Recomputes the log from its records, and compares it with checkpoints that were kept elsewhere. " +
+				"A bad log is told by the result, not by the status.",
 		},
 	}
 }

@@ -207,7 +207,7 @@ func (m *memory) Events(ctx context.Context, from int64, follow bool) iter.Seq2[
 	}
 }
 
-func (m *memory) CheckLog(context.Context) (imx.LogCheck, error) {
+func (m *memory) CheckLog(context.Context, ...imx.Checkpoint) (imx.LogCheck, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return imx.LogCheck{Events: int64(len(m.events))}, nil

@@ -19,7 +19,7 @@ func (o *demoOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.Replace, "replace", 1, "how many times the page is changed under load")
 }
 
-func newDemoCommand(g *Global, t *term.Terminal) *cobra.Command {
+func newDemoCommand(_ *Global, t *term.Terminal) *cobra.Command {
 	var opts demoOptions
 	cmd := page{
 		use:   "demo [--keep] [--replace N]",
@@ -39,7 +39,7 @@ leaves nothing behind.`,
 			{exitInterrupted, "interrupted; everything is taken down"},
 		},
 	}.command(func(ctx context.Context, _ []string) error {
-		return runDemo(ctx, opts, g, t)
+		return runDemo(ctx, opts, t)
 	})
 	opts.addFlags(cmd.Flags())
 	return cmd

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -37,7 +40,7 @@ $ imx log --json | jq -c 'select(.kind == "rollout-failed")'`,
 		return runLog(ctx, opts, g, t)
 	})
 	opts.addFlags(cmd.Flags())
-	cmd.AddCommand(newLogVerifyCommand(g, t))
+	cmd.AddCommand(newLogVerifyCommand(g, t), newLogCheckpointCommand(g, t))
 	return cmd
 }
 
@@ -63,30 +66,49 @@ func runLog(ctx context.Context, opts logOptions, g *Global, t *term.Terminal) e
 	return nil
 }
 
+type logVerifyOptions struct {
+	Checkpoints []string
+}
+
+func (o *logVerifyOptions) addFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.Checkpoints, "checkpoint", nil, "`FILE` with a checkpoint of this log that was kept elsewhere; may be given again")
+}
+
 func newLogVerifyCommand(g *Global, t *term.Terminal) *cobra.Command {
-	return page{
-		use:   "verify",
+	var opts logVerifyOptions
+	cmd := page{
+		use:   "verify [--checkpoint FILE]",
 		short: "Recompute the log and find any change to it",
 		long: `Recomputes every hash of the log from its records and checks the signed checkpoint. It names the
 first event that isn't as it was written: a flipped bit, a cut end, another order. Where no
-server runs, the files in the data folder are verified directly.`,
+server runs, the files in the data folder are verified directly. That a whole log was put back
+to an earlier day, or written anew, only a checkpoint can show that was kept elsewhere: "imx log
+checkpoint" prints one.`,
 		example: `
 $ imx log verify
-ok: 1,204 events, root 5Jk0sCq0aVxk…`,
+ok: 1,204 events, root 5Jk0sCq0aVxk…
+$ imx log checkpoint >/mnt/elsewhere/checkpoint
+$ imx log verify --checkpoint /mnt/elsewhere/checkpoint`,
 		exits: []status{
 			{0, "the log is whole"},
 			{5, "it isn't: the first bad event is named"},
 			{6, "no server answers, and there is no log in the data folder"},
 		},
 	}.command(func(ctx context.Context, _ []string) error {
-		return runLogVerify(ctx, g, t)
+		return runLogVerify(ctx, opts, g, t)
 	})
+	opts.addFlags(cmd.Flags())
+	return cmd
 }
 
-func runLogVerify(ctx context.Context, g *Global, t *term.Terminal) error {
-	check, err := g.client().VerifyLog(ctx)
+func runLogVerify(ctx context.Context, opts logVerifyOptions, g *Global, t *term.Terminal) error {
+	earlier, err := readCheckpoints(opts.Checkpoints)
+	if err != nil {
+		return err
+	}
+	check, err := g.client().VerifyLog(ctx, earlier...)
 	if imx.KindOf(err) == imx.Unavailable && ctx.Err() == nil {
-		check, err = verifyFiles(ctx, g, err)
+		check, err = verifyFiles(ctx, g, earlier, err)
 	}
 	if err != nil {
 		return err
@@ -97,6 +119,40 @@ func runLogVerify(ctx context.Context, g *Global, t *term.Terminal) error {
 		_, err = fmt.Fprintf(t.Out, "%s %s, root %s\n", t.Out.Ink.Good("ok:"), term.Count(check.Events, "event"), check.Checkpoint.Root)
 	}
 	return errors.Join(err, badLog(check))
+}
+
+func readCheckpoints(paths []string) ([]imx.Checkpoint, error) {
+	var earlier []imx.Checkpoint
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, imx.Errorf(imx.NotFound, "the checkpoint can't be read: %w", err)
+		}
+		var c imx.Checkpoint
+		if err := json.Unmarshal(text, &c); err != nil || c.Note == "" || c.Key == "" {
+			return nil, imx.Errorf(imx.Invalid, "%s is no checkpoint", path).WithHint("imx log checkpoint prints one")
+		}
+		earlier = append(earlier, c)
+	}
+	return earlier, nil
+}
+
+func newLogCheckpointCommand(g *Global, t *term.Terminal) *cobra.Command {
+	return page{
+		use:   "checkpoint",
+		short: "Print the log's newest signed checkpoint, to keep elsewhere",
+		long: `Prints the newest signed checkpoint as JSON: how many events the log had, and the root of its
+Merkle tree. Kept where the server can't write, it proves later that the log only grew since.`,
+		example: `
+$ imx log checkpoint >/mnt/elsewhere/checkpoint`,
+		exits: asking(),
+	}.command(func(ctx context.Context, _ []string) error {
+		s, err := g.client().Status(ctx, time.Time{})
+		if err != nil {
+			return err
+		}
+		return printJSON(t.Out, s.Checkpoint)
+	})
 }
 
 // badLog is an error where a log isn't as it was written.

@@ -34,8 +34,7 @@ $ imx rollback web --to 3
 web is back on release 3 (0.84 s)`,
 		exits: asking(
 			status{3, "there is no such service or release"},
-			status{4, "there is no earlier good release to go back to"},
-			status{exitRollout, "the release that worked before didn't get healthy now"},
+			status{4, "there is nothing to go back to, or that release didn't get healthy now"},
 			status{exitInterrupted, "interrupted; the server goes on"},
 		),
 		least:    1,

@@ -31,7 +31,7 @@ of a past moment, folded from the log.`,
 $ imx status
 $ imx status --at 90m
 $ imx status --json | jq '.state.services.hello.current'`,
-		exits: asking(status{2, "TIME isn't understood"}, status{4, "TIME is before the log's first event"}),
+		exits: asking(status{2, "TIME isn't understood"}, status{3, "TIME is before the log's first event"}),
 	}.command(func(ctx context.Context, _ []string) error {
 		return runStatus(ctx, opts, g, t)
 	})

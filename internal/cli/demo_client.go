@@ -8,6 +8,6 @@ import (
 	"imx/internal/term"
 )
 
-func runDemo(context.Context, demoOptions, *Global, *term.Terminal) error {
+func runDemo(context.Context, demoOptions, *term.Terminal) error {
 	return errClientBuild("play the demo, which runs a server")
 }

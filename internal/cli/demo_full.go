@@ -14,7 +14,7 @@ import (
 	"imx/internal/term"
 )
 
-func runDemo(ctx context.Context, opts demoOptions, _ *Global, t *term.Terminal) error {
+func runDemo(ctx context.Context, opts demoOptions, t *term.Terminal) error {
 	binary, err := os.Executable()
 	if err != nil {
 		return imx.Errorf(imx.Internal, "the path of this program isn't known: %w", err)
@@ -24,6 +24,6 @@ func runDemo(ctx context.Context, opts demoOptions, _ *Global, t *term.Terminal)
 		return err
 	}
 	return demo.Run(ctx, demo.Config{
-		Binary: binary, Shop: shop, Keep: opts.Keep, Replace: opts.Replace, Out: t.Out.Writer, Err: t.Err.Writer, Purge: daemon.Purge,
+		Binary: binary, Shop: shop, Keep: opts.Keep, Replace: opts.Replace, Out: t.Out.Writer, Err: t.Err.Writer, Purge: daemon.Purge, Traces: daemon.Traces,
 	})
 }

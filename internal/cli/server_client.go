@@ -31,6 +31,6 @@ func runServer(context.Context, serverOptions, *Global, *term.Terminal) error {
 func purge(context.Context, string) error { return errClientBuild("purge one") }
 
 // verifyFiles returns why no server answered: this build reads no log files.
-func verifyFiles(_ context.Context, _ *Global, unavailable error) (imx.LogCheck, error) {
+func verifyFiles(_ context.Context, _ *Global, _ []imx.Checkpoint, unavailable error) (imx.LogCheck, error) {
 	return imx.LogCheck{}, unavailable
 }

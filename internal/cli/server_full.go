@@ -41,8 +41,8 @@ func purge(ctx context.Context, data string) error { return daemon.Purge(ctx, da
 
 // verifyFiles verifies the log in the data folder. Where there is none, what is missing is the
 // server.
-func verifyFiles(ctx context.Context, g *Global, unavailable error) (imx.LogCheck, error) {
-	check, err := daemon.VerifyLog(ctx, g.Data)
+func verifyFiles(ctx context.Context, g *Global, earlier []imx.Checkpoint, unavailable error) (imx.LogCheck, error) {
+	check, err := daemon.VerifyLog(ctx, g.Data, earlier...)
 	if imx.KindOf(err) == imx.NotFound {
 		return imx.LogCheck{}, unavailable
 	}

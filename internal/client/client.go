@@ -140,8 +140,8 @@ func (c *Client) Events(ctx context.Context, from int64, follow bool) iter.Seq2[
 
 // VerifyLog has the server recompute its log from the records. A bad log isn't an error: the
 // LogCheck tells of it.
-func (c *Client) VerifyLog(ctx context.Context) (imx.LogCheck, error) {
-	return short[imx.LogCheck](ctx, c, call{http.MethodPost, "/v1/log/verify", nil}, nil)
+func (c *Client) VerifyLog(ctx context.Context, earlier ...imx.Checkpoint) (imx.LogCheck, error) {
+	return short[imx.LogCheck](ctx, c, call{http.MethodPost, "/v1/log/verify", imx.VerifyRequest{Earlier: earlier}}, nil)
 }
 
 func servicePath(service string) string { return "/v1/services/" + url.PathEscape(service) }

@@ -101,8 +101,8 @@ func (v viewer) Events(ctx context.Context, from int64, follow bool) iter.Seq2[i
 }
 
 // CheckLog verifies the log from its files, as `imx log verify` does without a server.
-func (v viewer) CheckLog(ctx context.Context) (imx.LogCheck, error) {
-	return VerifyLog(ctx, v.data)
+func (v viewer) CheckLog(ctx context.Context, earlier ...imx.Checkpoint) (imx.LogCheck, error) {
+	return VerifyLog(ctx, v.data, earlier...)
 }
 
 // fits checks that a record is an event, and the one that belongs at its index.

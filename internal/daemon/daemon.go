@@ -4,7 +4,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -54,7 +56,7 @@ func Run(ctx context.Context, cfg Config) error {
 	group.Go(func() error { return s.loop.Run(ctx) })
 	handler := s.handler(cfg.Version)
 	for _, l := range listeners {
-		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second}
+		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}
 		if l.Addr().Network() != "unix" {
 			server.Handler, server.ConnContext = s.registry.Handler(), nil
 		}
@@ -104,7 +106,7 @@ func listen(ctx context.Context, cfg Config) ([]net.Listener, error) {
 		return nil, imx.Errorf(imx.Conflict, "can't listen on %s: %w", path, err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, err
+		return nil, errors.Join(err, unix.Close())
 	}
 	address := cfg.Listen
 	switch address {

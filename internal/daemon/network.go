@@ -35,10 +35,11 @@ func network(data, wanted string) (netip.Prefix, error) {
 	if !os.IsNotExist(err) {
 		return netip.Prefix{}, err
 	}
-	p, err := local.FreeNetwork()
+	choose := local.FreeNetwork
 	if wanted != "" {
-		p, err = parseNetwork(wanted)
+		choose = func() (netip.Prefix, error) { return parseNetwork(wanted) }
 	}
+	p, err := choose()
 	if err != nil {
 		return p, err
 	}
@@ -56,7 +57,14 @@ func publish(path, text string) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // parseNetwork reads a range: IPv4, with room for services and instances.

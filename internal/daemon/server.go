@@ -32,6 +32,7 @@ import (
 // server is every part of a running server, open.
 type server struct {
 	data     string // the data folder
+	logger   *slog.Logger
 	log      *eventlog.Log
 	control  *control.Control
 	registry *registry.Registry
@@ -55,20 +56,19 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
-	s := &server{data: cfg.Data}
+	s := &server{data: cfg.Data, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	logger := slog.New(slog.NewTextHandler(cfg.Log, nil))
 	events, recovery, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(cfg.Data, logFolder), Now: time.Now})
 	if err != nil {
 		return nil, err
 	}
 	s.log = events
 	if recovery.Cut > 0 {
-		logger.WarnContext(ctx, "the log ended in the middle of a record, as a crash leaves it: recovered to the last whole one",
+		s.logger.WarnContext(ctx, "the log ended in the middle of a record, as a crash leaves it: recovered to the last whole one",
 			slog.Int64("events", recovery.Records), slog.Int64("cut_bytes", recovery.Cut))
 	}
 	prefix, err := network(cfg.Data, cfg.Network)
@@ -85,11 +85,11 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.join(ctx, prefix, blobs, logger)
+	return s, s.join(ctx, prefix, blobs)
 }
 
 // join opens the parts that stand on the log and the blobs.
-func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Store, logger *slog.Logger) error {
+func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Store) error {
 	debs, err := archive.New(archive.Config{Dir: filepath.Join(s.data, archiveFolder), Blobs: blobs, Now: time.Now})
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err != nil {
 		return err
 	}
-	engineConfig.Log = logger
+	engineConfig.Log = s.logger
 	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
 	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
 		path, _, err := builder.Root(ctx, image)
@@ -121,7 +121,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Publish: s.publish, Admit: s.engine.Admit, Architecture: runtime.GOARCH, Now: time.Now,
 	})
-	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: logger})
+	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
 	return nil
 }
 
@@ -133,7 +133,7 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 		return local.Config{}, err
 	}
 	id := imx.DigestBytes([]byte(data)).Short()[:6]
-	table, err := nft.New("imx_" + id)
+	table, err := nft.New(tableName(id))
 	if err != nil {
 		return local.Config{}, err
 	}
@@ -163,6 +163,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Viewer:   viewer{s, v},
 		Logs:     logs{s.engine},
 		Registry: s.registry.Handler(),
+		Log:      s.logger,
 	})
 }
 
@@ -185,9 +186,38 @@ func Purge(ctx context.Context, data string) error {
 	return errors.Join(err, release())
 }
 
-// VerifyLog checks the log of a data folder from its files alone.
-func VerifyLog(ctx context.Context, data string) (imx.LogCheck, error) {
-	return eventlog.Verify(ctx, filepath.Join(data, logFolder), fits)
+// Traces lists what a data folder's server has on this machine outside of that folder. With all
+// its services destroyed, or after a Purge, there is nothing.
+func Traces(data string) ([]string, error) {
+	prefix, err := network(data, "")
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := engineConfig(data, prefix)
+	if err != nil {
+		return nil, err
+	}
+	found, err := local.Traces(cfg)
+	if err != nil {
+		return nil, err
+	}
+	table, err := nft.New(tableName(cfg.ID))
+	if err != nil {
+		return nil, err
+	}
+	there, err := table.Exists()
+	if there {
+		found = append(found, "table inet "+tableName(cfg.ID))
+	}
+	return found, err
+}
+
+func tableName(id string) string { return "imx_" + id }
+
+// VerifyLog checks the log of a data folder from its files alone, and that it grew out of earlier
+// checkpoints.
+func VerifyLog(ctx context.Context, data string, earlier ...imx.Checkpoint) (imx.LogCheck, error) {
+	return eventlog.Verify(ctx, filepath.Join(data, logFolder), fits, earlier...)
 }
 
 // newID returns an id that people can type: 8 hexadecimal digits.

@@ -32,6 +32,9 @@ type Config struct {
 	Err     io.Writer
 	// Purge ends all that a dead server's data folder left running, for a demo that failed midway.
 	Purge func(ctx context.Context, data string) error
+	// Traces lists what the engine of a data folder has outside of it: mounts, namespaces, cgroups,
+	// rules, links, routes.
+	Traces func(data string) ([]string, error)
 }
 
 // stage is a demo under way.
@@ -61,9 +64,6 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	s.shop, s.data = filepath.Join(s.dir, "shop"), filepath.Join(s.dir, "data")
-	if cfg.Data != "" {
-		s.data = cfg.Data
-	}
 	defer func() {
 		if err != nil || !cfg.Keep {
 			err = errors.Join(err, s.leave(context.WithoutCancel(ctx)))

@@ -151,16 +151,15 @@ func (s *stage) leave(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// leftovers finds mounts and processes of the demo's folder that are still there.
+// leftovers finds what the demo still has on this machine outside of its folder, and processes that
+// were started in it.
 func (s *stage) leftovers() error {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	traces, err := s.cfg.Traces(s.data)
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, s.dir) {
-			return imx.Errorf(imx.Internal, "a mount was left behind: %s", strings.TrimSpace(line))
-		}
+	if len(traces) > 0 {
+		return imx.Errorf(imx.Internal, "left behind: %s", strings.Join(traces, "; "))
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {

@@ -60,12 +60,14 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 		Template: req.Template, Lock: req.Lock, Update: req.Update,
 		Architecture: p.cfg.Architecture, Indexes: map[string]plan.Archive{},
 	}
+	var left imx.Diagnostics // what the archives' sources left out
 	for _, name := range plan.Archives(in) {
 		decl, _ := declared(req.Template, name)
 		snapshot, err := p.fetch(ctx, by, decl, report)
 		if err != nil {
 			return imx.PlanResult{}, err
 		}
+		left = append(left, snapshot.Notices...)
 		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites}
 	}
 	resolved, lock, said := plan.Resolve(in)
@@ -75,7 +77,7 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 	s := *p.cfg.Control.State()
 	return imx.PlanResult{
 		Plan: resolved, Digest: resolved.Digest(), Lock: lock, Changes: plan.Diff(resolved, s, p.built),
-		Notices: slices.Concat(req.Template.Notices, said, plan.Unlisted(resolved, s)),
+		Notices: slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
 	}, nil
 }
 

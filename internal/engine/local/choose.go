@@ -17,9 +17,26 @@ import (
 // routes, so every engine on a machine gets a range of its own.
 // Errors: Exhausted where all of 10.213.0.0/16 to 10.254.0.0/16 are in use.
 func FreeNetwork() (netip.Prefix, error) {
+	used, err := usedRanges()
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	first := netip.MustParsePrefix(DefaultNetwork).Addr().As4()
+	for second := first[1]; second < 255; second++ {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{first[0], second, 0, 0}), 16)
+		if !overlaps(p, used) {
+			return p, nil
+		}
+	}
+	return netip.Prefix{}, imx.Errorf(imx.Exhausted, "no range of addresses is free from %s on", DefaultNetwork).
+		WithHint("name one with --network")
+}
+
+// usedRanges returns the ranges that the machine's routes lead into, the default route aside.
+func usedRanges() ([]netip.Prefix, error) {
 	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // then a route came or went meanwhile
-		return netip.Prefix{}, fmt.Errorf("reading the machine's routes: %w", err)
+		return nil, fmt.Errorf("reading the machine's routes: %w", err)
 	}
 	var used []netip.Prefix
 	for _, r := range routes {
@@ -32,15 +49,7 @@ func FreeNetwork() (netip.Prefix, error) {
 			used = append(used, netip.PrefixFrom(addr.Unmap(), bits))
 		}
 	}
-	first := netip.MustParsePrefix(DefaultNetwork).Addr().As4()
-	for second := first[1]; second < 255; second++ {
-		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{first[0], second, 0, 0}), 16)
-		if !overlaps(p, used) {
-			return p, nil
-		}
-	}
-	return netip.Prefix{}, imx.Errorf(imx.Exhausted, "no range of addresses is free from %s on", DefaultNetwork).
-		WithHint("name one with --network")
+	return used, nil
 }
 
 func overlaps(p netip.Prefix, used []netip.Prefix) bool {

@@ -10,7 +10,10 @@ package nft
 import (
 	"context"
 	"regexp"
+	"slices"
 	"sync"
+
+	"github.com/google/nftables"
 
 	"imx"
 	"imx/internal/network"
@@ -157,4 +160,17 @@ func (t *Table) Check(ctx context.Context) error {
 	}
 	t.generation = generation
 	return nil
+}
+
+// Exists reports whether the kernel has the table, whoever made it.
+func (t *Table) Exists() (bool, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return false, explain(err)
+	}
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return false, explain(err)
+	}
+	return slices.ContainsFunc(tables, func(x *nftables.Table) bool { return x.Name == t.name }), nil
 }
