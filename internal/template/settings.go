@@ -78,7 +78,7 @@ func imageBlock() *block {
 				}),
 				field(manyStrings(isGlob), func(i *I) *[]string { return &i.Generated }, setting{
 					name: "generated", unset: "none", example: `["/var/lib/app/*"]`,
-					doc: "Patterns of further paths to take that packages' scripts make while the image is built.",
+					doc: "Patterns of further paths to take that packages' scripts make while the image is built; one that begins with `!` leaves out instead.",
 				}),
 			},
 			blocks: []*block{
