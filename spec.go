@@ -1,5 +1,7 @@
 package imx
 
+import "slices"
+
 // PortRef names a port of a service, as service.db.port.pg does in a template.
 type PortRef struct {
 	Service string `json:"service"`
@@ -27,9 +29,18 @@ type Spec struct {
 	At          Pos               `json:"at,omitzero"`
 }
 
-// Exclusive reports whether only one instance may run at a time: a volume has one holder.
-// Such a service is replaced stop-then-start and can't have more than one replica.
+// Exclusive reports whether only one instance may run at a time: a volume has one holder. Such a
+// service can't have more than one replica, and is replaced stop-then-start where both releases
+// hold the volume (see Shares).
 func (s Spec) Exclusive() bool { return len(s.Volumes) > 0 }
+
+// Shares reports whether an instance of s and one of o, both of one service, would hold the same
+// volume: the one must be gone before the other starts.
+func (s Spec) Shares(o Spec) bool {
+	return slices.ContainsFunc(s.Volumes, func(v Volume) bool {
+		return slices.ContainsFunc(o.Volumes, func(w Volume) bool { return v.Name == w.Name })
+	})
+}
 
 // Port is a port that a service listens on (TCP).
 type Port struct {

@@ -5,7 +5,9 @@ package archive_test
 
 import (
 	"bytes"
+	"context"
 	"crypto"
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -413,6 +416,76 @@ func TestAnUnchangedSuiteIsNotDownloadedAgain(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Two suites can have the same list, and two people can plan at once, with nothing in the cache yet.
+func TestListsThatAreTheSameAreBroughtAtOnce(t *testing.T) {
+	made, second := archivetest.New(t, hello()), archivetest.New(t, hello())
+	second.Suite, second.Keys = "bookworm-security", made.Keys
+	second.Publish()
+	files := map[string]string{"sources.list": "deb MAIN bookworm main\ndeb file://" + second.Dir + " bookworm-security main\n"}
+	for range 10 {
+		f := hostFetcher(t, made, files)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				snapshot, err := f.fetch(t, host())
+				if err != nil {
+					t.Error(err)
+				} else if len(snapshot.Suites) != 2 || snapshot.Index.Len() != 2 {
+					t.Errorf("suites = %+v, %d packages", snapshot.Suites, snapshot.Index.Len())
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// The one that waits for the other's transfer doesn't fail because the other is called off.
+func TestAFetchThatIsCalledOffTakesNoOtherWithIt(t *testing.T) {
+	made := archivetest.New(t, hello())
+	begun, calledOff := make(chan struct{}), make(chan struct{})
+	var first atomic.Bool
+	decl := made.Serve("own", func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "/by-hash/") && first.CompareAndSwap(false, true) {
+				close(begun)
+				<-calledOff
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	f := newFetcher(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	go func() {
+		_, err := f.Fetch(ctx, decl, archivetest.Architecture, nil, quiet)
+		ended <- err
+	}()
+	<-begun
+	other := make(chan error, 1)
+	waiting := make(chan struct{})
+	go func() {
+		_, err := f.Fetch(t.Context(), decl, archivetest.Architecture, nil, func(p imx.Progress) {
+			if p.Status == imx.StepCached || p.Status == imx.StepDone { // its InRelease is here, its list is next
+				select {
+				case <-waiting:
+				default:
+					close(waiting)
+				}
+			}
+		})
+		other <- err
+	}()
+	<-waiting
+	cancel()
+	close(calledOff)
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the one that was called off: %v", err)
+	}
+	if err := <-other; err != nil {
+		t.Errorf("the other one: %v", err)
+	}
 }
 
 func TestListsAreReadByNameWhereTheMirrorHasNoHashes(t *testing.T) {

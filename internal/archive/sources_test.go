@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,6 +134,8 @@ func TestAPartOfTheArchiveIsNeverLeftOutBecauseItFails(t *testing.T) {
 	}{
 		"its name says so":     {line: "deb http://127.0.0.1:1 bookworm-security main", decl: host()},
 		"by its old name":      {line: "deb http://127.0.0.1:1 bookworm/updates main", decl: host()},
+		"as a suite":           {line: "deb http://127.0.0.1:1 stable-security main", decl: host()},
+		
 		"Signed-By says so":    {line: "deb [signed-by=KEYRING] http://127.0.0.1:1 sid main", decl: host()},
 		"the template says so": {line: "deb http://127.0.0.1:1 extra main", decl: imx.Archive{Name: "own", Suites: []string{"bookworm", "extra"}}},
 		"it was seen before": {
@@ -146,6 +149,97 @@ func TestAPartOfTheArchiveIsNeverLeftOutBecauseItFails(t *testing.T) {
 			t.Errorf("%s: err = %v, want Unavailable", name, err)
 		}
 	}
+}
+
+// Who stands on the way to a mirror can take a signature off, or put his own there: that mustn't
+// make a suite another vendor's.
+func TestAPartOfTheArchiveIsNeverLeftOutBecauseOfItsSignature(t *testing.T) {
+	made := archivetest.New(t, hello())
+	seen := func(suite string) []imx.LockedSuite {
+		return []imx.LockedSuite{{Archive: imx.HostArchive, Suite: suite}}
+	}
+	for name, test := range map[string]struct {
+		suite string
+		keys  []*openpgp.Entity
+		dir   string // "" means a mirror of its own
+		known []imx.LockedSuite
+		want  string
+	}{
+		"taken off":                         {suite: "bookworm-security", want: "isn't signed"},
+		"taken off, named as a suite":       {suite: "stable-security", want: "isn't signed"},
+		"taken off, of a suite seen before": {suite: "extra", known: seen("extra"), want: "isn't signed"},
+		"taken off, of any suite":           {suite: "vendor", want: "isn't signed"},
+		"replaced":                          {suite: "bookworm-security", keys: otherKeys(t), want: "is signed by key"},
+		"replaced, named as a suite":        {suite: "stable-security", keys: otherKeys(t), want: "is signed by key"},
+		"replaced, of a suite seen before":  {suite: "extra", keys: otherKeys(t), known: seen("extra"), want: "is signed by key"},
+		"replaced, on the archive's mirror": {suite: "sid", keys: otherKeys(t), dir: made.Dir, want: "is signed by key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			harmed := archivetest.New(t, base())
+			harmed.Suite, harmed.Keys = test.suite, test.keys
+			if test.dir != "" {
+				harmed.Dir = test.dir
+			}
+			harmed.Publish()
+			f := hostFetcher(t, made, map[string]string{
+				"sources.list": "deb MAIN bookworm main\ndeb file://" + harmed.Dir + " " + test.suite + " main\n",
+			})
+			snapshot, err := f.fetch(t, host(), test.known...)
+			if err == nil {
+				t.Fatalf("it was left out: %+v", snapshot.Notices)
+			}
+			wantError(t, err, imx.Refused, `suite "`+test.suite+`"`, test.want)
+			if hint := imx.AsError(err).Hint; !strings.Contains(hint, "Signed-By") || !strings.Contains(hint, "sources.list:2") {
+				t.Errorf("hint %q doesn't say how to tell another vendor's source", hint)
+			}
+		})
+	}
+}
+
+func otherKeys(t *testing.T) []*openpgp.Entity {
+	t.Helper()
+	return []*openpgp.Entity{archivetest.NewKey(t, "other")}
+}
+
+// Docker's source, for one, has Debian's codename as its suite, with a component of its own: its
+// host isn't asked for Debian's files, even when Debian's mirror fails.
+func TestASourceWithoutAComponentThatIsWantedIsNotAsked(t *testing.T) {
+	made := archivetest.New(t, hello())
+	vendor := archivetest.New(t, archivetest.Package{Name: "product"})
+	asked := false
+	url := vendor.Serve("vendor", func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked = true; next.ServeHTTP(w, r) })
+	}).Mirror
+	f := hostFetcher(t, made, map[string]string{"sources.list": "deb " + url + " bookworm stable\ndeb MAIN bookworm main\ndeb MAIN bookworm contrib\n"})
+	snapshot, err := f.fetch(t, host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asked || len(snapshot.Suites) != 1 {
+		t.Errorf("asked = %t, suites = %+v", asked, snapshot.Suites)
+	}
+	if len(snapshot.Notices) != 1 || snapshot.Notices[0].At.Line != 1 || !strings.Contains(snapshot.Notices[0].Summary, `none of its components "stable" is wanted`) {
+		t.Errorf("notices = %+v, want one of the vendor's line", snapshot.Notices)
+	}
+}
+
+func TestOfSeveralMirrorsTheWorstFailureIsTold(t *testing.T) {
+	made := archivetest.New(t, hello())
+	pin := made.Pin(imx.HostArchive, "hello")
+	bad := archivetest.New(t, hello())
+	bad.Change("dists/*/InRelease", func(b []byte) []byte { return append(b, "Codename: evil\n"...) })
+	bad.Change(pin.Path, func(b []byte) []byte { b[100] ^= 1; return b })
+	empty := t.TempDir()
+	lines := []string{"deb http://127.0.0.1:1 bookworm main", "deb file://" + bad.Dir + " bookworm main", "deb file://" + empty + " bookworm main"}
+	for range lines {
+		lines = append(lines[1:], lines[0]) // in any order
+		f := hostFetcher(t, made, map[string]string{"sources.list": strings.Join(lines, "\n") + "\n"})
+		_, err := f.fetch(t, host())
+		wantError(t, err, imx.Refused, "has text outside its signature")
+		wantError(t, f.packages(t, host(), pin), imx.Refused, "the bytes have digest")
+	}
+	f := hostFetcher(t, made, map[string]string{"sources.list": lines[0] + "\n" + lines[2] + "\n"})
+	wantError(t, f.packages(t, host(), pin), imx.Unavailable, "can't be reached") // it may have what the other lacks
 }
 
 func TestASecondMirrorOfASuiteIsTriedWhenTheFirstFails(t *testing.T) {

@@ -12,13 +12,12 @@ import (
 
 // decider gathers one decision.
 type decider struct {
-	want     Wanted
-	seen     Seen
-	now      time.Time
-	by       map[int]count // by release
-	strategy Strategy
-	actions  []Action
-	wake     time.Duration
+	want    Wanted
+	seen    Seen
+	now     time.Time
+	by      map[int]count // by release
+	actions []Action
+	wake    time.Duration
 }
 
 func (d *decider) do(a ...Action) { d.actions = append(d.actions, a...) }
@@ -47,7 +46,11 @@ func (d *decider) replace() {
 		d.do(Finish{Release: target})
 		return
 	}
-	if d.by[target].healthy >= d.want.Replicas {
+	if d.by[target].healthy >= d.replicas(target) {
+		if reason := d.unroutable(); reason != "" {
+			d.giveUp(reason)
+			return
+		}
 		d.do(Route{Weights: imx.Weights{target: Whole}})
 		return
 	}
@@ -56,44 +59,34 @@ func (d *decider) replace() {
 		return
 	}
 	d.wakeAt(d.deadline())
-	if d.strategy == StopThenStart {
-		d.stopThenStart(target)
-		return
-	}
-	d.startBeside(target)
-}
-
-// startBeside starts the target's instances while the current release goes on as it was.
-func (d *decider) startBeside(target int) {
-	current := d.want.Current.Number
-	if d.by[current].healthy > d.routed() && d.routed() < d.want.Replicas {
-		d.routeTo(current)
-	}
-	if current != 0 {
-		d.scaleUp(current)
-	}
-	d.scaleUp(target)
-	d.scaleDown(target, d.want.Replicas)
+	d.bring(target)
+	d.holdCurrent()
 	d.cleanUp()
 }
 
-// stopThenStart starts the target's instance when no other instance is left to hold the volume.
-// The traffic stays where it was: it has nowhere better to go.
-func (d *decider) stopThenStart(target int) {
-	d.stopOthers(target)
-	d.scaleDown(target, d.want.Replicas)
-	if len(d.by) == 0 {
-		d.scaleUp(target)
+// holdCurrent keeps the current release as it was while the target starts beside it, unless it has
+// to let go of a volume.
+func (d *decider) holdCurrent() {
+	current := d.want.Current.Number
+	if current == 0 || d.shares(current, d.want.Target.Number) {
+		return
+	}
+	d.scaleUp(current)
+	if d.by[current].healthy > d.routed() && d.routed() < d.replicas(current) {
+		d.routeTo(current)
 	}
 }
 
-// stopOthers scales every other release to 0 at once.
-func (d *decider) stopOthers(target int) {
+// bring gets the target's instances, and makes those let go of its volumes that hold them. The
+// traffic stays where it is: while a volume changes hands it has nowhere better to go.
+func (d *decider) bring(target int) {
 	for _, number := range d.releases() {
-		if number != target {
+		if number != target && d.shares(number, target) {
 			d.scaleDown(number, 0)
 		}
 	}
+	d.scaleUp(target)
+	d.scaleDown(target, d.replicas(target))
 }
 
 // giveUp fails the target. Its instances go at once: traffic never reached them.
@@ -108,17 +101,16 @@ func (d *decider) giveUp(reason string) {
 func (d *decider) keep() {
 	target := d.want.Target.Number
 	have := d.by[target]
-	if !only(d.seen.Routes, target) && (have.healthy >= d.want.Replicas || have.healthy >= d.routed()) {
+	due := have.healthy >= d.replicas(target) || have.healthy >= d.routed()
+	if due && have.healthy > 0 {
 		d.routeTo(target)
 	}
-	if d.strategy == StopThenStart {
-		d.stopThenStart(target)
-	} else {
-		d.cleanUp()
-		d.scaleUp(target)
-		d.scaleDown(target, d.want.Replicas)
+	d.bring(target)
+	if due && have.healthy == 0 { // nothing answers there yet: what makes something answer comes first
+		d.routeTo(target)
 	}
-	if have.live == d.want.Replicas {
+	d.cleanUp()
+	if have.live == d.replicas(target) {
 		d.replaceBad(target)
 	}
 }
@@ -144,30 +136,66 @@ func only(w imx.Weights, number int) bool { return len(w) == 1 && w[number] > 0 
 // releases are the numbers of all releases that have instances, in order.
 func (d *decider) releases() []int { return slices.Sorted(maps.Keys(d.by)) }
 
+// replicas is how many instances a release should have: of one that holds a volume there is never
+// a second, whatever number the service came from.
+func (d *decider) replicas(number int) int {
+	n := d.want.Replicas
+	if number != d.want.Target.Number {
+		n = d.want.CurrentReplicas
+	}
+	if d.spec(number).Exclusive() {
+		n = min(n, 1)
+	}
+	return n
+}
+
+// shares reports whether instances of the two releases, or two of the one, could hold one volume.
+func (d *decider) shares(a, b int) bool { return d.spec(a).Shares(d.spec(b)) }
+
+// spec is that of a release, or the target's for one that isn't known.
+func (d *decider) spec(number int) imx.Spec {
+	if number == d.want.Current.Number {
+		return d.want.Current.Spec
+	}
+	for _, r := range d.want.Extra {
+		if r.Number == number {
+			return r.Spec
+		}
+	}
+	return d.want.Target.Spec
+}
+
 func (d *decider) scaleDown(number, replicas int) {
 	if d.by[number].live > replicas {
 		d.do(Scale{Release: number, Replicas: replicas})
 	}
 }
 
-// scaleUp starts what is missing of a release, unless its last instance ended too recently.
+// scaleUp starts what is missing of a release, unless its last instance ended too recently or
+// another, also one that is stopping, still holds a volume that it needs.
 func (d *decider) scaleUp(number int) {
-	if d.by[number].live >= d.want.Replicas {
+	replicas := d.replicas(number)
+	if d.by[number].live >= replicas {
 		return
+	}
+	for _, other := range d.releases() {
+		if d.shares(number, other) {
+			return
+		}
 	}
 	if at := nextStart(d.seen.Ended, number); at.After(d.now) {
 		d.wakeAt(at)
 		return
 	}
-	d.do(Scale{Release: number, Replicas: d.want.Replicas})
+	d.do(Scale{Release: number, Replicas: replicas})
 }
 
 // cleanUp scales every release that has no part in anything to 0, once its connections ended or
-// had the time to.
+// had the time to. Those that had to let go of a volume were so at once, by bring.
 func (d *decider) cleanUp() {
 	for _, number := range d.releases() {
 		if number == d.want.Target.Number || number == d.want.Current.Number ||
-			d.seen.Routes[number] > 0 || d.by[number].live == 0 {
+			d.seen.Routes[number] > 0 || d.by[number].live == 0 || d.shares(number, d.want.Target.Number) {
 			continue
 		}
 		until := d.want.Moved.Add(d.drain(number))
@@ -192,14 +220,7 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-func (d *decider) drain(number int) time.Duration {
-	for _, r := range d.want.Extra {
-		if r.Number == number {
-			return time.Duration(r.Spec.Drain)
-		}
-	}
-	return time.Duration(d.want.Target.Spec.Drain)
-}
+func (d *decider) drain(number int) time.Duration { return time.Duration(d.spec(number).Drain) }
 
 // replaceBad stops an instance that stayed unhealthy or never got healthy; the missing one is
 // then started anew. One at a time, and none while another is still on its way: where all are

@@ -44,14 +44,24 @@ func deadline(spec imx.Spec) time.Duration {
 	return cmp.Or(time.Duration(spec.Deadline), DefaultDeadline)
 }
 
-// deadline is when the target has failed if it isn't healthy. Stop-then-start gives the old
-// instance the time to stop on top.
+// deadline is when the target has failed if it isn't healthy. Where it waits for a volume, the
+// instance that holds it gets the time to stop on top.
 func (d *decider) deadline() time.Time {
 	at := d.want.Since.Add(deadline(d.want.Target.Spec))
-	if d.strategy == StopThenStart {
+	if d.shares(d.want.Current.Number, d.want.Target.Number) {
 		at = at.Add(time.Duration(d.want.Current.Spec.Grace))
 	}
 	return at
+}
+
+// unroutable says why a target that is healthy has failed all the same: the engine won't give it the
+// traffic, and its time is over. Otherwise it is "".
+func (d *decider) unroutable() string {
+	if d.seen.Trouble == "" || d.now.Before(d.deadline()) {
+		return ""
+	}
+	return quote(fmt.Sprintf("release %d was healthy and could not get the traffic within %s",
+		d.want.Target.Number, deadline(d.want.Target.Spec)), d.seen.Trouble)
 }
 
 // failure says why the target has failed, or "" while it hasn't.
@@ -69,7 +79,7 @@ func (d *decider) failure() string {
 	limit := deadline(target.Spec)
 	if in, ok := d.worst(); ok {
 		return quote(fmt.Sprintf("%d of %d instances of release %d were healthy after %s; %s is %s",
-			have.healthy, d.want.Replicas, target.Number, limit, in.ID, in.Phase), in.Reason)
+			have.healthy, d.replicas(target.Number), target.Number, limit, in.ID, in.Phase), in.Reason)
 	}
 	if len(ends) > 0 {
 		return quote(fmt.Sprintf("release %d wasn't healthy after %s; its last instance, %s", target.Number, limit, ends[0].ID), ending(ends[0]))

@@ -20,9 +20,12 @@ type Wanted struct {
 	Current imx.Release // the last one known good; Number is 0 before the first
 	// Extra are further releases whose instances may still be draining. One that isn't here drains
 	// as long as Target says.
-	Extra     []imx.Release
-	Replicas  int
-	Since     time.Time // when Target last changed: its deadline counts from here
+	Extra    []imx.Release
+	Replicas int // of Target; of a release that holds a volume at most one instance is started all the same
+	// CurrentReplicas are those of Current while Target is another: a rollout that fails must not
+	// have changed them.
+	CurrentReplicas int
+	Since           time.Time // when Target last changed: its deadline counts from here
 	Moved     time.Time // when the traffic last moved: draining counts from here
 	Destroyed bool
 }
@@ -35,7 +38,7 @@ type Seen struct {
 	Ended  []imx.Instance
 	Routes imx.Weights // in force
 	// Trouble is what the engine last said when it couldn't do what was decided, "" if it could.
-	// It becomes part of the reason where a release never got an instance.
+	// It becomes part of the reason where a release never got an instance or its traffic.
 	Trouble string
 }
 
@@ -104,7 +107,7 @@ func Next(w Wanted, s Seen, now time.Time) Decision {
 	if w.Target.Number == 0 {
 		w.Target = w.Current
 	}
-	d := &decider{want: w, seen: s, now: now, by: tally(s.Instances), strategy: StrategyOf(w.Target)}
+	d := &decider{want: w, seen: s, now: now, by: tally(s.Instances)}
 	switch {
 	case w.Destroyed || w.Target.Number == 0:
 		d.takeDown()
@@ -114,25 +117,4 @@ func Next(w Wanted, s Seen, now time.Time) Decision {
 		d.keep()
 	}
 	return Decision{Actions: d.actions, Wake: d.wake}
-}
-
-// Strategy is in which order a service's instances are replaced.
-type Strategy string
-
-// The strategies.
-const (
-	// StartThenStop starts all new instances beside the old ones and moves the traffic between
-	// two moments in which all of it is answered.
-	StartThenStop Strategy = "start-then-stop"
-	// StopThenStart stops the old instance before the new one starts, because only one at a time
-	// may hold the service's volume. Nothing answers in between.
-	StopThenStart Strategy = "stop-then-start"
-)
-
-// StrategyOf returns how instances of the release replace others.
-func StrategyOf(r imx.Release) Strategy {
-	if r.Spec.Exclusive() {
-		return StopThenStart
-	}
-	return StartThenStop
 }
