@@ -2,7 +2,7 @@ package imx
 
 // What happens on the way from a template to releases, and to services.
 type (
-	// SuiteSeen records the newest index of a suite that was verified; older ones are refused from then on.
+	// SuiteSeen records an index of a suite that was verified; older ones than the newest are refused.
 	SuiteSeen struct {
 		Suite LockedSuite `json:"suite"`
 	}
@@ -18,27 +18,32 @@ type (
 	}
 	// Applied ends an apply: all its releases come into being in this one event, or none does.
 	Applied struct {
-		Apply    string         `json:"apply"`
-		Releases []Release      `json:"releases,omitempty"` // of services where something but Replicas changed
-		Replicas map[string]int `json:"replicas,omitempty"` // of services whose number changed
+		Apply    string    `json:"apply"`
+		Releases []Release `json:"releases,omitempty"` // of services where something but Replicas changed
+		// Replicas of services whose number changed. Where a release is rolled out with it, it only
+		// stays if that gets good.
+		Replicas map[string]int `json:"replicas,omitempty"`
 	}
 	// ApplyFailed ends an apply that made no release.
 	ApplyFailed struct {
 		Apply string `json:"apply"`
 		Error *Error `json:"error"`
 	}
-	// RolloutFinished says that the service's target has all the traffic and became current.
+	// RolloutFinished says that the service's target has all the traffic and became current, and its
+	// number of instances with it.
 	RolloutFinished struct {
 		Service string `json:"service"`
 		Release int    `json:"release"`
 	}
-	// RolloutFailed gives a rollout up: the target goes back to the current release.
+	// RolloutFailed gives a rollout up: the target goes back to the current release and its number
+	// of instances.
 	RolloutFailed struct {
 		Service string `json:"service"`
 		Release int    `json:"release"`
 		Reason  string `json:"reason"`
 	}
-	// RolledBack makes an earlier good release the target again.
+	// RolledBack makes an earlier good release the target again, with as many instances as the
+	// current one has, or one where the earlier release holds a volume.
 	RolledBack struct {
 		Service string `json:"service"`
 		From    int    `json:"from"`
@@ -50,7 +55,7 @@ type (
 		Service string  `json:"service"`
 		Weights Weights `json:"weights,omitempty"`
 	}
-	// Scaled changes how many instances a service has.
+	// Scaled changes how many instances a service has, of its target and of its current release.
 	Scaled struct {
 		Service  string `json:"service"`
 		Replicas int    `json:"replicas"`

@@ -32,10 +32,11 @@ type Error struct {
 	cause error
 }
 
-// Errorf makes an Error of a kind. A %w verb keeps its operand for errors.Is and errors.As.
+// Errorf makes an Error of a kind. %w verbs, also several, keep their operands for errors.Is and
+// errors.As.
 func Errorf(kind Kind, format string, args ...any) *Error {
 	wrapped := fmt.Errorf(format, args...)
-	return &Error{Kind: kind, Message: wrapped.Error(), cause: errors.Unwrap(wrapped)}
+	return &Error{Kind: kind, Message: wrapped.Error(), cause: wrapped}
 }
 
 // WithHint returns e with a hint of what to do next.
@@ -47,7 +48,7 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 // Error returns the message, without the hint: edges print the two apart.
 func (e *Error) Error() string { return e.Message }
 
-// Unwrap returns the cause, or nil.
+// Unwrap returns what errors.Is and errors.As look into, or nil.
 func (e *Error) Unwrap() error { return e.cause }
 
 // KindOf returns the kind of the first *Error in err's chain, Internal for any other error and ""

@@ -46,7 +46,7 @@ type Exit struct {
 
 // Seen is what an engine observes: every instance it has, and the routes that are in force.
 type Seen struct {
-	Instances []Instance         `json:"instances"` // sorted by ID; ended ones until Forget
+	Instances []Instance         `json:"instances"` // sorted by ID; ended ones too, while the engine keeps them
 	Routes    map[string]Weights `json:"routes"`    // by service
 	Mode      []string           `json:"mode"`      // which mechanisms are active here, for `imx status`
 }
@@ -57,7 +57,7 @@ type (
 	InstanceStarted struct {
 		Instance Instance `json:"instance"`
 	}
-	// InstanceChanged is a change of phase, or of what an instance without one suffers from.
+	// InstanceChanged is a change of phase. What else changes of an instance is told with the next.
 	InstanceChanged struct {
 		Instance Instance `json:"instance"`
 	}

@@ -23,6 +23,15 @@ func (p Plan) Image(name string) (ImagePlan, bool) {
 	return ImagePlan{}, false
 }
 
+// Names returns the names of the plan's services.
+func (p Plan) Names() []string {
+	names := make([]string, 0, len(p.Services))
+	for _, s := range p.Services {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
 // ImagePlan is all that decides an image's bytes.
 type ImagePlan struct {
 	Spec         ImageSpec `json:"spec"` // without positions and contents

@@ -22,7 +22,7 @@ type Release struct {
 	By      Principal    `json:"by"`
 	Made    time.Time    `json:"made"`
 	State   ReleaseState `json:"state"`
-	Reason  string       `json:"reason,omitempty"` // why it failed
+	Reason  string       `json:"reason,omitempty"` // why it failed; of a good one, that it was never tried
 }
 
 // Host is a name and the address that it stands for inside an instance.
@@ -37,21 +37,27 @@ type ReleaseState string
 // The states of a release.
 const (
 	ReleasePending ReleaseState = "pending" // made, not yet judged
-	ReleaseGood    ReleaseState = "good"    // took over the traffic in health; may be rolled back to
-	ReleaseFailed  ReleaseState = "failed"  // never got healthy; never gets traffic
+	// ReleaseGood took over the traffic with as many healthy instances as were wanted, and may be
+	// rolled back to. Where none was wanted nothing was tried, which Reason then says.
+	ReleaseGood   ReleaseState = "good"
+	ReleaseFailed ReleaseState = "failed" // never got healthy; never gets traffic
 )
 
 // Service is a declared service as it stands now.
 type Service struct {
-	Name     string     `json:"name"`
-	Address  netip.Addr `json:"address"`
-	Replicas int        `json:"replicas"`
-	Current  int        `json:"current"`          // the release with the traffic, last known good; 0 before the first
-	Target   int        `json:"target"`           // the release being rolled out; equal to Current when nothing is
-	Since    time.Time  `json:"since"`            // when Target last changed
-	Held     bool       `json:"held,omitempty"`   // rolled back by a person: shown until the next apply
-	Routes   Weights    `json:"routes,omitempty"` // the traffic's shares, as last moved
-	Moved    time.Time  `json:"moved,omitzero"`   // when Routes last changed; draining counts from then
+	Name    string     `json:"name"`
+	Address netip.Addr `json:"address"`
+	// Replicas is how many instances are wanted of Target.
+	Replicas int `json:"replicas"`
+	// CurrentReplicas is how many are wanted of Current while Target is rolled out beside it; they are
+	// wanted again if that fails. Equal to Replicas when nothing is rolled out.
+	CurrentReplicas int       `json:"currentReplicas,omitempty"`
+	Current         int       `json:"current"`          // the release with the traffic, last known good; 0 before the first
+	Target          int       `json:"target"`           // the release being rolled out; equal to Current when nothing is
+	Since           time.Time `json:"since"`            // when Target last changed
+	Held            bool      `json:"held,omitempty"`   // rolled back by a person: shown until the next apply
+	Routes          Weights   `json:"routes,omitempty"` // the traffic's shares, as last moved
+	Moved           time.Time `json:"moved,omitzero"`   // when Routes last changed; draining counts from then
 	// Releases in order of Number, the first being the oldest that is kept.
 	Releases  []Release `json:"releases"`
 	Destroyed bool      `json:"destroyed,omitempty"` // keeps its address and release numbers for a namesake

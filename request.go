@@ -5,6 +5,9 @@ type PlanRequest struct {
 	Template Template `json:"template"`
 	Lock     *Lock    `json:"lock,omitempty"`   // nil where there is none yet
 	Update   bool     `json:"update,omitempty"` // choose anew, whatever the lock says
+	// Expect is the Base of the plan that somebody agreed to: an apply is refused with a Conflict if
+	// what it would change is no longer what that plan was compared with. "" expects nothing.
+	Expect Digest `json:"expect,omitempty"`
 }
 
 // PlanResult is a plan, the lock that pins it, and what applying it would change.
@@ -14,6 +17,9 @@ type PlanResult struct {
 	Lock    Lock        `json:"lock"`
 	Changes []Change    `json:"changes"` // empty: applying it would do nothing
 	Notices Diagnostics `json:"notices,omitempty"`
+	// Base names what Changes were compared with: the target and the number of instances of each
+	// service of the plan. A rollout that merely finishes doesn't change it.
+	Base Digest `json:"base,omitempty"`
 }
 
 // ApplyResult is what an apply did.

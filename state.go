@@ -7,7 +7,7 @@ type State struct {
 	Next      int64               `json:"next"`
 	Time      time.Time           `json:"time"` // of the last event folded in
 	Services  map[string]Service  `json:"services"`
-	Instances map[string]Instance `json:"instances"` // by id; an ended one is kept until 20 newer ones of its service have ended
+	Instances map[string]Instance `json:"instances"` // by id; of each service, a number of those that ended last stay
 	Images    map[Digest]Image    `json:"images"`    // by ImagePlan.Digest
 	Suites    []LockedSuite       `json:"suites"`    // the newest verified index of each
 	Apply     *ApplyStarted       `json:"apply,omitempty"`

@@ -15,13 +15,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
 	"imx"
 	"imx/internal/blob"
 	"imx/internal/deb"
+	"imx/internal/disk"
 )
 
 // Config says where an Archive keeps and finds things.
@@ -40,6 +43,9 @@ type Archive struct {
 	lists  *blob.Store // Packages files, decompressed, by the digests that verified InReleases give
 	client *http.Client
 	idle   time.Duration // a transfer that brings nothing for so long has failed
+
+	bringing singleflight.Group // of lists that aren't in the cache, by digest
+	reading  sync.RWMutex       // held for reading by a fetch that needs lists, for writing by prune
 }
 
 // Snapshot is an archive as its newest verified indices describe it.
@@ -65,7 +71,7 @@ func New(cfg Config) (*Archive, error) {
 	if err := os.MkdirAll(a.releaseDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("making the cache of archive indices: %w", err)
 	}
-	halves, err := filepath.Glob(filepath.Join(a.releaseDir(), "new-*"))
+	halves, err := filepath.Glob(filepath.Join(a.releaseDir(), disk.Staged))
 	if err != nil {
 		return nil, fmt.Errorf("looking into the cache of archive indices: %w", err)
 	}
@@ -143,9 +149,9 @@ func (f *fetch) releases(ctx context.Context, sources []source) []suite {
 	return suites
 }
 
-// choose decides which suites the archive consists of. A source of the host that never was
-// certain to be Debian's is left out, with a notice, if another keyring signs it, or if it can't be
-// reached and its name isn't that of a verified release ("bookworm", "bookworm-...").
+// choose decides which suites the archive consists of. A source of the host that isn't certain to
+// be Debian's is left out, with a notice, if other keys sign it or it can't be reached. No other
+// failure leaves a source out, and no failure leaves out one that canLeaveOut holds for a part.
 func choose(suites []suite, known []imx.LockedSuite, archive string) ([]suite, imx.Diagnostics, error) {
 	var good []suite
 	var notices imx.Diagnostics
@@ -157,7 +163,7 @@ func choose(suites []suite, known []imx.LockedSuite, archive string) ([]suite, i
 	for _, s := range suites {
 		switch {
 		case s.err == nil:
-		case len(good) > 0 && !s.sure() && canLeaveOut(s, good, known, archive):
+		case canLeaveOut(s, good, known, archive):
 			notices = append(notices, leftOut(s.mirrors[0].at, s.suite, imx.AsError(s.err).Message))
 		default:
 			return nil, nil, s.err
@@ -167,22 +173,30 @@ func choose(suites []suite, known []imx.LockedSuite, archive string) ([]suite, i
 	return good, notices, nil
 }
 
+// canLeaveOut reports whether a suite that failed may be another vendor's. It can't be where the
+// declaration says that it is the archive, where the archive had it before, or where a verified
+// suite is its relative. How it failed is looked at last: somebody on the way to the mirror can
+// bring about every failure.
 func canLeaveOut(s suite, good []suite, known []imx.LockedSuite, archive string) bool {
-	if isForeign(s.err) {
+	seen := slices.ContainsFunc(known, func(k imx.LockedSuite) bool { return k.Archive == archive && k.Suite == s.suite })
+	if len(good) == 0 || s.sure() || seen || slices.ContainsFunc(good, func(g suite) bool { return related(&s, &g) }) {
+		return false
+	}
+	return isForeign(s.err) || imx.KindOf(s.err) == imx.Unavailable
+}
+
+// related reports whether s must be of the same archive as the verified suite g: it is on the same
+// mirror, or has the name of g's release ("bookworm", "bookworm-security", "stable-updates").
+func related(s, g *suite) bool {
+	if s.on(g.from.root) {
 		return true
 	}
-	related := slices.ContainsFunc(good, func(g suite) bool {
-		base, _, _ := strings.Cut(g.release.Codename, "-")
-		name := strings.Map(func(r rune) rune {
-			if r == '/' {
-				return '-'
-			}
-			return r
-		}, s.suite)
-		return name == base || strings.HasPrefix(name, base+"-")
-	})
-	seen := slices.ContainsFunc(known, func(k imx.LockedSuite) bool { return k.Archive == archive && k.Suite == s.suite })
-	return imx.KindOf(s.err) == imx.Unavailable && !related && !seen
+	base := func(name string) string {
+		name, _, _ = strings.Cut(strings.ReplaceAll(name, "/", "-"), "-") // "bookworm/updates" is an old form
+		return name
+	}
+	name := base(s.suite)
+	return name == base(g.release.Codename) || name == base(g.release.Suite)
 }
 
 func leftOut(at imx.Pos, name, reason string) imx.Diagnostic {

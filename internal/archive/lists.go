@@ -41,18 +41,8 @@ func (f *fetch) allLists(ctx context.Context, suites []suite) ([][]deb.Package, 
 			wanted = append(wanted, l)
 		}
 	}
-	missing := false
-	packages := make([][]deb.Package, len(wanted))
-	group, ctx := errgroup.WithContext(ctx)
-	for i, l := range wanted {
-		missing = missing || !f.lists.Has(l.plain.Digest)
-		group.Go(func() error {
-			var err error
-			packages[i], err = f.load(ctx, l)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	missing, packages, err := f.loadAll(ctx, wanted)
+	if err != nil {
 		return nil, err
 	}
 	if missing {
@@ -63,13 +53,30 @@ func (f *fetch) allLists(ctx context.Context, suites []suite) ([][]deb.Package, 
 	return packages, nil
 }
 
+// loadAll loads lists at once, and reports whether any of them wasn't in the cache.
+func (f *fetch) loadAll(ctx context.Context, wanted []list) (missing bool, _ [][]deb.Package, _ error) {
+	f.reading.RLock()
+	defer f.reading.RUnlock()
+	packages := make([][]deb.Package, len(wanted))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, l := range wanted {
+		missing = missing || !f.lists.Has(l.plain.Digest)
+		group.Go(func() error {
+			var err error
+			packages[i], err = f.load(ctx, l)
+			return err
+		})
+	}
+	return missing, packages, group.Wait()
+}
+
 // load parses a list from the cache. One that isn't there, or is damaged, is brought first.
 func (f *fetch) load(ctx context.Context, l list) ([]deb.Package, error) {
 	packages, err := f.parse(l)
 	if err == nil {
 		return packages, nil
 	}
-	if err := f.bring(ctx, l); err != nil {
+	if err := f.bringOnce(ctx, l); err != nil {
 		return nil, f.named(l.suite, l.dists(l.path), err)
 	}
 	if packages, err = f.parse(l); err != nil {
@@ -87,6 +94,24 @@ func (f *fetch) parse(l list) ([]deb.Package, error) {
 	}
 	defer r.Close()
 	return deb.ParsePackages(r, f.decl.Name, l.suite.suite)
+}
+
+// bringOnce brings a list, or waits for whoever is bringing the same bytes already, for another
+// suite or another fetch. If that one is called off, it brings the list itself.
+func (f *fetch) bringOnce(ctx context.Context, l list) error {
+	for {
+		_, err, _ := f.bringing.Do(string(l.plain.Digest), func() (any, error) {
+			err := f.bring(ctx, l)
+			if err != nil && ctx.Err() != nil {
+				return nil, ctx.Err() // whatever it looked like: a program that is ended midway gives half a list
+			}
+			return nil, err
+		})
+		calledOff := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		if !calledOff || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // bring downloads a list in the best form that the suite has, checks it, decompresses it into the
@@ -168,7 +193,11 @@ func (f *fetch) unpack(ctx context.Context, l list, ending string, packed imx.Di
 	if packed == l.plain.Digest {
 		return nil
 	}
-	return f.lists.Delete(packed)
+	err = f.lists.Delete(packed)
+	if imx.KindOf(err) == imx.NotFound {
+		return nil // another list with the same bytes was unpacked meanwhile
+	}
+	return err
 }
 
 func gunzip(_ context.Context, r io.Reader, use func(io.Reader) error) error {

@@ -126,19 +126,12 @@ func (a *Archive) bringPackage(ctx context.Context, d *download) error {
 	}
 	var err error
 	for _, m := range d.mirrors {
-		req := request{root: m.root, path: p.Path, size: p.Size, limit: p.Size}
-		err = a.get(ctx, req, func(r *response) error {
-			counted := &counter{r: r, advance: d.advance, name: p.Name}
-			_, _, err := a.cfg.Blobs.Put(counted, p.Digest)
-			if err != nil {
-				d.advance(-counted.told, p.Name)
-				return mismatch(err)
-			}
-			counted.tell()
+		failed := a.bringFrom(ctx, m, d)
+		if failed == nil {
 			return nil
-		})
-		if err == nil {
-			return nil
+		}
+		if err == nil || worse(failed, err) {
+			err = failed
 		}
 	}
 	if imx.KindOf(err) == imx.NotFound {
@@ -146,6 +139,20 @@ func (a *Archive) bringPackage(ctx context.Context, d *download) error {
 			WithHint("archives drop old versions: choose those that it has now with imx plan --update")
 	}
 	return subjectError(p.Archive, p.Suite, p.Path, err)
+}
+
+func (a *Archive) bringFrom(ctx context.Context, m mirror, d *download) error {
+	p := d.pkg
+	req := request{root: m.root, path: p.Path, size: p.Size, limit: p.Size}
+	return a.get(ctx, req, func(r *response) error {
+		counted := &counter{r: r, advance: d.advance, name: p.Name}
+		if _, _, err := a.cfg.Blobs.Put(counted, p.Digest); err != nil {
+			d.advance(-counted.told, p.Name)
+			return mismatch(err)
+		}
+		counted.tell()
+		return nil
+	})
 }
 
 // counter tells the progress of one package, a megabyte at a time.

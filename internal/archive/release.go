@@ -15,19 +15,21 @@ import (
 
 	"imx"
 	"imx/internal/deb"
+	"imx/internal/disk"
 )
 
 // maxInRelease bounds the one file whose size nobody has signed; Debian's largest has 150 kB.
 const maxInRelease = 16 << 20
 
-// verified brings the suite's InRelease from the first mirror that has a good one.
+// verified brings the suite's InRelease from the first mirror that has a good one. If none has, it
+// tells the worst failure.
 func (f *fetch) verified(ctx context.Context, src source) suite {
 	step := "fetch suite " + src.suite
 	began := f.cfg.Now()
 	f.report(imx.Progress{Step: step, Status: imx.StepRunning})
-	var s suite
+	var failed suite
 	for _, m := range src.mirrors {
-		s = suite{source: src, from: m}
+		s := suite{source: src, from: m}
 		if s.err = f.inRelease(ctx, &s); s.err == nil {
 			status := imx.StepDone
 			if s.cached {
@@ -36,9 +38,12 @@ func (f *fetch) verified(ctx context.Context, src source) suite {
 			f.report(imx.Progress{Step: step, Status: status, Message: "signed " + s.release.Date.Format(time.DateTime), Seconds: f.cfg.Now().Sub(began).Seconds()})
 			return s
 		}
+		if failed.err == nil || worse(s.err, failed.err) {
+			failed = s
+		}
 	}
-	f.report(imx.Progress{Step: step, Status: imx.StepFailed, Message: imx.AsError(s.err).Message})
-	return s
+	f.report(imx.Progress{Step: step, Status: imx.StepFailed, Message: imx.AsError(failed.err).Message})
+	return failed
 }
 
 // inRelease brings, verifies and keeps the InRelease of s.from. A mirror that says that the file
@@ -90,7 +95,7 @@ func (f *fetch) accept(s *suite, raw []byte, modified time.Time) error {
 		modified = s.release.Date
 	}
 	if err := writeFile(f.keptRelease(s), raw, modified); err != nil {
-		return fmt.Errorf("keeping the index of suite %q: %w", s.suite, err)
+		return disk.Error(err, fmt.Sprintf("keeping the index of suite %q", s.suite))
 	}
 	return nil
 }
@@ -100,8 +105,12 @@ func (f *fetch) check(s *suite, raw []byte) error {
 	now := f.cfg.Now()
 	text, err := openSigned(raw, s.from.ring, now)
 	if err != nil {
-		return imx.Errorf(imx.Refused, "%w", err).
+		refused := imx.Errorf(imx.Refused, "%w", err).
 			WithHint("the file was changed on its way, or the keyring is too old: renew the package debian-archive-keyring, or the archive's keyring")
+		if !s.from.sure {
+			refused.Hint += fmt.Sprintf("; if this is another vendor's archive, name its key with Signed-By at %s", s.from.at)
+		}
+		return refused
 	}
 	if s.release, err = deb.ParseRelease(bytes.NewReader(text)); err != nil {
 		return err
@@ -160,29 +169,29 @@ func (f *fetch) keptRelease(s *suite) string {
 }
 
 // writeFile replaces a file of the cache. The modification time is the mirror's, to ask for a newer
-// one by. Nothing is synced: what is lost is fetched again, and what is damaged doesn't verify.
+// one by, and so has to be right from the start. The name isn't synced: what is lost is fetched again.
 func writeFile(path string, b []byte, modified time.Time) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "new-*")
+	staged, err := disk.Stage(filepath.Dir(path), b)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Close())
+	err = os.Chtimes(staged, modified, modified)
 	if err == nil {
-		err = os.Chtimes(f.Name(), modified, modified)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = os.Rename(staged, path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(staged))
 	}
 	return nil
 }
 
-// prune deletes the lists that no kept InRelease names any more. Each fetch keeps its InReleases
-// before it stores their lists, so none that is in use goes.
+// prune deletes the lists that no kept InRelease names any more. While another fetch needs lists it
+// leaves that to a later one: the InRelease that names them may have been replaced meanwhile.
 func (a *Archive) prune() error {
+	if !a.reading.TryLock() {
+		return nil
+	}
+	defer a.reading.Unlock()
 	entries, err := os.ReadDir(a.releaseDir())
 	if err != nil {
 		return err

@@ -134,7 +134,16 @@ type hostSources struct {
 	ring       openpgp.EntityList
 	components []string
 	found      []source
+	idle       []idleMirror
 	notices    imx.Diagnostics
+}
+
+// idleMirror is one suite of a mirror that has none of the wanted components.
+type idleMirror struct {
+	suite      string
+	root       *url.URL
+	at         imx.Pos
+	components []string
 }
 
 func (h *hostSources) add(e entry) {
@@ -165,6 +174,11 @@ func (h *hostSources) addMirror(e entry, name, uri string) (reason string) {
 	case !fs.ValidPath(name) || strings.ContainsAny(name, "%?#\\"):
 		return "that is no suite's name"
 	}
+	if e.signedBy == "" && !slices.ContainsFunc(e.components, func(c string) bool { return slices.Contains(h.components, c) }) {
+		// Its key isn't known, and apt itself takes nothing from it that is wanted here: it isn't even asked.
+		h.idle = append(h.idle, idleMirror{suite: name, root: root, at: e.at, components: e.components})
+		return ""
+	}
 	if e.signedBy != "" {
 		if m.ring = onlySigners(h.ring, e.signedBy, os.ReadFile); len(m.ring) == 0 {
 			return "its Signed-By names other keys than the archive's keyring"
@@ -175,14 +189,29 @@ func (h *hostSources) addMirror(e entry, name, uri string) (reason string) {
 		h.found = append(h.found, source{suite: name, components: h.components, mirrors: []mirror{m}})
 		return ""
 	}
-	same := func(old mirror) bool { return *old.root == *m.root }
-	if !slices.ContainsFunc(h.found[i].mirrors, same) {
+	if !h.found[i].on(m.root) {
 		h.found[i].mirrors = append(h.found[i].mirrors, m)
 	}
 	return ""
 }
 
+// on reports whether a mirror of the source is at root.
+func (s source) on(root *url.URL) bool {
+	return slices.ContainsFunc(s.mirrors, func(m mirror) bool { return *m.root == *root })
+}
+
+// noticeIdle tells of the idle mirrors that no other entry has with a wanted component.
+func (h *hostSources) noticeIdle() {
+	for _, m := range h.idle {
+		if !slices.ContainsFunc(h.found, func(s source) bool { return s.suite == m.suite && s.on(m.root) }) {
+			reason := fmt.Sprintf("none of its components %q is wanted here", strings.Join(m.components, " "))
+			h.notices = append(h.notices, leftOut(m.at, m.suite, reason))
+		}
+	}
+}
+
 func (h *hostSources) result() ([]source, error) {
+	h.noticeIdle()
 	for _, want := range h.decl.Suites {
 		if !slices.ContainsFunc(h.found, func(s source) bool { return s.suite == want }) {
 			return nil, imx.Errorf(imx.NotFound, "archive %q: none of this machine's apt sources has the suite %q signed by the archive's keyring", h.decl.Name, want).

@@ -135,7 +135,6 @@ func TestAPartOfTheArchiveIsNeverLeftOutBecauseItFails(t *testing.T) {
 		"its name says so":     {line: "deb http://127.0.0.1:1 bookworm-security main", decl: host()},
 		"by its old name":      {line: "deb http://127.0.0.1:1 bookworm/updates main", decl: host()},
 		"as a suite":           {line: "deb http://127.0.0.1:1 stable-security main", decl: host()},
-		
 		"Signed-By says so":    {line: "deb [signed-by=KEYRING] http://127.0.0.1:1 sid main", decl: host()},
 		"the template says so": {line: "deb http://127.0.0.1:1 extra main", decl: imx.Archive{Name: "own", Suites: []string{"bookworm", "extra"}}},
 		"it was seen before": {
@@ -218,7 +217,7 @@ func TestASourceWithoutAComponentThatIsWantedIsNotAsked(t *testing.T) {
 	if asked || len(snapshot.Suites) != 1 {
 		t.Errorf("asked = %t, suites = %+v", asked, snapshot.Suites)
 	}
-	if len(snapshot.Notices) != 1 || snapshot.Notices[0].At.Line != 1 || !strings.Contains(snapshot.Notices[0].Summary, `none of its components "stable" is wanted`) {
+	if len(snapshot.Notices) != 1 || snapshot.Notices[0].At.Line != 1 || !strings.Contains(snapshot.Notices[0].Summary, `none of its components "stable" is wanted here`) {
 		t.Errorf("notices = %+v, want one of the vendor's line", snapshot.Notices)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -214,6 +215,21 @@ const (
 
 func unavailable(format string, args ...any) *imx.Error {
 	return imx.Errorf(imx.Unavailable, format, args...).WithHint(hintUnavailable)
+}
+
+// worse reports whether failure a of a mirror is to be told rather than failure b of another: first
+// what was refused, then what failed on this machine, or has other keys, then a mirror that doesn't
+// answer and may have the file, and last one that doesn't have it.
+func worse(a, b error) bool {
+	rank := func(err error) int {
+		kinds := []imx.Kind{imx.NotFound, imx.Unavailable, imx.Internal, imx.Refused}
+		i := slices.Index(kinds, imx.KindOf(err))
+		if isForeign(err) || i < 0 {
+			return slices.Index(kinds, imx.Internal)
+		}
+		return i
+	}
+	return rank(a) > rank(b)
 }
 
 // transferError turns a failed transfer into words. The original isn't wrapped: it names the mirror's host.

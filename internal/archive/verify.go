@@ -17,13 +17,13 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// foreignError says that nobody in the keyring signed: the file may be another vendor's and good.
+// errUnsigned is no foreignError: whoever stands between can take every signature off.
+var errUnsigned = errors.New("isn't signed")
+
+// foreignError says that only keys signed that aren't in the keyring: the file may be another vendor's and good.
 type foreignError struct{ keys []string }
 
 func (e *foreignError) Error() string {
-	if len(e.keys) == 0 {
-		return "isn't signed"
-	}
 	return "is signed by " + strings.Join(e.keys, " and ") + ", which the archive's keyring doesn't have"
 }
 
@@ -46,7 +46,7 @@ func readKeyring(b []byte) (openpgp.EntityList, error) {
 func openSigned(raw []byte, ring openpgp.EntityList, now time.Time) ([]byte, error) {
 	block, rest := clearsign.Decode(raw)
 	if block == nil {
-		return nil, &foreignError{}
+		return nil, errUnsigned
 	}
 	if !bytes.HasPrefix(raw, []byte("-----BEGIN PGP SIGNED MESSAGE-----")) || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, errors.New("has text outside its signature")
@@ -67,8 +67,11 @@ func openSigned(raw []byte, ring openpgp.EntityList, now time.Time) ([]byte, err
 			worst = fmt.Errorf("has a wrong signature by %s: %w", keyName(sig), err)
 		}
 	}
-	if worst != nil {
+	switch {
+	case worst != nil:
 		return nil, worst
+	case len(foreign.keys) == 0:
+		return nil, errUnsigned
 	}
 	return nil, foreign
 }

@@ -21,10 +21,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/disk"
 )
 
-// Store is a folder of blobs. Its methods may be called from several goroutines at once, and
-// several processes may share the folder.
+// Store is a folder of blobs. Its methods may be called from several goroutines at once. One process
+// at a time may use the folder: seeing to that is its callers' business.
 type Store struct {
 	dir string
 	ops ops
@@ -47,19 +48,20 @@ func diskOps() ops {
 		write:   (*os.File).Write,
 		sync:    (*os.File).Sync,
 		rename:  os.Rename,
-		syncDir: syncDir,
+		syncDir: disk.SyncDir,
 	}
 }
 
-// Open opens the store in dir and makes it where there is none. Temporary files that a dead
-// process left are removed; those of a living one are held by a lock and stay.
+// Open opens the store in dir and makes it where there is none. Temporary files that a dead process
+// left are removed. Those that a Put of another Store in this process is filling are held by a lock
+// and stay; one that was made this very moment isn't locked yet, so a store is best opened once.
 func Open(dir string) (*Store, error) {
 	s := &Store{dir: dir, ops: diskOps()}
 	if err := s.makeDirs(); err != nil {
-		return nil, diskError(err, "opening the blob store")
+		return nil, disk.Error(err, "opening the blob store")
 	}
 	if err := s.removeStale(); err != nil {
-		return nil, diskError(err, "removing what a dead process left in the blob store")
+		return nil, disk.Error(err, "removing what a dead process left in the blob store")
 	}
 	return s, nil
 }
@@ -126,10 +128,10 @@ func (s *Store) Put(r io.Reader, want imx.Digest) (imx.Digest, int64, error) {
 // told apart here.
 func (s *Store) fill(f *os.File, r io.Reader, want imx.Digest) (imx.Digest, int64, error) {
 	h := sha256.New()
-	disk := &diskWriter{f: f, write: s.ops.write}
-	n, err := io.CopyBuffer(io.MultiWriter(disk, h), onlyReader{r}, make([]byte, 256<<10))
-	if disk.err != nil {
-		return "", 0, putError(disk.err, want)
+	out := &diskWriter{f: f, write: s.ops.write}
+	n, err := io.CopyBuffer(io.MultiWriter(out, h), onlyReader{r}, make([]byte, 256<<10))
+	if out.err != nil {
+		return "", 0, putError(out.err, want)
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("reading the bytes of %s: %w", subject(want), err)
@@ -241,7 +243,7 @@ func (s *Store) All() iter.Seq2[Blob, error] {
 		for i := range 256 {
 			entries, err := os.ReadDir(filepath.Join(s.root(), fmt.Sprintf("%02x", i)))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				yield(Blob{}, diskError(err, "listing blobs"))
+				yield(Blob{}, disk.Error(err, "listing blobs"))
 				return
 			}
 			if !yieldAll(entries, yield) {
@@ -262,7 +264,7 @@ func yieldAll(entries []os.DirEntry, yield func(Blob, error) bool) bool {
 			continue // deleted meanwhile
 		}
 		if err != nil {
-			yield(Blob{}, diskError(err, "listing blobs"))
+			yield(Blob{}, disk.Error(err, "listing blobs"))
 			return false
 		}
 		if !yield(Blob{Digest: d, Size: st.Size()}, nil) {
@@ -278,12 +280,4 @@ func (s *Store) root() string { return filepath.Join(s.dir, "sha256") }
 // lock marks f as in use by a living process; the kernel takes the mark off when it dies.
 func lock(f *os.File) error {
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

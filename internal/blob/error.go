@@ -2,13 +2,12 @@ package blob
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
 
 	"imx"
+	"imx/internal/disk"
 )
 
 // diskWriter remembers the disk's failure, so that it isn't taken for the reader's.
@@ -30,7 +29,7 @@ func (w *diskWriter) Write(p []byte) (int, error) {
 type onlyReader struct{ io.Reader }
 
 func putError(err error, d imx.Digest) error {
-	return diskError(err, "storing "+subject(d))
+	return disk.Error(err, "storing "+subject(d))
 }
 
 func subject(d imx.Digest) string {
@@ -44,14 +43,5 @@ func openError(err error, d imx.Digest) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return imx.Errorf(imx.NotFound, "there is no blob %s", d)
 	}
-	return diskError(err, "reading blob "+string(d))
-}
-
-// diskError tells a full disk apart from every other failure.
-func diskError(err error, doing string) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return imx.Errorf(imx.Exhausted, "%s: no space left on the disk: %w", doing, err).
-			WithHint("free some space in the data folder's file system, then do the same again")
-	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return disk.Error(err, "reading blob "+string(d))
 }

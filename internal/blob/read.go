@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"imx"
+	"imx/internal/disk"
 )
 
 // ReadAll returns a blob of at most limit bytes after checking its digest. Errors: NotFound;
@@ -46,7 +47,7 @@ func (s *Store) Reader(d imx.Digest) (*Reader, error) {
 	}
 	st, err := f.Stat()
 	if err != nil {
-		return nil, errors.Join(diskError(err, "reading blob "+string(d)), f.Close())
+		return nil, errors.Join(disk.Error(err, "reading blob "+string(d)), f.Close())
 	}
 	return &Reader{f: f, want: d, size: st.Size(), left: st.Size(), hash: sha256.New()}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -74,10 +75,14 @@ func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Termina
 			return err
 		}
 	}
-	if len(planned.Changes) == 0 {
+	pending, err := rollingOut(ctx, planned.Plan, g)
+	if err != nil {
+		return err
+	}
+	if len(planned.Changes) == 0 && !pending {
 		return showNothingApplied(planned, g, t)
 	}
-	if !opts.Yes {
+	if !opts.Yes && len(planned.Changes) > 0 {
 		yes, err := t.Confirm(ctx, "Apply this?")
 		if err != nil {
 			return err
@@ -88,6 +93,18 @@ func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Termina
 	}
 	f.lock = &planned.Lock // what was shown is what is applied
 	return applyFolder(ctx, f, g, t)
+}
+
+// rollingOut reports whether a service of the plan is on its way to a release right now. Then there
+// is something to wait for, even if there is nothing to change.
+func rollingOut(ctx context.Context, p imx.Plan, g *Global) (bool, error) {
+	status, err := g.client().Status(ctx, time.Time{})
+	for _, spec := range p.Services {
+		if v := status.State.Services[spec.Name]; !v.Destroyed && v.Target != v.Current {
+			return true, err
+		}
+	}
+	return false, err
 }
 
 func showNothingApplied(planned imx.PlanResult, g *Global, t *term.Terminal) error {
@@ -138,6 +155,9 @@ func failedRollouts(releases []imx.Release) error {
 		return nil
 	}
 	message := fmt.Sprintf("release %s failed: the service stays on its last good release", failed[0])
+	if strings.HasSuffix(failed[0], " 1") {
+		message = fmt.Sprintf("release %s failed, and it is the service's first: nothing serves", failed[0])
+	}
 	if len(failed) > 1 {
 		message = fmt.Sprintf("releases %s failed: their services stay on their last good releases", strings.Join(failed, ", "))
 	}

@@ -73,7 +73,10 @@ func runLogs(ctx context.Context, opts logsOptions, g *Global, t *term.Terminal)
 		return err
 	}
 	out := &logWriter{out: t.Out, json: g.JSON}
-	read := logsOf{c: c, out: out, opts: imx.LogOptions{Follow: opts.Follow, Tail: opts.Tail, Times: opts.Times}}
+	read := logsOf{c: c, out: out, opts: imx.LogOptions{Follow: opts.Follow, Tail: opts.Tail, Times: opts.Times}, note: func(text string) error {
+		_, err := fmt.Fprintf(t.Err, "%s\n", t.Err.Ink.Dim(text))
+		return err
+	}}
 	if slices.ContainsFunc(instances, func(in imx.Instance) bool { return in.ID == opts.Name }) {
 		err = read.one(ctx, opts.Name)
 	} else {
@@ -91,6 +94,7 @@ type logsOf struct {
 	c    *client.Client
 	out  *logWriter
 	opts imx.LogOptions
+	note func(text string) error // tells the person something that isn't in any log
 }
 
 // one copies an instance's log.
@@ -120,6 +124,12 @@ func (l logsOf) service(ctx context.Context, name string, instances []imx.Instan
 			ids = append(ids, in.ID)
 		}
 	}
+	if last, ok := lastEnded(instances, name); ok && len(ids) == 0 && !l.opts.Follow {
+		ids = []string{last.ID} // which is just when one wants to know what it wrote
+		if err := l.note("no instance of " + name + " runs; this is what " + last.ID + " wrote before it ended"); err != nil {
+			return err
+		}
+	}
 	if l.opts.Follow {
 		return l.all(ctx, name, ids, status.State.Next)
 	}
@@ -129,6 +139,16 @@ func (l logsOf) service(ctx context.Context, name string, instances []imx.Instan
 		}
 	}
 	return nil
+}
+
+// lastEnded returns the instance of a service that ended last.
+func lastEnded(instances []imx.Instance, service string) (last imx.Instance, ok bool) {
+	for _, in := range instances {
+		if in.Service == service && in.Phase == imx.Ended && (!ok || in.Ended.After(last.Ended)) {
+			last, ok = in, true
+		}
+	}
+	return last, ok
 }
 
 // all follows the logs of the instances, and of each that the event log from next on tells of. It

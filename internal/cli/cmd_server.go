@@ -13,20 +13,23 @@ import (
 type serverOptions struct {
 	Listen  string
 	Network string
+	Push    bool
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Listen, "listen", defaultListen, "`ADDRESS` of the image registry; none leaves it to the socket")
+	f.BoolVar(&o.Push, "push", false, "let whoever reaches the registry's address push images too")
 	f.StringVar(&o.Network, "network", "", "`RANGE` of addresses for services and instances; the folder's own from before, else one that is free")
 }
 
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts serverOptions
 	cmd := page{
-		use:   "server [--data DIR] [--listen ADDRESS] [--network RANGE]",
+		use:   "server [--data DIR] [--listen ADDRESS] [--push] [--network RANGE]",
 		short: "Run the server",
 		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
-runs instances. Everything it has is in the data folder. Instances outlive it: the next start
+runs instances. The registry's address gives images to whoever reaches it, and takes them only
+with --push. Everything it has is in the data folder. Instances outlive it: the next start
 takes them over as they are.`,
 		example: `
 # imx server --data /srv/imx &

@@ -13,7 +13,6 @@ var (
 	ShowWhy       = showWhy
 	ShowEvent     = showEvent
 	ParseMoment   = parseMoment
-	WriteWhole    = writeWhole
 	GitSource     = gitSource
 )
 

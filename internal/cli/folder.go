@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"imx"
+	"imx/internal/disk"
 	"imx/internal/plan"
 	"imx/internal/template"
 )
@@ -91,28 +92,11 @@ func (f folder) writeLock(lock imx.Lock) (bool, error) {
 	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, b) {
 		return false, nil
 	}
-	if err := writeWhole(name, b); err != nil {
+	if err := disk.WriteWhole(name, b, lockMode); err != nil {
 		return false, imx.Errorf(imx.Conflict, "%s can't be written: %w", name, err).
 			WithHint("imx pins the chosen packages there: make the folder writable")
 	}
 	return true, nil
-}
-
-// writeWhole replaces a file in one step, so that no reader and no crash sees a part of it.
-func writeWhole(name string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Chmod(lockMode), tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return nil
 }
 
 func folderError(dir string, err error) error {

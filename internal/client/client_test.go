@@ -53,7 +53,7 @@ func wants(t *testing.T, err error, kind imx.Kind, message, hint string) {
 func TestWithoutServerOneErrorTellsHowToStartOne(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "imx.sock")
 	_, err := client.New(none).Version(t.Context())
-	wants(t, err, imx.Unavailable, "no imx server answers at "+none, "start one with: imx server --data <dir>")
+	wants(t, err, imx.Unavailable, "no imx server answers at "+none, "start one with: imx server --data ")
 
 	stale := filepath.Join(t.TempDir(), "imx.sock")
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale})

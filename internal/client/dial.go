@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"path/filepath"
 
 	"imx"
 )
@@ -39,10 +40,10 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		return own
 	case errors.Is(err, fs.ErrPermission):
 		return imx.Errorf(imx.Refused, "you may not open %s", c.socket).
-			WithHint("the socket's owner and group may: run the command as root, or with sudo")
+			WithHint("only root may: run the command as root, or with sudo")
 	case errors.As(err, &dialing) && dialing.Op == "dial", errors.Is(err, fs.ErrNotExist):
 		return imx.Errorf(imx.Unavailable, "no imx server answers at %s", c.socket).
-			WithHint("start one with: imx server --data <dir>")
+			WithHint("start one with: imx server --data %s; or name another folder with --data or IMX_DATA", filepath.Dir(c.socket))
 	}
 	return c.broken(ctx, err)
 }

@@ -12,15 +12,32 @@ import (
 // Begin opens an apply and returns its id. Only one is open at a time: a second gets a Conflict
 // that names who holds it and since when.
 func (c *Control) Begin(by imx.Principal, plan imx.Digest, source imx.Source) (string, error) {
-	return decide(c, func(s *imx.State) (string, []imx.Body, error) {
+	return decide(c, by, func(s *imx.State) (string, []imx.Body, error) {
 		if a := s.Apply; a != nil {
 			return "", nil, imx.Errorf(imx.Conflict, "apply %s, begun by %s at %s, isn't finished",
 				a.Apply, s.ApplyBy, s.ApplyAt.Format(time.RFC3339)).
 				WithHint("wait for it, or end it where it runs; imx log -f shows how far it is")
 		}
-		id := c.cfg.NewID()
-		return id, []imx.Body{imx.ApplyStarted{Apply: id, Plan: plan, Source: source}}, nil
-	}, by)
+		id, err := c.newID(s)
+		return id, []imx.Body{imx.ApplyStarted{Apply: id, Plan: plan, Source: source}}, err
+	})
+}
+
+// newID returns an id that no release was made by: `imx why` finds a release's apply by it.
+func (c *Control) newID(s *imx.State) (string, error) {
+	used := map[string]bool{}
+	for _, v := range s.Services {
+		for _, r := range v.Releases {
+			used[r.Apply] = true
+		}
+	}
+	const tries = 100
+	for range tries {
+		if id := c.cfg.NewID(); !used[id] {
+			return id, nil
+		}
+	}
+	return "", imx.Errorf(imx.Internal, "no new id for an apply was found in %d tries", tries)
 }
 
 // Fail closes an apply that released nothing.
@@ -43,6 +60,39 @@ type Promotion struct {
 	Plan       imx.Digest
 	Source     imx.Source
 	Candidates []Candidate
+	Expect     imx.Digest // the Base that the plan was shown with; "" expects nothing
+}
+
+// names are those of the services that the promotion is about.
+func (p Promotion) names() []string {
+	names := make([]string, 0, len(p.Candidates))
+	for _, cand := range p.Candidates {
+		names = append(names, cand.Spec.Name)
+	}
+	return names
+}
+
+// Base names where some services stand, as far as a plan of them is compared with it: their
+// targets and numbers of instances. A rollout that is finished meanwhile doesn't change it, one
+// that failed does.
+func Base(s *imx.State, services []string) imx.Digest {
+	type standing struct{ Target, Replicas int }
+	base := map[string]standing{}
+	for _, name := range services {
+		v := s.Services[name]
+		base[name] = standing{v.Target, v.Replicas}
+	}
+	return imx.DigestJSON(base)
+}
+
+// Expect returns a Conflict if services no longer stand where they did when a plan was shown with
+// a Base. An empty one expects nothing.
+func Expect(s *imx.State, services []string, base imx.Digest) error {
+	if base == "" || Base(s, services) == base {
+		return nil
+	}
+	return imx.Errorf(imx.Conflict, "what runs has changed since this plan was made: somebody applied, scaled, rolled back or destroyed in between, or a rollout failed").
+		WithHint("plan again: imx apply shows what would change now")
 }
 
 // Draft returns the releases that Promote would make now, without making them: those of
@@ -54,20 +104,28 @@ func (c *Control) Draft(by imx.Principal, p Promotion) ([]imx.Release, error) {
 }
 
 // Promote closes an apply: all its releases come into being in one event.
-// Errors: Conflict where two services would publish one port; Exhausted without addresses left.
+// Errors: Conflict where two services would publish one port, or where services no longer stand as
+// expected; Exhausted without addresses left.
 func (c *Control) Promote(by imx.Principal, p Promotion) ([]imx.Release, error) {
-	return decide(c, func(s *imx.State) ([]imx.Release, []imx.Body, error) {
+	return decide(c, by, func(s *imx.State) ([]imx.Release, []imx.Body, error) {
 		body, err := c.promotion(s, by, p)
 		if err != nil {
 			return nil, nil, err
 		}
 		return body.Releases, []imx.Body{body}, nil
-	}, by)
+	})
 }
 
 func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Applied, error) {
 	body := imx.Applied{Apply: p.Apply, Replicas: map[string]int{}}
-	if err := ports(s, p.Candidates); err != nil {
+	if err := Expect(s, p.names(), p.Expect); err != nil {
+		return body, err
+	}
+	coming := map[string]imx.Spec{}
+	for _, cand := range p.Candidates {
+		coming[cand.Spec.Name] = cand.Spec
+	}
+	if err := ports(s, coming); err != nil {
 		return body, err
 	}
 	addresses, err := addresses(s, c.cfg.Network, p.Candidates)
@@ -105,31 +163,46 @@ func content(r imx.Release) imx.Digest {
 	}{r.Image.Digest, r.Config, r.Spec, r.Hosts})
 }
 
-// ports refuses a port of the machine that two services would publish.
-func ports(s *imx.State, candidates []Candidate) error {
-	specs := map[string]imx.Spec{}
-	for name, v := range s.Services {
-		if r, ok := v.Release(v.Target); ok && !v.Destroyed {
-			specs[name] = r.Spec
-		}
-	}
-	for _, cand := range candidates {
-		specs[cand.Spec.Name] = cand.Spec
-	}
+// ports refuses a port of the machine that two services would publish, with some services about
+// to get new targets.
+func ports(s *imx.State, coming map[string]imx.Spec) error {
+	specs := publishers(s, coming)
 	owner := map[int]string{}
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
-		for _, p := range specs[name].Ports {
+		for _, p := range specs[name] {
 			if p.Publish == 0 {
 				continue
 			}
 			if other, taken := owner[p.Publish]; taken && other != name {
 				return imx.Errorf(imx.Conflict, "services %s and %s would both publish port %d", other, name, p.Publish).
-					WithHint("give one of them another publish port, or destroy the one that is no longer wanted")
+					WithHint("give one of them another publish port, or destroy the one that is no longer wanted; " +
+						"to move the port, first apply without it in the one, then with it in the other")
 			}
 			owner[p.Publish] = name
 		}
 	}
 	return nil
+}
+
+// publishers returns the ports of every service: those of its target and those of its current
+// release, which it goes back to if the target fails.
+func publishers(s *imx.State, coming map[string]imx.Spec) map[string][]imx.Port {
+	list := map[string][]imx.Port{}
+	for name, v := range s.Services {
+		if v.Destroyed {
+			continue
+		}
+		current, _ := v.Release(v.Current)
+		list[name] = slices.Clone(current.Spec.Ports)
+		if _, replaced := coming[name]; !replaced {
+			target, _ := v.Release(v.Target)
+			list[name] = append(list[name], target.Spec.Ports...)
+		}
+	}
+	for name, spec := range coming {
+		list[name] = append(list[name], spec.Ports...)
+	}
+	return list
 }
 
 // addresses returns the stable address of every service: those that have one keep it, also while

@@ -23,7 +23,7 @@ import (
 type Config struct {
 	Log     *eventlog.Log
 	Now     func() time.Time
-	NewID   func() string // ids of applies, unique on this log
+	NewID   func() string // ids of applies; one that the state knows is asked for again
 	Network netip.Prefix  // services get their stable addresses from its lower half
 	Version string
 	Cut     int64 // bytes that the log's recovery cut off, for the first event of this run
@@ -137,13 +137,13 @@ func (c *Control) Follow(ctx context.Context, from int64) iter.Seq2[imx.Event, e
 // Record appends events that need no decision: what was seen, built or moved. Either all of
 // them are on the log and in the state when it returns, or none is.
 func (c *Control) Record(by imx.Principal, bodies ...imx.Body) error {
-	_, err := decide(c, func(*imx.State) (struct{}, []imx.Body, error) { return struct{}{}, bodies, nil }, by)
+	_, err := decide(c, by, func(*imx.State) (struct{}, []imx.Body, error) { return struct{}{}, bodies, nil })
 	return err
 }
 
 // decide runs a decision on the state of this moment and writes down what it decided. The
 // decision must not change the state that it is shown.
-func decide[T any](c *Control, choose func(s *imx.State) (T, []imx.Body, error), by imx.Principal) (T, error) {
+func decide[T any](c *Control, by imx.Principal, choose func(s *imx.State) (T, []imx.Body, error)) (T, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	result, bodies, err := choose(c.state)

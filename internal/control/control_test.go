@@ -269,3 +269,124 @@ func TestThePastIsTheFoldOfItsEvents(t *testing.T) {
 	_, err = w.At(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 	wantError(t, err, imx.NotFound, "the log begins later")
 }
+
+func (w *world) rollback(t *testing.T, service string, to int) {
+	t.Helper()
+	r, err := w.Rollback("root", service, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.good(t, r)
+}
+
+func TestAPortBelongsToWhoeverMayComeToPublishIt(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("web", "1", publish(8080)))...)
+	draft := func(cs ...control.Candidate) error {
+		_, err := w.Draft("root", control.Promotion{Candidates: cs})
+		return err
+	}
+	// web goes back to its current release, with the port, if the one without it fails.
+	err := draft(candidate("web", "2"), candidate("other", "1", publish(8080)))
+	wantError(t, err, imx.Conflict, "services other and web", "port 8080", "first apply without it")
+	second := w.apply(t, candidate("web", "2"))
+	wantError(t, draft(candidate("other", "1", publish(8080))), imx.Conflict, "services other and web", "port 8080")
+	w.good(t, second...)
+	w.good(t, w.apply(t, candidate("other", "1", publish(8080)))...)
+
+	_, err = w.Rollback("root", "web", 1)
+	wantError(t, err, imx.Conflict, "services other and web", "port 8080")
+	if v := w.State().Services["web"]; v.Target != 2 {
+		t.Errorf("the refused rollback made release %d the target", v.Target)
+	}
+	w.good(t, w.apply(t, candidate("other", "2"))...)
+	w.rollback(t, "web", 1)
+	_, err = w.Rollback("root", "other", 1)
+	wantError(t, err, imx.Conflict, "services other and web", "port 8080")
+}
+
+func TestAReleaseThatConnectsToADestroyedServiceIsNotGoneBackTo(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("web", "1", connect("db")), candidate("db", "1"))...)
+	w.good(t, w.apply(t, candidate("web", "2"))...)
+	if err := w.Destroy("root", control.KeepVolumes, "db"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Rollback("root", "web", 0)
+	wantError(t, err, imx.Conflict, "release 1 of service web connects to service db, which was destroyed", "apply a template that has service db")
+	w.good(t, w.apply(t, candidate("db", "1"))...)
+	w.rollback(t, "web", 0)
+}
+
+func TestAVolumeOfEitherEndOfARolloutAllowsOneInstance(t *testing.T) {
+	volume := func(s *imx.Spec) { s.Volumes, s.Replicas = []imx.Volume{{Name: "data", Path: "/d"}}, 1 }
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("db", "1", volume))...)
+	second := w.apply(t, candidate("db", "2"))
+	_, err := w.Scale("root", "db", 3)
+	wantError(t, err, imx.Invalid, `volume "data"`)
+	w.good(t, second...)
+	if v, err := w.Scale("root", "db", 3); err != nil || v.Replicas != 3 {
+		t.Errorf("without the volume: %d replicas, %v", v.Replicas, err)
+	}
+	w.apply(t, candidate("db", "3", volume))
+	_, err = w.Scale("root", "db", 3)
+	wantError(t, err, imx.Invalid, `volume "data"`)
+}
+
+func TestTheNumberOfAnApplyOnlyCountsOnceItsReleaseIsGood(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("web", "1"))...)
+	w.apply(t, candidate("web", "2", func(s *imx.Spec) { s.Replicas = 1 }))
+	if v := w.State().Services["web"]; v.Replicas != 1 || v.CurrentReplicas != 2 {
+		t.Errorf("during the rollout %d and %d are wanted, want 1 of the new and 2 of the good one", v.Replicas, v.CurrentReplicas)
+	}
+	if err := w.Record(imx.Server, imx.RolloutFailed{Service: "web", Release: 2, Reason: "sick"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.State().Services["web"].Replicas; n != 2 {
+		t.Errorf("the broken apply left %d replicas of the good release, want 2", n)
+	}
+}
+
+func TestAServiceNamedTwiceIsDestroyedOnce(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("web", "1"))...)
+	if err := w.Destroy("root", control.KeepVolumes, "web", "web"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnApplyIsRefusedWhereServicesNoLongerStandAsExpected(t *testing.T) {
+	w := open(t, t.TempDir())
+	first := w.apply(t, candidate("web", "1"), candidate("other", "1"))
+	shown := control.Base(w.State(), []string{"web"})
+	promote := func() error {
+		_, err := w.Draft("root", control.Promotion{Candidates: []control.Candidate{candidate("web", "2")}, Expect: shown})
+		return err
+	}
+	w.good(t, first...) // what was shown is as it was: the target only arrived
+	w.good(t, w.apply(t, candidate("other", "2"))...)
+	if err := promote(); err != nil {
+		t.Error(err)
+	}
+	w.good(t, w.apply(t, candidate("web", "1b"))...)
+	wantError(t, promote(), imx.Conflict, "has changed since", "plan again")
+	w.rollback(t, "web", 1)
+	if err := promote(); err != nil {
+		t.Errorf("back where it was: %v", err)
+	}
+	if _, err := w.Scale("root", "web", 7); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, promote(), imx.Conflict, "has changed since")
+}
+
+func TestAnApplyNeverGetsAnIdThatAReleaseHas(t *testing.T) {
+	w := open(t, t.TempDir())
+	rs := w.apply(t, candidate("web", "1"))
+	w.ids = 0 // the same ids once more
+	if again := w.apply(t, candidate("web", "2")); again[0].Apply == rs[0].Apply {
+		t.Errorf("two applies are called %s", rs[0].Apply)
+	}
+}

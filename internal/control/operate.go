@@ -10,9 +10,11 @@ import (
 
 // Rollback makes an earlier good release the service's target again: the newest one before the
 // current, or the one numbered to if it isn't 0. It returns that release.
-// Errors: NotFound for an unknown service or release, Conflict where there is nothing to go back to.
+// Errors: NotFound for an unknown service or release; Conflict where there is nothing to go back to,
+// or where the release publishes a port that another service has now, or connects to a service that
+// was destroyed.
 func (c *Control) Rollback(by imx.Principal, name string, to int) (imx.Release, error) {
-	return decide(c, func(s *imx.State) (imx.Release, []imx.Body, error) {
+	return decide(c, by, func(s *imx.State) (imx.Release, []imx.Body, error) {
 		v, err := service(s, name)
 		if err != nil {
 			return imx.Release{}, nil, err
@@ -21,8 +23,14 @@ func (c *Control) Rollback(by imx.Principal, name string, to int) (imx.Release, 
 		if err != nil || r.Number == v.Target {
 			return r, nil, err
 		}
+		if err := ports(s, map[string]imx.Spec{name: r.Spec}); err != nil {
+			return r, nil, err
+		}
+		if err := connections(s, r); err != nil {
+			return r, nil, err
+		}
 		return r, []imx.Body{imx.RolledBack{Service: name, From: v.Target, To: r.Number}}, nil
-	}, by)
+	})
 }
 
 // destination is the release that a rollback goes to.
@@ -52,10 +60,22 @@ func destination(v imx.Service, to int) (imx.Release, error) {
 	return r, nil
 }
 
+// connections refuses a release that connects to a service that isn't there any more.
+func connections(s *imx.State, r imx.Release) error {
+	for _, p := range r.Spec.Connect {
+		if _, err := service(s, p.Service); err != nil {
+			return imx.Errorf(imx.Conflict, "release %d of service %s connects to service %s, which was destroyed", r.Number, r.Service, p.Service).
+				WithHint("apply a template that has service %s first", p.Service)
+		}
+	}
+	return nil
+}
+
 // Scale sets how many instances a service has. Errors: NotFound; Invalid for a number below 0,
-// above 1000, or above 1 for a service whose volume has one holder.
+// above 1000, or above 1 for a service whose volume has one holder, now or when a rollout that is
+// under way has ended either way.
 func (c *Control) Scale(by imx.Principal, name string, replicas int) (imx.Service, error) {
-	return decide(c, func(s *imx.State) (imx.Service, []imx.Body, error) {
+	return decide(c, by, func(s *imx.State) (imx.Service, []imx.Body, error) {
 		v, err := service(s, name)
 		if err != nil {
 			return v, nil, err
@@ -63,27 +83,29 @@ func (c *Control) Scale(by imx.Principal, name string, replicas int) (imx.Servic
 		if replicas < 0 || replicas > maxReplicas {
 			return v, nil, imx.Errorf(imx.Invalid, "service %s can't have %d instances: 0 to %d are possible", name, replicas, maxReplicas)
 		}
-		if r, ok := v.Release(v.Target); ok && r.Spec.Exclusive() && replicas > 1 {
-			return v, nil, imx.Errorf(imx.Invalid, "service %s can't have %d instances: its volume %q has one holder at a time",
-				name, replicas, r.Spec.Volumes[0].Name)
+		for _, number := range []int{v.Target, v.Current} {
+			if r, _ := v.Release(number); r.Spec.Exclusive() && replicas > 1 {
+				return v, nil, imx.Errorf(imx.Invalid, "service %s can't have %d instances: its volume %q has one holder at a time",
+					name, replicas, r.Spec.Volumes[0].Name)
+			}
 		}
-		if v.Replicas == replicas {
+		if v.Replicas == replicas && v.CurrentReplicas == replicas {
 			return v, nil, nil
 		}
-		v.Replicas = replicas
+		v.Replicas, v.CurrentReplicas = replicas, replicas
 		return v, []imx.Body{imx.Scaled{Service: name, Replicas: replicas}}, nil
-	}, by)
+	})
 }
 
 // maxReplicas bounds what one machine is asked for, far above what it can run.
 const maxReplicas = 1000
 
-// Destroy takes a service down, with its volumes if volumes says so. Errors: NotFound; Conflict
+// Destroy takes services down, with their volumes if volumes says so; one that is named twice once. Errors: NotFound; Conflict
 // where another service's current or target release connects to it.
 func (c *Control) Destroy(by imx.Principal, volumes Volumes, names ...string) error {
-	_, err := decide(c, func(s *imx.State) (struct{}, []imx.Body, error) {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
 		var bodies []imx.Body
-		for _, name := range names {
+		for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 			if _, err := service(s, name); err != nil {
 				return struct{}{}, nil, err
 			}
@@ -94,7 +116,7 @@ func (c *Control) Destroy(by imx.Principal, volumes Volumes, names ...string) er
 			bodies = append(bodies, imx.Destroyed{Service: name, Volumes: bool(volumes)})
 		}
 		return struct{}{}, bodies, nil
-	}, by)
+	})
 	return err
 }
 

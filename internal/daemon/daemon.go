@@ -29,6 +29,7 @@ const SocketName = "imx.sock"
 type Config struct {
 	Data    string // folder that holds everything
 	Listen  string // TCP address of the registry; "" means DefaultListen, "none" means the socket only
+	Push    bool   // whoever reaches Listen may push images, not only pull them
 	Network string // address range in CIDR form; "" means the one it had, or else a free one
 	Version imx.Version
 	Log     io.Writer
@@ -58,7 +59,10 @@ func Run(ctx context.Context, cfg Config) error {
 	for _, l := range listeners {
 		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}
 		if l.Addr().Network() != "unix" {
-			server.Handler, server.ConnContext = s.registry.Handler(), nil
+			server.Handler, server.ConnContext = s.registry.ReadOnly(), nil
+			if cfg.Push {
+				server.Handler = s.registry.Handler()
+			}
 		}
 		server.BaseContext = func(net.Listener) context.Context { return ctx }
 		group.Go(func() error { return serve(ctx, server, l) })

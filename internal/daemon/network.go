@@ -2,13 +2,13 @@ package daemon
 
 import (
 	"bytes"
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"imx"
+	"imx/internal/disk"
 	"imx/internal/engine/local"
 )
 
@@ -43,28 +43,7 @@ func network(data, wanted string) (netip.Prefix, error) {
 	if err != nil {
 		return p, err
 	}
-	return p, publish(path, p.String()+"\n")
-}
-
-// publish writes a small file whole or not at all.
-func publish(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return p, disk.WriteWhole(path, []byte(p.String()+"\n"), 0o600)
 }
 
 // parseNetwork reads a range: IPv4, with room for services and instances.

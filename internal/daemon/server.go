@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"imx"
@@ -146,9 +147,16 @@ func (s *server) close() {
 	}
 }
 
-// pushed writes down a manifest that came into the registry from outside.
+// anonymous is whoever pushes through the registry's address: it asks nobody's name.
+const anonymous imx.Principal = "registry"
+
+// pushed writes down a manifest that came into the registry, from a build or from outside.
 func (s *server) pushed(repository, tag string, d imx.Digest) error {
-	return s.control.Record(imx.Server, imx.ManifestPushed{Repository: repository, Tag: tag, Digest: d})
+	by := anonymous
+	if strings.HasPrefix(tag, registry.BuiltTag) {
+		by = imx.Server
+	}
+	return s.control.Record(by, imx.ManifestPushed{Repository: repository, Tag: tag, Digest: d})
 }
 
 func (s *server) publish(ctx context.Context, repository, tag string, r build.Result) error {

@@ -12,10 +12,14 @@ import (
 // Apply plans, builds and releases a template, then waits until every release that it made is
 // good or has failed; a failed one is in the result, not an error. If ctx ends before the releases are made
 // nothing is released; if it ends after, the rollouts go on without the caller.
-// Errors: as Plan; Conflict while another apply is open, or for a port that is taken.
+// Errors: as Plan; Conflict while another apply is open, for a port that is taken, or if req expects
+// services to stand elsewhere than they do, now or when the releases are made.
 func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil {
+		return imx.ApplyResult{}, err
+	}
+	if err := control.Expect(p.cfg.Control.State(), planned.Plan.Names(), req.Expect); err != nil {
 		return imx.ApplyResult{}, err
 	}
 	id, err := p.cfg.Control.Begin(by, planned.Digest, planned.Plan.Source)
@@ -23,7 +27,7 @@ func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequ
 		return imx.ApplyResult{}, err
 	}
 	result := imx.ApplyResult{Apply: id, Plan: planned}
-	work := work{by: by, apply: id, template: req.Template, planned: planned, report: report}
+	work := work{by: by, apply: id, template: req.Template, planned: planned, expect: req.Expect, report: report}
 	result.Images, result.Releases, err = p.release(ctx, work)
 	if err != nil {
 		return result, errors.Join(err, p.cfg.Control.Fail(by, id, err))
@@ -38,7 +42,7 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	if err != nil {
 		return nil, nil, err
 	}
-	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Source: w.planned.Plan.Source}
+	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Source: w.planned.Plan.Source, Expect: w.expect}
 	for _, spec := range w.planned.Plan.Services {
 		c := control.Candidate{Spec: spec}
 		for i, ip := range w.planned.Plan.Images {
@@ -65,7 +69,8 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 }
 
 // Watch reports how the rollouts of some releases go and returns the releases in their final
-// states. A release that another took the place of counts as failed.
+// states. A release that another took the place of before it was good counts as failed, and so does
+// one of a service that was destroyed.
 func (p *Pipeline) Watch(ctx context.Context, releases []imx.Release, report imx.Report) ([]imx.Release, error) {
 	began := p.cfg.Now()
 	final := make([]imx.Release, len(releases))
@@ -109,18 +114,25 @@ func outcome(v imx.Service, r imx.Release, s *imx.State, progress *imx.Progress)
 		}
 	}
 	progress.Total = int64(v.Replicas)
+	became := r.State == imx.ReleasePending && now.State == imx.ReleaseGood // a rollback's was good before
 	switch {
-	case v.Target == r.Number && v.Current == r.Number:
+	case v.Current == r.Number || became:
 		progress.Status, progress.Message = imx.StepDone, fmt.Sprintf("release %d has the traffic", r.Number)
+		if now.Reason != "" {
+			progress.Message = fmt.Sprintf("release %d is taken: %s", r.Number, now.Reason)
+		} else if v.Current != r.Number {
+			progress.Message = fmt.Sprintf("release %d had the traffic and lost it since", r.Number)
+		}
 		return now, true
 	case now.State == imx.ReleaseFailed:
-		progress.Status, progress.Message = imx.StepFailed, fmt.Sprintf("release %d: %s", r.Number, now.Reason)
-		return now, true
+	case v.Destroyed:
+		now.State, now.Reason = imx.ReleaseFailed, "the service was destroyed before it had the traffic"
 	case v.Target != r.Number:
 		now.State, now.Reason = imx.ReleaseFailed, fmt.Sprintf("release %d took its place", v.Target)
-		progress.Status, progress.Message = imx.StepFailed, now.Reason
-		return now, true
+	default:
+		progress.Status, progress.Message = imx.StepRunning, fmt.Sprintf("release %d: %d of %d healthy", r.Number, progress.Done, progress.Total)
+		return now, false
 	}
-	progress.Status, progress.Message = imx.StepRunning, fmt.Sprintf("release %d: %d of %d healthy", r.Number, progress.Done, progress.Total)
-	return now, false
+	progress.Status, progress.Message = imx.StepFailed, fmt.Sprintf("release %d: %s", r.Number, now.Reason)
+	return now, true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"imx"
 	"imx/internal/control"
@@ -37,7 +38,7 @@ func (p *Pipeline) Rollback(ctx context.Context, by imx.Principal, service strin
 	if err != nil {
 		return r, err
 	}
-	if now := p.cfg.Control.State().Services[service]; now.Current != r.Number {
+	if done[0].State == imx.ReleaseFailed {
 		return done[0], imx.Errorf(imx.Conflict, "service %s didn't get back to release %d: %s", service, r.Number, done[0].Reason).
 			WithHint("imx status shows what has the traffic")
 	}
@@ -47,6 +48,7 @@ func (p *Pipeline) Rollback(ctx context.Context, by imx.Principal, service strin
 // Destroy takes services down and waits until nothing of them is left.
 func (p *Pipeline) Destroy(ctx context.Context, by imx.Principal, volumes control.Volumes, services []string, report imx.Report) error {
 	began := p.cfg.Now()
+	services = slices.Compact(slices.Sorted(slices.Values(services)))
 	if err := p.cfg.Control.Destroy(by, volumes, services...); err != nil {
 		return err
 	}

@@ -126,6 +126,7 @@ type work struct {
 	apply    string // "" for a build alone
 	template imx.Template
 	planned  imx.PlanResult
+	expect   imx.Digest // as of the request
 	report   imx.Report
 }
 
@@ -181,7 +182,7 @@ func (p *Pipeline) keep(t imx.Template, planned imx.Plan) error {
 		files = append(files, s.Files...)
 	}
 	for _, f := range files {
-		if _, _, err := p.cfg.Blobs.Put(bytes.NewReader(f.Content), f.Digest); err != nil {
+		if err := p.put(f.Content, f.Digest); err != nil {
 			return err
 		}
 	}
@@ -190,9 +191,19 @@ func (p *Pipeline) keep(t imx.Template, planned imx.Plan) error {
 		if err != nil {
 			return err
 		}
-		if _, _, err := p.cfg.Blobs.Put(bytes.NewReader(b), ip.Digest()); err != nil {
+		if err := p.put(b, ip.Digest()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// put keeps bytes unless they are there already: writing and syncing each file anew would make an
+// apply that changes little as slow as the first.
+func (p *Pipeline) put(b []byte, d imx.Digest) error {
+	if size, err := p.cfg.Blobs.Size(d); err == nil && size == int64(len(b)) {
+		return nil
+	}
+	_, _, err := p.cfg.Blobs.Put(bytes.NewReader(b), d)
+	return err
 }

@@ -12,7 +12,8 @@ import (
 // wanted is what a service should come to.
 func wanted(v imx.Service) rollout.Wanted {
 	w := rollout.Wanted{
-		Service: v.Name, Replicas: v.Replicas, Since: v.Since, Moved: v.Moved, Destroyed: v.Destroyed, Extra: v.Releases,
+		Service: v.Name, Replicas: v.Replicas, CurrentReplicas: v.CurrentReplicas,
+		Since: v.Since, Moved: v.Moved, Destroyed: v.Destroyed, Extra: v.Releases,
 	}
 	w.Target, _ = v.Release(v.Target)
 	w.Current, _ = v.Release(v.Current)
@@ -44,12 +45,12 @@ func (l *Loop) present(v imx.Service, s *imx.State, seen imx.Seen) rollout.Seen 
 
 // act does one action. What it did in the engine it then writes down; killed in between, the
 // next step sees what was done and writes that down.
-func (l *Loop) act(ctx context.Context, v imx.Service, a rollout.Action) error {
+func (l *Loop) act(ctx context.Context, v imx.Service, a rollout.Action, seen imx.Seen) error {
 	switch a := a.(type) {
 	case rollout.Scale:
-		r, err := released(v, a.Release)
-		if err != nil {
-			return err
+		r, ok := v.Release(a.Release)
+		if !ok { // nothing but an end is ever decided of it
+			return l.stopStrangers(ctx, v.Name, a.Release, seen)
 		}
 		return l.cfg.Engine.Scale(ctx, r, a.Replicas)
 	case rollout.Stop:
@@ -65,12 +66,26 @@ func (l *Loop) act(ctx context.Context, v imx.Service, a rollout.Action) error {
 	}
 }
 
+// stopStrangers stops the instances of a release that the log doesn't know: the log may have been
+// put back to an older state than the engine's.
+func (l *Loop) stopStrangers(ctx context.Context, service string, release int, seen imx.Seen) error {
+	for _, in := range seen.Instances {
+		if in.Service != service || in.Release != release || in.Phase == imx.Stopping || in.Phase == imx.Ended {
+			continue
+		}
+		if err := l.cfg.Engine.Stop(ctx, in.ID, "the log doesn't know its release"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (l *Loop) route(ctx context.Context, v imx.Service, w imx.Weights) error {
 	r := engine.Route{Service: v.Name, Weights: w}
 	for number := range w {
-		rel, err := released(v, number)
-		if err != nil {
-			return err
+		rel, ok := v.Release(number)
+		if !ok {
+			return imx.Errorf(imx.Internal, "the log doesn't hold release %d of service %s", number, v.Name)
 		}
 		r.Releases = append(r.Releases, rel)
 	}
@@ -78,12 +93,4 @@ func (l *Loop) route(ctx context.Context, v imx.Service, w imx.Weights) error {
 		return err
 	}
 	return l.cfg.Control.Record(imx.Server, imx.TrafficMoved{Service: v.Name, Weights: w})
-}
-
-func released(v imx.Service, number int) (imx.Release, error) {
-	r, ok := v.Release(number)
-	if !ok {
-		return r, imx.Errorf(imx.Internal, "the log doesn't hold release %d of service %s", number, v.Name)
-	}
-	return r, nil
 }

@@ -28,9 +28,11 @@ type Config struct {
 
 // Loop reconciles one engine with one log.
 type Loop struct {
-	cfg     Config
-	poke    chan struct{}
-	trouble map[string]error // by service: what the engine last said no to
+	cfg       Config
+	poke      chan struct{}
+	trouble   map[string]error // by service: what the engine last said no to
+	failed    string           // what the last round failed of, "" if it didn't
+	strangers []string         // what was last seen that the log doesn't know
 }
 
 // New returns a Loop. It starts nothing.
@@ -50,19 +52,30 @@ func (l *Loop) Poke() {
 const retry = time.Second
 
 // Run reconciles until ctx ends: after each change of the state or the engine, and when a
-// decision asked to be woken. What the engine can't do now is tried again, and logged once.
+// decision asked to be woken. What fails is tried again each second, and logged when it begins to
+// fail or fails of something else.
 func (l *Loop) Run(ctx context.Context) error {
 	for {
 		changed := l.cfg.Control.Changed()
-		wake, err := l.step(ctx)
-		if err != nil && ctx.Err() == nil {
-			l.cfg.Log.LogAttrs(ctx, slog.LevelError, "reconciling failed", slog.Any("error", err))
-			wake = retry
-		}
+		wake := l.round(ctx)
 		if !l.wait(ctx, changed, wake) {
 			return nil
 		}
 	}
+}
+
+// round is one step, and returns when to look again at the latest.
+func (l *Loop) round(ctx context.Context) time.Duration {
+	wake, err := l.step(ctx)
+	if err == nil || ctx.Err() != nil {
+		l.failed = ""
+		return wake
+	}
+	if l.failed != err.Error() {
+		l.cfg.Log.LogAttrs(ctx, slog.LevelError, "reconciling failed", slog.Any("error", err))
+	}
+	l.failed = err.Error()
+	return retry
 }
 
 // wait returns false when ctx has ended. A wake of 0 waits for a change alone.
@@ -89,7 +102,12 @@ func (l *Loop) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := l.cfg.Control.Record(imx.Server, Observed(l.cfg.Control.State(), seen, l.cfg.Now())...); err != nil {
+	news, strangers := Observed(l.cfg.Control.State(), seen, l.cfg.Now())
+	if !slices.Equal(strangers, l.strangers) && len(strangers) > 0 {
+		l.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the engine has what the log doesn't know and can't tell", slog.Any("what", strangers))
+	}
+	l.strangers = strangers
+	if err := l.cfg.Control.Record(imx.Server, news...); err != nil {
 		return 0, err
 	}
 	s := l.cfg.Control.State()
@@ -128,7 +146,7 @@ func (l *Loop) note(ctx context.Context, service string, err error) {
 func (l *Loop) service(ctx context.Context, v imx.Service, s *imx.State, seen imx.Seen) (time.Duration, error) {
 	decision := rollout.Next(wanted(v), l.present(v, s, seen), l.cfg.Now())
 	for _, a := range decision.Actions {
-		if err := l.act(ctx, v, a); err != nil {
+		if err := l.act(ctx, v, a, seen); err != nil {
 			return 0, err
 		}
 	}

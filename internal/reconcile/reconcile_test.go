@@ -3,6 +3,7 @@
 package reconcile_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type world struct {
 	engine  *fake.Engine
 	mortal  *mortal
 	loop    *reconcile.Loop
+	said    *bytes.Buffer // by the loop's logger
 	deaths  int
 }
 
@@ -73,7 +75,7 @@ func (m *mortal) Remove(ctx context.Context, service string, v engine.Volumes) e
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	w.engine = fake.New(w.clock)
+	w.engine, w.said = fake.New(w.clock), &bytes.Buffer{}
 	w.mortal = &mortal{}
 	w.boot()
 	t.Cleanup(func() { _ = w.log.Close() })
@@ -99,7 +101,7 @@ func (w *world) boot() {
 	}
 	w.mortal.Engine = w.engine
 	w.loop = reconcile.New(reconcile.Config{
-		Control: w.control, Engine: w.mortal, Now: w.clock, Log: slog.New(slog.DiscardHandler),
+		Control: w.control, Engine: w.mortal, Now: w.clock, Log: slog.New(slog.NewTextHandler(w.said, nil)),
 	})
 }
 
@@ -279,13 +281,96 @@ func TestADestroyedServiceLeavesNothing(t *testing.T) {
 func TestAnInstanceThatTheEngineForgotIsWrittenOff(t *testing.T) {
 	s := &imx.State{Instances: map[string]imx.Instance{"web-1-x": {ID: "web-1-x", Service: "web", Phase: imx.Healthy}}}
 	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
-	bodies := reconcile.Observed(s, imx.Seen{}, now)
+	bodies, _ := reconcile.Observed(s, imx.Seen{}, now)
 	if len(bodies) != 1 {
 		t.Fatalf("%d events", len(bodies))
 	}
 	e, ok := bodies[0].(imx.InstanceEnded)
 	if !ok || e.Instance.Exit.Code != -1 || !e.Instance.Ended.Equal(now) {
 		t.Errorf("got %+v", bodies[0])
+	}
+}
+
+func TestWhatTheEngineStillShowsOfAForgottenInstanceIsNotToldAgain(t *testing.T) {
+	w := newWorld(t)
+	one := web("one")
+	one.Replicas = 1
+	w.apply(one)
+	w.run(5)
+	for range 40 { // more than the state remembers, and the fake engine forgets none
+		victim, ok := w.engine.Pick("web", 0)
+		if !ok {
+			t.Fatal("nothing answers")
+		}
+		w.engine.Crash(victim.ID, 7)
+		w.run(65)
+	}
+	told := map[string]int{}
+	for e, err := range w.control.Events(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, ok := e.Body.(imx.InstanceEnded); ok {
+			told[b.Instance.ID]++
+		}
+	}
+	if len(told) != 40 {
+		t.Errorf("the log tells of the end of %d instances, want 40", len(told))
+	}
+	for id, n := range told {
+		if n > 1 {
+			t.Errorf("the log tells %d times that %s ended", n, id)
+		}
+	}
+}
+
+// An engine that is older or newer than the log shows what nobody made. It must not keep the
+// services that are known from being looked after.
+func TestWhatTheLogDoesntKnowKeepsNoServiceFromBeingLookedAfter(t *testing.T) {
+	w := newWorld(t)
+	for _, r := range []imx.Release{{Service: "ghost", Number: 1, Spec: imx.Spec{Name: "ghost"}}, {Service: "web", Number: 7, Spec: web("seven")}} {
+		if err := w.engine.Scale(t.Context(), r, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.engine.Route(t.Context(), engine.Route{Service: r.Service, Releases: []imx.Release{r}, Weights: imx.Weights{r.Number: 100}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.apply(web("one"))
+	w.run(10)
+	if v := w.service(); v.Current != 1 {
+		t.Fatalf("current release %d, want 1", v.Current)
+	}
+	seen, err := w.engine.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := map[string]int{}
+	for _, in := range seen.Instances {
+		if in.Phase != imx.Ended {
+			live[fmt.Sprint(in.Service, in.Release)]++
+		}
+	}
+	if fmt.Sprint(live) != fmt.Sprint(map[string]int{"ghost1": 1, "web1": 2}) {
+		t.Errorf("live instances: %v", live)
+	}
+	if n := strings.Count(w.said.String(), "instance ghost-1-"); n != 3 {
+		t.Errorf("the ghost is spoken of in %d lines, want one each time that the strangers changed:\n%s", n, w.said)
+	}
+}
+
+func TestAnEngineThatCantBeObservedIsComplainedOfWhenThatBegins(t *testing.T) {
+	w := newWorld(t)
+	for _, trouble := range []string{"no such file", "no such file", "no space", "no space", "", "no space"} {
+		if trouble != "" {
+			w.engine.Fail("observe", errors.New(trouble))
+		}
+		if wake := reconcile.Round(w.loop, t.Context()); trouble != "" && wake == 0 {
+			t.Errorf("after %q it never looks again", trouble)
+		}
+	}
+	if text := w.said.String(); strings.Count(text, "no such file") != 1 || strings.Count(text, "no space") != 2 {
+		t.Errorf("the loop said:\n%s", text)
 	}
 }
 

@@ -3,9 +3,7 @@ package registry
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"syscall"
 
 	"cuelabs.dev/go/oci/ociregistry"
 
@@ -38,6 +36,9 @@ const (
 	codeRangeInvalid
 	codeTagTaken
 	codeNoDelete
+	codeReadOnly
+	codeTagReserved
+	codeTooManyUploads
 )
 
 // meaning is what a code is on the wire and to the rest of imx.
@@ -64,11 +65,19 @@ func (c code) meaning() meaning {
 		codeRangeInvalid:        {"RANGE_INVALID", http.StatusRequestedRangeNotSatisfiable, imx.Invalid},
 		codeTagTaken:            {"DENIED", http.StatusConflict, imx.Conflict},
 		codeNoDelete:            {"DENIED", http.StatusMethodNotAllowed, imx.Refused},
+		codeReadOnly:            {"DENIED", http.StatusMethodNotAllowed, imx.Refused},
+		codeTagReserved:         {"DENIED", http.StatusForbidden, imx.Refused},
+		codeTooManyUploads:      {"TOOMANYREQUESTS", http.StatusTooManyRequests, imx.Unavailable},
 	}[c]
 }
 
 func faultf(c code, format string, args ...any) *fault {
 	return &fault{err: imx.Errorf(c.meaning().kind, format, args...), code: c}
+}
+
+func (f *fault) withHint(hint string) *fault {
+	f.err.Hint = hint
+	return f
 }
 
 // Error implements error.
@@ -140,13 +149,4 @@ func kindCode(k imx.Kind) string {
 		return "DENIED"
 	}
 	return "UNKNOWN"
-}
-
-// diskError tells a full disk apart from every other failure.
-func diskError(err error, doing string) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return imx.Errorf(imx.Exhausted, "%s: no space left on the disk: %w", doing, err).
-			WithHint("free some space in the data folder's file system, then push again")
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // ErrCrash is what every step fails with after the moment of a crash.
@@ -44,6 +45,11 @@ func CrashAfter(r *Registry, n int64) (steps func() int64) {
 		},
 	}
 	return count.Load
+}
+
+// Limit makes r's limits smaller or larger: of a blob in bytes, of uploads at once, and how long one may rest.
+func Limit(r *Registry, blob int64, uploads int, idle time.Duration) {
+	r.limits = limits{blob: blob, uploads: uploads, idle: idle}
 }
 
 // FillDisk makes each step of the kind find the disk full.

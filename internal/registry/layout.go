@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"imx"
+	"imx/internal/disk"
 )
 
 // layout is the registry's folder:
@@ -45,30 +46,7 @@ type ops struct {
 }
 
 func diskOps() ops {
-	return ops{stage: stage, rename: os.Rename, syncDir: syncDir, write: (*os.File).Write}
-}
-
-func stage(dir string, content []byte) (string, error) {
-	f, err := os.CreateTemp(dir, "new-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return f.Name(), nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return ops{stage: disk.Stage, rename: os.Rename, syncDir: disk.SyncDir, write: (*os.File).Write}
 }
 
 func (l *layout) uploadDir() string     { return filepath.Join(l.dir, "uploads") }
@@ -125,7 +103,7 @@ func (l *layout) addName(repo, sort, file string, content []byte) error {
 		err = l.commit([]name{n})
 	}
 	if err != nil {
-		return diskError(err, "storing a name in repository "+repo)
+		return disk.Error(err, "storing a name in repository "+repo)
 	}
 	return nil
 }
@@ -167,7 +145,7 @@ func (l *layout) read(repo, sort, file string, missing code) (string, error) {
 		return "", faultf(missing, "repository %s has no %s %s", repo, strings.TrimSuffix(sort, "s"), file)
 	}
 	if err != nil {
-		return "", diskError(err, "reading repository "+repo)
+		return "", disk.Error(err, "reading repository "+repo)
 	}
 	return string(b), nil
 }
@@ -180,7 +158,7 @@ func (l *layout) list(repo, sort string) ([]string, error) {
 func listDir(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, diskError(err, "listing the registry")
+		return nil, disk.Error(err, "listing the registry")
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"strings"
 
 	"cuelabs.dev/go/oci/ociregistry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
+	"imx/internal/disk"
 )
 
 // Docker's names for what OCI standardised; clients still push them.
@@ -124,7 +126,17 @@ func referenceError(what string, ref ociregistry.Descriptor, size int64, err err
 	return nil
 }
 
+// BuiltTag is what the tags of built images begin with: the image plan's digest follows. They are
+// reserved to Put, because a tag never moves: whoever pushed to one first would keep the image from
+// ever being built.
+const BuiltTag = "plan-"
+
+// pushManifest takes a push from outside.
 func (r *Registry) pushManifest(_ context.Context, repo, tag string, contents []byte, mediaType string) (ociregistry.Descriptor, error) {
+	if strings.HasPrefix(tag, BuiltTag) {
+		return ociregistry.Descriptor{}, faultf(codeTagReserved, "tag %s:%s can't be pushed to: tags that begin with %q are for images that the server builds", repo, tag, BuiltTag).
+			withHint("push under another tag")
+	}
 	m, err := parseManifest(contents, mediaType)
 	if err != nil {
 		return ociregistry.Descriptor{}, err
@@ -159,13 +171,13 @@ func (r *Registry) push(repo, tag string, m *manifest) (imx.Digest, error) {
 	names, err := r.stageManifest(repo, tag, m)
 	defer drop(names)
 	if err != nil {
-		return "", diskError(err, "storing a manifest in repository "+repo)
+		return "", disk.Error(err, "storing a manifest in repository "+repo)
 	}
 	if err := r.pushed(repo, tag, d); err != nil {
 		return "", fmt.Errorf("the push of %s to repository %s wasn't written down: %w", d, repo, err)
 	}
 	if err := r.commit(names); err != nil {
-		return "", diskError(err, "storing a manifest in repository "+repo)
+		return "", disk.Error(err, "storing a manifest in repository "+repo)
 	}
 	return d, nil
 }
@@ -203,9 +215,8 @@ func (r *Registry) tagged(repo, tag string, d imx.Digest) (bool, error) {
 	case err != nil:
 		return false, err
 	case old != d:
-		f := faultf(codeTagTaken, "tag %s:%s is %s and can't be moved to %s", repo, tag, old, d)
-		f.err = f.err.WithHint("push under a new tag: a tag never changes its meaning here")
-		return false, f
+		return false, faultf(codeTagTaken, "tag %s:%s is %s and can't be moved to %s", repo, tag, old, d).
+			withHint("push under a new tag: a tag never changes its meaning here")
 	}
 	return true, nil
 }

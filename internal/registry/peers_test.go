@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -19,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"imx"
+	"imx/internal/registry"
 )
 
 // The registry must work with clients that others wrote: these two tests use two of them.
@@ -63,6 +65,24 @@ func TestSkopeoPushesAndPulls(t *testing.T) {
 	}
 	if out, err := skopeo("delete", "--tls-verify=false", remoteRef); err == nil {
 		t.Errorf("deleting worked:\n%s", out)
+	}
+}
+
+func TestAPushToAReadOnlyAddressTellsThePersonWhatToDo(t *testing.T) {
+	w := newWorld(t)
+	server := httptest.NewServer(w.ReadOnly())
+	defer server.Close()
+	ref, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://") + "/app:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushed, err := random.Image(100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = remote.Write(ref, pushed)
+	if err == nil || !strings.Contains(err.Error(), "gives images out and takes none") || !strings.Contains(err.Error(), "--push") {
+		t.Errorf("err = %v", err)
 	}
 }
 
@@ -115,6 +135,7 @@ func FuzzRequests(f *testing.F) {
 	if rec := shared.pushBlob("a", []byte("x")); rec.Code != http.StatusCreated {
 		f.Fatal(rec.Body)
 	}
+	registry.Limit(shared.Registry, 1<<20, 1<<30, time.Hour) // it begins more uploads than anybody may
 	digest := string(imx.DigestBytes([]byte("x")))
 	for _, path := range []string{
 		"/v2/", "/v2/_catalog?n=1&last=a", "/v2/a/tags/list?n=-1", "/v2/a/manifests/v1", "/v2/a/manifests/" + digest, "/v2/a/blobs/" + digest,

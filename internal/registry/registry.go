@@ -38,7 +38,8 @@ type Config struct {
 	Blobs *blob.Store // the bytes of blobs and manifests
 	// Pushed is called before a manifest push is confirmed and before the manifest can be pulled,
 	// when its bytes are on disk already; an error refuses the push. After a crash it may be called
-	// again for the same push. tag is "" for a push by digest. Nil means nobody wants to know.
+	// again for the same push. tag is "" for a push by digest. Pushes from outside and those of Put
+	// come here alike; a tag that begins with "plan-" is always Put's. Nil means nobody wants to know.
 	Pushed func(repo, tag string, d imx.Digest) error
 }
 
@@ -48,17 +49,18 @@ type Registry struct {
 	blobs   *blob.Store
 	pushed  func(repo, tag string, d imx.Digest) error
 	pushing sync.Mutex // held from looking at a tag to writing it
+	limits  limits
 	uploads uploads
 }
 
 // New opens the registry in cfg.Dir and makes it where there is none. Uploads that a dead process
 // left unfinished are removed.
 func New(cfg Config) (*Registry, error) {
-	r := &Registry{layout: layout{dir: cfg.Dir, ops: diskOps()}, blobs: cfg.Blobs, pushed: cfg.Pushed}
+	r := &Registry{layout: layout{dir: cfg.Dir, ops: diskOps()}, blobs: cfg.Blobs, pushed: cfg.Pushed, limits: pushLimits()}
 	if r.pushed == nil {
 		r.pushed = func(string, string, imx.Digest) error { return nil }
 	}
-	r.uploads.open = map[string]*upload{}
+	r.uploads.chunked = map[string]*upload{}
 	for _, stale := range []string{r.uploadDir(), r.tmpDir()} {
 		if err := os.RemoveAll(stale); err != nil {
 			return nil, fmt.Errorf("removing unfinished uploads from the registry: %w", err)
@@ -76,8 +78,8 @@ func New(cfg Config) (*Registry, error) {
 }
 
 // Put pushes a manifest whose blobs, unlike those of a push from outside, need only be in the blob
-// store: they become part of the repository. Otherwise the same rules apply. Pushing what is there
-// already does nothing. Errors: Invalid for a name or a manifest that is malformed; NotFound for a
+// store: they become part of the repository. It alone may use tags that begin with "plan-". Otherwise
+// the same rules apply. Pushing what is there already does nothing. Errors: Invalid for a name or a manifest that is malformed; NotFound for a
 // blob that isn't there; Conflict for a tag that names another manifest; Exhausted for a full disk;
 // those of Pushed.
 func (r *Registry) Put(_ context.Context, repo, tag string, manifest []byte, mediaType string) (imx.Digest, error) {
@@ -121,10 +123,13 @@ func (r *Registry) Manifest(_ context.Context, repo, ref string) ([]byte, string
 	return b, mediaType, err
 }
 
-// Handler serves the distribution API below /v2/.
+// Handler serves the distribution API below /v2/, pushes too: it is for those who may change what
+// the registry has.
 func (r *Registry) Handler() http.Handler {
-	server := ociserver.New(r.backend(), &ociserver.Options{WriteError: writeError, DebugID: "imx"})
+	server := serve(r.backend())
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		req = req.Clone(req.Context())
+		req.Body = &patient{ReadCloser: req.Body, conn: http.NewResponseController(w), idle: r.limits.idle}
 		req, err := r.admit(req)
 		if err != nil {
 			writeError(w, req, err)
@@ -132,6 +137,46 @@ func (r *Registry) Handler() http.Handler {
 		}
 		server.ServeHTTP(w, req)
 	})
+}
+
+// ReadOnly serves the part of the distribution API that changes nothing: pulls, lists and referrers.
+// Everything else is refused, before any of its body is read.
+func (r *Registry) ReadOnly() http.Handler {
+	refuse := func(context.Context, string, string) error { return errReadOnly() }
+	server := serve(&ociregistry.Funcs{
+		NewError:         refuse, // for all that isn't here: an upload's state, for example, is asked for by GET
+		GetBlob_:         r.getBlob,
+		GetBlobRange_:    r.getBlobRange,
+		GetManifest_:     r.getManifest,
+		GetTag_:          r.getTag,
+		ResolveBlob_:     r.resolveBlob,
+		ResolveManifest_: r.resolveManifest,
+		ResolveTag_:      r.resolveTag,
+		Repositories_:    r.listRepositories,
+		Tags_:            r.listTags,
+		Referrers_:       r.listReferrers,
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			writeError(w, req, errReadOnly())
+			return
+		}
+		req, err := r.admit(req)
+		if err != nil {
+			writeError(w, req, err)
+			return
+		}
+		server.ServeHTTP(w, req)
+	})
+}
+
+func serve(backend ociregistry.Interface) http.Handler {
+	return ociserver.New(backend, &ociserver.Options{WriteError: writeError, DebugID: "imx"})
+}
+
+func errReadOnly() error {
+	return faultf(codeReadOnly, "this address of the registry gives images out and takes none").
+		withHint("start the server with --push to let the registry's address take pushes")
 }
 
 // admit adds what ociserver leaves to others: a manifest is read up to its limit only and must be
@@ -190,9 +235,8 @@ func (r *Registry) backend() ociregistry.Interface {
 }
 
 func errDelete() error {
-	f := faultf(codeNoDelete, "nothing can be deleted from this registry: releases may still point at it")
-	f.err = f.err.WithHint("images that nothing points at are removed by the server itself")
-	return f
+	return faultf(codeNoDelete, "nothing can be deleted from this registry: releases may still point at it").
+		withHint("images that nothing points at are removed by the server itself")
 }
 
 func checkRepository(repo string) error {

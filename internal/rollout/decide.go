@@ -65,16 +65,18 @@ func (d *decider) replace() {
 }
 
 // holdCurrent keeps the current release as it was while the target starts beside it, unless it has
-// to let go of a volume.
+// to let go of a volume. It comes after bring: a current release that can't be repaired must not
+// keep its successor from starting, which has a deadline and then makes way.
 func (d *decider) holdCurrent() {
 	current := d.want.Current.Number
 	if current == 0 || d.shares(current, d.want.Target.Number) {
 		return
 	}
-	d.scaleUp(current)
 	if d.by[current].healthy > d.routed() && d.routed() < d.replicas(current) {
 		d.routeTo(current)
 	}
+	d.scaleUp(current)
+	d.scaleDown(current, d.replicas(current))
 }
 
 // bring gets the target's instances, and makes those let go of its volumes that hold them. The

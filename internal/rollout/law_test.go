@@ -1,7 +1,8 @@
 package rollout_test
 
 // What must hold whatever happens, on random histories of releases, rollbacks, scalings, crashes,
-// sick instances and machines that go down.
+// sick instances, engines that say no and machines that go down. Releases
+// come with and without volumes, and with any number of instances.
 
 import (
 	"fmt"
@@ -20,36 +21,42 @@ import (
 // history is a world to which random things happen, while the laws are kept an eye on.
 type history struct {
 	*world
-	t         *rapid.T
-	exclusive bool
-	instant   map[string]int // what was decided at this instant
-	at        time.Time
+	t       *rapid.T
+	instant map[string]int // what was decided at this instant
+	at      time.Time
 }
 
 func begin(t *rapid.T) *history {
-	h := &history{world: newWorld(io.Discard), t: t, exclusive: rapid.Bool().Draw(t, "exclusive")}
+	h := &history{world: newWorld(io.Discard), t: t}
 	h.law = h.watch
-	h.want.Replicas = h.replicas()
 	h.newRelease()
 	return h
 }
 
-func (h *history) replicas() int {
-	if h.exclusive {
-		return 1
-	}
-	return rapid.IntRange(1, 4).Draw(h.t, "replicas")
-}
+// replicas are wanted whatever the release: what a volume allows is for Next to know.
+func (h *history) replicas() int { return rapid.IntRange(1, 4).Draw(h.t, "replicas") }
 
 func (h *history) newRelease() {
 	s := imx.Spec{
 		Health:   imx.Health{Every: imx.Duration(time.Second)},
 		Deadline: imx.Duration(30 * time.Second), Drain: imx.Duration(10 * time.Second), Grace: imx.Duration(5 * time.Second),
 	}
-	if h.exclusive {
-		s.Volumes = []imx.Volume{{Name: "data"}}
+	for _, name := range rapid.SampledFrom([][]string{nil, nil, {"data"}, {"data"}, {"cache"}, {"data", "cache"}}).Draw(h.t, "volumes") {
+		s.Volumes = append(s.Volumes, imx.Volume{Name: name})
 	}
-	h.release(s, h.habit())
+	h.release(s, h.habit(), h.replicas())
+}
+
+// wanted is how many instances there should be of a release.
+func (h *history) wanted(number int) int {
+	n := h.want.Replicas
+	if number != h.want.Target.Number {
+		n = h.want.CurrentReplicas
+	}
+	if h.numbered(number).Spec.Exclusive() {
+		n = min(n, 1)
+	}
+	return n
 }
 
 func (h *history) habit() habit {
@@ -76,7 +83,7 @@ func (h *history) live() (imx.Instance, bool) {
 // something happens.
 func (h *history) something() {
 	clear(h.instant) // it may change what is wanted
-	switch rapid.SampledFrom([]string{"time", "time", "time", "release", "rollback", "scale", "kill", "sick", "heal", "connections", "vanish", "habit"}).Draw(h.t, "what") {
+	switch rapid.SampledFrom([]string{"time", "time", "time", "release", "rollback", "scale", "kill", "sick", "heal", "connections", "vanish", "habit", "refuse", "allow"}).Draw(h.t, "what") {
 	case "time":
 		h.run(time.Duration(rapid.IntRange(0, 60_000).Draw(h.t, "milliseconds")) * time.Millisecond)
 	case "release":
@@ -86,7 +93,7 @@ func (h *history) something() {
 			h.target(rapid.IntRange(1, n).Draw(h.t, "to"))
 		}
 	case "scale":
-		h.want.Replicas = h.replicas()
+		h.resize(h.replicas())
 	case "kill":
 		if in, ok := h.live(); ok {
 			h.end(in.ID, "was killed", imx.Exit{Code: 137})
@@ -108,6 +115,11 @@ func (h *history) something() {
 		h.routes = nil
 	case "habit":
 		h.habits[rapid.IntRange(1, len(h.releases)).Draw(h.t, "release")-1] = h.habit()
+	case "refuse":
+		what := rapid.SampledFrom([]string{"scale", "route"}).Draw(h.t, "refused")
+		h.refused[fmt.Sprintf("%s %d", what, rapid.IntRange(1, len(h.releases)).Draw(h.t, "release"))] = "no"
+	case "allow":
+		clear(h.refused)
 	}
 }
 
@@ -167,29 +179,39 @@ func (h *history) routeIsDue(before rollout.Seen, w imx.Weights) {
 	for number := range w {
 		h.once("route", number)
 		have := healthy(before, w)
-		if have >= h.want.Replicas || (number == h.want.Current.Number && have >= healthy(before, before.Routes)) {
+		if have >= h.wanted(number) || (number == h.want.Current.Number && have >= healthy(before, before.Routes)) {
 			return
 		}
-		h.t.Fatalf("traffic goes to release %d with %d of %d healthy", number, have, h.want.Replicas)
+		h.t.Fatalf("traffic goes to release %d with %d of %d healthy", number, have, h.wanted(number))
 	}
 }
 
-// Law: a service that isn't stopped to be replaced keeps as many healthy instances in the traffic
-// as it had, or as it needs.
+// Law: a service keeps as many healthy instances in the traffic as it had, or as it needs, unless
+// they hold a volume that the target needs.
 func (h *history) keepsTraffic(before rollout.Seen) {
-	if h.exclusive {
-		return
+	need := h.want.Replicas
+	for number := range h.routes {
+		if number != h.want.Target.Number && h.numbered(number).Spec.Shares(h.want.Target.Spec) {
+			return
+		}
+		need = min(need, h.wanted(number))
 	}
 	had, has := healthy(before, h.routes), healthy(h.seen(), h.routes)
-	if has < min(had, h.want.Replicas) {
-		h.t.Fatalf("%d healthy instances had the traffic, now %d of %d", had, has, h.want.Replicas)
+	if has < min(had, need) {
+		h.t.Fatalf("%d healthy instances had the traffic, now %d of %d", had, has, need)
 	}
 }
 
-// Law: a volume never has two holders.
+// Law: a volume never has two holders, whichever releases have it. One that is stopping still is a holder.
 func (h *history) sharesNoVolume() {
-	if h.exclusive && len(h.instances) > 1 {
-		h.t.Fatalf("two instances hold one volume: %v", h.summary())
+	holder := map[string]string{}
+	for _, in := range h.instances {
+		for _, v := range h.numbered(in.Release).Spec.Volumes {
+			if other, held := holder[v.Name]; held {
+				h.t.Fatalf("%s and %s hold volume %q: %s", other, in.ID, v.Name, h.summary())
+			}
+			holder[v.Name] = in.ID
+		}
 	}
 }
 
@@ -216,8 +238,8 @@ func (h *history) whole(release int) {
 			h.t.Fatalf("%s of release %d is %s: %s", in.ID, in.Release, in.Phase, h.summary())
 		}
 	}
-	if len(h.instances) != h.want.Replicas || h.routes[release] == 0 || len(h.routes) != 1 {
-		h.t.Fatalf("%d instances are wanted: %s", h.want.Replicas, h.summary())
+	if len(h.instances) != h.wanted(release) || h.routes[release] == 0 || len(h.routes) != 1 {
+		h.t.Fatalf("%d instances are wanted: %s", h.wanted(release), h.summary())
 	}
 	asked := h.asked
 	h.run(24 * time.Hour)
@@ -231,6 +253,7 @@ func (h *history) everythingWorks() {
 		h.habits[i] = habit{healthy: time.Second}
 	}
 	clear(h.open)
+	clear(h.refused)
 }
 
 func TestWhatGetsHealthyEndsAsTheOnlyRelease(t *testing.T) {

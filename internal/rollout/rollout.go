@@ -26,8 +26,8 @@ type Wanted struct {
 	// have changed them.
 	CurrentReplicas int
 	Since           time.Time // when Target last changed: its deadline counts from here
-	Moved     time.Time // when the traffic last moved: draining counts from here
-	Destroyed bool
+	Moved           time.Time // when the traffic last moved: draining counts from here
+	Destroyed       bool
 }
 
 // Seen is what there is of the service.

@@ -39,12 +39,15 @@ func TestScripts(t *testing.T) {
 //
 //	world                                            begin anew
 //	release replicas=N healthy=2s crash=5s reason=x  make a release the target; its instances get healthy and crash so
-//	        volume deadline=1m drain=10s grace=5s    after their start, or never
+//	        volume[=name] deadline=1m drain=10s      after their start, or never
+//	        grace=5s
 //	habit release=N healthy= crash= reason=          from now on the instances of a release do this
 //	run 30s                                          let time pass; ends with a summary
 //	rollback N | scale N | destroy                   as people do
 //	kill ID | sick ID | heal ID                      an instance ends, becomes unhealthy or healthy
 //	vanish                                           the machine goes down and all instances and routes with it
+//	refuse what=scale release=N reason=x             the engine doesn't start (what=route: send traffic to) a release;
+//	                                                 without a reason it does again
 //	connections release=N open=M                     so many connections stay open to each of its instances
 //	restart                                          the server starts anew: it must decide the same
 func command(t *testing.T, w *world, d *datadriven.TestData) string {
@@ -57,8 +60,7 @@ func command(t *testing.T, w *world, d *datadriven.TestData) string {
 	}
 	switch d.Cmd {
 	case "release":
-		w.want.Replicas = option(t, d, "replicas", w.want.Replicas)
-		w.release(spec(t, d), habits(t, d))
+		w.release(spec(t, d), habits(t, d), option(t, d, "replicas", w.want.Replicas))
 	case "habit":
 		w.habits[option(t, d, "release", 0)-1] = habits(t, d)
 	case "run":
@@ -66,7 +68,7 @@ func command(t *testing.T, w *world, d *datadriven.TestData) string {
 	case "rollback":
 		w.target(number(t, d, arg(0)))
 	case "scale":
-		w.want.Replicas = number(t, d, arg(0))
+		w.resize(number(t, d, arg(0)))
 	case "destroy":
 		w.want.Destroyed, w.want.Target, w.want.Current, w.want.Replicas = true, imx.Release{}, imx.Release{}, 0
 	case "kill":
@@ -86,6 +88,10 @@ func command(t *testing.T, w *world, d *datadriven.TestData) string {
 		if !w.phase(arg(0), imx.Healthy, "") {
 			d.Fatalf(t, "there is no instance %s", arg(0))
 		}
+	case "refuse":
+		var what string
+		d.ScanArgs(t, "what", &what)
+		w.refused[fmt.Sprintf("%s %d", what, option(t, d, "release", 0))] = habits(t, d).reason
 	case "connections":
 		w.open[option(t, d, "release", 0)] = option(t, d, "open", 0)
 	case "restart":
@@ -113,7 +119,11 @@ func spec(t *testing.T, d *datadriven.TestData) imx.Spec {
 	s.Drain = imx.Duration(span(t, d, "drain", "10s"))
 	s.Grace = imx.Duration(span(t, d, "grace", "5s"))
 	if d.HasArg("volume") {
-		s.Volumes = []imx.Volume{{Name: "data", Path: "/data"}}
+		name := "data"
+		if arg, _ := d.Arg("volume"); len(arg.Vals) > 0 {
+			name = arg.Vals[0]
+		}
+		s.Volumes = []imx.Volume{{Name: name, Path: "/data"}}
 	}
 	return s
 }

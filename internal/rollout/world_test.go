@@ -27,6 +27,8 @@ type world struct {
 	routes    imx.Weights
 	open      map[int]int                                 // connections per release that stay open
 	count     map[int]int                                 // instances started, per release
+	refused   map[string]string                           // what the engine doesn't do, and why
+	trouble   string                                      // what it last said when it didn't
 	asked     int                                         // decisions since the world began
 	law       func(before rollout.Seen, a rollout.Action) // looks at each action once it is done
 }
@@ -44,7 +46,7 @@ const stopping = time.Second
 func newWorld(out io.Writer) *world {
 	start := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
 	return &world{
-		out: out, start: start, now: start, open: map[int]int{}, count: map[int]int{},
+		out: out, start: start, now: start, open: map[int]int{}, count: map[int]int{}, refused: map[string]string{},
 		want: rollout.Wanted{Service: "web"}, law: func(rollout.Seen, rollout.Action) {},
 	}
 }
@@ -53,17 +55,23 @@ func (w *world) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(w.out, "%6s  %s\n", w.now.Sub(w.start), fmt.Sprintf(format, args...)) // to memory
 }
 
-// release makes a new release the target.
-func (w *world) release(spec imx.Spec, h habit) {
+// release makes a new release the target, with a number of instances that it keeps if it gets good.
+func (w *world) release(spec imx.Spec, h habit, replicas int) {
 	r := imx.Release{Service: "web", Number: len(w.releases) + 1, Spec: spec}
 	w.releases, w.habits = append(w.releases, r), append(w.habits, h)
 	w.target(r.Number)
+	w.want.Replicas = replicas
 }
 
 func (w *world) target(number int) {
+	if w.want.Current.Number != 0 { // nothing that failed or was called off changes the number
+		w.want.Replicas = w.want.CurrentReplicas
+	}
 	w.want.Target, w.want.Since = w.numbered(number), w.now
 	w.want.Extra = w.releases
 }
+
+func (w *world) resize(replicas int) { w.want.Replicas, w.want.CurrentReplicas = replicas, replicas }
 
 func (w *world) numbered(number int) imx.Release {
 	if number == 0 {
@@ -77,7 +85,7 @@ func (w *world) seen() rollout.Seen {
 	for i := range live {
 		live[i].Flows = w.open[live[i].Release]
 	}
-	return rollout.Seen{Instances: live, Ended: slices.Clone(w.ended), Routes: w.routes}
+	return rollout.Seen{Instances: live, Ended: slices.Clone(w.ended), Routes: w.routes, Trouble: w.trouble}
 }
 
 // run lets time pass.
@@ -103,23 +111,55 @@ func (w *world) run(d time.Duration) {
 	}
 }
 
-// settle asks and acts until nothing is left to do now.
+// settle asks and acts until nothing is left to do now, or the engine says no.
 func (w *world) settle() time.Duration {
 	const most = 20
 	for range most {
 		d := rollout.Next(w.want, w.seen(), w.now)
 		w.asked++
-		if len(d.Actions) == 0 {
+		w.trouble = w.do(d.Actions)
+		switch {
+		case w.trouble != "":
+			return time.Second
+		case len(d.Actions) == 0:
 			return d.Wake
-		}
-		for _, a := range d.Actions {
-			before := w.seen()
-			w.act(a)
-			w.law(before, a)
 		}
 	}
 	w.say("IT NEVER SETTLES")
 	return 0
+}
+
+// do acts up to the first action that the engine refuses, and returns what it then says.
+func (w *world) do(actions []rollout.Action) string {
+	for _, a := range actions {
+		if why := w.refusal(a); why != "" {
+			return why
+		}
+		before := w.seen()
+		w.act(a)
+		w.law(before, a)
+	}
+	return ""
+}
+
+// refusal is what the engine says to an action that it doesn't do. It always can stop instances.
+func (w *world) refusal(a rollout.Action) string {
+	switch a := a.(type) {
+	case rollout.Scale:
+		if why := w.refused[fmt.Sprintf("scale %d", a.Release)]; why != "" && a.Replicas > len(w.live(a.Release)) {
+			w.say("scale release %d to %d, which is refused", a.Release, a.Replicas)
+			return why
+		}
+	case rollout.Route:
+		for number := range a.Weights {
+			if why := w.refused[fmt.Sprintf("route %d", number)]; why != "" {
+				w.say("route everything to release %d, which is refused", number)
+				return why
+			}
+		}
+	case rollout.Stop, rollout.Finish, rollout.Fail:
+	}
+	return ""
 }
 
 func (w *world) act(a rollout.Action) {
@@ -140,7 +180,7 @@ func (w *world) act(a rollout.Action) {
 		}
 	case rollout.Finish:
 		w.say("finish release %d", a.Release)
-		w.want.Current = w.numbered(a.Release)
+		w.want.Current, w.want.CurrentReplicas = w.numbered(a.Release), w.want.Replicas
 	case rollout.Fail:
 		w.say("fail release %d: %s", a.Release, a.Reason)
 		w.target(w.want.Current.Number)

@@ -64,6 +64,9 @@ func applied(s *imx.State, e imx.Event, b imx.Applied) (map[string]imx.Service, 
 			return nil, misfit(e, "there is no service %q to scale", name)
 		}
 		v.Replicas = b.Replicas[name]
+		if v.Target == v.Current { // otherwise the number comes with the release that is rolled out
+			v.CurrentReplicas = v.Replicas
+		}
 		services[name] = v
 	}
 	return services, nil

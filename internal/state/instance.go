@@ -2,7 +2,9 @@ package state
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"time"
 
 	"imx"
 )
@@ -51,13 +53,38 @@ func forget(s *imx.State, service string) {
 			gone = append(gone, in)
 		}
 	}
-	if len(gone) <= Kept {
+	most := kept(s.Services[service])
+	if len(gone) <= most {
 		return
 	}
 	slices.SortFunc(gone, func(a, b imx.Instance) int {
 		return cmp.Or(a.Ended.Compare(b.Ended), cmp.Compare(a.ID, b.ID))
 	})
-	for _, in := range gone[:len(gone)-Kept] {
+	for _, in := range gone[:len(gone)-most] {
 		delete(s.Instances, in.ID)
 	}
+}
+
+// kept is how many ended instances of a service stay: the wait before a start grows with each
+// generation that ended, so that several must be known, however large one is.
+func kept(v imx.Service) int {
+	return Kept + Generations*max(v.Replicas, v.CurrentReplicas)
+}
+
+// Horizon returns, by service, the end of the oldest ended instance that is known, for services of
+// which older ones may have been forgotten. An unknown instance that ended no later is one of those:
+// the log has told of it.
+func Horizon(s *imx.State) map[string]time.Time {
+	known, oldest := map[string]int{}, map[string]time.Time{}
+	for _, in := range s.Instances {
+		if in.Phase != imx.Ended {
+			continue
+		}
+		if at, ok := oldest[in.Service]; !ok || in.Ended.Before(at) {
+			oldest[in.Service] = in.Ended
+		}
+		known[in.Service]++
+	}
+	maps.DeleteFunc(oldest, func(service string, _ time.Time) bool { return known[service] < Kept })
+	return oldest
 }

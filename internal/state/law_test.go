@@ -28,6 +28,9 @@ func body(t *rapid.T, s *imx.State) imx.Body {
 	}
 	next := release(len(v.Releases)+1, rapid.IntRange(0, 3).Draw(t, "replicas"))
 	next.Service = name
+	if rapid.Bool().Draw(t, "volume") {
+		next.Spec.Volumes = []imx.Volume{{Name: "data"}}
+	}
 	return rapid.SampledFrom([]imx.Body{
 		imx.ServerStarted{Version: "1"},
 		imx.SuiteSeen{Suite: imx.LockedSuite{Archive: "host", Suite: name}},
@@ -164,7 +167,33 @@ func coherent(t *rapid.T, v imx.Service) {
 	if v.Destroyed && (v.Target != 0 || v.Current != 0 || v.Replicas != 0) {
 		t.Fatalf("%s is destroyed and wants something: %+v", v.Name, v)
 	}
+	if v.Current != 0 && v.Target == v.Current && v.Replicas != v.CurrentReplicas {
+		t.Fatalf("%s rolls nothing out and wants %d and %d instances", v.Name, v.Replicas, v.CurrentReplicas)
+	}
 	if !v.Destroyed && v.Removed {
 		t.Fatalf("%s is removed and not destroyed", v.Name)
 	}
+}
+
+// Whatever the history: what the state has forgotten of a service lies behind its horizon.
+func TestWhatWasForgottenLiesBehindTheHorizon(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := state.New()
+		folded(t, s, []imx.Event{
+			{Body: imx.ApplyStarted{Apply: "a"}},
+			{Index: 1, Body: imx.Applied{Apply: "a", Releases: []imx.Release{release(1, rapid.IntRange(0, 2).Draw(t, "replicas"))}}},
+		})
+		told := map[string]imx.Instance{}
+		for i := range rapid.IntRange(0, 60).Draw(t, "ends") {
+			in := imx.Instance{ID: fmt.Sprint(i), Service: "web", Release: 1, Phase: imx.Ended}
+			in.Ended = begin().Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "minute")) * time.Minute)
+			told[in.ID] = in
+			folded(t, s, []imx.Event{{Index: s.Next, Time: begin(), Body: imx.InstanceEnded{Instance: in}}})
+		}
+		for id, in := range told {
+			if _, known := s.Instances[id]; !known && in.Ended.After(state.Horizon(s)["web"]) {
+				t.Fatalf("%s ended at %s, was forgotten, and counts as new", id, in.Ended)
+			}
+		}
+	})
 }

@@ -52,15 +52,26 @@ func finished(v *imx.Service, e imx.Event, release int) error {
 	if release != v.Target {
 		return misfit(e, "release %d of service %q isn't its target: release %d is", release, v.Name, v.Target)
 	}
-	v.Current = release
-	return judge(v, e, release, imx.ReleaseGood, "")
+	v.Current, v.CurrentReplicas = release, v.Replicas
+	reason := ""
+	if r, _ := v.Release(release); v.Replicas == 0 {
+		reason = r.Reason
+		if r.State == imx.ReleasePending {
+			reason = Untried
+		}
+	}
+	return judge(v, e, release, imx.ReleaseGood, reason)
 }
+
+// Untried is the Reason of a release that became good without having run.
+const Untried = "no instance of it was wanted, so it wasn't tried"
 
 func failed(v *imx.Service, e imx.Event, b imx.RolloutFailed) error {
 	if b.Release != v.Target || v.Target == v.Current {
 		return misfit(e, "release %d of service %q isn't being rolled out", b.Release, v.Name)
 	}
 	v.Target, v.Since = v.Current, e.Time
+	comeBack(v)
 	return judge(v, e, b.Release, imx.ReleaseFailed, b.Reason)
 }
 
@@ -86,7 +97,22 @@ func rolledBack(v *imx.Service, e imx.Event, b imx.RolledBack) error {
 		return misfit(e, "release %d of service %q was never good", b.To, v.Name)
 	}
 	v.Target, v.Since, v.Held = b.To, e.Time, true
+	comeBack(v)
+	if r.Spec.Exclusive() {
+		v.Replicas = min(v.Replicas, 1)
+	}
+	if v.Target == v.Current {
+		v.CurrentReplicas = v.Replicas
+	}
 	return nil
+}
+
+// comeBack drops the number of instances that was to come with a rollout. Before the first good
+// release there is no other.
+func comeBack(v *imx.Service) {
+	if v.Current != 0 {
+		v.Replicas = v.CurrentReplicas
+	}
 }
 
 func moved(v *imx.Service, e imx.Event, weights imx.Weights) error {
@@ -106,7 +132,7 @@ func scaled(v *imx.Service, e imx.Event, replicas int) error {
 	if v.Destroyed || replicas < 0 {
 		return misfit(e, "service %q can't have %d instances", v.Name, replicas)
 	}
-	v.Replicas = replicas
+	v.Replicas, v.CurrentReplicas = replicas, replicas
 	return nil
 }
 
@@ -115,7 +141,7 @@ func destroyed(v *imx.Service, e imx.Event, b imx.Destroyed) error {
 		return misfit(e, "service %q is destroyed already", v.Name)
 	}
 	v.Destroyed, v.VolumesToo, v.Since = true, b.Volumes, e.Time
-	v.Target, v.Current, v.Replicas, v.Held, v.Routes = 0, 0, 0, false, nil
+	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Held, v.Routes = 0, 0, 0, 0, false, nil
 	return nil
 }
 

@@ -12,8 +12,12 @@ import (
 	"imx"
 )
 
-// Kept is how many ended instances of each service a State keeps, the newest ones.
-const Kept = 20
+// A State keeps the newest ended instances of each service: Kept, and Generations more for each
+// instance that is wanted of it.
+const (
+	Kept        = 20
+	Generations = 7 // as many as rollout's longest back-off takes
+)
 
 // New returns the state before the first event.
 func New() *imx.State {
@@ -97,10 +101,11 @@ func put[K comparable, V any](m *map[K]V, key K, value V) {
 func suiteSeen(s *imx.State, seen imx.LockedSuite) {
 	same := func(o imx.LockedSuite) bool { return o.Archive == seen.Archive && o.Suite == seen.Suite }
 	suites := slices.Clone(s.Suites)
-	if i := slices.IndexFunc(suites, same); i >= 0 {
-		suites[i] = seen
-	} else {
+	switch i := slices.IndexFunc(suites, same); {
+	case i < 0:
 		suites = append(suites, seen)
+	case !seen.Date.Before(suites[i].Date): // two may be seen at once, and be told in the wrong order
+		suites[i] = seen
 	}
 	s.Suites = suites
 }

@@ -114,27 +114,27 @@ func TestTheLifeOfAServiceFromItsFirstReleaseToItsNamesake(t *testing.T) {
 	st.releases("1 pending")
 
 	st.then(imx.TrafficMoved{Service: "web", Weights: imx.Weights{1: 100}}, imx.RolloutFinished{Service: "web", Release: 1})
-	st.web(imx.Service{Replicas: 3, Current: 1, Target: 1, Since: at(1), Routes: imx.Weights{1: 100}, Moved: at(2)})
+	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 1, Target: 1, Since: at(1), Routes: imx.Weights{1: 100}, Moved: at(2)})
 	st.releases("1 good")
 
 	st.apply(imx.Applied{Releases: []imx.Release{release(2, 3)}})
-	st.web(imx.Service{Replicas: 3, Current: 1, Target: 2, Since: at(5), Routes: imx.Weights{1: 100}, Moved: at(2)})
+	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 1, Target: 2, Since: at(5), Routes: imx.Weights{1: 100}, Moved: at(2)})
 
 	st.then(imx.RolloutFailed{Service: "web", Release: 2, Reason: "it crashed"})
-	st.web(imx.Service{Replicas: 3, Current: 1, Target: 1, Since: at(6), Routes: imx.Weights{1: 100}, Moved: at(2)})
+	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 1, Target: 1, Since: at(6), Routes: imx.Weights{1: 100}, Moved: at(2)})
 	st.releases("1 good, 2 failed: it crashed")
 
 	st.apply(imx.Applied{Releases: []imx.Release{release(3, 3)}})
 	st.then(imx.TrafficMoved{Service: "web", Weights: imx.Weights{3: 100}}, imx.RolloutFinished{Service: "web", Release: 3})
 	st.then(imx.RolledBack{Service: "web", From: 3, To: 1})
-	st.web(imx.Service{Replicas: 3, Current: 3, Target: 1, Since: at(11), Held: true, Routes: imx.Weights{3: 100}, Moved: at(9)})
+	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 3, Target: 1, Since: at(11), Held: true, Routes: imx.Weights{3: 100}, Moved: at(9)})
 	st.releases("1 good, 2 failed: it crashed, 3 good")
 
 	st.then(imx.RolloutFinished{Service: "web", Release: 1}, imx.Scaled{Service: "web", Replicas: 5})
-	st.web(imx.Service{Replicas: 5, Current: 1, Target: 1, Since: at(11), Held: true, Routes: imx.Weights{3: 100}, Moved: at(9)})
+	st.web(imx.Service{Replicas: 5, CurrentReplicas: 5, Current: 1, Target: 1, Since: at(11), Held: true, Routes: imx.Weights{3: 100}, Moved: at(9)})
 
 	st.apply(imx.Applied{Replicas: map[string]int{"web": 2}})
-	st.web(imx.Service{Replicas: 2, Current: 1, Target: 1, Since: at(11), Routes: imx.Weights{3: 100}, Moved: at(9)})
+	st.web(imx.Service{Replicas: 2, CurrentReplicas: 2, Current: 1, Target: 1, Since: at(11), Routes: imx.Weights{3: 100}, Moved: at(9)})
 
 	st.then(imx.Destroyed{Service: "web", Volumes: true})
 	st.web(imx.Service{Since: at(16), Moved: at(9), Destroyed: true, VolumesToo: true})
@@ -150,6 +150,61 @@ func TestAFirstReleaseThatFailsLeavesNoTarget(t *testing.T) {
 	st := tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, 1)}})
 	st.then(imx.RolloutFailed{Service: "web", Release: 1, Reason: "no"})
 	st.web(imx.Service{Replicas: 1, Since: at(2)})
+}
+
+// number checks how many instances are wanted of the target, and of the current release.
+func (st *story) number(target, current int) {
+	st.t.Helper()
+	if v := st.s.Services["web"]; v.Replicas != target || v.CurrentReplicas != current {
+		st.t.Errorf("after %d events: %d of the target and %d of the current release are wanted, want %d and %d",
+			st.s.Next, v.Replicas, v.CurrentReplicas, target, current)
+	}
+}
+
+func TestTheNumberOfAnApplyOnlyStaysIfItsReleaseGetsGood(t *testing.T) {
+	st := tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, 3)}}).then(imx.RolloutFinished{Service: "web", Release: 1})
+	st.number(3, 3)
+	st.apply(imx.Applied{Releases: []imx.Release{release(2, 1)}, Replicas: map[string]int{"web": 1}})
+	st.number(1, 3)
+	st.then(imx.RolloutFailed{Service: "web", Release: 2, Reason: "no"})
+	st.number(3, 3)
+
+	st.apply(imx.Applied{Releases: []imx.Release{release(3, 5)}, Replicas: map[string]int{"web": 5}})
+	st.apply(imx.Applied{Replicas: map[string]int{"web": 6}}) // of the release that is still being rolled out
+	st.number(6, 3)
+	st.then(imx.RolledBack{Service: "web", From: 3, To: 1})
+	st.number(3, 3)
+
+	st.apply(imx.Applied{Releases: []imx.Release{release(4, 5)}, Replicas: map[string]int{"web": 5}})
+	st.then(imx.RolloutFinished{Service: "web", Release: 4})
+	st.number(5, 5)
+	st.apply(imx.Applied{Releases: []imx.Release{release(5, 2)}, Replicas: map[string]int{"web": 2}})
+	st.then(imx.Scaled{Service: "web", Replicas: 4})
+	st.number(4, 4)
+}
+
+func TestAReleaseThatHoldsAVolumeComesBackWithOneInstance(t *testing.T) {
+	holder := release(1, 1)
+	holder.Spec.Volumes = []imx.Volume{{Name: "data"}}
+	st := tell(t).apply(imx.Applied{Releases: []imx.Release{holder}}).then(imx.RolloutFinished{Service: "web", Release: 1})
+	st.apply(imx.Applied{Releases: []imx.Release{release(2, 3)}, Replicas: map[string]int{"web": 3}})
+	st.then(imx.RolloutFinished{Service: "web", Release: 2}, imx.RolledBack{Service: "web", From: 2, To: 1})
+	st.number(1, 3)
+	st.then(imx.RolloutFinished{Service: "web", Release: 1})
+	st.number(1, 1)
+}
+
+func TestAReleaseOfWhichNoInstanceWasWantedSaysThatItNeverRan(t *testing.T) {
+	st := tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, 1)}})
+	st.then(imx.RolloutFinished{Service: "web", Release: 1}, imx.Scaled{Service: "web", Replicas: 0})
+	st.apply(imx.Applied{Releases: []imx.Release{release(2, 0)}}).then(imx.RolloutFinished{Service: "web", Release: 2})
+	st.releases("1 good, 2 good: no instance of it was wanted, so it wasn't tried")
+	st.then(imx.RolledBack{Service: "web", From: 2, To: 1}, imx.RolloutFinished{Service: "web", Release: 1})
+	st.then(imx.RolledBack{Service: "web", From: 1, To: 2}, imx.RolloutFinished{Service: "web", Release: 2})
+	st.releases("1 good, 2 good: no instance of it was wanted, so it wasn't tried")
+	st.then(imx.RolledBack{Service: "web", From: 2, To: 1}, imx.RolloutFinished{Service: "web", Release: 1})
+	st.then(imx.Scaled{Service: "web", Replicas: 2}, imx.RolledBack{Service: "web", From: 1, To: 2}, imx.RolloutFinished{Service: "web", Release: 2})
+	st.releases("1 good, 2 good")
 }
 
 func TestAnApplyIsOpenUntilItEndsEitherWay(t *testing.T) {
@@ -175,6 +230,7 @@ func TestImagesAndSuitesAreRemembered(t *testing.T) {
 	st := tell(t).then(
 		imx.SuiteSeen{Suite: suite("bookworm", 1)}, imx.SuiteSeen{Suite: suite("bookworm-security", 1)},
 		imx.SuiteSeen{Suite: suite("bookworm", 2)},
+		imx.SuiteSeen{Suite: suite("bookworm", 1)}, // two that fetch at once may tell it in this order
 		imx.ImageBuilt{Image: imx.Image{Name: "web", Plan: "p1", Digest: "d1"}},
 		imx.ManifestPushed{Repository: "web"},
 	)
@@ -211,20 +267,42 @@ func TestAnInstanceIsAsItWasLastSeenAndHasChangedWhenItsPhaseDid(t *testing.T) {
 	st.refuses(imx.InstanceStarted{Instance: imx.Instance{Service: "web"}}, "no id")
 }
 
-func TestTheNewestTwentyEndedInstancesOfAServiceAreKept(t *testing.T) {
-	st := tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, 1)}})
-	st.then(imx.InstanceStarted{Instance: instance("alive", imx.Healthy)})
-	var want []string
-	for i := range 30 {
-		in := instance(fmt.Sprintf("web-1-%02d", i), imx.Ended)
-		in.Ended = begin().Add(time.Duration((i*7)%30) * time.Minute) // ends aren't always noticed in order
-		if (i*7)%30 >= 10 {
-			want = append(want, in.ID)
+// ends lets so many instances end, of which the earliest don't stay; it returns the ids of those that do.
+func (st *story) ends(total, stay int) []string {
+	var kept []string
+	for i := range total {
+		in := instance(fmt.Sprintf("web-1-%03d", i), imx.Ended)
+		minute := (i * 7) % total // ends aren't always noticed in order
+		in.Ended = begin().Add(time.Duration(minute) * time.Minute)
+		if minute >= total-stay {
+			kept = append(kept, in.ID)
 		}
 		st.then(imx.InstanceEnded{Instance: in})
 	}
-	want = append([]string{"alive"}, want...)
-	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(st.s.Instances))); diff != "" {
+	return kept
+}
+
+func TestTheNewestEndedInstancesOfAServiceAreKept(t *testing.T) {
+	for _, c := range []struct{ replicas, stay int }{{0, 20}, {1, 27}, {10, 90}} {
+		st := tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, c.replicas)}})
+		st.then(imx.InstanceStarted{Instance: instance("alive", imx.Healthy)})
+		want := append([]string{"alive"}, st.ends(100, c.stay)...)
+		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(st.s.Instances))); diff != "" {
+			t.Errorf("%d replicas: %s", c.replicas, diff)
+		}
+	}
+}
+
+func TestTheHorizonTellsForgottenInstancesFromNewOnes(t *testing.T) {
+	st := tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, 1)}})
+	st.ends(19, 19)
+	if h := state.Horizon(st.s); len(h) != 0 {
+		t.Errorf("nothing was forgotten, and the horizon is %v", h)
+	}
+	st = tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, 1)}})
+	st.ends(100, 27)
+	want := map[string]time.Time{"web": begin().Add(73 * time.Minute)}
+	if diff := cmp.Diff(want, state.Horizon(st.s)); diff != "" {
 		t.Error(diff)
 	}
 }

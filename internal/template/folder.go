@@ -98,10 +98,16 @@ func (f *folder) take(name string, left imx.Size) ([]byte, *flaw) {
 // errTooLarge says that a file is over the limit that load was given.
 var errTooLarge = errors.New("too large")
 
+// errNoFile says that what has a file's name is a pipe, a socket or a device.
+var errNoFile = errors.New("it is no regular file")
+
 // load reads a file once, of at most limit bytes, and counts it.
 func (f *folder) load(name string, limit imx.Size) ([]byte, error) {
 	if b, ok := f.read[name]; ok {
 		return b, nil
+	}
+	if info, err := fs.Stat(f.root, name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, errNoFile // opening a pipe would wait for whoever writes into it
 	}
 	file, err := f.root.Open(name)
 	if err != nil {

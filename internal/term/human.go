@@ -92,6 +92,8 @@ func Amount(p imx.Progress) string {
 	switch {
 	case p.Total > 0 && p.Done < p.Total:
 		return Number(p.Done) + " of " + Number(p.Total) + unit
+	case max(p.Done, p.Total) == 1:
+		return "1" + strings.TrimSuffix(unit, "s")
 	case max(p.Done, p.Total) > 0:
 		return Number(max(p.Done, p.Total)) + unit
 	}

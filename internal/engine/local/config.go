@@ -31,10 +31,13 @@ type Config struct {
 	Log      *slog.Logger // nil means nowhere
 }
 
-// Firewall brings rules into the kernel. Both methods are idempotent and atomic: after an error
+// Firewall brings rules into the kernel. Apply and Remove are idempotent and atomic: after an error
 // the rules are as before.
 type Firewall interface {
 	Apply(ctx context.Context, r network.Ruleset) error
+	// Check tells whether the kernel still has what was applied last. It is asked every second, and
+	// its error is of kind Conflict if somebody else changed it.
+	Check(ctx context.Context) error
 	Remove(ctx context.Context) error
 }
 
@@ -55,11 +58,7 @@ func (c Config) checked() (Config, error) {
 		c.Network = netip.MustParsePrefix(DefaultNetwork)
 	}
 	c.Network = c.Network.Masked()
-	if !c.Network.Addr().Is4() || c.Network.Bits() > 28 || c.Network.Bits() < 16 {
-		return c, imx.Errorf(imx.Invalid, "the engine can't use the network %s", c.Network).
-			WithHint("give an IPv4 range from /16 to /28, such as " + DefaultNetwork)
-	}
-	return c, nil
+	return c, usable(c.Network)
 }
 
 // runDir holds what must not outlive a reboot: mount points, network namespaces, crun's state. It

@@ -61,8 +61,18 @@ type instance struct {
 
 // Open takes over the engine's folder: every instance that runs is adopted, what ended meanwhile
 // is recorded, what was half made is removed. It starts nothing and leaves the rules in force as
-// they are; Run brings those up to date.
+// they are; Run brings those up to date. The error is of kind Conflict if another engine of the
+// machine uses an overlapping range of addresses, or this one's instances run in another.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	e, err := takeOver(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return e, e.settleNetwork()
+}
+
+// takeOver is Open without a look at the network.
+func takeOver(ctx context.Context, cfg Config) (*Engine, error) {
 	cfg, err := cfg.checked()
 	if err != nil {
 		return nil, err
@@ -87,29 +97,30 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if e.routes, err = s.loadRoutes(); err != nil {
 		return nil, err
 	}
-	if err := e.adopt(ctx); err != nil {
-		return nil, err
-	}
-	return e, e.settleNetwork()
+	return e, e.adopt(ctx)
 }
 
-// settleNetwork makes sure that what runs already is in the configured range of addresses.
+// settleNetwork makes sure that the configured range of addresses is this engine's to use, and that
+// what runs already is in it.
 func (e *Engine) settleNetwork() error {
+	runs := slices.ContainsFunc(e.all(), func(in *instance) bool { return !in.record.Cleared })
 	before := e.store.network()
-	if before == e.cfg.Network {
-		return nil
-	}
-	if before.IsValid() {
-		for _, in := range e.instances {
-			if !in.record.Cleared {
-				return imx.Errorf(imx.Conflict, "instances of this server run in the network %s, so it can't change to %s", before, e.cfg.Network).
-					WithHint("start it with --network %s, or destroy its services first", before)
-			}
-		}
-		old := e.cfg
-		old.Network = before
-		if err := old.unfence(); err != nil {
+	switch {
+	case before.IsValid() && before != e.cfg.Network && runs:
+		return imx.Errorf(imx.Conflict, "instances of this server run in the network %s, so it can't change to %s", before, e.cfg.Network).
+			WithHint("start it with --network %s, or destroy its services first", before)
+	case runs:
+		if err := e.cfg.claim(); err != nil {
 			return err
+		}
+	default:
+		if err := e.cfg.unclaimed(); err != nil {
+			return err
+		}
+		if before != e.cfg.Network {
+			if err := e.cfg.unclaim(); err != nil {
+				return err
+			}
 		}
 	}
 	return e.store.putNetwork(e.cfg.Network)

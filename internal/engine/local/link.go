@@ -175,28 +175,6 @@ func (c Config) links() ([]string, error) {
 	return names, nil
 }
 
-// fence keeps packets for addresses of the network that no instance has from following the
-// machine's default route out of it.
-func (c Config) fence() error {
-	if err := netlink.RouteReplace(c.fenceRoute()); err != nil {
-		return fmt.Errorf("fencing %s off: %w", c.Network, err)
-	}
-	return nil
-}
-
-func (c Config) unfence() error {
-	err := netlink.RouteDel(c.fenceRoute())
-	if err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("removing the route of %s: %w", c.Network, err)
-	}
-	return nil
-}
-
-func (c Config) fenceRoute() *netlink.Route {
-	dst := &net.IPNet{IP: c.Network.Addr().AsSlice(), Mask: net.CIDRMask(c.Network.Bits(), 32)}
-	return &netlink.Route{Dst: dst, Type: unix.RTN_UNREACHABLE, Priority: 1 << 20}
-}
-
 func hostNet(a netip.Addr) *net.IPNet { return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(32, 32)} }
 
 func sysctl(name, value string) error {

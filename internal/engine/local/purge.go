@@ -16,7 +16,7 @@ func Purge(ctx context.Context, cfg Config) error {
 	if used := (store{dir: cfg.Dir}).network(); used.IsValid() {
 		cfg.Network = used
 	}
-	e, err := Open(ctx, cfg)
+	e, err := takeOver(ctx, cfg)
 	if err != nil {
 		return err
 	}

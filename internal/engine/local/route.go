@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"imx"
 	"imx/internal/engine"
@@ -102,16 +105,15 @@ func (e *Engine) unroute(ctx context.Context, service string) error {
 	return e.apply(ctx)
 }
 
-// refresh brings the rules up to date and reports whether they are.
-func (e *Engine) refresh(ctx context.Context) bool {
-	err := e.apply(ctx)
-	if err != nil && ctx.Err() == nil {
+// refresh brings the rules up to date; what keeps it from that is logged.
+func (e *Engine) refresh(ctx context.Context) {
+	if err := e.apply(ctx); err != nil && ctx.Err() == nil {
 		logFailure(ctx, e.cfg.Log, "the network rules could not be changed", err)
 	}
-	return err == nil
 }
 
-// apply brings the rules that follow from the instances and routes into force, if they aren't.
+// apply brings the rules that follow from the instances and routes into force, if they aren't, or
+// aren't any more.
 func (e *Engine) apply(ctx context.Context) error {
 	e.rules.mu.Lock()
 	defer e.rules.mu.Unlock()
@@ -119,16 +121,63 @@ func (e *Engine) apply(ctx context.Context) error {
 	if empty {
 		return nil // nothing to protect; tidy removes what is left
 	}
+	if err := e.keepHost(ctx); err != nil {
+		return err
+	}
 	wanted := network.Compute(w)
-	if e.rules.valid && e.rules.applied.Equal(wanted) {
+	if e.inForce(ctx, wanted) {
 		return nil
 	}
 	if err := e.cfg.Firewall.Apply(ctx, wanted); err != nil {
 		return fmt.Errorf("changing the network rules: %w", err)
 	}
 	e.rules.applied, e.rules.valid = wanted, true
+	e.noteTraffic(wanted)
 	e.flows.forget()
 	return nil
+}
+
+// inForce reports whether the kernel has the wanted rules: they were applied last, and nobody else
+// has changed them since. The caller holds rules.mu.
+func (e *Engine) inForce(ctx context.Context, wanted network.Ruleset) bool {
+	if !e.rules.valid || !e.rules.applied.Equal(wanted) {
+		return false
+	}
+	err := e.cfg.Firewall.Check(ctx)
+	if imx.KindOf(err) == imx.Conflict {
+		logFailure(ctx, e.cfg.Log, "somebody changed the network rules; they are put back", err)
+	}
+	return err == nil
+}
+
+// keepHost puts back what instances need of the machine's network, where somebody took it away.
+func (e *Engine) keepHost(ctx context.Context) error {
+	mended, err := e.cfg.keepClaimed()
+	for _, what := range mended {
+		e.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "somebody changed the machine's network; it is put back", slog.String("what", what))
+	}
+	return err
+}
+
+// noteTraffic notes which instances new connections don't reach any more. The caller holds rules.mu.
+func (e *Engine) noteTraffic(r network.Ruleset) {
+	reached := map[netip.Addr]bool{}
+	for _, p := range r.Pools {
+		for _, a := range p.Slots {
+			reached[a] = true
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, in := range e.instances {
+		switch {
+		case in.record.Cleared:
+		case reached[in.record.Instance.Address]:
+			in.record.Lost = time.Time{}
+		case in.record.Lost.IsZero():
+			in.record.Lost = time.Now()
+		}
+	}
 }
 
 // withdraw takes all rules, ports and routes of the engine off the machine.
@@ -137,7 +186,7 @@ func (e *Engine) withdraw(ctx context.Context) error {
 	defer e.rules.mu.Unlock()
 	e.rules.valid = false
 	e.rules.drop()
-	return errors.Join(e.cfg.Firewall.Remove(ctx), e.cfg.unfence(), e.cfg.unforward())
+	return errors.Join(e.cfg.Firewall.Remove(ctx), e.cfg.unclaim())
 }
 
 // world describes the present for package network. It is empty when there is neither an instance

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// retryRules is how long Run waits before it tries again to bring rules into force.
-	retryRules = time.Second
+	// rulesCheck is how often Run looks whether the rules are in force, and tries again to bring them
+	// there.
+	rulesCheck = time.Second
 	// logCheck is how often the sizes of logs are looked at.
 	logCheck = 5 * time.Second
 	// eager is how often an instance is checked that isn't healthy yet, if its own interval is
@@ -30,22 +31,20 @@ func (e *Engine) Run(ctx context.Context, changed func()) error {
 	defer e.dropPorts()
 	e.tidyUp(ctx)
 	e.holdPorts(ctx)
-	logs := time.NewTicker(logCheck)
+	logs, rules := time.NewTicker(logCheck), time.NewTicker(rulesCheck)
 	defer logs.Stop()
+	defer rules.Stop()
 	for {
 		for _, in := range e.unwatched() {
 			watchers.Go(func() { e.watch(ctx, in) })
 		}
-		var retry <-chan time.Time
-		if !e.refresh(ctx) {
-			retry = time.After(retryRules)
-		}
+		e.refresh(ctx)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-e.wake:
 			changed()
-		case <-retry:
+		case <-rules.C:
 		case <-logs.C:
 			e.rotateLogs(ctx)
 		}

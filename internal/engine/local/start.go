@@ -132,7 +132,7 @@ func newInstance(r imx.Release, address netip.Addr, link string) *instance {
 	return &instance{
 		release: r, starting: true, nudge: make(chan struct{}, 1),
 		record: record{
-			Boot: bootID(), Link: link,
+			Boot: bootID(), Link: link, Lost: now,
 			Instance: imx.Instance{
 				ID:      fmt.Sprintf("%s-%d-%s", r.Service, r.Number, tag),
 				Service: r.Service, Release: r.Number, Image: r.Image.Digest,
@@ -172,10 +172,7 @@ func (e *Engine) ground(ctx context.Context, r imx.Release) (bundle, error) {
 
 // prepareHost makes what instances need of the machine. All of it is idempotent.
 func (e *Engine) prepareHost() error {
-	if err := e.cfg.forward(); err != nil {
-		return err
-	}
-	return errors.Join(os.MkdirAll(e.cfg.netnsDir(), 0o700), e.cfg.fence())
+	return errors.Join(e.cfg.claim(), os.MkdirAll(e.cfg.netnsDir(), 0o700))
 }
 
 // startOne takes an instance from its plumbing to its process.

@@ -47,7 +47,9 @@ type record struct {
 	Init     process      `json:"init,omitzero"`     // its first process; zero while it is half made
 	Monitor  process      `json:"monitor,omitzero"`  // its conmon
 	Link     string       `json:"link"`              // the host's side of its veth
-	Kill     time.Time    `json:"kill,omitzero"`     // when SIGKILL follows the stop signal
+	Lost     time.Time    `json:"lost,omitzero"`     // since when no new connections are led to it; zero while they are
+	Drain    time.Time    `json:"drain,omitzero"`    // until when one that is stopping may finish its connections
+	Kill     time.Time    `json:"kill,omitzero"`     // when SIGKILL follows the stop signal; zero before that is due
 	Cleared  bool         `json:"cleared,omitempty"` // nothing of it is left but this record and its log
 }
 
