@@ -41,6 +41,8 @@ const (
 	// rolled back to. Where none was wanted nothing was tried, which Reason then says.
 	ReleaseGood   ReleaseState = "good"
 	ReleaseFailed ReleaseState = "failed" // never got healthy; never gets traffic
+	// ReleaseSuperseded is the end of a release whose place another took before it was judged.
+	ReleaseSuperseded ReleaseState = "superseded"
 )
 
 // Service is a declared service as it stands now.

@@ -57,47 +57,6 @@ type Update[T any] struct {
 	Error    *Error    `json:"error,omitempty"`
 }
 
-// Why is the chain from an instance back to what a person wrote, each link naming its
-// predecessor by digest.
-type Why struct {
-	Instance  Instance  `json:"instance"`
-	Release   Release   `json:"release"`
-	Image     Image     `json:"image"`
-	ImagePlan ImagePlan `json:"imagePlan"` // what the image was made from
-	Plan      Digest    `json:"plan"`
-	Source    Source    `json:"source"`
-	Events    []Event   `json:"events"` // the events that made it, in order
-}
-
-// Status is what `imx status` shows.
-type Status struct {
-	Version    string      `json:"version"`
-	State      State       `json:"state"`
-	Mode       []string    `json:"mode,omitempty"` // the engine's active mechanisms; empty for a past state
-	Checkpoint *Checkpoint `json:"checkpoint,omitempty"`
-}
-
-// LogCheck is the result of verifying the log.
-type LogCheck struct {
-	Events     int64      `json:"events"` // verified from the first on
-	Checkpoint Checkpoint `json:"checkpoint"`
-	Bad        *int64     `json:"bad,omitempty"` // index of the first bad event, where there is one
-	Error      *Error     `json:"error,omitempty"`
-}
-
-// Version says which imx this is.
-type Version struct {
-	Version string `json:"version"`
-	Commit  string `json:"commit,omitempty"`
-	Go      string `json:"go"`
-	System  string `json:"system"`           // "linux/amd64"
-	Client  bool   `json:"client,omitempty"` // a build without the server's parts
-}
-
-// Report takes the progress of a long task. It must not block for long and may be called from
-// several goroutines at once. A nil Report is not allowed; use func(Progress) {}.
-type Report func(Progress)
-
 // RollbackRequest asks for a service's way back.
 type RollbackRequest struct {
 	To int `json:"to,omitempty"` // the release's number; 0 means the previous good one
@@ -121,3 +80,7 @@ type LogOptions struct {
 	Tail   int  // only the last so many of those already written; 0 means all
 	Times  bool // begin each line with its time (RFC 3339) and "stdout" or "stderr"
 }
+
+// Report takes the progress of a long task. It must not block for long and may be called from
+// several goroutines at once. A nil Report is not allowed; use func(Progress) {}.
+type Report func(Progress)

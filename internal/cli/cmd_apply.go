@@ -91,8 +91,10 @@ func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Termina
 			return errDeclined()
 		}
 	}
-	f.lock = &planned.Lock // what was shown is what is applied
-	return applyFolder(ctx, f, g, t)
+	f.lock = &planned.Lock // what was shown is what is applied,
+	req := f.request()
+	req.Expect = planned.Base // and to what it was compared with
+	return applyFolder(ctx, f, req, g, t)
 }
 
 // rollingOut reports whether a service of the plan is on its way to a release right now. Then there
@@ -115,10 +117,10 @@ func showNothingApplied(planned imx.PlanResult, g *Global, t *term.Terminal) err
 }
 
 // applyFolder asks the server to apply and shows what came of it.
-func applyFolder(ctx context.Context, f folder, g *Global, t *term.Terminal) error {
+func applyFolder(ctx context.Context, f folder, req imx.PlanRequest, g *Global, t *term.Terminal) error {
 	var released atomic.Bool // set by the first step of a rollout
 	result, err := track(g, t, func(report imx.Report) (imx.ApplyResult, error) {
-		return g.client().Apply(ctx, f.request(), func(p imx.Progress) {
+		return g.client().Apply(ctx, req, func(p imx.Progress) {
 			if strings.HasPrefix(p.Step, "roll out ") {
 				released.Store(true)
 			}
@@ -146,7 +148,14 @@ func failedRollouts(releases []imx.Release) error {
 	var failed []string
 	hint := ""
 	for _, r := range releases {
-		if r.State != imx.ReleaseGood {
+		switch r.State {
+		case imx.ReleaseGood:
+		case imx.ReleaseSuperseded:
+			return exit{exitRollout, &imx.Error{
+				Kind: imx.Conflict, Message: fmt.Sprintf("release %s %d: %s", r.Service, r.Number, r.Reason),
+				Hint: "somebody wanted something else meanwhile: imx log shows who and what",
+			}}
+		case imx.ReleasePending, imx.ReleaseFailed:
 			failed = append(failed, fmt.Sprintf("%s %d", r.Service, r.Number))
 			hint = "imx releases " + r.Service + " says why; imx ps --all --service " + r.Service + " names its instances, imx logs shows what they wrote"
 		}

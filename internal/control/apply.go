@@ -1,6 +1,8 @@
 package control
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -43,6 +45,9 @@ func (c *Control) newID(s *imx.State) (string, error) {
 // Fail closes an apply that released nothing.
 func (c *Control) Fail(by imx.Principal, apply string, cause error) error {
 	e := imx.AsError(cause)
+	if errors.Is(cause, context.Canceled) {
+		e = imx.Errorf(imx.Unavailable, "%s went away before anything was released", by).WithHint("apply again: what was built is kept")
+	}
 	e.Diagnostics = nil // they are the caller's to show; the log keeps what happened
 	return c.Record(by, imx.ApplyFailed{Apply: apply, Error: e})
 }
@@ -161,6 +166,16 @@ func content(r imx.Release) imx.Digest {
 		Spec   imx.Spec
 		Hosts  []imx.Host
 	}{r.Image.Digest, r.Config, r.Spec, r.Hosts})
+}
+
+// CheckPorts says whether services with these specs could get their published ports, as far as other
+// services are concerned. Errors: Conflict naming both services and the port.
+func (c *Control) CheckPorts(specs []imx.Spec) error {
+	coming := map[string]imx.Spec{}
+	for _, s := range specs {
+		coming[s.Name] = s
+	}
+	return ports(c.State(), coming)
 }
 
 // ports refuses a port of the machine that two services would publish, with some services about

@@ -70,11 +70,12 @@ func TestAStartThatCantWorkSaysWhy(t *testing.T) {
 		kind imx.Kind
 		says string
 	}{
-		"no range":         {daemon.Config{Network: "10.0.0.1"}, imx.Invalid, "10.0.0.1"},
-		"a range too wide": {daemon.Config{Network: "10.0.0.0/8"}, imx.Invalid, "/16 and /28"},
-		"IPv6":             {daemon.Config{Network: "fd00::/64"}, imx.Invalid, "IPv4"},
-		"no address":       {daemon.Config{Listen: "nowhere:99999"}, imx.Conflict, "registry"},
-		"a long path":      {daemon.Config{Data: strings.Repeat("long/", 30)}, imx.Invalid, "107"},
+		"no range":                   {daemon.Config{Network: "10.0.0.1"}, imx.Invalid, "10.0.0.1"},
+		"a range too wide":           {daemon.Config{Network: "10.0.0.0/8"}, imx.Invalid, "/16 and /28"},
+		"IPv6":                       {daemon.Config{Network: "fd00::/64"}, imx.Invalid, "IPv4"},
+		"the instances' own gateway": {daemon.Config{Network: "169.254.0.0/16"}, imx.Invalid, "169.254"},
+		"no address":                 {daemon.Config{Listen: "nowhere:99999"}, imx.Conflict, "registry"},
+		"a long path":                {daemon.Config{Data: strings.Repeat("long/", 30)}, imx.Invalid, "107"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.cfg.Data = filepath.Join(folder(t), c.cfg.Data)

@@ -17,7 +17,7 @@ const networkFile = "network"
 
 // network returns the range of addresses of a data folder: the one that it had before, else the
 // wanted one, else one that is free on this machine. Errors: Conflict where another is wanted than
-// the folder already has.
+// the folder already has, or one that something else on this machine uses.
 func network(data, wanted string) (netip.Prefix, error) {
 	path := filepath.Join(data, networkFile)
 	recorded, err := os.ReadFile(path)
@@ -37,13 +37,26 @@ func network(data, wanted string) (netip.Prefix, error) {
 	}
 	choose := local.FreeNetwork
 	if wanted != "" {
-		choose = func() (netip.Prefix, error) { return parseNetwork(wanted) }
+		choose = func() (netip.Prefix, error) { return claimable(data, wanted) }
 	}
 	p, err := choose()
 	if err != nil {
 		return p, err
 	}
 	return p, disk.WriteWhole(path, []byte(p.String()+"\n"), 0o600)
+}
+
+// claimable reads the range that a person wants and checks that nothing else on the machine has it.
+func claimable(data, wanted string) (netip.Prefix, error) {
+	p, err := parseNetwork(wanted)
+	if err != nil {
+		return p, err
+	}
+	id, err := engineID(data)
+	if err != nil {
+		return p, err
+	}
+	return p, local.CheckNetwork(p, id)
 }
 
 // parseNetwork reads a range: IPv4, with room for services and instances.

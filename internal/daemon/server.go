@@ -133,7 +133,10 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 	if err != nil {
 		return local.Config{}, err
 	}
-	id := imx.DigestBytes([]byte(data)).Short()[:6]
+	id, err := engineID(data)
+	if err != nil {
+		return local.Config{}, err
+	}
 	table, err := nft.New(tableName(id))
 	if err != nil {
 		return local.Config{}, err
@@ -218,6 +221,12 @@ func Traces(data string) ([]string, error) {
 		found = append(found, "table inet "+tableName(cfg.ID))
 	}
 	return found, err
+}
+
+// engineID is made from the data folder's path, so that it stays and no two folders share one.
+func engineID(data string) (string, error) {
+	path, err := filepath.Abs(data)
+	return imx.DigestBytes([]byte(path)).Short()[:6], err
 }
 
 func tableName(id string) string { return "imx_" + id }

@@ -21,7 +21,7 @@ type Engine interface {
 	// Admit reports whether the engine could run the release and changes nothing. The error is of
 	// kind Conflict where a published port is held by somebody else (it names the port and, where
 	// it can be known, the holder), NotFound where the image's root is missing, Invalid where the
-	// image has no such user or no command.
+	// image has no such user, no command or not the file that the command names.
 	Admit(ctx context.Context, r imx.Release) error
 
 	// Route sends a service's new connections to where r says, in one transaction: every connection
@@ -46,13 +46,18 @@ type Engine interface {
 type Runner interface {
 	// Scale sees to it that n instances of the release exist, not counting those that are stopping
 	// or have ended. It starts missing ones and returns when they run, healthy or not. Surplus
-	// ones are told to stop, unhealthy ones first, then the newest; their stopping goes on after
-	// the return. On an error the instances that could be started stay.
+	// ones are told to stop as by Stop, unhealthy ones first, then the newest; their stopping goes
+	// on after the return. On an error the instances that could be started stay.
 	Scale(ctx context.Context, r imx.Release, n int) error
 
-	// Stop ends one instance: its stop signal, then, after Spec.Grace, SIGKILL. It returns when
-	// the signal is sent. A later Scale starts another in its place. An instance that is stopping
-	// or has ended is left alone; the error for an unknown one is of kind NotFound.
+	// Stop ends one instance without a request being lost. It loses its traffic; then it drains: it
+	// has until Spec.Drain after that to finish the connections that it has; then it gets its stop
+	// signal and, Spec.Grace later, SIGKILL. It drains no longer than it has established
+	// connections (where the engine can't count them, for the whole Drain), hardly at all if it is
+	// unhealthy, and not if it never was healthy. It is Stopping all that time, with the Reason
+	// Draining(reason) while it drains. Stop returns when the traffic is taken away. A later Scale
+	// starts another in its place. An instance that is stopping or has ended is left alone; the
+	// error for an unknown one is of kind NotFound.
 	Stop(ctx context.Context, id, reason string) error
 
 	// Remove forgets a service: its routes, its ended instances with their logs and, if v says so,
@@ -82,5 +87,6 @@ const (
 	DeleteVolumes
 )
 
-// LogOptions are the glossary's.
-type LogOptions = imx.LogOptions
+// Draining is the reason that an instance shows which was told to stop for a reason and is
+// finishing its connections.
+func Draining(reason string) string { return reason + "; it finishes its connections first" }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"imx"
 	"imx/internal/control"
@@ -32,8 +33,23 @@ func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequ
 	if err != nil {
 		return result, errors.Join(err, p.cfg.Control.Fail(by, id, err))
 	}
-	result.Releases, err = p.Watch(ctx, result.Releases, report)
+	result.Releases, err = p.Watch(ctx, append(result.Releases, p.pending(planned.Plan, result.Releases)...), report)
 	return result, err
+}
+
+// pending returns the releases that an earlier apply made and that are still on their way, of the
+// services that are in the plan and got no newer one: what was asked for isn't there before they are.
+func (p *Pipeline) pending(planned imx.Plan, made []imx.Release) []imx.Release {
+	var releases []imx.Release
+	s := p.cfg.Control.State()
+	for _, spec := range planned.Services {
+		v := s.Services[spec.Name]
+		r, ok := v.Release(v.Target)
+		if ok && v.Target != v.Current && !slices.ContainsFunc(made, func(m imx.Release) bool { return m.Service == r.Service }) {
+			releases = append(releases, r)
+		}
+	}
+	return releases
 }
 
 // release builds what the plan needs and turns it into releases, all in one event.
@@ -124,7 +140,7 @@ func outcome(v imx.Service, r imx.Release, s *imx.State, progress *imx.Progress)
 			progress.Message = fmt.Sprintf("release %d had the traffic and lost it since", r.Number)
 		}
 		return now, true
-	case now.State == imx.ReleaseFailed:
+	case now.State == imx.ReleaseFailed || now.State == imx.ReleaseSuperseded:
 	case v.Destroyed:
 		now.State, now.Reason = imx.ReleaseFailed, "the service was destroyed before it had the traffic"
 	case v.Target != r.Number:

@@ -74,10 +74,14 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 	if err := said.Err(); err != nil {
 		return imx.PlanResult{}, err
 	}
+	if err := p.cfg.Control.CheckPorts(resolved.Services); err != nil {
+		return imx.PlanResult{}, err
+	}
 	s := *p.cfg.Control.State()
 	return imx.PlanResult{
 		Plan: resolved, Digest: resolved.Digest(), Lock: lock, Changes: plan.Diff(resolved, s, p.built),
 		Notices: slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
+		Base:    control.Base(&s, resolved.Names()),
 	}, nil
 }
 

@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -26,6 +28,7 @@ import (
 type world struct {
 	*pipeline.Pipeline
 	control *control.Control
+	blobs   *blob.Store
 	debs    *archivetest.Archive
 	admit   func(imx.Release) error
 	tags    []string
@@ -46,8 +49,9 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = log.Close() })
+	ids := 0
 	w.control, err = control.Open(control.Config{
-		Log: log, Now: time.Now, NewID: func() string { return "id" }, Network: netip.MustParsePrefix("10.0.0.0/24"),
+		Log: log, Now: time.Now, NewID: func() string { ids++; return fmt.Sprint("apply", ids) }, Network: netip.MustParsePrefix("10.0.0.0/24"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +60,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.blobs = blobs
 	debs, err := archive.New(archive.Config{Dir: filepath.Join(dir, "archive"), Blobs: blobs})
 	if err != nil {
 		t.Fatal(err)
@@ -176,19 +181,15 @@ func TestWhatTheEngineCantRunIsNeverReleased(t *testing.T) {
 	}
 }
 
-func TestAnApplyFollowsItsReleasesToTheEnd(t *testing.T) {
-	w := newWorld(t)
-	stop := make(chan struct{})
-	ended := make(chan error, 1)
-	go func() { // the loop that rolls out, in two lines: "sick" fails, all else gets good
+// rollOut is the loop that rolls out, in two lines: "sick" fails, all else gets good. It removes
+// what is destroyed. It ends with the test.
+func (w *world) rollOut(t *testing.T) {
+	t.Helper()
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
 		for {
 			changed := w.control.Changed()
-			v := w.control.State().Services["plain"]
-			if r, ok := v.Release(v.Target); ok && v.Target != v.Current {
-				var body imx.Body = imx.RolloutFinished{Service: "plain", Release: r.Number}
-				if r.Spec.Environment["GREETING"] == "sick" {
-					body = imx.RolloutFailed{Service: "plain", Release: r.Number, Reason: "coughs"}
-				}
+			if body := due(w.control.State().Services["plain"]); body != nil {
 				if err := w.control.Record(imx.Server, body); err != nil {
 					ended <- err
 					return
@@ -203,6 +204,31 @@ func TestAnApplyFollowsItsReleasesToTheEnd(t *testing.T) {
 			}
 		}
 	}()
+	t.Cleanup(func() {
+		close(stop)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// due is what the loop does next with a service, nil if there is nothing.
+func due(v imx.Service) imx.Body {
+	r, ok := v.Release(v.Target)
+	switch {
+	case v.Destroyed && !v.Removed:
+		return imx.Removed{Service: v.Name}
+	case !ok || v.Target == v.Current:
+		return nil
+	case r.Spec.Environment["GREETING"] == "sick":
+		return imx.RolloutFailed{Service: v.Name, Release: r.Number, Reason: "coughs"}
+	}
+	return imx.RolloutFinished{Service: v.Name, Release: r.Number}
+}
+
+func TestAnApplyFollowsItsReleasesToTheEnd(t *testing.T) {
+	w := newWorld(t)
+	w.rollOut(t)
 	for _, step := range []struct {
 		greeting string
 		state    imx.ReleaseState
@@ -223,10 +249,6 @@ func TestAnApplyFollowsItsReleasesToTheEnd(t *testing.T) {
 	if err != nil || r.Number != 1 {
 		t.Errorf("rolled back to %d: %v", r.Number, err)
 	}
-	close(stop)
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestACallerWhoGoesAwayReleasesNothing(t *testing.T) {
@@ -236,5 +258,157 @@ func TestACallerWhoGoesAwayReleasesNothing(t *testing.T) {
 	_, err := w.Apply(ctx, "root", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet)
 	if s := w.control.State(); err == nil || len(s.Services) != 0 || s.Apply != nil {
 		t.Errorf("error %v, services %v, apply %v", err, s.Services, s.Apply)
+	}
+}
+
+// apply applies a template of the service without waiting for its release, and returns that.
+func (w *world) apply(t *testing.T, greeting string) imx.Release {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	result, err := w.Apply(ctx, "root", imx.PlanRequest{Template: w.parse(t, service(greeting))}, func(p imx.Progress) {
+		if strings.HasPrefix(p.Step, "roll out") {
+			cancel()
+		}
+	})
+	if len(result.Releases) != 1 {
+		t.Fatalf("released %+v: %v", result.Releases, err)
+	}
+	return result.Releases[0]
+}
+
+func (w *world) record(t *testing.T, bodies ...imx.Body) {
+	t.Helper()
+	if err := w.control.Record(imx.Server, bodies...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A caller may look late: what happened to its release must still be told as it was.
+func TestWhatBecameOfAReleaseIsToldHoweverLateSomebodyLooks(t *testing.T) {
+	w := newWorld(t)
+	finished := func(n int) imx.Body { return imx.RolloutFinished{Service: "plain", Release: n} }
+	told := func(r imx.Release, state imx.ReleaseState, reason, message string) {
+		t.Helper()
+		var last imx.Progress
+		rs, err := w.Watch(t.Context(), []imx.Release{r}, func(p imx.Progress) { last = p })
+		if err != nil || rs[0].State != state || !strings.Contains(rs[0].Reason, reason) || !strings.Contains(last.Message, message) {
+			t.Errorf("release %d is %s because %q, told as %q (%v); want %s, %q, %q", r.Number, rs[0].State, rs[0].Reason, last.Message, err, state, reason, message)
+		}
+	}
+	first := w.apply(t, "one")
+	w.record(t, finished(1))
+	second := w.apply(t, "two")
+	told(first, imx.ReleaseGood, "", "release 1 has the traffic")
+	w.record(t, finished(2))
+	told(first, imx.ReleaseGood, "", "had the traffic and lost it")
+	third := w.apply(t, "three")
+	w.apply(t, "four")
+	told(third, imx.ReleaseSuperseded, "release 4 took its place", "release 4 took its place")
+
+	w.record(t, finished(4))
+	fifth := w.apply(t, "five")
+	w.record(t, imx.Scaled{Service: "plain", Replicas: 0}, finished(5))
+	told(fifth, imx.ReleaseGood, "wasn't tried", "no instance of it was wanted")
+
+	w.rollOut(t)
+	if err := w.Destroy(t.Context(), "root", control.KeepVolumes, []string{"plain", "plain"}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	told(second, imx.ReleaseGood, "", "had the traffic and lost it")
+	third.Number = 6 // one that was rolled out when the service was destroyed
+	told(third, imx.ReleaseFailed, "was destroyed", "was destroyed")
+}
+
+func TestWhatWasShownIsWhatIsApplied(t *testing.T) {
+	w := newWorld(t)
+	w.rollOut(t)
+	request := func(greeting string) imx.PlanRequest {
+		req := imx.PlanRequest{Template: w.parse(t, service(greeting))}
+		shown, err := w.Plan(t.Context(), "root", req, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Expect = shown.Base
+		return req
+	}
+	mine, other := request("mine"), request("other")
+	if _, err := w.Apply(t.Context(), "root", other, quiet); err != nil {
+		t.Fatal(err)
+	}
+	before := w.control.State().Next
+	if _, err := w.Apply(t.Context(), "root", mine, quiet); imx.KindOf(err) != imx.Conflict || w.control.State().Next != before {
+		t.Errorf("an apply of what was shown before another: %v, %d events", err, w.control.State().Next-before)
+	}
+	mine = request("mine")
+	w.admit = func(imx.Release) error { // somebody scales while the images are built
+		_, err := w.control.Scale("root", "plain", 5)
+		return err
+	}
+	if _, err := w.Apply(t.Context(), "root", mine, quiet); imx.KindOf(err) != imx.Conflict || w.control.State().Apply != nil {
+		t.Errorf("an apply of what was shown before a scaling: %v", err)
+	}
+	if got := w.control.State().Services["plain"].Target; got != 1 {
+		t.Errorf("release %d is the target", got)
+	}
+}
+
+func TestWhatTheBlobStoreHasIsNotWrittenAgain(t *testing.T) {
+	w := newWorld(t)
+	w.rollOut(t)
+	tmpl := w.parse(t, service("hi"))
+	file := w.blobs.Path(tmpl.Images[0].Files[0].Digest)
+	look := func() os.FileInfo {
+		if _, err := w.Apply(t.Context(), "root", imx.PlanRequest{Template: tmpl}, quiet); err != nil {
+			t.Fatal(err)
+		}
+		st, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	if first, again := look(), look(); !os.SameFile(first, again) {
+		t.Error("the second apply wrote the file anew")
+	}
+	if err := os.Truncate(file, 0); err != nil {
+		t.Fatal(err)
+	}
+	if look().Size() != 1 {
+		t.Error("a damaged file stays damaged")
+	}
+}
+
+// Applying once more what is still being rolled out changes nothing, but isn't done before it is there.
+func TestApplyingWhatIsOnItsWayWaitsForIt(t *testing.T) {
+	w := newWorld(t)
+	r := w.apply(t, "sick")
+	var loop sync.Once
+	result, err := w.Apply(t.Context(), "root", imx.PlanRequest{Template: w.parse(t, service("sick"))}, func(p imx.Progress) {
+		if strings.HasPrefix(p.Step, "roll out") {
+			loop.Do(func() { w.rollOut(t) })
+		}
+	})
+	if err != nil || len(result.Releases) != 1 || result.Releases[0].Number != r.Number || result.Releases[0].State != imx.ReleaseFailed {
+		t.Errorf("releases %+v, %v; want release %d, failed", result.Releases, err, r.Number)
+	}
+}
+
+func TestAPortThatAnotherServiceHasIsToldByThePlan(t *testing.T) {
+	w := newWorld(t)
+	published := func(name string) imx.Template {
+		return w.parse(t, strings.ReplaceAll(service("hi"), "plain", name))
+	}
+	first, second := published("plain"), published("other")
+	for _, tmpl := range []*imx.Template{&first, &second} {
+		tmpl.Services[0].Ports = []imx.Port{{Name: "p", Container: 80, Publish: 8080}}
+		tmpl.Services[0].Health = imx.Health{Every: 1e9, Timeout: 1e9, Failures: 3, TCP: &imx.TCPCheck{Port: "p"}}
+	}
+	w.rollOut(t)
+	if _, err := w.Apply(t.Context(), "root", imx.PlanRequest{Template: first}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Plan(t.Context(), "root", imx.PlanRequest{Template: second}, quiet)
+	if imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), "port 8080") {
+		t.Errorf("a plan with a taken port: %v", err)
 	}
 }

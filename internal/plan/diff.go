@@ -248,7 +248,7 @@ func diffService(spec imx.Spec, im imx.ImagePlan, sv imx.Service, prev Built) []
 	}
 	if replaced {
 		instances.Op, instances.Note = imx.OpReplace, "rolling: the old ones serve until new ones are healthy"
-		if spec.Exclusive() || target.Spec.Exclusive() {
+		if spec.Shares(target.Spec) {
 			instances.Note = "stop-then-start: its volume has one holder"
 		}
 		if old, ok := prev(target.Image.Plan); ok && !configured && sameBut(old, im) {

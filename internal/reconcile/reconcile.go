@@ -103,8 +103,10 @@ func (l *Loop) step(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	news, strangers := Observed(l.cfg.Control.State(), seen, l.cfg.Now())
-	if !slices.Equal(strangers, l.strangers) && len(strangers) > 0 {
-		l.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the engine has what the log doesn't know and can't tell", slog.Any("what", strangers))
+	for _, what := range strangers {
+		if !slices.Contains(l.strangers, what) {
+			l.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the engine has what the log doesn't know and can't tell", slog.String("what", what))
+		}
 	}
 	l.strangers = strangers
 	if err := l.cfg.Control.Record(imx.Server, news...); err != nil {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -90,6 +91,9 @@ func released(v imx.Service, e imx.Event, r imx.Release) (imx.Service, error) {
 	}
 	if len(v.Releases) == 0 || v.Destroyed {
 		v.Replicas = r.Spec.Replicas
+	}
+	if err := supersede(&v, e, fmt.Sprintf("release %d took its place before it was judged", r.Number)); err != nil {
+		return v, err
 	}
 	r.State, r.Reason = imx.ReleasePending, ""
 	v.Releases = append(slices.Clip(v.Releases), r)

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -96,6 +97,9 @@ func rolledBack(v *imx.Service, e imx.Event, b imx.RolledBack) error {
 	case !ok || r.State != imx.ReleaseGood:
 		return misfit(e, "release %d of service %q was never good", b.To, v.Name)
 	}
+	if err := supersede(v, e, fmt.Sprintf("it was rolled back to release %d before it was judged", b.To)); err != nil {
+		return err
+	}
 	v.Target, v.Since, v.Held = b.To, e.Time, true
 	comeBack(v)
 	if r.Spec.Exclusive() {
@@ -105,6 +109,15 @@ func rolledBack(v *imx.Service, e imx.Event, b imx.RolledBack) error {
 		v.CurrentReplicas = v.Replicas
 	}
 	return nil
+}
+
+// supersede ends the release that is being rolled out, if there is one, because something else is
+// wanted now.
+func supersede(v *imx.Service, e imx.Event, reason string) error {
+	if r, ok := v.Release(v.Target); !ok || r.State != imx.ReleasePending {
+		return nil
+	}
+	return judge(v, e, v.Target, imx.ReleaseSuperseded, reason)
 }
 
 // comeBack drops the number of instances that was to come with a rollout. Before the first good
@@ -139,6 +152,9 @@ func scaled(v *imx.Service, e imx.Event, replicas int) error {
 func destroyed(v *imx.Service, e imx.Event, b imx.Destroyed) error {
 	if v.Destroyed {
 		return misfit(e, "service %q is destroyed already", v.Name)
+	}
+	if err := supersede(v, e, "the service was destroyed before it was judged"); err != nil {
+		return err
 	}
 	v.Destroyed, v.VolumesToo, v.Since = true, b.Volumes, e.Time
 	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Held, v.Routes = 0, 0, 0, 0, false, nil

@@ -33,6 +33,9 @@ type World struct {
 	// Send opens n new connections to the port that the service publishes and counts which instance
 	// answered each; those that none did are counted under "".
 	Send func(t *testing.T, service string, n int) map[string]int
+	// Hold opens a connection to the port that the service publishes and keeps it open until end is
+	// called; id is the instance at its other end. Using it is an error once that has gone.
+	Hold func(t *testing.T, service string) (id string, use func() error, end func())
 	// Pass lets a little time pass, where the engine's clock is the test's. It may be nil.
 	Pass func()
 }
@@ -60,6 +63,11 @@ func Suite(t *testing.T, world func(t *testing.T) World) {
 		{"an instance that never passes stays starting and says why", neverHealthy},
 		{"a crash is seen with its exit code", crashSeen},
 		{"a stopped instance ends and isn't counted any more", stopEnds},
+		{"an instance that is to stop finishes its connections first", drains},
+		{"an instance drains no longer than its time", drainEnds},
+		{"after the server's death an instance goes on draining", drainAdopted},
+		{"an unhealthy instance doesn't drain", unhealthyDoesntDrain},
+		{"an instance that never was healthy is stopped at once", unreadyDoesntDrain},
 		{"without a route a service has no traffic", noRoute},
 		{"traffic is shared by weight", weights},
 		{"a new route takes the place of the one before", routeReplaced},

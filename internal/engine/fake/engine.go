@@ -103,10 +103,16 @@ func (e *Engine) Stop(_ context.Context, id, reason string) error {
 }
 
 func (in *instance) stop(now time.Time, reason string) {
-	if in.runs() {
-		in.move(imx.Stopping, now)
-		in.Reason = reason
+	if !in.runs() {
+		return
 	}
+	in.until = now.Add(in.drain)
+	if !in.lost.IsZero() {
+		in.until = in.lost.Add(in.drain)
+	}
+	in.drained = in.Ready.IsZero() || in.Phase == imx.Unhealthy || !in.until.After(now)
+	in.move(imx.Stopping, now)
+	in.Reason = reason
 }
 
 // Route implements engine.Engine.
@@ -126,6 +132,7 @@ func (e *Engine) Route(_ context.Context, r engine.Route) error {
 	}
 	r.Weights = maps.Clone(r.Weights)
 	e.routes[r.Service] = r
+	e.noteTraffic(e.clock())
 	return nil
 }
 
@@ -138,7 +145,12 @@ func (e *Engine) Observe(context.Context) (imx.Seen, error) {
 	}
 	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: []string{"in memory"}}
 	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
-		seen.Instances = append(seen.Instances, e.instances[id].Instance)
+		in := e.instances[id]
+		x := in.Instance
+		if x.Phase == imx.Stopping && !in.drained {
+			x.Reason = engine.Draining(x.Reason)
+		}
+		seen.Instances = append(seen.Instances, x)
 	}
 	for service, route := range e.routes {
 		if route.Weights != nil {

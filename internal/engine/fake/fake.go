@@ -49,6 +49,10 @@ type instance struct {
 	fate    Behaviour
 	age     int
 	stopped int // ticks since the stop signal
+	drain   time.Duration
+	lost    time.Time // since when it has no traffic; zero while it has
+	until   time.Time // until when one that is stopping may finish its connections
+	drained bool      // it got its stop signal
 	sick    string
 	log     strings.Builder
 }
@@ -131,6 +135,7 @@ func (e *Engine) Tick() {
 	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
 		e.instances[id].tick(e.clock())
 	}
+	e.noteTraffic(e.clock())
 	changed := e.changed
 	e.mu.Unlock()
 	changed()
@@ -141,19 +146,7 @@ func (e *Engine) Tick() {
 func (e *Engine) Pick(service string, n int) (imx.Instance, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	weights := e.routes[service].Weights
-	backends := map[int][]imx.Instance{}
-	for _, phase := range []imx.Phase{imx.Healthy, imx.Unhealthy} {
-		if len(backends) > 0 {
-			break
-		}
-		for _, id := range slices.Sorted(maps.Keys(e.instances)) {
-			in := e.instances[id]
-			if in.Service == service && in.Phase == phase && weights[in.Release] > 0 {
-				backends[in.Release] = append(backends[in.Release], in.Instance)
-			}
-		}
-	}
+	weights, backends := e.routes[service].Weights, e.backends(service)
 	total := 0
 	for release := range backends {
 		total += weights[release]
@@ -170,6 +163,44 @@ func (e *Engine) Pick(service string, n int) (imx.Instance, bool) {
 		slot -= weights[release]
 	}
 	return imx.Instance{}, false
+}
+
+// backends are the instances that a service's new connections go to, by release.
+func (e *Engine) backends(service string) map[int][]imx.Instance {
+	weights := e.routes[service].Weights
+	backends := map[int][]imx.Instance{}
+	for _, phase := range []imx.Phase{imx.Healthy, imx.Unhealthy} {
+		if len(backends) > 0 {
+			break
+		}
+		for _, id := range slices.Sorted(maps.Keys(e.instances)) {
+			in := e.instances[id]
+			if in.Service == service && in.Phase == phase && weights[in.Release] > 0 {
+				backends[in.Release] = append(backends[in.Release], in.Instance)
+			}
+		}
+	}
+	return backends
+}
+
+// noteTraffic notes which instances new connections don't reach any more.
+func (e *Engine) noteTraffic(now time.Time) {
+	reached := map[string]bool{}
+	for service := range e.routes {
+		for _, of := range e.backends(service) {
+			for _, x := range of {
+				reached[x.ID] = true
+			}
+		}
+	}
+	for id, in := range e.instances {
+		switch {
+		case reached[id]:
+			in.lost = time.Time{}
+		case in.lost.IsZero():
+			in.lost = now
+		}
+	}
 }
 
 func (e *Engine) change(id string, f func(*instance)) {
@@ -195,7 +226,7 @@ func (e *Engine) fault(operation string) error {
 func (e *Engine) newInstance(r imx.Release) *instance {
 	e.made++
 	b := e.behaviour[key(r.Service, r.Number)]
-	in := &instance{fate: b, Instance: imx.Instance{
+	in := &instance{fate: b, drain: time.Duration(r.Spec.Drain), lost: e.clock(), Instance: imx.Instance{
 		ID:      fmt.Sprintf("%s-%d-%05d", r.Service, r.Number, e.made),
 		Service: r.Service,
 		Release: r.Number,
@@ -226,6 +257,9 @@ func (in *instance) tick(now time.Time) {
 	switch in.Phase {
 	case imx.Ended:
 	case imx.Stopping:
+		if in.drained = in.drained || in.Flows == 0 || !now.Before(in.until); !in.drained {
+			return
+		}
 		if in.stopped++; in.stopped > in.fate.StopTicks {
 			in.end(now, 0, in.Reason)
 		}

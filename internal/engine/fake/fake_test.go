@@ -3,6 +3,7 @@ package fake_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ func clock() func() time.Time {
 }
 
 func TestTheFakeKeepsTheContract(t *testing.T) {
-	enginetest.Suite(t, func(*testing.T) enginetest.World {
+	enginetest.Suite(t, func(t *testing.T) enginetest.World {
 		e := fake.New(clock())
 		sent := 0
 		w := enginetest.World{Engine: e, Pass: func() { e.Tick() }}
@@ -45,6 +46,18 @@ func TestTheFakeKeepsTheContract(t *testing.T) {
 		w.Sicken = func(_ *testing.T, id string) { e.Sicken(id, "feels ill") }
 		w.Heal = func(_ *testing.T, id string) { e.Sicken(id, "") }
 		w.Crash = func(_ *testing.T, id string, code int) { e.Crash(id, code) }
+		w.Hold = func(_ *testing.T, service string) (string, func() error, func()) {
+			x, _ := e.Pick(service, sent)
+			e.SetFlows(x.ID, 1)
+			use := func() error {
+				seen, err := e.Observe(t.Context())
+				if slices.ContainsFunc(seen.Instances, func(in imx.Instance) bool { return in.ID == x.ID && in.Phase == imx.Ended }) {
+					return errors.New("the instance has ended")
+				}
+				return err
+			}
+			return x.ID, use, func() { e.SetFlows(x.ID, 0) }
+		}
 		w.Send = func(_ *testing.T, service string, n int) map[string]int {
 			counts := map[string]int{}
 			for range n {

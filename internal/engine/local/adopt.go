@@ -52,7 +52,7 @@ func (e *Engine) lastStart() time.Time {
 }
 
 func (e *Engine) adoptOne(r record) (*instance, error) {
-	in := &instance{record: r, nudge: make(chan struct{}, 1)}
+	in := &instance{record: r, nudge: make(chan struct{}, 1), told: make(chan struct{})}
 	if r.Cleared {
 		return in, nil
 	}
@@ -76,7 +76,7 @@ func (e *Engine) adoptOne(r record) (*instance, error) {
 		in.record.Instance.Reason = "its release's record was lost"
 		return in, in.init.signal(unix.SIGKILL)
 	}
-	if r.Instance.Phase == imx.Stopping {
+	if r.Instance.Phase == imx.Stopping && !r.draining() {
 		return in, in.init.signal(stopSignal(release)) // the server may have died before it sent it
 	}
 	return in, nil

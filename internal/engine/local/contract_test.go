@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -48,6 +49,7 @@ func TestTheLocalEngineKeepsTheContract(t *testing.T) {
 				m.awaitGone(t, id)
 			},
 			Send: m.send,
+			Hold: m.hold,
 		}
 	})
 }
@@ -126,10 +128,36 @@ func (m *machine) send(t *testing.T, service string, n int) map[string]int {
 	return counts
 }
 
+// hold keeps a connection to the service's published port.
+func (m *machine) hold(t *testing.T, service string) (id string, use func() error, end func()) {
+	t.Helper()
+	transport := &http.Transport{DialContext: (&net.Dialer{KeepAlive: -1}).DialContext}
+	client := http.Client{Transport: transport}
+	ask := func() (string, error) {
+		return getWith(t.Context(), &client, fmt.Sprintf("http://127.0.0.1:%d/id", m.ports[m.services[service]]))
+	}
+	id, err := ask()
+	if err != nil {
+		t.Fatal(err)
+	}
+	use = func() error {
+		got, err := ask()
+		if err == nil && got != id {
+			err = fmt.Errorf("the connection to %s was lost; another led to %s", id, got)
+		}
+		return err
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return id, use, transport.CloseIdleConnections
+}
+
 func get(ctx context.Context, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	return getWith(ctx, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, address)
+}
+
+func getWith(ctx context.Context, client *http.Client, address string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return "", err

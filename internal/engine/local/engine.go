@@ -11,14 +11,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 
 	"imx"
 	"imx/internal/engine"
@@ -56,6 +54,7 @@ type instance struct {
 	init     *handle
 	monitor  *handle
 	nudge    chan struct{} // wakes the goroutine that watches it
+	told     chan struct{} // closed when it is told to stop
 	settling sync.Mutex    // held while its end is recorded and what it leaves is removed
 }
 
@@ -126,31 +125,16 @@ func (e *Engine) settleNetwork() error {
 	return e.store.putNetwork(e.cfg.Network)
 }
 
-// Admit implements engine.Engine.
-func (e *Engine) Admit(ctx context.Context, r imx.Release) error {
-	if err := runnable(r); err != nil {
-		return err
-	}
-	if _, err := e.cfg.Roots(ctx, r.Image.Digest); err != nil {
-		return err
-	}
-	return e.portsFree(r)
-}
-
 // Scale implements engine.Runner.
 func (e *Engine) Scale(ctx context.Context, r imx.Release, n int) error {
 	lock := e.serviceLock(r.Service)
 	lock.Lock()
 	defer lock.Unlock()
 	running := e.running(r)
-	var errs []error
-	for _, id := range running[:max(0, len(running)-n)] {
-		errs = append(errs, e.Stop(ctx, id, "no longer wanted"))
-	}
 	if missing := n - len(running); missing > 0 {
-		errs = append(errs, e.startAll(ctx, r, missing))
+		return e.startAll(ctx, r, missing)
 	}
-	return errors.Join(errs...)
+	return e.stopAll(ctx, "no longer wanted", running[:len(running)-n]...)
 }
 
 // serviceLock lets one Scale or Remove of a service go on at a time.
@@ -193,36 +177,6 @@ func health(i imx.Instance) int {
 
 func runs(p imx.Phase) bool { return p == imx.Starting || p == imx.Healthy || p == imx.Unhealthy }
 
-// Stop implements engine.Runner.
-func (e *Engine) Stop(ctx context.Context, id, reason string) error {
-	e.mu.Lock()
-	in := e.instances[id]
-	if in == nil {
-		e.mu.Unlock()
-		return unknown(id)
-	}
-	if !runs(in.record.Instance.Phase) {
-		e.mu.Unlock()
-		return nil
-	}
-	in.record.move(imx.Stopping, reason, time.Now())
-	in.record.Kill = time.Now().Add(time.Duration(in.release.Spec.Grace))
-	e.keep(ctx, in.record)
-	starting := in.starting
-	e.mu.Unlock()
-	e.refresh(ctx) // no new connections from now on
-	e.poke()
-	if starting {
-		return nil // who starts it sends the signal
-	}
-	err := in.init.signal(stopSignal(in.release))
-	in.wake()
-	if err != nil {
-		return fmt.Errorf("stopping %s: %w", id, err)
-	}
-	return nil
-}
-
 // Observe implements engine.Engine.
 func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
 	for _, in := range e.all() {
@@ -233,7 +187,11 @@ func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
 	defer e.mu.Unlock()
 	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: e.mode(), Instances: []imx.Instance{}}
 	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
-		x := e.instances[id].record.Instance
+		r := e.instances[id].record
+		x := r.Instance
+		if r.draining() {
+			x.Reason = engine.Draining(x.Reason)
+		}
 		if x.Phase != imx.Ended {
 			x.Flows = counts[x.Address]
 			if counts == nil {

@@ -373,36 +373,6 @@ func TestAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 	m.compare(t, e)
 }
 
-func TestACommandThatIsntThereIsTheReasonOfTheEnd(t *testing.T) {
-	m := newMachine(t)
-	e := m.running(t)
-	r := m.release("web", 1)
-	r.Spec.Command = []string{"/bin/nothing"}
-	err := e.Scale(t.Context(), r, 1)
-	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "/bin/nothing") {
-		t.Errorf("got the error %v", err)
-	}
-	if x := e.until(t, r, 1, imx.Ended)[0]; !strings.Contains(x.Reason, "/bin/nothing") {
-		t.Errorf("the reason is %q", x.Reason)
-	}
-	m.compare(t, e)
-}
-
-func TestAPortThatAProcessListensOnIsRefusedByItsName(t *testing.T) {
-	m := newMachine(t)
-	e := m.running(t)
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", m.ports[0]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	err = e.Admit(t.Context(), m.release("web", 1))
-	want := fmt.Sprintf("port %d, which service \"web\" publishes, is taken by process %d (local.test)", m.ports[0], os.Getpid())
-	if imx.KindOf(err) != imx.Conflict || err.Error() != want {
-		t.Errorf("got the error %v, want %s", err, want)
-	}
-}
-
 func TestAPublishedPortIsTakenForOthers(t *testing.T) {
 	m := newMachine(t)
 	e := m.running(t)
@@ -420,19 +390,6 @@ func TestAPublishedPortIsTakenForOthers(t *testing.T) {
 			l.Close()
 		}
 	}
-}
-
-func TestTwoEnginesCantUseTheSameAddresses(t *testing.T) {
-	one, two := newMachine(t), newMachine(t)
-	two.cfg.Network = one.cfg.Network
-	e := one.running(t)
-	r := one.release("web", 1)
-	e.healthy(t, r, 1)
-	err := two.running(t).Scale(t.Context(), two.release("web", 1), 1)
-	if imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), one.cfg.Network.String()) {
-		t.Errorf("got the error %v", err)
-	}
-	e.healthy(t, r, 1)
 }
 
 func TestAnEngineWithInstancesKeepsItsNetwork(t *testing.T) {

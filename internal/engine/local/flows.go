@@ -17,7 +17,7 @@ import (
 type flowCount struct {
 	mu     sync.Mutex
 	counts map[netip.Addr]int
-	taken  time.Time // zero if there is no count to use
+	taken  time.Time // when it was begun; zero if there is no count to use
 }
 
 // flowsAge is for how long a count serves.
@@ -31,11 +31,15 @@ func (f *flowCount) forget() {
 
 // count returns the connections by instance's address. It is nil where the kernel doesn't tell.
 // The caller must not change it.
-func (f *flowCount) count() map[netip.Addr]int {
+func (f *flowCount) count() map[netip.Addr]int { return f.since(time.Now().Add(-flowsAge)) }
+
+// since is count, of a count that was begun at a time or after it.
+func (f *flowCount) since(t time.Time) map[netip.Addr]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(f.taken) > flowsAge {
-		f.counts, f.taken = established(), time.Now()
+	if f.taken.Before(t) {
+		f.taken = time.Now()
+		f.counts = established()
 	}
 	return f.counts
 }

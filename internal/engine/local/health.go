@@ -41,6 +41,20 @@ func check(ctx context.Context, r imx.Release, address netip.Addr) error {
 	return nil
 }
 
+// checkUntil is check, given up when stop is closed.
+func checkUntil(ctx context.Context, stop <-chan struct{}, r imx.Release, address netip.Addr) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with the check
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return check(ctx, r, address)
+}
+
 // containerPort is the number of a port of the service, 0 for an unknown one.
 func containerPort(s imx.Spec, name string) int {
 	for _, p := range s.Ports {

@@ -53,7 +53,7 @@ func (l launcher) launch(ctx context.Context, b bundle) (launched, error) {
 		}
 	})
 	if err != nil {
-		return launched{}, fmt.Errorf("starting %s: %w", id, err)
+		return launched{}, fmt.Errorf("starting %s: %w", id, naming(err, b.release))
 	}
 	return made, nil
 }
@@ -215,6 +215,26 @@ func (launcher) awaitCreated(sync *os.File, output string) (int, error) {
 	return report.Pid, nil
 }
 
+// What a shell exits with when it can't run a command.
+const (
+	notExecutable = 126
+	notFound      = 127
+)
+
+// unrunnable is the failure of a command that isn't there, or isn't a program.
+type unrunnable struct {
+	said string // what is wrong with it
+	code int    // notExecutable or notFound
+}
+
+// Error implements error.
+func (u unrunnable) Error() string { return "the command can't be run: " + u.said }
+
+func (u unrunnable) explained() error {
+	return imx.Errorf(imx.Invalid, "%w", u).
+		WithHint("the command must be an executable file of the image, given by its path")
+}
+
 // startError turns crun's words into an error that a person can act on.
 func startError(said string, cause error) error {
 	said = strings.TrimSpace(said)
@@ -223,14 +243,29 @@ func startError(said string, cause error) error {
 		said = said[i+len("Z: "):]
 	}
 	said = strings.TrimPrefix(said, "error: ")
-	if strings.Contains(said, "executable file") || strings.Contains(said, "exec ") {
-		return imx.Errorf(imx.Invalid, "the command can't be run: %s", said).
-			WithHint("the command must be an executable file of the image, given by its path")
+	if strings.Contains(said, "executable") || strings.Contains(said, "exec ") {
+		code := notExecutable
+		lower := strings.ToLower(said) // crun's C library and this program differ in "Not a directory"
+		if strings.Contains(lower, "not found") || strings.HasSuffix(lower, unix.ENOENT.Error()) || strings.HasSuffix(lower, unix.ENOTDIR.Error()) {
+			code = notFound
+		}
+		return unrunnable{said, code}.explained()
 	}
 	if cause != nil {
 		return fmt.Errorf("crun: %s: %w", said, cause)
 	}
 	return fmt.Errorf("crun: %s", said)
+}
+
+// naming makes crun's words of a command that can't be run name it, if they don't.
+func naming(err error, r imx.Release) error {
+	u, ok := errors.AsType[unrunnable](err)
+	args, missing := command(r)
+	if !ok || missing != nil || strings.Contains(u.said, args[0]) {
+		return err
+	}
+	u.said = args[0] + ": " + strings.TrimPrefix(u.said, "open executable: ")
+	return u.explained()
 }
 
 func identifyBoth(pid int, monitorFile string) (launched, error) {

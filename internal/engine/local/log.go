@@ -11,6 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,7 +31,8 @@ func (e *Engine) Logs(ctx context.Context, id string, o imx.LogOptions) (io.Read
 	if in == nil {
 		return nil, unknown(id)
 	}
-	s, err := openLog(e.store.instance(id), func() bool {
+	dir := e.store.instance(id)
+	s, err := openLog(dir, func() bool {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		return in.record.Instance.Phase == imx.Ended
@@ -42,7 +46,7 @@ func (e *Engine) Logs(ctx context.Context, id string, o imx.LogOptions) (io.Read
 	stop := context.AfterFunc(ctx, func() { _ = s.watch.Close() })
 	go func() { // ends with the log, with ctx, or when the reader is closed
 		defer stop()
-		writer.CloseWithError(errors.Join(p.print(s), s.close()))
+		writer.CloseWithError(errors.Join(p.print(io.MultiReader(strings.NewReader(gap(dir)), s)), s.close()))
 	}()
 	return &logReader{reader, s}, nil
 }
@@ -258,9 +262,42 @@ func rotate(dir string, size int64) error {
 	if err != nil {
 		return err
 	}
-	err = os.Rename(log, log+".1")
+	if err = countDropped(dir); err == nil {
+		err = os.Rename(log, log+".1")
+	}
 	if err == nil {
 		_, err = ctl.WriteString("2 0 0\n") // conmon's REOPEN_LOGS_EVENT; the zeros are not used
 	}
 	return errors.Join(err, ctl.Close())
+}
+
+// countDropped adds what a rotation is about to drop to the count in file "dropped" of the folder.
+func countDropped(dir string) error {
+	info, err := os.Stat(filepath.Join(dir, "log.1"))
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	path := filepath.Join(dir, "dropped")
+	return writeAtomic(path, strconv.AppendInt(nil, dropped(path)+info.Size(), 10))
+}
+
+// dropped reads what countDropped wrote, 0 where it wrote nothing.
+func dropped(path string) int64 {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(string(text), 10, 64) // 0 where it is no number
+	return n
+}
+
+// gap returns a line, as conmon would write it, that tells a reader what is missing before the
+// first that is kept; nothing where nothing is.
+func gap(dir string) string {
+	path := filepath.Join(dir, "dropped")
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s stderr F imx: %d bytes of earlier lines were dropped\n", info.ModTime().Format(time.RFC3339Nano), dropped(path))
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -91,6 +92,25 @@ func TestAFollowedLogEndsWhenItIsClosed(t *testing.T) {
 	}
 	if n, err := stream.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Errorf("after Close: %d, %v", n, err)
+	}
+}
+
+func TestALogSaysWhatWasDroppedOfIt(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	id := e.healthy(t, m.release("web", 1), 1)[0].ID
+	dir := filepath.Join(m.cfg.Dir, "instances", id)
+	for _, line := range []string{"first", "second", "third"} {
+		await(t, "log was begun anew", func() bool { _, err := os.Stat(dir + "/log"); return err == nil })
+		m.tell(t, id, "/say"+query(map[string]string{"line": line}))
+		await(t, "line is there", func() bool { return strings.Contains(m.log(t, e, id), line) })
+		if err := local.Rotate(dir, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, rest, _ := strings.Cut(m.log(t, e, id), "\n")
+	if ok, _ := regexp.MatchString(`^imx: [1-9][0-9]+ bytes of earlier lines were dropped$`, first); !ok || rest != "third\n" {
+		t.Errorf("it begins with %q and goes on with %q", first, rest)
 	}
 }
 

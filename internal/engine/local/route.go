@@ -121,9 +121,6 @@ func (e *Engine) apply(ctx context.Context) error {
 	if empty {
 		return nil // nothing to protect; tidy removes what is left
 	}
-	if err := e.keepHost(ctx); err != nil {
-		return err
-	}
 	wanted := network.Compute(w)
 	if e.inForce(ctx, wanted) {
 		return nil
@@ -151,12 +148,16 @@ func (e *Engine) inForce(ctx context.Context, wanted network.Ruleset) bool {
 }
 
 // keepHost puts back what instances need of the machine's network, where somebody took it away.
-func (e *Engine) keepHost(ctx context.Context) error {
+func (e *Engine) keepHost(ctx context.Context) {
+	e.rules.mu.Lock() // or it could come between the parts of a withdraw
+	defer e.rules.mu.Unlock()
 	mended, err := e.cfg.keepClaimed()
 	for _, what := range mended {
 		e.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "somebody changed the machine's network; it is put back", slog.String("what", what))
 	}
-	return err
+	if err != nil {
+		logFailure(ctx, e.cfg.Log, "the machine's network could not be put back", err)
+	}
 }
 
 // noteTraffic notes which instances new connections don't reach any more. The caller holds rules.mu.

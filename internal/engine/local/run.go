@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// rulesCheck is how often Run looks whether the rules are in force, and tries again to bring them
-	// there.
+	// rulesCheck is how often Run looks whether the rules, and what else instances need of the
+	// machine's network, are still in force, and tries again to bring them there.
 	rulesCheck = time.Second
 	// logCheck is how often the sizes of logs are looked at.
 	logCheck = 5 * time.Second
@@ -45,6 +45,7 @@ func (e *Engine) Run(ctx context.Context, changed func()) error {
 		case <-e.wake:
 			changed()
 		case <-rules.C:
+			e.keepHost(ctx)
 		case <-logs.C:
 			e.rotateLogs(ctx)
 		}
@@ -131,11 +132,19 @@ func (e *Engine) tend(life context.Context, in *instance) time.Duration {
 	e.mu.Unlock()
 	switch {
 	case runs(r.Instance.Phase):
-		err := check(life, in.release, r.Instance.Address)
+		err := checkUntil(life, in.told, in.release, r.Instance.Address)
 		if life.Err() == nil {
 			e.judge(life, in, err)
 		}
 		return interval(in.release, r.Instance.Phase)
+	case r.draining():
+		if wait := e.drainFor(r, time.Now()); wait > 0 {
+			return wait
+		}
+		if err := e.signalStop(life, in); err != nil {
+			logFailure(life, e.cfg.Log, "an instance could not be told to stop", err)
+		}
+		return time.Duration(in.release.Spec.Grace)
 	case time.Until(r.Kill) > 0:
 		return time.Until(r.Kill)
 	}

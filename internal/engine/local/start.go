@@ -130,7 +130,7 @@ func newInstance(r imx.Release, address netip.Addr, link string) *instance {
 	tag := strings.ToLower(base32.StdEncoding.EncodeToString(random[:]))[:5]
 	now := time.Now().UTC()
 	return &instance{
-		release: r, starting: true, nudge: make(chan struct{}, 1),
+		release: r, starting: true, nudge: make(chan struct{}, 1), told: make(chan struct{}),
 		record: record{
 			Boot: bootID(), Link: link, Lost: now,
 			Instance: imx.Instance{
@@ -212,7 +212,11 @@ func (e *Engine) startOne(ctx context.Context, in *instance, b bundle) error {
 func (e *Engine) abandon(ctx context.Context, in *instance, cause error) {
 	e.mu.Lock()
 	in.starting = false
-	in.record.end(imx.Exit{Code: -1}, time.Now(), imx.AsError(cause).Message)
+	exit, reason := imx.Exit{Code: -1}, imx.AsError(cause).Message
+	if u, ok := errors.AsType[unrunnable](cause); ok {
+		exit.Code, reason = u.code, u.Error()
+	}
+	in.record.end(exit, time.Now(), reason)
 	e.keep(ctx, in.record)
 	e.mu.Unlock()
 	e.settle(ctx, in)

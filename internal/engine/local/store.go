@@ -23,6 +23,7 @@ import (
 //	network.json                  the range of addresses that was in use last
 //	instances/<id>/instance.json  record: written before anything of the instance is made
 //	instances/<id>/log, log.1     its lines in the k8s-file format, the older ones in log.1
+//	instances/<id>/dropped        how many bytes of still older ones there were
 //	releases/<service>-<number>/  release.json and layer.erofs, while an instance needs them
 //	routes/<service>.json         engine.Route
 //	volumes/<service>/<name>/     the service's state

@@ -45,6 +45,7 @@ func main() {
 			fmt.Println("line", i, strings.Repeat("x", 100))
 		}
 	})
+	http.HandleFunc("/slow", func(http.ResponseWriter, *http.Request) { time.Sleep(2 * time.Second) })
 	http.HandleFunc("/exit", func(_ http.ResponseWriter, r *http.Request) { os.Exit(number(r, "code")) })
 	http.HandleFunc("/eat", func(_ http.ResponseWriter, r *http.Request) { eat(number(r, "mib")) })
 	http.HandleFunc("/read", func(w http.ResponseWriter, r *http.Request) {

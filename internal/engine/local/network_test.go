@@ -1,0 +1,153 @@
+// What becomes of isolation and of published ports when somebody else changes the machine's network:
+// its packet filter, its routes, its other engines.
+
+package local_test
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"imx"
+	"imx/internal/engine"
+	"imx/internal/engine/local"
+)
+
+func TestRulesThatSomebodyTookAwayArePutBack(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r, other := m.release("web", 1), m.release("other", 1)
+	x, y := e.healthy(t, r, 1)[0], e.healthy(t, other, 1)[0]
+	if err := e.Route(t.Context(), engine.Route{Service: "web", Releases: []imx.Release{r}, Weights: imx.Weights{1: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	fence := "unreachable " + m.cfg.Network.String()
+	for _, harm := range []string{
+		"nft delete table inet " + m.table,
+		"nft flush table inet " + m.table,
+		"ip route del " + fence,
+	} {
+		run(t, harm)
+		deadline := time.Now().Add(1500 * time.Millisecond)
+		for m.reaches(t, x, y) || m.send(t, "web", 1)[x.ID] != 1 || !strings.Contains(run(t, "ip route show type unreachable"), m.cfg.Network.String()) {
+			if time.Now().After(deadline) {
+				t.Fatalf("a good second after %q: another may be called: %v; the port leads to %v; unreachable are %s",
+					harm, m.reaches(t, x, y), m.send(t, "web", 1), run(t, "ip route show type unreachable"))
+			}
+		}
+	}
+}
+
+// reaches reports whether one instance can open a connection to another, to whom it may not.
+func (m *machine) reaches(t *testing.T, from, to imx.Instance) bool {
+	t.Helper()
+	said, err := m.ask(t, from.ID, "/dial"+query(map[string]string{"to": fmt.Sprintf("%s:80", to.Address)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return said == ""
+}
+
+func run(t *testing.T, command string) string {
+	t.Helper()
+	words := strings.Fields(command)
+	out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", command, err, out)
+	}
+	return string(out)
+}
+
+func TestTwoEnginesCantUseTheSameAddresses(t *testing.T) {
+	one, two := newMachine(t), newMachine(t)
+	two.cfg.Network = one.cfg.Network
+	early := two.running(t) // while the range is free
+	e := one.running(t)
+	r := one.release("web", 1)
+	e.healthy(t, r, 1)
+	refused := func(err error) {
+		t.Helper()
+		if imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), one.cfg.Network.String()) {
+			t.Errorf("got the error %v", err)
+		}
+	}
+	refused(early.Scale(t.Context(), two.release("web", 1), 1))
+	early.stop()
+	_, err := local.Open(t.Context(), two.cfg)
+	refused(err)
+	refused(local.CheckNetwork(two.cfg.Network, two.cfg.ID))
+	if err := local.Purge(t.Context(), two.cfg); err != nil {
+		t.Errorf("purging the one without instances: %v", err)
+	}
+	if got := run(t, "ip route show type unreachable"); !strings.Contains(got, one.cfg.Network.String()) {
+		t.Errorf("the other's fence was taken away; unreachable are %s", got)
+	}
+	if claim := read(t, "/run/imx-shared/"+one.cfg.ID); claim != one.cfg.Network.String() {
+		t.Errorf("the other's claim is %q", claim)
+	}
+	e.healthy(t, r, 1)
+}
+
+func TestAnEngineWithInstancesHasItsFenceAndItsClaimFromItsOpening(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	e.healthy(t, m.release("web", 1), 1)
+	e.stop()
+	run(t, "ip route del unreachable "+m.cfg.Network.String())
+	if err := os.Remove("/run/imx-shared/" + m.cfg.ID); err != nil {
+		t.Fatal(err)
+	}
+	m.open(t)
+	if got := run(t, "ip route show type unreachable"); !strings.Contains(got, m.cfg.Network.String()) {
+		t.Errorf("after Open unreachable are %s", got)
+	}
+	if claim := read(t, "/run/imx-shared/"+m.cfg.ID); claim != m.cfg.Network.String() {
+		t.Errorf("after Open the claim is %q", claim)
+	}
+	if err := local.CheckNetwork(m.cfg.Network, m.cfg.ID); err != nil {
+		t.Errorf("its own range, with an instance in it: %v", err)
+	}
+}
+
+func TestARangeInUseIsRefused(t *testing.T) {
+	m := newMachine(t)
+	run(t, fmt.Sprintf("ip link add other%s type veth peer name peer%[1]s", m.cfg.ID))
+	t.Cleanup(func() { run(t, "ip link del other"+m.cfg.ID) })
+	b := m.cfg.Network.Addr().As4()
+	b[3] = 77
+	run(t, fmt.Sprintf("ip address add %s/30 dev other%s", netip.AddrFrom4(b), m.cfg.ID)) // it stays down
+	for text, kind := range map[string]imx.Kind{
+		m.cfg.Network.String(): imx.Conflict,
+		"10.211.0.0/20":        "",
+		"127.1.0.0/16":         imx.Invalid,
+		"169.254.0.0/16":       imx.Invalid,
+		"224.1.0.0/16":         imx.Invalid,
+		"10.0.0.0/8":           imx.Invalid,
+		"10.211.1.0/30":        imx.Invalid,
+		"fd00::/16":            imx.Invalid,
+	} {
+		if err := local.CheckNetwork(netip.MustParsePrefix(text), m.cfg.ID); imx.KindOf(err) != kind {
+			t.Errorf("%s: got the error %v, want one of kind %q", text, err, kind)
+		}
+	}
+}
+
+func TestAClaimedRangeIsNotFree(t *testing.T) {
+	m := newMachine(t)
+	var err error
+	if m.cfg.Network, err = local.FreeNetwork(); err != nil {
+		t.Fatal(err)
+	}
+	e := m.running(t)
+	r := m.release("web", 1)
+	e.healthy(t, r, 1)
+	e.stop()
+	run(t, "ip route del unreachable "+m.cfg.Network.String())
+	if p, err := local.FreeNetwork(); err != nil || p.Overlaps(m.cfg.Network) {
+		t.Errorf("beside %s, %s is said to be free, %v", m.cfg.Network, p, err)
+	}
+}
