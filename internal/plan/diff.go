@@ -63,7 +63,13 @@ func diffImage(im imx.ImagePlan, s imx.State, prev Built) []imx.Change {
 		return nil
 	case !runs:
 		whole := imx.Change{Op: imx.OpAdd, Kind: "image", Subject: subject}
-		return append([]imx.Change{whole}, diffPackages(subject, nil, im.Ship, "")...)
+		changes := append([]imx.Change{whole}, diffPackages(subject, nil, im.Ship, "")...)
+		changes = append(changes, diffFiles(subject, nil, im.Spec.Files)...)
+		told := imageSettings(im)
+		for _, plain := range []string{"architecture", "epoch", "from", "packages"} { // the packages are listed one by one
+			delete(told, plain)
+		}
+		return append(changes, diffSettings(subject, nil, told)...)
 	}
 	whole := imx.Change{Op: imx.OpUpdate, Kind: "image", Subject: subject}
 	before, ok := prev(old)
@@ -219,12 +225,31 @@ func addService(spec imx.Spec) []imx.Change {
 			})
 		}
 	}
+	changes = append(changes, diffFiles(subject, nil, spec.Files)...)
+	changes = append(changes, diffSettings(subject, nil, telling(spec))...)
 	if spec.Replicas == 0 {
 		return changes
 	}
-	return append(changes, imx.Change{
-		Op: imx.OpAdd, Kind: "instances", Subject: subject, Before: "0", After: strconv.Itoa(spec.Replicas),
-	})
+	instances := imx.Change{Op: imx.OpAdd, Kind: "instances", Subject: subject, Before: "0", After: strconv.Itoa(spec.Replicas)}
+	if spec.Exclusive() {
+		instances.Note = "later replaced stop-then-start: its volume has one holder"
+	}
+	return append(changes, instances)
+}
+
+// telling returns the settings of a new service that a person wants to see: not those that nearly
+// always are what they are by default, nor the published ports, which are listed as routes.
+func telling(spec imx.Spec) settings {
+	s := serviceSettings(spec)
+	for _, p := range spec.Ports {
+		if p.Publish != 0 {
+			delete(s, "port."+p.Name)
+		}
+	}
+	for _, usual := range []string{"drain", "grace", "deadline", "health.every", "health.timeout", "health.failures"} {
+		delete(s, usual)
+	}
+	return s
 }
 
 // diffService compares a service with its target. Whether instances are replaced depends on what a
