@@ -54,7 +54,8 @@ type Runner interface {
 	// has until Spec.Drain after that to finish the connections that it has; then it gets its stop
 	// signal and, Spec.Grace later, SIGKILL. It drains no longer than it has established
 	// connections (where the engine can't count them, for the whole Drain), hardly at all if it is
-	// unhealthy, and not if it never was healthy. It is Stopping all that time, with the Reason
+	// unhealthy or holds a volume (until it is gone nothing serves in its place, and pools of
+	// connections never end by themselves), and not if it never was healthy. It is Stopping all that time, with the Reason
 	// Draining(reason) while it drains. Stop returns when the traffic is taken away. A later Scale
 	// starts another in its place. An instance that is stopping or has ended is left alone; the
 	// error for an unknown one is of kind NotFound.

@@ -90,6 +90,17 @@ func unhealthyDoesntDrain(s *session) {
 	s.untilAll(r, 1, imx.Ended)
 }
 
+func holderDoesntDrain(s *session) {
+	r := s.unhurried(Well)
+	r.Spec.Volumes = []imx.Volume{{Name: "state", Path: "/state"}}
+	s.healthy(r, 1)
+	s.route(imx.Weights{1: 1}, r)
+	id, _, end := s.Hold(s.T, "web")
+	defer end()
+	s.must(s.Engine.Stop(s.Context(), id, "no reason"))
+	s.untilAll(r, 1, imx.Ended)
+}
+
 func unreadyDoesntDrain(s *session) {
 	r := s.unhurried(Sickly)
 	s.scale(r, 1)

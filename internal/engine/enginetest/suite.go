@@ -67,6 +67,7 @@ func Suite(t *testing.T, world func(t *testing.T) World) {
 		{"an instance drains no longer than its time", drainEnds},
 		{"after the server's death an instance goes on draining", drainAdopted},
 		{"an unhealthy instance doesn't drain", unhealthyDoesntDrain},
+		{"the holder of a volume doesn't drain", holderDoesntDrain},
 		{"an instance that never was healthy is stopped at once", unreadyDoesntDrain},
 		{"without a route a service has no traffic", noRoute},
 		{"traffic is shared by weight", weights},

@@ -226,7 +226,11 @@ func (e *Engine) fault(operation string) error {
 func (e *Engine) newInstance(r imx.Release) *instance {
 	e.made++
 	b := e.behaviour[key(r.Service, r.Number)]
-	in := &instance{fate: b, drain: time.Duration(r.Spec.Drain), lost: e.clock(), Instance: imx.Instance{
+	drain := time.Duration(r.Spec.Drain)
+	if r.Spec.Exclusive() {
+		drain = 0
+	}
+	in := &instance{fate: b, drain: drain, lost: e.clock(), Instance: imx.Instance{
 		ID:      fmt.Sprintf("%s-%d-%05d", r.Service, r.Number, e.made),
 		Service: r.Service,
 		Release: r.Number,

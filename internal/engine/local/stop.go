@@ -80,7 +80,7 @@ func (r *record) drainUntil(spec imx.Spec, now time.Time) time.Time {
 	switch {
 	case r.Instance.Ready.IsZero():
 		return now // it never had any traffic
-	case r.Instance.Phase == imx.Unhealthy:
+	case r.Instance.Phase == imx.Unhealthy || spec.Exclusive(): // nothing can take a volume's place before it is gone
 		drain = min(drain, drainSettle)
 	}
 	if r.Lost.IsZero() {
