@@ -10,7 +10,7 @@ TEST_DEPS := gcc libc6-dev skopeo nftables iproute2
 # Debian names of what is missing, so that a machine that has everything needs no root and no network.
 missing   = $(shell for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done)
 
-.PHONY: help deps deps-test build client check lint test script golden fuzz bench demo clean
+.PHONY: help deps deps-test build client check lint vet test script golden fuzz bench demo clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -36,12 +36,14 @@ lint: bin/golangci-lint
 	bin/golangci-lint run ./...
 	bin/golangci-lint fmt --diff
 
-check: lint ## lint, vet, import rules, short tests
+vet:
 	go vet ./...
 	go vet -tags client ./cmd/imx
+
+check: lint vet ## lint, vet, import rules, short tests
 	go test -short ./...
 
-test: deps-test build client check ## everything: as check, then all tests with the race detector
+test: deps-test build client lint vet ## everything: lint, vet, and all tests with the race detector
 	CGO_ENABLED=1 go test -race -timeout 30m ./...
 
 script: build ## the script tests alone
