@@ -75,14 +75,12 @@ func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Termina
 			return err
 		}
 	}
-	pending, err := rollingOut(ctx, planned.Plan, g)
-	if err != nil {
-		return err
-	}
-	if len(planned.Changes) == 0 && !pending {
-		return showNothingApplied(planned, g, t)
-	}
-	if !opts.Yes && len(planned.Changes) > 0 {
+	if len(planned.Changes) == 0 {
+		pending, err := rollingOut(ctx, planned.Plan, g)
+		if err != nil || !pending {
+			return errors.Join(err, showNothingApplied(planned, g, t))
+		}
+	} else if !opts.Yes {
 		yes, err := t.Confirm(ctx, "Apply this?")
 		if err != nil {
 			return err
