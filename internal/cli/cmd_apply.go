@@ -75,24 +75,34 @@ func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Termina
 			return err
 		}
 	}
-	if len(planned.Changes) == 0 {
-		pending, err := rollingOut(ctx, planned.Plan, g)
-		if err != nil || !pending {
-			return errors.Join(err, showNothingApplied(planned, g, t))
-		}
-	} else if !opts.Yes {
-		yes, err := t.Confirm(ctx, "Apply this?")
-		if err != nil {
-			return err
-		}
-		if !yes {
-			return errDeclined()
-		}
+	goOn, err := wantsApply(ctx, planned, opts, g, t)
+	if err != nil || !goOn {
+		return err
 	}
 	f.lock = &planned.Lock // what was shown is what is applied,
 	req := f.request()
 	req.Expect = planned.Base // and to what it was compared with
 	return applyFolder(ctx, f, req, g, t)
+}
+
+// wantsApply says whether to go on from the plan: a person, or --yes, wants its changes, or there are
+// none but something is still on its way.
+func wantsApply(ctx context.Context, planned imx.PlanResult, opts applyOptions, g *Global, t *term.Terminal) (bool, error) {
+	if len(planned.Changes) == 0 {
+		pending, err := rollingOut(ctx, planned.Plan, g)
+		if err != nil || pending {
+			return pending, err
+		}
+		return false, showNothingApplied(planned, g, t)
+	}
+	if opts.Yes {
+		return true, nil
+	}
+	yes, err := t.Confirm(ctx, "Apply this?")
+	if err == nil && !yes {
+		err = errDeclined()
+	}
+	return yes, err
 }
 
 // rollingOut reports whether a service of the plan is on its way to a release right now. Then there
