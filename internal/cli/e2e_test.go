@@ -16,7 +16,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -27,20 +26,17 @@ import (
 	"imx"
 )
 
-// buildHello builds the program of the instances once.
-var buildHello = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "imx-hello-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "hello")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./testdata/hello")
+// buildHello builds the program of the instances, for as long as the test and its scripts run.
+func buildHello(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hello")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./testdata/hello")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
+		t.Fatalf("%v\n%s", err, out)
 	}
-	return path, nil
-})
+	return path
+}
 
 // networks counts the ranges that scripts were given: each server has one of its own.
 var networks atomic.Int64
@@ -49,15 +45,11 @@ var networks atomic.Int64
 // $PORT and $PORT2, a range of addresses $NETWORK, and the commands below.
 func e2eParams(t *testing.T, dir string) testscript.Params {
 	t.Helper()
-	hello, err := buildHello()
-	if err != nil {
-		t.Fatal(err)
-	}
+	hello := buildHello(t)
 	shop, err := filepath.Abs("../../examples/shop")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(hello)) })
 	p := params(dir)
 	setup := p.Setup
 	p.Setup = func(e *testscript.Env) error {
