@@ -3,6 +3,7 @@ package imx
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 )
 
@@ -20,6 +21,26 @@ const (
 	Exhausted   Kind = "exhausted"   // no space, memory, addresses or time left
 	Internal    Kind = "internal"    // a defect in imx, or a machine that fails in an unforeseen way
 )
+
+// HTTPStatus is the kind over HTTP (RFC 9110, and RFC 4918 for a full disk).
+func (k Kind) HTTPStatus() int {
+	switch k {
+	case Invalid:
+		return http.StatusBadRequest
+	case NotFound:
+		return http.StatusNotFound
+	case Conflict:
+		return http.StatusConflict
+	case Refused:
+		return http.StatusForbidden
+	case Unavailable:
+		return http.StatusServiceUnavailable
+	case Exhausted:
+		return http.StatusInsufficientStorage
+	case Internal:
+	}
+	return http.StatusInternalServerError
+}
 
 // Error is a failure that a person will read: what failed, with which thing, and what to do next.
 type Error struct {

@@ -138,7 +138,7 @@ func (r *request) answer(v any) error {
 
 // fail answers with an error.
 func (r *request) fail(err error) {
-	code := statusOf(imx.KindOf(err))
+	code := imx.KindOf(err).HTTPStatus()
 	if _, big := errors.AsType[tooBigError](err); big {
 		code = http.StatusRequestEntityTooLarge
 	}
@@ -174,26 +174,6 @@ func (f flushing) Write(p []byte) (int, error) {
 	n, err := f.r.w.Write(p)
 	f.r.flush()
 	return n, err
-}
-
-// statusOf gives each kind its HTTP status.
-func statusOf(kind imx.Kind) int {
-	switch kind {
-	case imx.Invalid:
-		return http.StatusBadRequest
-	case imx.NotFound:
-		return http.StatusNotFound
-	case imx.Conflict:
-		return http.StatusConflict
-	case imx.Refused:
-		return http.StatusForbidden
-	case imx.Unavailable:
-		return http.StatusServiceUnavailable
-	case imx.Exhausted:
-		return http.StatusInsufficientStorage
-	case imx.Internal:
-	}
-	return http.StatusInternalServerError
 }
 
 // writeError answers with an error. A failure to write leaves nobody to tell.

@@ -111,7 +111,7 @@ func writeError(w http.ResponseWriter, _ *http.Request, err error) {
 	case errors.As(err, &f):
 		answer(w, f.code.meaning().status, ociregistry.WireError{Code_: f.Code(), Message: f.Error(), Detail_: f.Detail()})
 	case errors.As(err, &known):
-		answer(w, kindStatus(known.Kind), ociregistry.WireError{Code_: kindCode(known.Kind), Message: err.Error(), Detail_: hintDetail(known)})
+		answer(w, known.Kind.HTTPStatus(), ociregistry.WireError{Code_: kindCode(known.Kind), Message: err.Error(), Detail_: hintDetail(known)})
 	default:
 		_ = ociregistry.WriteError(w, err) // the client is gone if it fails
 	}
@@ -121,25 +121,6 @@ func answer(w http.ResponseWriter, status int, e ociregistry.WireError) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(ociregistry.WireErrors{Errors: []ociregistry.WireError{e}}) // the client is gone if it fails
-}
-
-func kindStatus(k imx.Kind) int {
-	switch k {
-	case imx.Invalid:
-		return http.StatusBadRequest
-	case imx.NotFound:
-		return http.StatusNotFound
-	case imx.Conflict:
-		return http.StatusConflict
-	case imx.Refused:
-		return http.StatusForbidden
-	case imx.Unavailable:
-		return http.StatusServiceUnavailable
-	case imx.Exhausted:
-		return http.StatusInsufficientStorage
-	case imx.Internal:
-	}
-	return http.StatusInternalServerError
 }
 
 // kindCode is the code for errors that the specification doesn't foresee; UNKNOWN is what clients
