@@ -76,4 +76,6 @@ type Image struct {
 	Size     Size   `json:"size"`   // sum of the compressed layers
 	Files    int    `json:"files"`  // regular files
 	Packages int    `json:"packages"`
+	// Inventory is the digest of the Inventory; "" for images that were built before there was one.
+	Inventory Digest `json:"inventory,omitempty"`
 }

@@ -80,6 +80,10 @@ type ImageSpec struct {
 	// Generated names further paths (globs) that maintainer scripts make and the image takes.
 	Generated []string `json:"generated,omitempty"`
 	At        Pos      `json:"at,omitzero"`
+	// Recommends says that what packages recommend is installed too, as far as it can be had.
+	Recommends bool `json:"recommends,omitempty"`
+	// Compression is that of the layers: "zstd" or "gzip"; "" means zstd.
+	Compression string `json:"compression,omitempty"`
 	// PackagesAt are the places of Packages in the same order, or nil where they aren't known.
 	PackagesAt []Pos `json:"packagesAt,omitempty"`
 }
