@@ -36,7 +36,7 @@ func NewIndex(lists ...[]Package) *Index {
 	for name, versions := range x.byName {
 		if len(versions) > 1 {
 			slices.SortFunc(versions, newestFirst)
-			x.byName[name] = slices.CompactFunc(versions, func(a, b *Package) bool { return a.Ref() == b.Ref() })
+			x.byName[name] = slices.CompactFunc(versions, sameEntry)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.byName)) {
@@ -62,6 +62,12 @@ func newestFirst(a, b *Package) int {
 		strings.Compare(a.Path, b.Path),
 		strings.Compare(string(a.Digest), string(b.Digest)),
 	)
+}
+
+// sameEntry reports whether two neighbours stand for the same package of the same suite. What
+// several suites list stays once for each: they may have different priorities.
+func sameEntry(a, b *Package) bool {
+	return a.Ref() == b.Ref() && a.Archive == b.Archive && a.Suite == b.Suite
 }
 
 // addProvider notes what p provides. A Provides that can't be read provides nothing: whoever
