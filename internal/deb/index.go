@@ -83,6 +83,12 @@ func newestFirst(a, b *Package) int {
 	)
 }
 
+// sameEntry reports whether two neighbours stand for the same package of the same suite. What
+// several suites list stays once for each: they may have different priorities.
+func sameEntry(a, b *Package) bool {
+	return a.Ref() == b.Ref() && a.Archive == b.Archive && a.Suite == b.Suite
+}
+
 // Versions returns the packages of the name, of any architecture, newest first. The slice is the
 // index's own.
 func (x *Index) Versions(name string) []*Package {
@@ -101,7 +107,7 @@ func (x *Index) Versions(name string) []*Package {
 	}
 	if len(all) > 1 {
 		slices.SortStableFunc(all, newestFirst)
-		all = slices.CompactFunc(all, func(a, b *Package) bool { return a.Ref() == b.Ref() })
+		all = slices.CompactFunc(all, sameEntry)
 	}
 	if x.versions == nil {
 		x.versions = map[string][]*Package{}

@@ -68,7 +68,7 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 			return imx.PlanResult{}, err
 		}
 		left = append(left, snapshot.Notices...)
-		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites}
+		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites, Priorities: snapshot.Priorities}
 	}
 	resolved, lock, said := plan.Resolve(in)
 	if err := p.wereRead(in.Indexes); err != nil {
