@@ -65,9 +65,12 @@ func (d Diff) Empty() bool {
 // layers, what such an inventory doesn't know isn't compared.
 func Compare(a, b imx.ImageDetail) Diff {
 	before, after := Summarize(a.Inventory), Summarize(b.Inventory)
+	if a.Scanned || b.Scanned {
+		a.Inventory.Paths, b.Inventory.Paths = plain(a.Inventory.Paths), plain(b.Inventory.Paths)
+	}
 	return Diff{
 		Packages: packageChanges(a.Inventory, b.Inventory, grows(before, after)),
-		Paths:    pathChanges(a.Inventory, b.Inventory, a.Scanned || b.Scanned),
+		Paths:    pathChanges(a.Inventory, b.Inventory),
 		Users:    userChanges(a.Inventory, b.Inventory), Configuration: settingChanges(a.Configuration, b.Configuration),
 		Before: Portion{before.Files, before.Size}, After: Portion{after.Files, after.Size},
 	}
@@ -130,14 +133,22 @@ func packageChanges(a, b imx.Inventory, grows map[string]int64) []PackageChange 
 	return changes
 }
 
-// pathChanges compares paths. coarse leaves out what an inventory from layers doesn't know.
-func pathChanges(a, b imx.Inventory, coarse bool) []PathChange { //nolint:revive // flag-parameter: how much is known is part of the question
+// plain returns paths with no more than layers say of them.
+func plain(paths []imx.InventoryPath) []imx.InventoryPath {
+	less := slices.Clone(paths)
+	for i := range less {
+		less[i].Origin, less[i].Package, less[i].Listens = "", "", false
+	}
+	return less
+}
+
+func pathChanges(a, b imx.Inventory) []PathChange {
 	var changes []PathChange
 	paired(a.Paths, b.Paths, func(p imx.InventoryPath) string { return p.Path },
 		func(name string, before, after *imx.InventoryPath) {
 			c := PathChange{Op: op(before, after), Path: name, Before: before, After: after}
 			if c.Op == imx.OpUpdate {
-				c.What = differences(*before, *after, coarse)
+				c.What = differences(*before, *after)
 			}
 			if c.Op != imx.OpUpdate || len(c.What) > 0 {
 				changes = append(changes, c)
@@ -147,7 +158,7 @@ func pathChanges(a, b imx.Inventory, coarse bool) []PathChange { //nolint:revive
 }
 
 // differences names what differs between a path and the same path elsewhere.
-func differences(a, b imx.InventoryPath, coarse bool) []string { //nolint:revive // as pathChanges
+func differences(a, b imx.InventoryPath) []string {
 	var what []string
 	for _, part := range []struct {
 		name    string
@@ -159,9 +170,9 @@ func differences(a, b imx.InventoryPath, coarse bool) []string { //nolint:revive
 		{"mode", a.Mode != b.Mode},
 		{"owner", a.UID != b.UID || a.GID != b.GID},
 		{"capabilities", a.Capabilities != b.Capabilities},
-		{"listens", !coarse && a.Listens != b.Listens},
-		{"package", !coarse && a.Package != b.Package},
-		{"origin", !coarse && a.Origin != b.Origin},
+		{"listens", a.Listens != b.Listens},
+		{"package", a.Package != b.Package},
+		{"origin", a.Origin != b.Origin},
 	} {
 		if part.differs {
 			what = append(what, part.name)

@@ -73,7 +73,7 @@ func (s *scan) layer(r io.Reader) error {
 		if err != nil {
 			return imx.Errorf(imx.Invalid, "the layer can't be read: %w", err)
 		}
-		name := path.Join("/", h.Name)
+		name := path.Join("/", h.Name) //nolint:gosec // G305: nothing is extracted, names are only listed
 		folder, base := path.Split(name)
 		switch removed, ok := strings.CutPrefix(base, ".wh."); {
 		case base == ".wh..wh..opq":
@@ -130,7 +130,7 @@ func (s *scan) entry(name string, h *tar.Header, content io.Reader) error {
 	case tar.TypeSymlink:
 		p.Kind, p.Target, p.Mode = imx.PathLink, h.Linkname, 0o777
 	case tar.TypeLink:
-		other, ok := s.paths[path.Join("/", h.Linkname)]
+		other, ok := s.paths[path.Join("/", h.Linkname)] //nolint:gosec // as in layer
 		if !ok {
 			return imx.Errorf(imx.Invalid, "%s is a link to %s, which isn't there", name, h.Linkname)
 		}

@@ -55,11 +55,10 @@ func TestAFolderWithMostOfTheImageStandsAsItsParts(t *testing.T) {
 	s := inventory.Summarize(imx.Inventory{Paths: []imx.InventoryPath{
 		file("/usr/lib/x/a", 60), file("/usr/bin/b", 20), file("/usr/c", 5), file("/etc/d/e", 10), file("/f", 1),
 	}})
-	want := []inventory.Share{
-		{Name: "/usr/lib", Portion: inventory.Portion{Files: 1, Size: 60}}, {Name: "/usr/bin", Portion: inventory.Portion{Files: 1, Size: 20}},
-		{Name: "/etc", Portion: inventory.Portion{Files: 1, Size: 10}}, {Name: "/usr", Portion: inventory.Portion{Files: 1, Size: 5}},
-		{Name: "/", Portion: inventory.Portion{Files: 1, Size: 1}},
+	share := func(name string, size imx.Size) inventory.Share {
+		return inventory.Share{Name: name, Portion: inventory.Portion{Files: 1, Size: size}}
 	}
+	want := []inventory.Share{share("/usr/lib", 60), share("/usr/bin", 20), share("/etc", 10), share("/usr", 5), share("/", 1)}
 	if diff := cmp.Diff(want, s.Folders); diff != "" {
 		t.Error(diff)
 	}

@@ -20,8 +20,8 @@ import (
 	"imx/internal/inventory"
 )
 
-// real returns the packages of an image that was built, with their relations, and no path.
-func real(t *testing.T, name string) imx.Inventory {
+// cut returns the packages of an image that was built, with their relations, and no path.
+func cut(t *testing.T, name string) imx.Inventory {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", name+".json"))
 	if err != nil {
@@ -86,7 +86,7 @@ func meets(field string, s inventory.Step, to imx.InventoryPackage) bool {
 
 func TestEveryPackageOfARealImageIsAskedForOrHasAChain(t *testing.T) {
 	for _, name := range []string{"web", "app", "db"} {
-		inv := real(t, name)
+		inv := cut(t, name)
 		for _, p := range inv.Packages {
 			why, err := inventory.Explain(inv, p.Name)
 			if err != nil || len(why.Chains) == 0 {
@@ -100,7 +100,7 @@ func TestEveryPackageOfARealImageIsAskedForOrHasAChain(t *testing.T) {
 }
 
 func TestTheShortestChainOfARealImage(t *testing.T) {
-	why, err := inventory.Explain(real(t, "app"), "libssl3")
+	why, err := inventory.Explain(cut(t, "app"), "libssl3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,8 @@ func merged() imx.Inventory {
 			{Package: imx.Package{Name: "libc6", Version: "2.36"}},
 		},
 		Paths: []imx.InventoryPath{
-			link("/bin", "usr/bin"), {Path: "/etc", Kind: imx.PathDirectory, Mode: 0o755, Origin: imx.OriginFrame},
+			link("/bin", "usr/bin"),
+			{Path: "/etc", Kind: imx.PathDirectory, Mode: 0o755, Origin: imx.OriginFrame},
 			link("/etc/alternatives/awk", "/bin/mawk"), link("/lib", "usr/lib"), link("/loop", "loop/x"),
 			link("/usr/bin/awk", "/etc/alternatives/awk"), file("/usr/bin/mawk", "mawk"),
 			file("/usr/lib/libc.so.6", "libc6"), link("/usr/lib/up", "../../lib"),
