@@ -169,7 +169,7 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 				return err
 			}
 			images[i] = r.Image
-			if err := p.cfg.Publish(ctx, r.Image.Name, "plan-"+r.Image.Plan.Short(), r); err != nil {
+			if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
 				return err
 			}
 			recording.Lock()
