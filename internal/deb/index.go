@@ -14,6 +14,7 @@ type Index struct {
 	byName    map[string][]*Package
 	providers map[string][]Provider
 	essential []string
+	granted   []string
 }
 
 // Provider is a package that provides a virtual name.
@@ -42,6 +43,9 @@ func NewIndex(lists ...[]Package) *Index {
 	for _, name := range slices.Sorted(maps.Keys(x.byName)) {
 		if slices.ContainsFunc(x.byName[name], func(p *Package) bool { return p.Essential }) {
 			x.essential = append(x.essential, name)
+		}
+		if slices.ContainsFunc(x.byName[name], (*Package).Granted) {
+			x.granted = append(x.granted, name)
 		}
 		for _, p := range x.byName[name] {
 			x.addProvider(p)
@@ -98,6 +102,10 @@ func (x *Index) Providers(name string) []Provider { return x.providers[name] }
 // is the index's own.
 func (x *Index) Essential() []string { return x.essential }
 
+// Granted returns the names of packages of which some version is Granted, sorted. The slice is the
+// index's own.
+func (x *Index) Granted() []string { return x.granted }
+
 // Names returns the names of all packages, in no order.
 func (x *Index) Names() iter.Seq[string] { return maps.Keys(x.byName) }
 
@@ -107,4 +115,12 @@ func (x *Index) Len() int { return len(x.byName) }
 // RunsOn reports whether the package is for the architecture, or for all.
 func (p *Package) RunsOn(architecture string) bool {
 	return p.Architecture == architecture || p.Architecture == "all"
+}
+
+// Granted reports whether maintainer scripts take p for granted though it isn't Essential: a tool to
+// administer a system (Section admin) that every Debian system has (Priority required) and that
+// other packages call (Multi-Arch foreign). Scripts call useradd and groupadd without
+// depending on what has them.
+func (p *Package) Granted() bool {
+	return !p.Essential && p.Priority == "required" && p.Section == "admin" && p.MultiArch == "foreign"
 }

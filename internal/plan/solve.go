@@ -60,12 +60,18 @@ type pass struct {
 }
 
 // run tries until it finds a solution or nothing is left to give up; then the last pass holds
-// the failures. It also returns the number of packages that the Essential ones brought.
+// the failures. It also returns the number of packages that the Essential and the granted ones brought.
 func (s *solver) run(asked []string) (last *pass, base int) {
 	for range maxPasses {
 		last = &pass{solver: s, chosen: map[string]*node{}}
 		for _, name := range s.index.Essential() {
 			if p, ok := s.candidate(name); ok && p.Essential {
+				last.add(&node{pkg: p})
+			}
+		}
+		last.drain()
+		for _, name := range s.index.Granted() {
+			if p, ok := s.candidate(name); ok && p.Granted() {
 				last.add(&node{pkg: p})
 			}
 		}
