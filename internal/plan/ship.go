@@ -44,14 +44,14 @@ type shipper struct {
 	queue []*deb.Package
 }
 
-// group splits the chosen packages, of which the first base came by Essential ones.
-func group(p *pass, base int, asked []string) groups {
+// group splits the chosen packages.
+func group(p *pass, asked []string) groups {
 	s := shipper{pass: p, asked: map[string]bool{}, ship: map[string]bool{}}
 	for _, name := range asked {
 		s.asked[name] = true
 	}
 	for _, name := range asked {
-		s.take(p.chosen[name].pkg)
+		s.ships(p.chosen[name].pkg)
 	}
 	for len(s.queue) > 0 {
 		from := s.queue[0]
@@ -61,7 +61,7 @@ func group(p *pass, base int, asked []string) groups {
 	var inBase, tools, ship []*deb.Package
 	for i, n := range p.order {
 		switch {
-		case i < base:
+		case i < p.base:
 			inBase = append(inBase, n.pkg)
 		case !s.ship[n.pkg.Name]:
 			tools = append(tools, n.pkg)
@@ -73,7 +73,7 @@ func group(p *pass, base int, asked []string) groups {
 	return groups{sortedPins(inBase), sortedPins(tools), sortedPins(ship)}
 }
 
-func (s *shipper) take(p *deb.Package) {
+func (s *shipper) ships(p *deb.Package) {
 	if !s.ship[p.Name] {
 		s.ship[p.Name] = true
 		s.queue = append(s.queue, p)
@@ -81,13 +81,18 @@ func (s *shipper) take(p *deb.Package) {
 }
 
 func (s *shipper) follow(from *deb.Package) {
-	relations, err := s.depends(from)
-	if err != nil {
-		return // the solver read the same fields before
-	}
-	for _, g := range relations {
+	relations := s.relations(from)
+	for _, g := range relations.needs {
 		if to := s.answer(g); to != nil && wanted(from, to) {
-			s.take(to)
+			s.ships(to)
+		}
+	}
+	if !s.recommends {
+		return
+	}
+	for _, g := range relations.wishes {
+		if to := s.answer(g); to != nil {
+			s.ships(to) // as if it had been asked for: no script may count on what is only recommended
 		}
 	}
 }

@@ -89,6 +89,7 @@ func plain(s string) bool {
 
 func isPackage(s string) flaw {
 	name, version, pinned := strings.Cut(s, "=")
+	name, suite, placed := strings.Cut(name, "/")
 	f := flaw{}
 	switch {
 	case !packageRE.MatchString(name):
@@ -96,8 +97,14 @@ func isPackage(s string) flaw {
 		if near := strings.ToLower(strings.TrimSpace(name)); packageRE.MatchString(near) {
 			f.hint = "write " + quote(near)
 		} else {
-			f.hint = `write "name" or "name=version"`
+			f.hint = `write "name", "name=version" or "name/suite"`
 		}
+	case pinned && placed:
+		f.summary = "has " + quote(s) + ", with both a suite and a version"
+		f.hint = "write " + quote(name+"="+version) + " or " + quote(name+"/"+suite)
+	case placed && !suiteRE.MatchString(suite):
+		f.summary = "has " + quote(s) + ", whose suite is not the name of a suite"
+		f.hint = `write "name/suite", such as "nginx-light/bookworm-backports"`
 	case pinned && !versionRE.MatchString(version):
 		f.summary = "has " + quote(s) + ", whose version is not a Debian version"
 		f.hint = `write "name=version", such as "nginx-light=1.22.1-9"`
