@@ -87,6 +87,7 @@ func (f *facts) say(label, says string) {
 // runFacts says how large an image is and how it runs.
 func runFacts(ink term.Ink, s shownImage) string {
 	f := facts{ink: ink}
+	f.say("digest", string(s.Digest))
 	f.say("run by", runBy(ink, s.RunBy))
 	f.say("tags", strings.Join(pushedTags(s.ImageView), ", "))
 	f.say("size", fmt.Sprintf("%s, unpacked %s: %s in %s", s.Size, s.Summary.Size,
