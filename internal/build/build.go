@@ -6,7 +6,7 @@
 // What was done is not done again. Each step publishes its result, complete and synced, by a rename
 // to a name that is the digest of all that went into it:
 //
-//	unpacked/<digest of a .deb>.deb      the same package, checked and without compression
+//	unpacked/<digest of a .deb>/         the same package's two archives, checked and without compression
 //	base/<digest of ImagePlan.Base>/     a configured build root, shared by all images
 //	contents/<digest of a .deb>          what is in the package (JSON)
 //	layers/<digest of the items>         a layer (JSON; bytes in the blob store)
