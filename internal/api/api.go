@@ -54,6 +54,14 @@ type Freezer interface {
 	Archives(ctx context.Context) (imx.Archives, error)
 }
 
+// Images answers what is inside images.
+type Images interface {
+	// Images lists them, the newest first.
+	Images(ctx context.Context) ([]imx.ImageView, error)
+	// Image returns the one that a person means: see inventory.Find. NotFound and Invalid name near ones.
+	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
+}
+
 // Logs gives what an instance wrote. The handler closes the reader.
 type Logs interface {
 	Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error)
@@ -64,6 +72,7 @@ type Config struct {
 	Applier  Applier
 	Operator Operator
 	Viewer   Viewer
+	Images   Images
 	Logs     Logs
 	Freezer  Freezer
 	Registry http.Handler // answers below /v2/; nil means that there is no registry

@@ -52,6 +52,8 @@ type Archive struct {
 type Snapshot struct {
 	Index  *deb.Index        // reads from the cache's files: look at its Err before believing in it
 	Suites []imx.LockedSuite // sorted by suite
+	// Priorities are those that the suites' Releases give them (deb.Release), by suite.
+	Priorities map[string]int
 	// Notices name the host's apt sources that were left out, each with its place below the apt folder.
 	Notices imx.Diagnostics
 }
@@ -128,8 +130,9 @@ func (a *Archive) Fetch(ctx context.Context, decl imx.Archive, arch string, know
 	if err != nil {
 		return Snapshot{}, err
 	}
-	snapshot := Snapshot{Index: deb.IndexOf(lists...), Notices: append(notices, left...)}
+	snapshot := Snapshot{Index: deb.IndexOf(lists...), Priorities: map[string]int{}, Notices: append(notices, left...)}
 	for _, s := range suites {
+		snapshot.Priorities[s.suite] = s.release.Priority
 		snapshot.Suites = append(snapshot.Suites, s.locked)
 	}
 	return snapshot, nil

@@ -178,6 +178,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Applier:  s.pipeline,
 		Operator: operator{s},
 		Viewer:   viewer{s, v},
+		Images:   s.pipeline,
 		Logs:     logs{s.engine},
 		Freezer:  freezer{s},
 		Registry: s.registry.Handler(),

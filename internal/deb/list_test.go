@@ -85,7 +85,7 @@ func expected(lists ...[]deb.Package) (answers, []string) {
 			return cmp.Or(deb.Compare(y.Version, x.Version), strings.Compare(x.Version, y.Version), strings.Compare(y.Architecture, x.Architecture),
 				strings.Compare(x.Suite, y.Suite), strings.Compare(x.Path+string(x.Digest), y.Path+string(y.Digest)))
 		})
-		versions = slices.CompactFunc(versions, func(x, y deb.Package) bool { return x.Ref() == y.Ref() })
+		versions = slices.CompactFunc(versions, func(x, y deb.Package) bool { return x.Ref() == y.Ref() && x.Archive == y.Archive && x.Suite == y.Suite })
 		a.Versions[name] = versions
 		if slices.ContainsFunc(versions, func(p deb.Package) bool { return p.Essential }) {
 			a.Essential = append(a.Essential, name)

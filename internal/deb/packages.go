@@ -22,13 +22,15 @@ type Package struct {
 	Section   string // without the component: "admin", not "contrib/admin"
 	Priority  string
 	Essential bool
-	MultiArch string // "same", "foreign", "allowed" or ""
+	Protected bool     // needed to boot a machine
+	Installed imx.Size // what it takes when unpacked, by its own estimate; 0 where it has none
+	MultiArch string   // "same", "foreign", "allowed" or ""
 	Relations Relations
 }
 
 // Relations are the relation fields of a Package, as written.
 type Relations struct {
-	PreDepends, Depends, Provides, Conflicts, Breaks, Replaces string
+	PreDepends, Depends, Recommends, Provides, Conflicts, Breaks, Replaces string
 }
 
 // ParsePackages reads a Packages file, decompressed, of the suite of the archive. It refuses a
@@ -98,6 +100,14 @@ func (p *packageReader) read(s *Stanza) (Package, error) {
 			sum = "sha256:" + string(value)
 		case "essential":
 			one.Essential = string(value) == "yes"
+		case "important", "protected": // two names for one thing, the older first
+			one.Protected = one.Protected || string(value) == "yes"
+		case "section":
+			one.Section = p.word(value[strings.LastIndexByte(string(value), '/')+1:])
+		case "priority":
+			one.Priority = p.word(value)
+		case "multi-arch":
+			one.MultiArch = p.word(value)
 		case "provides":
 			one.Relations.Provides = string(value)
 		default:
@@ -115,16 +125,14 @@ func (p *packageReader) detail(one *Package, name, value []byte) {
 	switch string(name) {
 	case "source":
 		one.Source, _, _ = strings.Cut(p.word(value), " ")
-	case "section":
-		one.Section = p.word(value[strings.LastIndexByte(string(value), '/')+1:])
-	case "priority":
-		one.Priority = p.word(value)
-	case "multi-arch":
-		one.MultiArch = p.word(value)
+	case "installed-size":
+		one.Installed = parseInstalled(string(value))
 	case "pre-depends":
 		r.PreDepends = string(value)
 	case "depends":
 		r.Depends = string(value)
+	case "recommends":
+		r.Recommends = string(value)
 	case "conflicts":
 		r.Conflicts = string(value)
 	case "breaks":
@@ -214,4 +222,14 @@ func parseSize(s string) (int64, error) {
 		return 0, refused("the Size %s is more than %s", imx.Size(n), imx.Size(MaxSize))
 	}
 	return n, nil
+}
+
+// parseInstalled reads an Installed-Size, which counts KiB. One that can't be read is 0: packages
+// are only compared by it.
+func parseInstalled(s string) imx.Size {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > MaxSize {
+		return 0
+	}
+	return imx.Size(n) << 10
 }

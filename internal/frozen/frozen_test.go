@@ -64,7 +64,9 @@ func write(t rapid.TB, s frozen.Set, all debs) []byte {
 	return b.Bytes()
 }
 
-func open(b []byte) (*frozen.Layout, error) { return frozen.OpenLayout(bytes.NewReader(b), int64(len(b))) }
+func open(b []byte) (*frozen.Layout, error) {
+	return frozen.OpenLayout(bytes.NewReader(b), int64(len(b)))
+}
 
 func TestWhatWasFrozenComesBackFromAFile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -70,7 +70,7 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 			return imx.PlanResult{}, err
 		}
 		left = append(left, snapshot.Notices...)
-		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites}
+		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites, Priorities: snapshot.Priorities}
 	}
 	resolved, lock, said := plan.Resolve(in)
 	if err := p.wereRead(in.Indexes); err != nil {
@@ -170,7 +170,7 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 				return err
 			}
 			images[i] = r.Image
-			if err := p.cfg.Publish(ctx, r.Image.Name, "plan-"+r.Image.Plan.Short(), r); err != nil {
+			if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
 				return err
 			}
 			recording.Lock()
