@@ -66,8 +66,8 @@ type Directory struct {
 // ImageSpec is an image block of a template.
 type ImageSpec struct {
 	Name        string            `json:"name"`
-	From        string            `json:"from,omitempty"`     // name of an Archive; "" means HostArchive
-	Packages    []string          `json:"packages,omitempty"` // "name" or "name=version"
+	From        Names             `json:"from,omitempty"`     // names of Archives; none means HostArchive
+	Packages    []string          `json:"packages,omitempty"` // "name", "name=version" or "name/suite"
 	Files       []File            `json:"files,omitempty"`
 	Directories []Directory       `json:"directories,omitempty"`
 	User        string            `json:"user,omitempty"` // user name or "uid[:gid]"; "" means root

@@ -61,6 +61,12 @@ func instances(s *server, r *request) error {
 	})
 }
 
+func images(s *server, r *request) error { return answer(r, s.Images.Images) }
+
+func image(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) (imx.ImageDetail, error) { return s.Images.Image(ctx, r.PathValue("image")) })
+}
+
 func logs(s *server, r *request) error {
 	var o imx.LogOptions
 	var err1, err2, err3 error

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -32,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return append(append(planRoutes(), readRoutes()...), serviceRoutes()...)
+	return slices.Concat(planRoutes(), readRoutes(), imageRoutes(), serviceRoutes())
 }
 
 func planRoutes() []route {
@@ -93,6 +94,21 @@ func readRoutes() []route {
 			method: http.MethodPost, path: "/v1/log/verify", body: "VerifyRequest", answer: "LogCheck", form: formJSON, serve: verify,
 			says: "Recomputes the log from its records, and compares it with checkpoints that were kept elsewhere. " +
 				"A bad log is told by the result, not by the status.",
+		},
+	}
+}
+
+func imageRoutes() []route {
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/images", answer: "list of ImageView", form: formJSON, serve: images,
+			says: "The images that were built, and those that were pushed from outside, the newest first.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/images/{image}", answer: "ImageDetail", form: formJSON, serve: image,
+			says: "All that is in an image: its configuration, layers and inventory. " +
+				"`{image}` is what `imx image` takes, escaped as one part of a path: an image's name, a digest or its beginning, " +
+				"NAME@DIGEST, NAME:TAG, a service's name, or `image.NAME` and `service.NAME` where both have one.",
 		},
 	}
 }

@@ -177,6 +177,18 @@ func (m *memory) Why(_ context.Context, id string) (imx.Why, error) {
 	return imx.Why{Instance: in, Release: r, Events: m.events}, nil
 }
 
+func (m *memory) Images(context.Context) ([]imx.ImageView, error) {
+	return []imx.ImageView{{Image: imx.Image{Name: "web", Digest: imx.DigestBytes(nil)}, RunBy: []imx.ImageUse{{Service: "web", Release: 1}}}}, nil
+}
+
+func (m *memory) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
+	list, err := m.Images(ctx)
+	if err == nil && wanted != list[0].Name+"@"+string(list[0].Digest) {
+		err = imx.Errorf(imx.NotFound, "there is no image %q", wanted).WithHint("did you mean web?")
+	}
+	return imx.ImageDetail{ImageView: list[0], Inventory: imx.Inventory{Version: imx.InventoryVersion}}, err
+}
+
 func (m *memory) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {
 	ended := make(chan struct{})
 	close(ended)

@@ -12,8 +12,8 @@ import (
 func SetIdle(a *Archive, d time.Duration) { a.idle = d }
 
 // UnpackersOfXZ are the two ways to decompress xz.
-func UnpackersOfXZ() map[string]func(context.Context, io.Reader, func(io.Reader) error) error {
-	return map[string]func(context.Context, io.Reader, func(io.Reader) error) error{
+func UnpackersOfXZ() map[string]unpacker {
+	return map[string]unpacker{
 		"program": unxz,
 		"go":      func(_ context.Context, r io.Reader, use func(io.Reader) error) error { return unxzGo(r, use) },
 	}

@@ -206,16 +206,5 @@ func (a *Archive) prune() error {
 			used[d] = true
 		}
 	}
-	for b, err := range a.lists.All() {
-		if err != nil {
-			return err
-		}
-		if used[b.Digest] {
-			continue
-		}
-		if err := a.lists.Delete(b.Digest); err != nil && imx.KindOf(err) != imx.NotFound {
-			return err
-		}
-	}
-	return nil
+	return a.lists.keep(used)
 }

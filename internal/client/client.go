@@ -90,6 +90,17 @@ func (c *Client) Why(ctx context.Context, instance string) (imx.Why, error) {
 	return read[imx.Why](ctx, c, "/v1/instances/"+url.PathEscape(instance)+"/why", nil)
 }
 
+// Images returns the images that the server has, the newest first.
+func (c *Client) Images(ctx context.Context) ([]imx.ImageView, error) {
+	return read[[]imx.ImageView](ctx, c, "/v1/images", nil)
+}
+
+// Image returns all that is known of the image that a person means by a name, a digest or the
+// beginning of one, NAME@DIGEST, NAME:TAG, or a service. NotFound and Invalid name near ones.
+func (c *Client) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
+	return read[imx.ImageDetail](ctx, c, "/v1/images/"+url.PathEscape(wanted), nil)
+}
+
 // Services returns the services that aren't destroyed, sorted by name.
 func (c *Client) Services(ctx context.Context) ([]imx.Service, error) {
 	return read[[]imx.Service](ctx, c, "/v1/services", nil)

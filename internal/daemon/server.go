@@ -172,6 +172,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Applier:  s.pipeline,
 		Operator: operator{s},
 		Viewer:   viewer{s, v},
+		Images:   s.pipeline,
 		Logs:     logs{s.engine},
 		Registry: s.registry.Handler(),
 		Log:      s.logger,

@@ -68,9 +68,12 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 			return imx.PlanResult{}, err
 		}
 		left = append(left, snapshot.Notices...)
-		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites}
+		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites, Priorities: snapshot.Priorities}
 	}
 	resolved, lock, said := plan.Resolve(in)
+	if err := p.wereRead(in.Indexes); err != nil {
+		return imx.PlanResult{}, err
+	}
 	if err := said.Err(); err != nil {
 		return imx.PlanResult{}, err
 	}
@@ -83,6 +86,18 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 		Notices: slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
 		Base:    control.Base(&s, resolved.Names()),
 	}, nil
+}
+
+// wereRead makes sure that what was chosen was chosen from all that the indexes have.
+func (p *Pipeline) wereRead(indexes map[string]plan.Archive) error {
+	for name, one := range indexes {
+		if err := one.Index.Err(); err != nil {
+			p.cfg.Archive.Forget()
+			return imx.Errorf(imx.Unavailable, "the kept index of archive %q can't be read any more: %w", name, err).
+				WithHint("do the same again: it is then fetched anew; if this comes back, check the disk")
+		}
+	}
+	return nil
 }
 
 // declared returns an archive's declaration; the host's own needs none.
@@ -154,7 +169,7 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 				return err
 			}
 			images[i] = r.Image
-			if err := p.cfg.Publish(ctx, r.Image.Name, "plan-"+r.Image.Plan.Short(), r); err != nil {
+			if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
 				return err
 			}
 			recording.Lock()

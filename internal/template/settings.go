@@ -49,12 +49,17 @@ func imageBlock() *block {
 			name: "image", label: label("name", isName), sample: "web",
 			doc: "An image: packages and files, and nothing else; no shell and no package manager unless they are named.",
 			settings: []setting{
-				field(reference("archive"), func(i *I) *string { return &i.From }, setting{
-					name: "from", unset: "`archive.host`", example: `archive.debian`, doc: "The archive to take packages from.",
+				field(oneOrMore("archive"), func(i *I) *imx.Names { return &i.From }, setting{
+					name: "from", unset: "`archive.host`", example: `archive.debian`,
+					doc: "The archive to take packages from, or a list of several.",
 				}),
 				field(manyStrings(isPackage), func(i *I) *[]string { return &i.Packages }, setting{
 					name: "packages", unset: "none", example: `["nginx-light", "tzdata"]`,
-					doc: "Debian packages, each a name or `name=version`; what they depend on comes with them.",
+					doc: "Debian packages, each a name, `name=version` or `name/suite`; what they depend on comes with them.",
+				}),
+				field(truth(), func(i *I) *bool { return &i.Recommends }, setting{
+					name: "recommends", unset: "`false`", example: `true`,
+					doc: "Whether what the packages recommend comes with them too, as far as it can be had.",
 				}),
 				field(oneString("string", isUser), func(i *I) *string { return &i.User }, setting{
 					name: "user", unset: "root", example: `"www-data"`, doc: "Who runs the command: a user's name, or `uid` or `uid:gid`.",
