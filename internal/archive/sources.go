@@ -209,7 +209,7 @@ func (h *hostSources) addSiblings(e entry, name string) {
 	if e.signedBy == "" {
 		return
 	}
-	ring := onlySigners(h.ring, e.signedBy, os.ReadFile)
+	ring := h.rings.onlySigners(h.ring, e.signedBy, os.ReadFile)
 	for _, uri := range e.uris {
 		if root, err := parseRoot(uri); err == nil && len(ring) > 0 {
 			h.siblings = append(h.siblings, sibling{name, mirror{root: root, ring: ring, at: e.at, sure: true}})
