@@ -301,11 +301,10 @@ func (d dealer) draw() []string {
 // sets are, not by names. What imx chooses has to be complete in any case.
 func TestAptChoosesTheSame(t *testing.T) {
 	in := fetched(t, "bookworm", "bookworm-updates", "bookworm-security")
-	_, im := choose(in, []string{"libc6"}, false)
-	o := newOracle(t, in.Index, im.Base)
 	for _, recommends := range []bool{false, true} {
 		t.Run(fmt.Sprint("recommends=", recommends), func(t *testing.T) {
-			d := newDealer(in.Index)
+			_, im := choose(in, []string{"libc6"}, false)
+			o, d := newOracle(t, in.Index, im.Base), newDealer(in.Index)
 			count := map[string]int{}
 			for range 200 {
 				asked := d.draw()
