@@ -6,7 +6,7 @@
 // What was done is not done again. Each step publishes its result, complete and synced, by a rename
 // to a name that is the digest of all that went into it:
 //
-//	unpacked/<digest of a .deb>.deb      the same package, checked and without compression
+//	unpacked/<digest of a .deb>/         the same package's two archives, checked and without compression
 //	base/<digest of ImagePlan.Base>/     a configured build root, shared by all images
 //	packages/<digest of the packages>    the layers that the packages make (JSON; bytes in the blob store)
 //	plans/<ImagePlan.Digest>             the built image (JSON; bytes in the blob store)

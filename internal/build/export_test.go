@@ -3,14 +3,22 @@ package build
 import (
 	"context"
 	"io"
+	"path/filepath"
 
 	"imx"
 	"imx/internal/erofs"
 )
 
-// Rewrite checks a .deb and writes it without compression, as a build does.
-func Rewrite(ctx context.Context, out io.WriteSeeker, in io.Reader, p imx.Package) error {
-	return rewrite(ctx, out, in, p)
+// Rewrite unpacks a .deb into an empty folder, checks it and writes it without compression, as a build
+// does for dpkg.
+func Rewrite(ctx context.Context, dir string, out io.WriteSeeker, in io.Reader, p imx.Package) error {
+	at := filepath.Join(dir, "package")
+	return inOrder(
+		func() error { return splitDeb(ctx, at, in) },
+		func() error { _, err := decompressAll(ctx, dir); return err },
+		func() error { return check(at, p) },
+		func() error { return writeDeb(out, at) },
+	)
 }
 
 // ArHeader returns the header of an ar member.

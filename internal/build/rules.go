@@ -81,6 +81,8 @@ func leftOut() []string {
 		"etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab",
 		"etc/adjtime", "etc/default/locale", "etc/locale.gen", "etc/networks",
 		"etc/apt/**", "etc/apparmor.d/**", "etc/systemd/**", "etc/pam.d/**", "etc/ssl/private/**",
+		"**/.bashrc", "**/.bash_logout", "**/.profile", // copies of etc/skel, which useradd makes in a home
+		"etc/**/*.key", "etc/**/*_key", "etc/**/*_key.pub", // made by chance: each instance's own or none
 		"etc/python*/debian_config", "var/lib/python/**", // how to make byte code, and that it was made
 		"usr/share/info/dir", "usr/share/info/dir.old",
 		"**/*.dpkg-new", "**/*.dpkg-old", "**/*.dpkg-dist", "**/*.dpkg-tmp", "**/*.ucf-old", "**/*.ucf-new", "**/*.ucf-dist",
@@ -99,6 +101,7 @@ func taken() []string {
 	return []string{
 		"etc/passwd", "etc/group", "etc/nsswitch.conf", "etc/ld.so.cache", "etc/localtime", "etc/timezone",
 		"etc/mailcap", "etc/ca-certificates.conf", "etc/ssl/certs/ca-certificates.crt", "etc/protocols", "etc/services",
+		"etc/hosts.allow", "etc/hosts.deny",
 		"usr/lib/locale/**", "usr/lib/*/gconv/gconv-modules.cache", "usr/lib/*/gio/modules/giomodule.cache",
 		"usr/lib/*/gdk-pixbuf-2.0/*/loaders.cache", "usr/share/glib-2.0/schemas/gschemas.compiled",
 		"usr/share/mime/**", "usr/share/icons/*/icon-theme.cache", "etc/xml/**", "etc/sgml/**", "var/lib/xml-core/**",

@@ -18,6 +18,7 @@ type Index struct {
 	versions  map[string][]*Package
 	providers map[string][]Provider
 	essential []string
+	granted   []string
 	count     int // of names; 0 while it isn't known
 	err       error
 }
@@ -26,7 +27,7 @@ type Index struct {
 type lister interface {
 	versions(name string) ([]Package, error)
 	providers(virtual string) []string // sorted names of packages, of which some version may provide it
-	essential() []string               // sorted
+	standing() []string                // sorted names of packages, of which some version is Essential or Granted
 	names() iter.Seq[string]           // sorted
 }
 
@@ -175,11 +176,24 @@ func (x *Index) union(of func(lister) []string) []string {
 // is the index's own.
 func (x *Index) Essential() []string {
 	if x.essential == nil {
-		x.essential = slices.DeleteFunc(x.union(lister.essential), func(name string) bool {
-			return !slices.ContainsFunc(x.Versions(name), func(p *Package) bool { return p.Essential })
-		})
+		x.essential = x.standing(func(p *Package) bool { return p.Essential })
 	}
 	return x.essential
+}
+
+// Granted returns the names of packages of which some version is Granted, sorted. The slice is the
+// index's own.
+func (x *Index) Granted() []string {
+	if x.granted == nil {
+		x.granted = x.standing((*Package).Granted)
+	}
+	return x.granted
+}
+
+func (x *Index) standing(is func(*Package) bool) []string {
+	return slices.DeleteFunc(x.union(lister.standing), func(name string) bool {
+		return !slices.ContainsFunc(x.Versions(name), is)
+	})
 }
 
 // Names returns the names of all packages, in no order.
@@ -217,6 +231,14 @@ func (p *Package) RunsOn(architecture string) bool {
 	return p.Architecture == architecture || p.Architecture == "all"
 }
 
+// Granted reports whether maintainer scripts take p for granted though it isn't Essential: a tool to
+// administer a system (Section admin) that every Debian system has (Priority required) and that
+// other packages call (Multi-Arch foreign), but for what only a machine's boot needs. Scripts call
+// useradd and groupadd without depending on what has them.
+func (p *Package) Granted() bool {
+	return !p.Essential && !p.Protected && p.Priority == "required" && p.Section == "admin" && p.MultiArch == "foreign"
+}
+
 // memory is a Packages file that was parsed as a whole.
 type memory struct {
 	byName  map[string][]Package
@@ -244,10 +266,10 @@ func (m memory) providers(virtual string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(m.virtual[virtual])))
 }
 
-func (m memory) essential() []string {
+func (m memory) standing() []string {
 	var all []string
 	for name, versions := range m.byName {
-		if slices.ContainsFunc(versions, func(p Package) bool { return p.Essential }) {
+		if slices.ContainsFunc(versions, func(p Package) bool { return p.Essential || p.Granted() }) {
 			all = append(all, name)
 		}
 	}

@@ -34,7 +34,7 @@ type parts struct {
 	virtual    words // names that packages provide, sorted
 	providers  table // for each virtual name, the end of its providers in provider
 	provider   table // places in names
-	essentials table // places in names
+	standing   table // places in names
 }
 
 // table is a list of 32-bit numbers.
@@ -78,7 +78,7 @@ func (w words) find(s string) (int, bool) {
 }
 
 const (
-	listMagic  = "imxlist1" // changes with the format
+	listMagic  = "imxlist2" // changes with the format
 	listBlock  = 4096       // bytes of text under one checksum
 	footerSize = len(listMagic) + 32 + 8 + 8 + 4 + 4
 	maxIndex   = 256 << 20 // bytes; Debian's largest list needs 5 MB
@@ -181,7 +181,7 @@ func damagedList(format string, args ...any) error {
 func (p *parts) tables() []*table {
 	return []*table{
 		&p.sums, &p.offsets, &p.lengths, &p.names.ends, &p.stanzas,
-		&p.virtual.ends, &p.providers, &p.provider, &p.essentials,
+		&p.virtual.ends, &p.providers, &p.provider, &p.standing,
 	}
 }
 
@@ -226,7 +226,7 @@ func (p *parts) check(text int64) error {
 		p.lengths.len() == p.offsets.len() && p.stanzas.len() == names && p.providers.len() == p.virtual.ends.len() &&
 		p.names.ends.rises(len(p.names.text)) && p.virtual.ends.rises(len(p.virtual.text)) &&
 		p.stanzas.rises(p.offsets.len()) && p.providers.rises(p.provider.len()) &&
-		p.provider.below(names) && p.essentials.below(names)
+		p.provider.below(names) && p.standing.below(names)
 	for i := 0; ok && i < p.offsets.len(); i++ {
 		ok = p.lengths.at(i) <= maxStanza && int64(p.offsets.at(i))+int64(p.lengths.at(i)) <= text
 	}
@@ -325,11 +325,11 @@ func (l *List) providers(virtual string) []string {
 	return all
 }
 
-// essential returns the names of packages of which some version is Essential, sorted.
-func (l *List) essential() []string {
-	all := make([]string, 0, l.parts.essentials.len())
-	for i := range l.parts.essentials.len() {
-		all = append(all, string(l.parts.names.at(l.parts.essentials.at(i))))
+// standing returns the names of packages of which some version is Essential or Granted, sorted.
+func (l *List) standing() []string {
+	all := make([]string, 0, l.parts.standing.len())
+	for i := range l.parts.standing.len() {
+		all = append(all, string(l.parts.names.at(l.parts.standing.at(i))))
 	}
 	return all
 }

@@ -22,6 +22,7 @@ type Package struct {
 	Section   string // without the component: "admin", not "contrib/admin"
 	Priority  string
 	Essential bool
+	Protected bool     // needed to boot a machine
 	Installed imx.Size // what it takes when unpacked, by its own estimate; 0 where it has none
 	MultiArch string   // "same", "foreign", "allowed" or ""
 	Relations Relations
@@ -99,6 +100,14 @@ func (p *packageReader) read(s *Stanza) (Package, error) {
 			sum = "sha256:" + string(value)
 		case "essential":
 			one.Essential = string(value) == "yes"
+		case "important", "protected": // two names for one thing, the older first
+			one.Protected = one.Protected || string(value) == "yes"
+		case "section":
+			one.Section = p.word(value[strings.LastIndexByte(string(value), '/')+1:])
+		case "priority":
+			one.Priority = p.word(value)
+		case "multi-arch":
+			one.MultiArch = p.word(value)
 		case "provides":
 			one.Relations.Provides = string(value)
 		default:
@@ -116,14 +125,8 @@ func (p *packageReader) detail(one *Package, name, value []byte) {
 	switch string(name) {
 	case "source":
 		one.Source, _, _ = strings.Cut(p.word(value), " ")
-	case "section":
-		one.Section = p.word(value[strings.LastIndexByte(string(value), '/')+1:])
-	case "priority":
-		one.Priority = p.word(value)
 	case "installed-size":
 		one.Installed = parseInstalled(string(value))
-	case "multi-arch":
-		one.MultiArch = p.word(value)
 	case "pre-depends":
 		r.PreDepends = string(value)
 	case "depends":

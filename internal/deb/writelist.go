@@ -79,7 +79,7 @@ type listWriter struct {
 	text       summer
 	stanzas    []stanzaAt
 	provides   []provides
-	essentials []string
+	standing   []string
 	parts      parts
 }
 
@@ -106,8 +106,8 @@ func (x *listWriter) add(s *Stanza, p Package) error {
 		return refused("what is to be kept of the list has more than %d bytes", int64(maxText))
 	}
 	x.stanzas = append(x.stanzas, stanzaAt{p.Name, u32(start), u32(x.text.n - start)})
-	if p.Essential {
-		x.essentials = append(x.essentials, p.Name)
+	if p.Essential || p.Granted() {
+		x.standing = append(x.standing, p.Name)
 	}
 	if p.Relations.Provides == "" {
 		return nil
@@ -140,9 +140,9 @@ func (x *listWriter) index() []byte {
 		}
 	}
 	x.addProvides()
-	slices.Sort(x.essentials)
-	for _, name := range slices.Compact(x.essentials) {
-		p.essentials.add(p.names.place(name))
+	slices.Sort(x.standing)
+	for _, name := range slices.Compact(x.standing) {
+		p.standing.add(p.names.place(name))
 	}
 	var head, body []byte
 	for _, t := range p.tables() {
@@ -178,7 +178,7 @@ func (t *table) add(n int) { *t = binary.LittleEndian.AppendUint32(*t, u32(int64
 // isKept reports whether a stored list has the field of that name. Whoever changes this changes listMagic.
 func isKept(name []byte) bool {
 	switch string(name) {
-	case "package", "source", "version", "architecture", "multi-arch", "essential", "section", "priority",
+	case "package", "source", "version", "architecture", "multi-arch", "essential", "important", "protected", "installed-size", "section", "priority",
 		"pre-depends", "depends", "recommends", "suggests", "provides", "conflicts", "breaks", "replaces",
 		"filename", "size", "sha256":
 		return true

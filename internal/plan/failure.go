@@ -32,6 +32,14 @@ func (f *failure) text() string {
 	return s
 }
 
+// text says what isn't had, and why.
+func (w wish) text() string {
+	if w.why.owner == w.owner {
+		return w.why.text() + "; it is left out"
+	}
+	return chain(w.owner) + " recommends " + w.group.String() + "; it is left out: " + w.why.text()
+}
+
 // advice is what to do next, of the failure or of the first one below it that knows.
 func (f *failure) advice() string {
 	if f.hint != "" {
@@ -78,7 +86,7 @@ func (p *pass) impossible(d demand) *failure {
 			f.hint = p.wayOut(d.owner, r)
 		}
 	}
-	f.because = d.verb + " " + d.group.String() + ", " + strings.Join(have, " and ")
+	f.because = d.verb + " " + d.group.String() + ", " + strings.Join(slices.Compact(have), " and ")
 	if f.hint == "" {
 		f.hint = "add the suite or archive that has it, or leave out " + quote(root(d.owner).pkg.Name)
 	}

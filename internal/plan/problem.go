@@ -36,7 +36,7 @@ func (r *resolver) solve(spec imx.ImageSpec, archives []Archive) (groups, bool) 
 	}
 	for _, w := range last.unmet {
 		if last.chosen[w.owner.pkg.Name] == w.owner && !last.satisfied(last.targets(w.group)) {
-			r.notice(q.place(w.owner), q.subject+": "+chain(w.owner)+" recommends "+w.group.String()+", which is left out: "+w.why.text())
+			r.notice(q.place(w.owner), q.subject+": "+w.text())
 		}
 	}
 	return group(last, asked), true
@@ -176,7 +176,7 @@ func (q *questions) find(w request) (pin *deb.Package, problem, hint string) {
 		problem = from + " has no " + w.name + " of version " + quote(w.version)
 	}
 	if !ok {
-		return nil, problem, "it has " + q.stock.listed(w.name)
+		return nil, problem, "there is " + q.stock.listed(w.name)
 	}
 	if old := q.pins[w.name]; old != nil && old.Version != pin.Version {
 		return nil, quote(w.name) + " is asked for in two versions, " + old.Version + " and " + pin.Version, "keep one of them"

@@ -67,11 +67,18 @@ func isPath(s string) flaw {
 	return flaw{}
 }
 
+// isGlob takes a pattern of paths, behind a "!" where it leaves them out.
 func isGlob(s string) flaw {
-	if _, err := path.Match(s, ""); err != nil {
+	pattern, out := strings.CutPrefix(s, "!")
+	if _, err := path.Match(pattern, ""); err != nil {
 		return flaw{summary: "has " + quote(s) + ", which is not a pattern", hint: "* and ? and [a-z] match; \\ quotes them"}
 	}
-	return has(isPath(s))
+	f := has(isPath(pattern))
+	if out {
+		f.summary = strings.Replace(f.summary, quote(pattern), quote(s), 1)
+		f.hint = strings.Replace(f.hint, `write "`, `write "!`, 1)
+	}
+	return f
 }
 
 func isListedPath(s string) flaw { return has(isPath(s)) }
