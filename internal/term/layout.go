@@ -17,17 +17,16 @@ const spare = 5
 // shape is what a line of a running step has besides its name, its time and its message.
 type shape struct {
 	bar          int // cells
-	unit, amount bool
-	rate         bool
+	amount, unit bool
 }
 
 // shapes are in the order of preference: what says least goes first where there is little room.
 func shapes() []shape {
 	return []shape{
-		{bar: 16, amount: true, unit: true, rate: true},
-		{bar: 10, amount: true, unit: true, rate: true},
-		{bar: 10, amount: true, rate: true},
+		{bar: 16, amount: true, unit: true},
+		{bar: 10, amount: true, unit: true},
 		{bar: 10, amount: true},
+		{bar: 6, amount: true},
 		{amount: true},
 		{},
 	}
@@ -59,7 +58,8 @@ func (b *board) layout(steps []*step, now time.Time, columns int) []string {
 				line += pad(cell, widths[j]) + gap
 			}
 		}
-		lines = append(lines, Cut(strings.TrimRight(line+steps[i].Message, " "), columns))
+		says := joined([]string{steps[i].rate(now), steps[i].Message}, gap)
+		lines = append(lines, Cut(strings.TrimRight(line+b.ink.Dim(says), " "), columns))
 	}
 	return lines
 }
@@ -67,14 +67,11 @@ func (b *board) layout(steps []*step, now time.Time, columns int) []string {
 // cells returns the parts of each step's line but its message, and the width of each column.
 func (b *board) cells(steps []*step, form shape, now time.Time, columns int) ([][]string, []int) {
 	var table [][]string
-	widths := []int{names(columns), 0, 0, 0, 0, len("14.7 s")}
+	widths := []int{names(columns), 0, 0, 0, len("14.7 s")}
 	for _, s := range steps {
-		row := []string{b.ink.Name(s.Step), b.bar(s.Progress, form.bar), percent(s.Progress), "", "", b.ink.Dim(Took(now.Sub(s.began)))}
+		row := []string{b.ink.Name(s.Step), b.bar(s.Progress, form.bar), percent(s.Progress), "", clock(now.Sub(s.began))}
 		if form.amount {
 			row[3] = compact(s.Progress, form.unit)
-		}
-		if form.rate && s.Unit == unitBytes {
-			row[4] = b.ink.Dim(s.pace.rate(s.Done, now))
 		}
 		for j, cell := range row {
 			widths[j] = max(widths[j], lipgloss.Width(cell))
@@ -101,7 +98,27 @@ func percent(p imx.Progress) string {
 	return fmt.Sprintf("%3d%%", min(max(p.Done, 0), p.Total)*100/p.Total)
 }
 
+// clock is how long a step has run, in few columns: "14.7 s", "1:25", "2:03:59".
+func clock(d time.Duration) string {
+	s := int(d.Seconds())
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Truncate(100*time.Millisecond).Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%d:%02d", s/60, s%60)
+	}
+	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+}
+
 const unitBytes = "bytes"
+
+// rate is how fast a transfer goes now, "" for any other step.
+func (s *step) rate(now time.Time) string {
+	if s.Unit != unitBytes {
+		return ""
+	}
+	return s.pace.rate(s.Done, now)
+}
 
 // compact is a running step's Amount in few columns, as wide as at its end: "  3/57 packages",
 // " 5.0/28.3 MiB".
