@@ -166,7 +166,7 @@ func (c *collector) copied(name string) (bool, error) {
 	if c.bySize == nil {
 		c.bySize = map[int64][]*item{}
 		for _, other := range c.tree {
-			if other.Mode.IsRegular() && other.owner != "" {
+			if other.Mode.IsRegular() && other.Owner != "" {
 				c.bySize[other.Size] = append(c.bySize[other.Size], other)
 			}
 		}

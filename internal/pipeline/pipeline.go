@@ -32,6 +32,8 @@ type Config struct {
 	Blobs   *blob.Store
 	// Publish puts a built image's manifest into the registry under a repository and tag.
 	Publish func(ctx context.Context, repository, tag string, r build.Result) error
+	// Keep puts a manifest whose blobs are in the blob store into the registry under a repository and tag.
+	Keep func(ctx context.Context, repository, tag string, manifest []byte) error
 	// Admit asks the engine whether it could run a release.
 	Admit        func(ctx context.Context, r imx.Release) error
 	Architecture string // Debian's name: "amd64"
@@ -155,8 +157,7 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 		return nil, err
 	}
 	fetch := func(ctx context.Context, packages []imx.Package, report imx.Report) error {
-		from := func(name string) (imx.Archive, bool) { return declared(w.template, name) }
-		return p.cfg.Archive.Packages(ctx, from, packages, report)
+		return p.packages(ctx, w.template, packages, report)
 	}
 	images := make([]imx.Image, len(w.planned.Plan.Images))
 	stock := newStock()
@@ -192,6 +193,12 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 		stock.report(w.report)
 	}
 	return images, err
+}
+
+// packages brings packages into the blob store, those that aren't there.
+func (p *Pipeline) packages(ctx context.Context, t imx.Template, packages []imx.Package, report imx.Report) error {
+	from := func(name string) (imx.Archive, bool) { return declared(t, name) }
+	return p.cfg.Archive.Packages(ctx, from, packages, report)
 }
 
 // built returns what an image was made from, for the comparison of a plan with what runs. A plan

@@ -32,6 +32,7 @@ type world struct {
 	debs    *archivetest.Archive
 	admit   func(imx.Release) error
 	tags    []string
+	kept    []string // manifests, as repository:tag digest
 }
 
 func newWorld(t *testing.T) *world {
@@ -73,6 +74,10 @@ func newWorld(t *testing.T) *world {
 		Control: w.control, Archive: debs, Builder: builder, Blobs: blobs, Architecture: "amd64", Now: time.Now,
 		Publish: func(_ context.Context, repository, tag string, _ build.Result) error {
 			w.tags = append(w.tags, repository+":"+tag)
+			return nil
+		},
+		Keep: func(_ context.Context, repository, tag string, manifest []byte) error {
+			w.kept = append(w.kept, repository+":"+tag+" "+string(imx.DigestBytes(manifest)))
 			return nil
 		},
 		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) },
