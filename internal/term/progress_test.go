@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -244,6 +245,7 @@ func play(report imx.Report, picture func(string)) {
 	ended := func(step, status, message string, n int64, unit string, took float64) {
 		report(imx.Progress{Step: step, Status: status, Message: message, Done: n, Total: n, Unit: unit, Seconds: took})
 	}
+	time.Sleep(50 * time.Millisecond) // from here on everything happens between two redraws, never with one
 	for _, suite := range []string{"bookworm", "bookworm-security", "bookworm-updates"} {
 		running("fetch suite "+suite, "", 0, 0, "")
 		ended("fetch suite "+suite, imx.StepCached, "signed 2026-05-01 09:30:00", 0, "", 0.02)
@@ -279,7 +281,7 @@ func TestABuildIsAPleasureToWatchAtAnyWidth(t *testing.T) {
 				s := screen{columns: columns}
 				var pictures strings.Builder
 				picture := func(when string) {
-					time.Sleep(150 * time.Millisecond) // a redraw
+					time.Sleep(200 * time.Millisecond) // a redraw
 					pictures.WriteString("== " + when + "\n" + strings.Join(s.whole(), "\n") + "\n")
 				}
 				_ = terminal(&s, columns, 24).Track(func(report imx.Report) error { play(report, picture); return nil })
@@ -332,15 +334,16 @@ func TestColumnsStayWhereTheyAreWhateverTheMessages(t *testing.T) {
 func TestATerminalThatBecomesNarrowerLosesAndDoublesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := screen{columns: 80}
-		columns := 80
+		var columns atomic.Int64
+		columns.Store(80)
 		narrowing := term.Plain(strings.NewReader(""), io.Discard, &s)
-		narrowing.Err.Size = func() (int, int) { return columns, 24 }
+		narrowing.Err.Size = func() (int, int) { return int(columns.Load()), 24 }
 		_ = narrowing.Track(func(report imx.Report) error {
 			report(imx.Progress{Step: "one", Status: imx.StepDone})
 			report(imx.Progress{Step: "two", Status: imx.StepRunning, Message: strings.Repeat("long ", 30)})
 			time.Sleep(200 * time.Millisecond)
-			columns = 30
-			s.narrow(columns)
+			columns.Store(30)
+			s.narrow(30)
 			time.Sleep(200 * time.Millisecond)
 			if lines := s.seen(); len(lines) != 2 || lines[0] != "✓ one" || !strings.Contains(lines[1], " two ") {
 				t.Errorf("%q", lines)
