@@ -32,6 +32,8 @@ type Config struct {
 	Blobs   *blob.Store
 	// Publish puts a built image's manifest into the registry under a repository and tag.
 	Publish func(ctx context.Context, repository, tag string, r build.Result) error
+	// Keep puts a manifest whose blobs are in the blob store into the registry under a repository and tag.
+	Keep func(ctx context.Context, repository, tag string, manifest []byte) error
 	// Admit asks the engine whether it could run a release.
 	Admit        func(ctx context.Context, r imx.Release) error
 	Architecture string // Debian's name: "amd64"
@@ -68,9 +70,12 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 			return imx.PlanResult{}, err
 		}
 		left = append(left, snapshot.Notices...)
-		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites}
+		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites, Priorities: snapshot.Priorities}
 	}
 	resolved, lock, said := plan.Resolve(in)
+	if err := p.wereRead(in.Indexes); err != nil {
+		return imx.PlanResult{}, err
+	}
 	if err := said.Err(); err != nil {
 		return imx.PlanResult{}, err
 	}
@@ -83,6 +88,18 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 		Notices: slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
 		Base:    control.Base(&s, resolved.Names()),
 	}, nil
+}
+
+// wereRead makes sure that what was chosen was chosen from all that the indexes have.
+func (p *Pipeline) wereRead(indexes map[string]plan.Archive) error {
+	for name, one := range indexes {
+		if err := one.Index.Err(); err != nil {
+			p.cfg.Archive.Forget()
+			return imx.Errorf(imx.Unavailable, "the kept index of archive %q can't be read any more: %w", name, err).
+				WithHint("do the same again: it is then fetched anew; if this comes back, check the disk")
+		}
+	}
+	return nil
 }
 
 // declared returns an archive's declaration; the host's own needs none.
@@ -140,8 +157,7 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 		return nil, err
 	}
 	fetch := func(ctx context.Context, packages []imx.Package, report imx.Report) error {
-		from := func(name string) (imx.Archive, bool) { return declared(w.template, name) }
-		return p.cfg.Archive.Packages(ctx, from, packages, report)
+		return p.packages(ctx, w.template, packages, report)
 	}
 	images := make([]imx.Image, len(w.planned.Plan.Images))
 	var recording sync.Mutex
@@ -154,7 +170,7 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 				return err
 			}
 			images[i] = r.Image
-			if err := p.cfg.Publish(ctx, r.Image.Name, "plan-"+r.Image.Plan.Short(), r); err != nil {
+			if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
 				return err
 			}
 			recording.Lock()
@@ -166,6 +182,12 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 		})
 	}
 	return images, group.Wait()
+}
+
+// packages brings packages into the blob store, those that aren't there.
+func (p *Pipeline) packages(ctx context.Context, t imx.Template, packages []imx.Package, report imx.Report) error {
+	from := func(name string) (imx.Archive, bool) { return declared(t, name) }
+	return p.cfg.Archive.Packages(ctx, from, packages, report)
 }
 
 // built returns what an image was made from, for the comparison of a plan with what runs. A plan

@@ -49,14 +49,15 @@ func hostArchive(t *testing.T) plan.Archive {
 	return plan.Archive{Index: deb.NewIndex(lists...), Suites: suites}
 }
 
-// aptChoice returns "name version" of what apt would install for the Essential packages and asked.
+// aptChoice returns "name version" of what apt would install for the packages of the base and asked.
 func aptChoice(t *testing.T, archive plan.Archive, asked []string) []string {
 	t.Helper()
 	args := []string{
 		"--simulate", "-o", "Dir::State::status=/dev/null", "-o", "APT::Get::AllowUnauthenticated=true",
 		"--no-install-recommends", "install",
 	}
-	out, err := exec.Command("apt-get", append(append(args, archive.Index.Essential()...), asked...)...).Output()
+	standing := slices.Concat(archive.Index.Essential(), archive.Index.Granted())
+	out, err := exec.Command("apt-get", slices.Concat(args, standing, asked)...).Output()
 	if err != nil {
 		t.Skipf("apt-get can't simulate here: %v", err)
 	}

@@ -18,19 +18,20 @@ import (
 
 // story is what the directives of one file have built up.
 type story struct {
-	t        *testing.T
-	archives map[string]map[string][]deb.Package // by archive and suite
-	suites   map[string]map[string]imx.LockedSuite
-	lock     *imx.Lock
-	plan     imx.Plan
-	world    *world
+	t          *testing.T
+	archives   map[string]map[string][]deb.Package // by archive and suite
+	suites     map[string]map[string]imx.LockedSuite
+	priorities map[string]int // of suites, where they aren't apt's usual
+	lock       *imx.Lock
+	plan       imx.Plan
+	world      *world
 }
 
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
 		s := story{
 			t: t, archives: map[string]map[string][]deb.Package{},
-			suites: map[string]map[string]imx.LockedSuite{}, world: newWorld(),
+			suites: map[string]map[string]imx.LockedSuite{}, world: newWorld(), priorities: map[string]int{},
 		}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
@@ -63,6 +64,11 @@ func (s *story) archive(d *datadriven.TestData) string {
 	d.MaybeScanArgs(s.t, "name", &name)
 	d.MaybeScanArgs(s.t, "suite", &suite)
 	d.MaybeScanArgs(s.t, "date", &date)
+	if d.HasArg("priority") {
+		n := 0
+		d.ScanArgs(s.t, "priority", &n)
+		s.priorities[suite] = n
+	}
 	if s.archives[name] == nil {
 		s.archives[name], s.suites[name] = map[string][]deb.Package{}, map[string]imx.LockedSuite{}
 	}
@@ -79,7 +85,7 @@ func (s *story) indexes() map[string]plan.Archive {
 		for suite, list := range suites {
 			lists, locked = append(lists, list), append(locked, s.suites[name][suite])
 		}
-		all[name] = plan.Archive{Index: deb.NewIndex(lists...), Suites: locked}
+		all[name] = plan.Archive{Index: deb.NewIndex(lists...), Suites: locked, Priorities: s.priorities}
 	}
 	return all
 }
