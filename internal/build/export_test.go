@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"time"
 
 	"imx"
 	"imx/internal/erofs"
@@ -34,4 +35,36 @@ func Follow(name string, link func(string) (string, bool)) (string, error) { ret
 func Unlayer(name string) (map[string]erofs.Entry, error) {
 	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
 	return u.entries, u.add(name)
+}
+
+// What arrange takes and gives.
+type (
+	Item    = item
+	Tree    = tree
+	Shipped = shipped
+)
+
+// Ship returns a package with what its .deb has.
+func Ship(name, source string, has map[string]*item) Shipped {
+	p := imx.InventoryPackage{Package: imx.Package{Name: name}, Source: source}
+	return shipped{InventoryPackage: p, has: has}
+}
+
+// Arrange returns the items of each layer, and what each is.
+func Arrange(t Tree, ships []Shipped, epoch time.Time) (layers [][]*Item, says []string) {
+	for _, g := range arrange(t, ships, epoch) {
+		layers, says = append(layers, g.items), append(says, g.says)
+	}
+	return layers, says
+}
+
+// ReadProgram reads an ELF file.
+func ReadProgram(r io.ReaderAt) (runs, listens bool, err error) {
+	p, err := readProgram(r)
+	return p.Runs, p.Listens, err
+}
+
+// Differences compares two trees.
+func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
+	return differences(first, second)
 }
