@@ -63,6 +63,20 @@ func instances(s *server, r *request) error {
 	})
 }
 
+func archives(s *server, r *request) error {
+	return answer(r, s.Freezer.Archives)
+}
+
+func freeze(s *server, r *request) error {
+	var req imx.FreezeRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	return stream(r, func(ctx context.Context, report imx.Report) (imx.Frozen, error) {
+		return s.Freezer.Freeze(ctx, r.by, req, report)
+	})
+}
+
 func images(s *server, r *request) error { return answer(r, s.Images.Images) }
 
 func image(s *server, r *request) error {

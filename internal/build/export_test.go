@@ -2,9 +2,11 @@ package build
 
 import (
 	"context"
+	"errors"
 	"io"
+	"os"
 	"path/filepath"
-	"time"
+	"slices"
 
 	"imx"
 	"imx/internal/erofs"
@@ -37,34 +39,107 @@ func Unlayer(name string) (map[string]erofs.Entry, error) {
 	return u.entries, u.add(name)
 }
 
-// What arrange takes and gives.
-type (
-	Item    = item
-	Tree    = tree
-	Shipped = shipped
+// Who unpacks packages.
+const (
+	ByPlacing = iota // the builder, and dpkg those that it is left
+	ByDpkg           // dpkg, all of them
 )
 
-// Ship returns a package with what its .deb has.
-func Ship(name, source string, has map[string]*item) Shipped {
-	p := imx.InventoryPackage{Package: imx.Package{Name: name}, Source: source}
-	return shipped{InventoryPackage: p, has: has}
-}
-
-// Arrange returns the items of each layer, and what each is.
-func Arrange(t Tree, ships []Shipped, epoch time.Time) (layers [][]*Item, says []string) {
-	for _, g := range arrange(t, ships, epoch) {
-		layers, says = append(layers, g.items), append(says, g.says)
+// Installed unpacks and configures p's base and then its other packages, and calls look with the root
+// on the way.
+func (b *Builder) Installed(ctx context.Context, dir string, p imx.ImagePlan, by int,
+	look func(when, root string),
+) error {
+	s := steps{report: func(imx.Progress) {}, fetch: func(context.Context, []imx.Package, imx.Report) error { return nil }}
+	added, settled := beyond(p)
+	if err := b.unpackAll(ctx, append(added, p.Base...), s); err != nil {
+		return err
 	}
-	return layers, says
+	base, image := filepath.Join(dir, "base"), filepath.Join(dir, "image")
+	upper := filepath.Join(base, "upper")
+	for _, name := range []string{base, upper, filepath.Join(base, "empty"), image} {
+		if err := os.Mkdir(name, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := furnish(upper); err != nil {
+		return err
+	}
+	status, err := os.ReadFile(filepath.Join(upper, databaseDir, "status"))
+	if err != nil {
+		return err
+	}
+	parcels, left, err := b.place(ctx, upper, p.Base, placement{bootstrap: true}, s)
+	if err != nil {
+		return err
+	}
+	if by == ByDpkg { // its files have to be there for it to run, but it knows nothing of them
+		left = parcels
+		if err := forget(upper, status); err != nil {
+			return err
+		}
+	}
+	err = b.enter(ctx, base, filepath.Join(base, "empty"), baseEpoch(), func(ctx context.Context, box *sandbox) error {
+		d := &dpkg{box: box, steps: s, force: []string{"--force-depends"}}
+		if err := b.handOver(ctx, d, left); err != nil {
+			return err
+		}
+		look("base unpacked", box.root)
+		if err := d.configure(ctx, "-a"); err != nil {
+			return err
+		}
+		look("base configured", box.root)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return b.enter(ctx, image, upper, p.Epoch, func(ctx context.Context, box *sandbox) error {
+		d := &dpkg{box: box, steps: s}
+		q, err := b.arrive(ctx, box, added, settled, by)
+		if err != nil {
+			return err
+		}
+		if err := b.order(ctx, d, q); err != nil {
+			return err
+		}
+		look("image", box.root)
+		return nil
+	})
 }
 
-// ReadProgram reads an ELF file.
-func ReadProgram(r io.ReaderAt) (runs, listens bool, err error) {
-	p, err := readProgram(r)
-	return p.Runs, p.Listens, err
+func (b *Builder) arrive(ctx context.Context, box *sandbox, packages []imx.Package, settled []string, by int) (*queue, error) {
+	q := &queue{configured: map[string]bool{}, unpacked: map[string]*parcel{}}
+	q.settle(settled)
+	if by == ByPlacing {
+		parcels, left, err := b.place(ctx, box.root, packages, placement{}, steps{report: func(imx.Progress) {}})
+		for _, p := range parcels {
+			if !slices.Contains(left, p) {
+				q.arrived(p)
+			}
+		}
+		q.waiting = left
+		return q, err
+	}
+	for _, pkg := range packages {
+		p, err := b.openParcel(pkg)
+		if err != nil {
+			return nil, err
+		}
+		q.waiting = append(q.waiting, p)
+	}
+	return q, nil
 }
 
-// Differences compares two trees.
-func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
-	return differences(first, second)
+// forget empties dpkg's database.
+func forget(root string, status []byte) error {
+	err := os.WriteFile(filepath.Join(root, databaseDir, "status"), status, 0o644)
+	for _, pattern := range []string{"info/*.*", "triggers/Unincorp"} {
+		names, globErr := filepath.Glob(filepath.Join(root, databaseDir, pattern))
+		err = errors.Join(err, globErr)
+		for _, name := range names {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}
+	return errors.Join(err, os.WriteFile(filepath.Join(root, databaseDir, "triggers/Unincorp"), nil, 0o644))
 }

@@ -57,6 +57,16 @@ func (c *Client) Apply(ctx context.Context, req imx.PlanRequest, report imx.Repo
 	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/apply", req}, report)
 }
 
+// Freeze keeps every package that a lock names for good, and the lock.
+func (c *Client) Freeze(ctx context.Context, req imx.FreezeRequest, report imx.Report) (imx.Frozen, error) {
+	return long[imx.Frozen](ctx, c, call{http.MethodPost, "/v1/archives/freeze", req}, report)
+}
+
+// Archives returns the suites that the server saw an index of, and its frozen sets.
+func (c *Client) Archives(ctx context.Context) (imx.Archives, error) {
+	return read[imx.Archives](ctx, c, "/v1/archives", nil)
+}
+
 // Status returns the state at a moment, or now for the zero Time.
 func (c *Client) Status(ctx context.Context, at time.Time) (imx.Status, error) {
 	query := url.Values{}

@@ -26,15 +26,15 @@ type List struct {
 
 // parts are the sections of a list's index. All numbers are little-endian.
 type parts struct {
-	sums       table // CRC-32C of each block of the text
-	offsets    table // where each stanza begins, sorted by package name, then as in the text
-	lengths    table // bytes of each stanza
-	names      words // of packages, sorted
-	stanzas    table // for each name, the end of its stanzas in offsets
-	virtual    words // names that packages provide, sorted
-	providers  table // for each virtual name, the end of its providers in provider
-	provider   table // places in names
-	standing   table // places in names
+	sums      table // CRC-32C of each block of the text
+	offsets   table // where each stanza begins, sorted by package name, then as in the text
+	lengths   table // bytes of each stanza
+	names     words // of packages, sorted
+	stanzas   table // for each name, the end of its stanzas in offsets
+	virtual   words // names that packages provide, sorted
+	providers table // for each virtual name, the end of its providers in provider
+	provider  table // places in names
+	standing  table // places in names
 }
 
 // table is a list of 32-bit numbers.

@@ -76,11 +76,11 @@ func (s *summer) end() error { return s.pass(len(s.b)) }
 
 // listWriter gathers what a list's index is made of.
 type listWriter struct {
-	text       summer
-	stanzas    []stanzaAt
-	provides   []provides
-	standing   []string
-	parts      parts
+	text     summer
+	stanzas  []stanzaAt
+	provides []provides
+	standing []string
+	parts    parts
 }
 
 // stanzaAt is where a package's stanza is.

@@ -32,6 +32,8 @@ type Config struct {
 	Blobs   *blob.Store
 	// Publish puts a built image's manifest into the registry under a repository and tag.
 	Publish func(ctx context.Context, repository, tag string, r build.Result) error
+	// Keep puts a manifest whose blobs are in the blob store into the registry under a repository and tag.
+	Keep func(ctx context.Context, repository, tag string, manifest []byte) error
 	// Admit asks the engine whether it could run a release.
 	Admit        func(ctx context.Context, r imx.Release) error
 	Architecture string // Debian's name: "amd64"
@@ -157,11 +159,10 @@ func (p *Pipeline) CheckRepro(ctx context.Context, by imx.Principal, req imx.Pla
 	return result, nil
 }
 
-// fetcher returns what brings packages from the archives that a template declares.
+// fetcher returns what brings a template's packages.
 func (p *Pipeline) fetcher(t imx.Template) build.Fetch {
 	return func(ctx context.Context, packages []imx.Package, report imx.Report) error {
-		from := func(name string) (imx.Archive, bool) { return declared(t, name) }
-		return p.cfg.Archive.Packages(ctx, from, packages, report)
+		return p.packages(ctx, t, packages, report)
 	}
 }
 
@@ -204,6 +205,12 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 		})
 	}
 	return images, group.Wait()
+}
+
+// packages brings packages into the blob store, those that aren't there.
+func (p *Pipeline) packages(ctx context.Context, t imx.Template, packages []imx.Package, report imx.Report) error {
+	from := func(name string) (imx.Archive, bool) { return declared(t, name) }
+	return p.cfg.Archive.Packages(ctx, from, packages, report)
 }
 
 // built returns what an image was made from, for the comparison of a plan with what runs. A plan
