@@ -144,7 +144,8 @@ func (f *fetch) bringAs(ctx context.Context, l list, ending string, packed deb.R
 	name := "Packages of " + f.decl.Name + " " + l.suite.suite
 	return f.lists.write(l.plain.Digest, func(w io.Writer) error {
 		err := unpack(ctx, file, func(plain io.Reader) error {
-			exact := &body{r: io.NopCloser(plain), size: l.plain.Size, limit: l.plain.Size, alive: func() {}, explain: func(err error) error { return err }}
+			exact := newBody(io.NopCloser(plain), request{size: l.plain.Size, limit: l.plain.Size})
+			exact.explain = func(err error) error { return err }
 			return deb.WriteList(w, exact, l.plain.Digest, name)
 		})
 		if err != nil && ending != "" {

@@ -23,8 +23,10 @@ type collector struct {
 	upper  string            // what installing changed against the base
 	tree   tree              // what the image takes
 	owned  map[string]bool   // every path that some package of the build root carries
+	shared map[string]bool   // those of them that not only tools carry
+	tools  map[string]bool   // the packages that are there for scripts
 	asked  map[string]bool   // the packages that the template names
-	bySize map[int64][]*item // the tree's files that packages carry
+	bySize map[int64][]*item // the files that packages carry, once somebody asked
 	note   func(format string, args ...any)
 }
 
@@ -32,13 +34,16 @@ type collector struct {
 func collect(p imx.ImagePlan, box *sandbox, root disk, note func(format string, args ...any)) (tree, error) {
 	c := &collector{
 		plan: p, root: root, upper: box.upper, tree: tree{},
-		owned: map[string]bool{}, asked: map[string]bool{}, note: note,
+		owned: map[string]bool{}, shared: map[string]bool{}, tools: map[string]bool{}, asked: map[string]bool{}, note: note,
+	}
+	for _, p := range p.Tools {
+		c.tools[p.Name] = true
 	}
 	for _, name := range p.Spec.Packages {
 		name, _, _ = strings.Cut(name, "=")
 		c.asked[name] = true
 	}
-	return c.tree, inOrder(c.packageFiles, c.stanzas, c.skeleton, c.generated, c.alternatives, c.guard, c.parents, c.privileges)
+	return c.tree, inOrder(c.packageFiles, c.stanzas, c.skeleton, c.generated, c.alternatives, c.guard, c.idle, c.parents, c.privileges)
 }
 
 // packageFiles takes what the packages to ship carry, where dpkg put it.
@@ -77,7 +82,8 @@ func (c *collector) packageFile(owner, file string, ship bool) error { //nolint:
 		return err
 	}
 	c.owned[name] = true
-	if !ship || name == "." || matches(neverShipped(), name) && !matches(alwaysShipped(), name) {
+	c.shared[name] = c.shared[name] || !c.tools[owner]
+	if !ship || name == "." || c.never(name) {
 		return nil
 	}
 	it, err := c.root.item(name)
@@ -89,6 +95,12 @@ func (c *collector) packageFile(owner, file string, ship bool) error { //nolint:
 	}
 	c.put(it, owner)
 	return nil
+}
+
+// never reports whether the image takes a path in no case, whoever brings it.
+func (c *collector) never(name string) bool {
+	wanted, unwanted := c.patterns()
+	return matches(unwanted, name) || matches(neverShipped(), name) && !matches(alwaysShipped(), name) && !matches(wanted, name)
 }
 
 // put takes an item that a package carries or, without an owner, that scripts made. A directory that

@@ -2,15 +2,13 @@ package build
 
 import (
 	"archive/tar"
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
-	"os"
+	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
@@ -33,44 +31,11 @@ func (b *Builder) contents(p imx.Package) (contents, error) {
 	if b.recall("contents", p.Digest, &c) && c.Format == format {
 		return c, nil
 	}
-	f, err := os.Open(b.unpacked(p))
-	if err != nil {
-		return c, err
-	}
-	defer f.Close()
-	c, err = readContents(f)
-	if err != nil {
+	c = contents{Format: format, Has: map[string]*item{}}
+	if err := eachEntry(filepath.Join(b.unpacked(p), dataTar), maxData, c.add); err != nil {
 		return c, trouble(err, "reading "+p.Ref())
 	}
 	return c, b.remember("contents", p.Digest, c)
-}
-
-// readContents reads the entries of a .deb whose members aren't compressed.
-func readContents(r io.Reader) (contents, error) {
-	c := contents{Format: format, Has: map[string]*item{}}
-	ar := deb.ReadAr(bufio.NewReaderSize(r, 1<<18))
-	for {
-		h, err := ar.Next()
-		if err != nil {
-			return c, err
-		}
-		if h.Name == "data.tar" {
-			break
-		}
-	}
-	files := tar.NewReader(ar)
-	for {
-		h, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			return c, nil
-		}
-		if err != nil {
-			return c, err
-		}
-		if err := c.add(h, files); err != nil {
-			return c, fmt.Errorf("%s: %w", h.Name, err)
-		}
-	}
 }
 
 func (c *contents) add(h *tar.Header, content io.Reader) error {

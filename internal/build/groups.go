@@ -119,7 +119,7 @@ func (t tree) carried(ships []shipped) []*item {
 			case it == nil:
 			case it.Mode.IsDir() && was.Mode.IsDir():
 				if own[name] == nil {
-					own[name] = directory(name, was)
+					own[name] = folder(name, was)
 				}
 			case it.Owner == s.Name && it.Origin == imx.OriginPackage && it.isAs(was):
 				own[name] = it
@@ -128,14 +128,14 @@ func (t tree) carried(ships []shipped) []*item {
 	}
 	for _, it := range own.sorted() {
 		for dir := path.Dir(it.Path); dir != "." && own[dir] == nil; dir = path.Dir(dir) {
-			own[dir] = directory(dir, &item{Mode: fs.ModeDir | 0o755})
+			own[dir] = folder(dir, &item{Mode: fs.ModeDir | 0o755})
 		}
 	}
 	return own.sorted()
 }
 
-// directory is one as a package has it.
-func directory(name string, was *item) *item {
+// folder is a directory as a package has it.
+func folder(name string, was *item) *item {
 	return &item{Path: name, Mode: was.Mode, UID: was.UID, GID: was.GID, Time: undated()}
 }
 

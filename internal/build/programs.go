@@ -154,15 +154,15 @@ func (t tree) listens(layers []layer) map[string]bool {
 	found := map[string]bool{}
 	for name, p := range all {
 		it := t[name]
-		if p.Runs && it != nil && it.Mode&0o111 != 0 && reaches(name, all, libraries, map[string]bool{}) {
+		if p.Runs && it != nil && it.Mode&0o111 != 0 && hears(name, all, libraries, map[string]bool{}) {
 			found[name] = true
 		}
 	}
 	return found
 }
 
-// reaches reports whether a program or a library that it needs listens.
-func reaches(name string, all map[string]program, libraries map[string][]string, seen map[string]bool) bool {
+// hears reports whether a program or a library that it needs listens.
+func hears(name string, all map[string]program, libraries map[string][]string, seen map[string]bool) bool {
 	if seen[name] {
 		return false
 	}
@@ -172,7 +172,7 @@ func reaches(name string, all map[string]program, libraries map[string][]string,
 	}
 	for _, needed := range all[name].Needs {
 		for _, place := range libraries[needed] {
-			if reaches(place, all, libraries, seen) {
+			if hears(place, all, libraries, seen) {
 				return true
 			}
 		}

@@ -300,3 +300,19 @@ func TestSetuidOfAFileThatIsNotThereIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLinksToManualPagesThatScriptsMakeHaveAPlaceAndAreNotTaken(t *testing.T) {
+	w, b := host(t)
+	app := pkg{
+		Name:  "app",
+		Files: files{{Path: "/usr/lib/app/bin/run", Content: "code", Mode: 0o755}, {Path: "/usr/lib/app/man/run.1.gz", Content: "help"}},
+		Scripts: map[string]string{"postinst": `#!/bin/sh -e
+update-alternatives --install /usr/bin/run run /usr/lib/app/bin/run 10 --slave /usr/share/man/man1/run.1.gz run.1.gz /usr/lib/app/man/run.1.gz
+`},
+	}
+	res := run(t, b, w.own(t, imx.ImageSpec{Packages: []string{"app"}}, app))
+	all := listing(t, mounted(t, b, res.Image.Digest))
+	if !strings.Contains(all, " /usr/bin/run -> /etc/alternatives/run\n") || strings.Contains(all, "/usr/share/man") {
+		t.Errorf("the image has\n%s", all)
+	}
+}

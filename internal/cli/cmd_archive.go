@@ -256,8 +256,8 @@ func newArchiveListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:   "list",
 		short: "Show the suites that were seen and the frozen sets",
-		long: `Shows the newest index that the server saw of each suite of each archive, with the date that it is signed
-with (an older one is refused), and the frozen sets.`,
+		long: `Shows the newest index that the server saw of each suite of each archive, with the date that it is
+signed with: an older one is refused. Below are the frozen sets.`,
 		example: `
 $ imx archive list
 $ imx archive list --json | jq -r '.frozen[].name'`,

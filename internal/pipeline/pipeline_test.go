@@ -168,6 +168,24 @@ func TestAPackageWithOtherBytesThanTheLockSaysNeverGetsIntoAnImage(t *testing.T)
 	}
 }
 
+// The list is signed, and so is the digest: still a package is what its own control data says.
+func TestAPackageThatSaysItIsAnotherNeverGetsIntoAnImage(t *testing.T) {
+	w := newWorld(t)
+	other := w.debs.Pin("own", "libhello")
+	var list strings.Builder
+	for _, name := range []string{"base\nEssential: yes", "hello"} {
+		fmt.Fprintf(&list, "Package: %s\nVersion: 1.0\nArchitecture: amd64\nFilename: %s\nSize: %d\nSHA256: %s\n\n", name, other.Path, other.Size, other.Digest.Hex())
+	}
+	w.debs.PublishList(list.String())
+	_, err := w.Build(t.Context(), "root", imx.PlanRequest{Template: w.parse(t, packaged)}, quiet)
+	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "it is the package libhello_1.0_amd64, not base_1.0_amd64") {
+		t.Errorf("a package under another name: %v", err)
+	}
+	if len(w.control.State().Images) != 0 || len(w.tags) != 0 {
+		t.Errorf("images %v, tags %v", w.control.State().Images, w.tags)
+	}
+}
+
 func TestWhatTheEngineCantRunIsNeverReleased(t *testing.T) {
 	w := newWorld(t)
 	w.admit = func(r imx.Release) error {

@@ -36,6 +36,10 @@ func archiveBlock() *block {
 					name: "keyring", unset: "Debian's keyring", example: `file("archive.asc")`,
 					doc: "The OpenPGP public keys that sign the archive.",
 				}),
+				field(truth(), func(a *A) *bool { return &a.Expired }, setting{
+					name: "expired", unset: "`false`", example: `true`,
+					doc: "Take indexes past their `Valid-Until`, as snapshots of an archive have them. An older one than was seen is still refused.",
+				}),
 			},
 		})
 }
