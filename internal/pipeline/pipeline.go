@@ -160,14 +160,21 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 		return p.packages(ctx, w.template, packages, report)
 	}
 	images := make([]imx.Image, len(w.planned.Plan.Images))
+	stock := newStock()
 	var recording sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelBuilds)
+	for _, ip := range w.planned.Plan.Images {
+		w.report(imx.Progress{Step: build.Step(ip), Status: imx.StepRunning, Message: "waiting"})
+	}
 	for i, ip := range w.planned.Plan.Images {
 		group.Go(func() error {
-			r, err := p.cfg.Builder.Run(ctx, ip, fetch, w.report)
+			r, err := p.cfg.Builder.Run(ctx, ip, stock.fetching(ip.Spec.Name, fetch), w.report)
 			if err != nil {
 				return err
+			}
+			if !r.Cached {
+				stock.built(ip)
 			}
 			images[i] = r.Image
 			if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
@@ -181,7 +188,11 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 			return p.cfg.Control.Record(w.by, imx.ImageBuilt{Image: r.Image})
 		})
 	}
-	return images, group.Wait()
+	err := group.Wait()
+	if err == nil {
+		stock.report(w.report)
+	}
+	return images, err
 }
 
 // packages brings packages into the blob store, those that aren't there.
