@@ -71,7 +71,7 @@ func (a *Archive) sources(decl imx.Archive, arch string) ([]source, imx.Diagnost
 	if err != nil {
 		return nil, nil, err
 	}
-	h := hostSources{decl: decl, arch: arch, ring: ring, components: components}
+	h := hostSources{decl: decl, arch: arch, ring: ring, rings: &a.rings, components: components}
 	for _, e := range entries {
 		h.add(e)
 	}
@@ -88,7 +88,7 @@ func (a *Archive) ring(decl imx.Archive) (openpgp.EntityList, error) {
 				WithHint("install the package debian-archive-keyring")
 		}
 	}
-	ring, err := readKeyring(b)
+	ring, err := a.rings.parse(b)
 	if err != nil || len(ring) == 0 {
 		return nil, imx.Errorf(imx.Invalid, "archive %q: its keyring has no OpenPGP public key", decl.Name).
 			WithHint("export the key with: gpg --export KEY")
@@ -132,6 +132,7 @@ type hostSources struct {
 	decl       imx.Archive
 	arch       string
 	ring       openpgp.EntityList
+	rings      *keyrings
 	components []string
 	found      []source
 	idle       []idleMirror
@@ -190,7 +191,7 @@ func (h *hostSources) addMirror(e entry, name, uri string) (reason string) {
 		return ""
 	}
 	if e.signedBy != "" {
-		if m.ring = onlySigners(h.ring, e.signedBy, os.ReadFile); len(m.ring) == 0 {
+		if m.ring = h.rings.onlySigners(h.ring, e.signedBy, os.ReadFile); len(m.ring) == 0 {
 			return "its Signed-By names other keys than the archive's keyring"
 		}
 	}
@@ -210,7 +211,7 @@ func (h *hostSources) addSiblings(e entry, name string) {
 	if e.signedBy == "" {
 		return
 	}
-	ring := onlySigners(h.ring, e.signedBy, os.ReadFile)
+	ring := h.rings.onlySigners(h.ring, e.signedBy, os.ReadFile)
 	for _, uri := range e.uris {
 		if root, err := parseRoot(uri); err == nil && len(ring) > 0 {
 			h.siblings = append(h.siblings, sibling{name, mirror{root: root, ring: ring, at: e.at, sure: true}})

@@ -137,7 +137,7 @@ func refused(t *testing.T, deb []byte, want string) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	err = build.Rewrite(t.Context(), out, bytes.NewReader(deb), evil())
+	err = build.Rewrite(t.Context(), t.TempDir(), out, bytes.NewReader(deb), evil())
 	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), want) {
 		t.Errorf("kind %q: %v", imx.KindOf(err), err)
 	}
@@ -166,7 +166,7 @@ func TestARewrittenPackageIsTheSameForDpkg(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer out.Close()
-		if err := build.Rewrite(t.Context(), out, bytes.NewReader(raw), evil()); err != nil {
+		if err := build.Rewrite(t.Context(), t.TempDir(), out, bytes.NewReader(raw), evil()); err != nil {
 			t.Fatal(err)
 		}
 		for _, what := range []string{"--fsys-tarfile", "--ctrl-tarfile", "--contents", "--field"} {
@@ -328,11 +328,11 @@ func FuzzPackage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, deb []byte) {
 		var first, second memory
-		if build.Rewrite(t.Context(), &first, bytes.NewReader(deb), evil()) != nil {
+		if build.Rewrite(t.Context(), t.TempDir(), &first, bytes.NewReader(deb), evil()) != nil {
 			return
 		}
 		// What was let through comes through again unchanged: both readings agree.
-		if err := build.Rewrite(t.Context(), &second, bytes.NewReader(first.bytes), evil()); err != nil {
+		if err := build.Rewrite(t.Context(), t.TempDir(), &second, bytes.NewReader(first.bytes), evil()); err != nil {
 			t.Fatalf("let through once, refused the second time: %v", err)
 		}
 		if !bytes.Equal(first.bytes, second.bytes) {

@@ -1,81 +1,109 @@
 package build
 
 import (
-	"archive/tar"
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
 	"imx"
-	"imx/internal/deb"
 )
 
-// install unpacks and configures the packages with the build root's own dpkg. settled are the
-// packages that the root has configured already, by name.
+// install unpacks and configures the packages. settled are the packages that the root has configured
+// already, by name.
 func (b *Builder) install(ctx context.Context, box *sandbox, packages []imx.Package, settled []string, s steps) error {
-	d := &dpkg{box: box, total: len(packages), steps: s}
-	q := queue{configured: map[string]bool{}, unpacked: map[string]*queued{}}
-	for _, name := range settled {
-		q.configured[name] = true
+	parcels, left, err := b.place(ctx, box.root, packages, placement{}, s)
+	if err != nil {
+		return err
 	}
-	for _, p := range packages {
-		next, err := readQueued(b.unpacked(p), p)
-		if err != nil {
-			return err
+	q := &queue{configured: map[string]bool{}, unpacked: map[string]*parcel{}, waiting: left}
+	q.settle(settled)
+	for _, p := range parcels {
+		if !slices.Contains(left, p) {
+			q.arrived(p)
 		}
-		q.waiting = append(q.waiting, next)
 	}
-	slices.SortFunc(q.waiting, func(a, b *queued) int { return strings.Compare(a.pkg.Ref(), b.pkg.Ref()) })
-	for {
+	slices.SortFunc(q.waiting, func(a, b *parcel) int { return strings.Compare(a.pkg.Ref(), b.pkg.Ref()) })
+	d := &dpkg{box: box, total: len(packages), unpacked: len(packages) - len(left), steps: s}
+	return b.order(ctx, d, q)
+}
+
+// order unpacks what waits, each package when what it pre-depends on is configured, and configures all.
+func (b *Builder) order(ctx context.Context, d *dpkg, q *queue) error {
+	for len(q.waiting) > 0 {
 		ready := q.ready()
-		if len(ready) == 0 {
-			break
-		}
-		if err := d.unpack(ctx, ready); err != nil {
-			return err
-		}
-		names := q.needed()
-		if len(q.waiting) == 0 || len(names) == 0 {
+		if len(ready) > 0 {
+			if err := b.handOver(ctx, d, ready); err != nil {
+				return err
+			}
 			continue
 		}
-		if err := d.run(ctx, append([]string{"--configure"}, names...)...); err != nil {
+		names := q.needed()
+		if len(names) == 0 { // a circle: dpkg says what is wrong
+			return b.handOver(ctx, d, q.waiting)
+		}
+		if err := d.configure(ctx, names...); err != nil {
 			return err
 		}
-		for _, name := range names {
-			q.configured[name] = true
-		}
+		q.settle(names)
 	}
-	return d.run(ctx, "--configure", "-a")
+	return d.configure(ctx, "-a")
+}
+
+// place opens the packages and places those that can be; the others are left to dpkg.
+func (b *Builder) place(ctx context.Context, root string, packages []imx.Package, pl placement, s steps) (parcels, left []*parcel, err error) {
+	for _, p := range packages {
+		parcel, err := b.openParcel(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		parcels = append(parcels, parcel)
+	}
+	if pl.x, err = openExtractor(root); err != nil {
+		return nil, nil, err
+	}
+	defer pl.x.close()
+	if pl.db, err = openDatabase(pl.x); err != nil {
+		return nil, nil, err
+	}
+	pl.filter = newFilter()
+	done := 0
+	left, err = pl.place(parcels, b.unpacked, func(p *parcel) error {
+		s.count(done, len(parcels), "unpacking %s", p.pkg.Name)
+		done++
+		return context.Cause(ctx)
+	})
+	return parcels, left, err
+}
+
+// handOver lets dpkg unpack packages.
+func (b *Builder) handOver(ctx context.Context, d *dpkg, packages []*parcel) error {
+	if len(packages) == 0 {
+		return nil
+	}
+	args := []string{"--unpack"}
+	for _, p := range packages {
+		if err := b.putDeb(p.pkg, d.box.packages()); err != nil {
+			return trouble(err, "handing "+p.pkg.Ref()+" to dpkg")
+		}
+		args = append(args, path.Join("/", packagesDir, p.pkg.Digest.Hex()+".deb"))
+	}
+	return d.run(ctx, &d.unpacked, args...)
 }
 
 // queue orders packages so that dpkg never unpacks one before what it pre-depends on is configured.
 type queue struct {
-	waiting    []*queued          // not yet unpacked, sorted by name
-	unpacked   map[string]*queued // by name and by what they provide
+	waiting    []*parcel          // not yet unpacked, sorted by name
+	unpacked   map[string]*parcel // by name and by what they provide
 	configured map[string]bool    // by name and by what they provide
 }
 
-// queued is a package with the relations that order it; a relation is the names that meet it.
-type queued struct {
-	pkg        imx.Package
-	file       string
-	preDepends [][]string
-	depends    [][]string
-	provides   []string
-}
-
-// ready takes the packages out of the queue whose pre-dependencies are configured. Where a circle
-// leaves none, it gives all that wait, and dpkg says what is wrong.
-func (q *queue) ready() []*queued {
-	var ready, rest []*queued
+// ready takes the packages out of the queue whose pre-dependencies are configured.
+func (q *queue) ready() []*parcel {
+	var ready, rest []*parcel
 	for _, p := range q.waiting {
 		if q.blocked(p) {
 			rest = append(rest, p)
@@ -83,21 +111,34 @@ func (q *queue) ready() []*queued {
 			ready = append(ready, p)
 		}
 	}
-	if len(ready) == 0 {
-		ready, rest = rest, nil
-	}
 	q.waiting = rest
 	for _, p := range ready {
-		for _, name := range append([]string{p.pkg.Name}, p.provides...) {
-			q.unpacked[name] = p
-		}
+		q.arrived(p)
 	}
 	return ready
 }
 
+// settle notes that packages were configured, by name.
+func (q *queue) settle(names []string) {
+	for _, name := range names {
+		q.configured[name] = true
+		if p := q.unpacked[name]; p != nil {
+			for _, provided := range p.provides() {
+				q.configured[provided] = true
+			}
+		}
+	}
+}
+
+func (q *queue) arrived(p *parcel) {
+	for _, name := range append([]string{p.pkg.Name}, p.provides()...) {
+		q.unpacked[name] = p
+	}
+}
+
 // blocked reports whether a pre-dependency of p is among the packages that aren't configured yet.
-func (q *queue) blocked(p *queued) bool {
-	for _, names := range p.preDepends {
+func (q *queue) blocked(p *parcel) bool {
+	for _, names := range p.names("pre-depends") {
 		if slices.ContainsFunc(names, func(n string) bool { return q.configured[n] }) {
 			continue
 		}
@@ -109,8 +150,8 @@ func (q *queue) blocked(p *queued) bool {
 }
 
 func (q *queue) coming(name string) bool {
-	return q.unpacked[name] != nil || slices.ContainsFunc(q.waiting, func(p *queued) bool {
-		return p.pkg.Name == name || slices.Contains(p.provides, name)
+	return q.unpacked[name] != nil || slices.ContainsFunc(q.waiting, func(p *parcel) bool {
+		return p.pkg.Name == name || slices.Contains(p.provides(), name)
 	})
 }
 
@@ -125,75 +166,17 @@ func (q *queue) needed() []string {
 				continue
 			}
 			found[p.pkg.Name] = true
-			for _, next := range append(slices.Clone(p.preDepends), p.depends...) {
+			for _, next := range append(p.names("pre-depends"), p.names("depends")...) {
 				add(next)
 			}
 		}
 	}
 	for _, p := range q.waiting {
-		for _, names := range p.preDepends {
+		for _, names := range p.names("pre-depends") {
 			add(names)
 		}
 	}
 	return slices.Sorted(maps.Keys(found))
-}
-
-// readQueued reads a package's relations out of its unpacked form.
-func readQueued(file string, p imx.Package) (*queued, error) {
-	control, err := readControl(file)
-	if err != nil {
-		return nil, trouble(err, "reading "+p.Ref())
-	}
-	s, err := deb.ReadStanzas(bytes.NewReader(control), p.Ref()).Next()
-	if err != nil {
-		return nil, err
-	}
-	q := &queued{pkg: p, file: path.Join("/", packagesDir, p.Digest.Hex()+".deb")}
-	var provides [][]string
-	for field, names := range map[string]*[][]string{"pre-depends": &q.preDepends, "depends": &q.depends, "provides": &provides} {
-		groups, err := deb.ParseRelations(s.Field(field))
-		if err != nil {
-			return nil, trouble(err, p.Ref())
-		}
-		for _, g := range groups {
-			var alternatives []string
-			for _, r := range g {
-				alternatives = append(alternatives, r.Name)
-			}
-			*names = append(*names, alternatives)
-		}
-	}
-	q.provides = slices.Concat(provides...)
-	return q, nil
-}
-
-// readControl returns the control file of a package in its unpacked form.
-func readControl(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	ar := deb.ReadAr(bufio.NewReader(f))
-	for {
-		h, err := ar.Next()
-		if err != nil {
-			return nil, err
-		}
-		if h.Name != "control.tar" {
-			continue
-		}
-		members := tar.NewReader(ar)
-		for {
-			h, err := members.Next()
-			if err != nil {
-				return nil, err
-			}
-			if path.Clean(h.Name) == "control" {
-				return io.ReadAll(members)
-			}
-		}
-	}
 }
 
 // dpkg runs the build root's dpkg and follows what it is at.
@@ -202,30 +185,24 @@ type dpkg struct {
 	steps steps
 	force []string
 	total int
-	done  int
+	// How many packages are unpacked and configured, and which of the two is counted at the moment.
+	unpacked, configured int
+	counted              *int
+
 	at    string // the package that is being worked on
 	doing string // what is being done with it: "unpacking", "configuring"
 }
 
-func (d *dpkg) unpack(ctx context.Context, packages []*queued) error {
-	args := []string{"--unpack"}
-	for _, p := range packages {
-		args = append(args, p.file)
-	}
-	return d.run(ctx, args...)
+func (d *dpkg) configure(ctx context.Context, names ...string) error {
+	return d.run(ctx, &d.configured, append([]string{"--configure"}, names...)...)
 }
 
-func (d *dpkg) run(ctx context.Context, args ...string) error {
-	d.done, d.at = 0, ""
+func (d *dpkg) run(ctx context.Context, counted *int, args ...string) error {
+	d.counted, d.at = counted, ""
 	argv := append([]string{
 		"/usr/bin/dpkg", "--status-fd=3", "--force-unsafe-io", "--force-confold", "--force-confdef", "--auto-deconfigure",
 	}, d.force...)
-	for _, p := range forPeople() {
-		argv = append(argv, "--path-exclude=/"+strings.ReplaceAll(p, "/**", "/*"))
-	}
-	for _, p := range alwaysShipped() {
-		argv = append(argv, "--path-include=/"+p)
-	}
+	argv = append(argv, newFilter().options()...)
 	err := d.box.run(ctx, d.follow, append(argv, args...)...)
 	var known *imx.Error
 	if d.at == "" || !errors.As(err, &known) {
@@ -248,6 +225,8 @@ func (d *dpkg) follow(line string) {
 		return
 	}
 	d.at, d.doing = strings.TrimSpace(fields[2]), doing
-	d.steps.count(min(d.done, d.total), d.total, "%s %s", d.doing, d.at)
-	d.done++
+	d.steps.count(min(*d.counted, d.total), d.total, "%s %s", d.doing, d.at)
+	if fields[1] != "trigproc" {
+		*d.counted++
+	}
 }

@@ -34,17 +34,20 @@ type sandbox struct {
 	epoch time.Time
 }
 
-// packagesDir is where the build root shows the builder's unpacked/.
+// packagesDir is where the build root shows the packages that its dpkg is to unpack.
 const packagesDir = "run/packages"
 
+// packages is the folder for what packagesDir shows.
+func (s *sandbox) packages() string { return filepath.Join(s.dir, "packages") }
+
 // enter makes a sandbox and calls f on a thread inside it. lower is the root to begin with; all
-// changes go to dir/upper and are gone with dir. packages is shown in the root, read-only.
+// changes go to dir/upper and are gone with dir.
 func (b *Builder) enter(ctx context.Context, dir, lower string, epoch time.Time, f func(context.Context, *sandbox) error) error {
 	box := &sandbox{
 		dir: dir, root: filepath.Join(dir, "root"), upper: filepath.Join(dir, "upper"),
 		limit: b.cfg.Limit, epoch: epoch,
 	}
-	for _, name := range []string{"root", "upper", "work", "lower"} {
+	for _, name := range []string{"root", "upper", "work", "lower", "packages"} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil { //nolint:gosec // a file system's root
 			return err
 		}
@@ -54,7 +57,7 @@ func (b *Builder) enter(ctx context.Context, dir, lower string, epoch time.Time,
 	}
 	done := make(chan error, 1)
 	onOwnThread(func() {
-		err := box.mount(lower, b.path("unpacked"))
+		err := box.mount(lower)
 		if err == nil {
 			err = f(ctx, box)
 		}
@@ -85,7 +88,7 @@ func onOwnThread(f func()) {
 
 // mount moves the thread into new namespaces and puts the root together there. Paths are relative
 // to the work folder, whose own path may have characters that overlayfs's options can't.
-func (s *sandbox) mount(lower, packages string) error {
+func (s *sandbox) mount(lower string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC); err != nil {
 		return imx.Errorf(imx.Unavailable, "making the build's namespaces: %w", err).WithHint("imx server needs to run as root")
 	}
@@ -103,7 +106,7 @@ func (s *sandbox) mount(lower, packages string) error {
 		func() error { return tmpfs("root/run", "mode=755") },
 		func() error { return tmpfs("root/dev", "mode=755") },
 		func() error { return os.Mkdir(filepath.Join("root", packagesDir), 0o755) }, //nolint:gosec // read by the sandbox
-		func() error { return bindReadOnly(packages, filepath.Join("root", packagesDir)) },
+		func() error { return bindReadOnly("packages", filepath.Join("root", packagesDir)) },
 		s.devices,
 	)
 	if err != nil {

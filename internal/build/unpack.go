@@ -11,7 +11,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,6 +28,12 @@ const (
 	maxData    = deb.MaxSize
 	maxEntries = 500_000
 	maxStanza  = 4 << 20
+)
+
+// The members of a .deb, and the files of an unpacked package.
+const (
+	controlTar = "control.tar"
+	dataTar    = "data.tar"
 )
 
 // unpackAll brings the packages into unpacked/, fetching those that aren't in the blob store.
@@ -49,19 +57,54 @@ func (b *Builder) unpackAll(ctx context.Context, packages []imx.Package, s steps
 			return err
 		}
 	}
+	var done atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(2)
-	for i, p := range missing {
+	for group := range groups(missing) {
 		g.Go(func() error {
-			s.count(i, len(missing), "unpacking %s", p.Name)
-			return trouble(b.unpack(ctx, p), fmt.Sprintf("unpacking %s from %s", p.Ref(), p.Path))
+			s.count(int(done.Load()), len(missing), "decompressing %s", several(group))
+			err := b.unpack(ctx, group)
+			done.Add(int64(len(group)))
+			return err
 		})
 	}
 	return g.Wait()
 }
 
-// unpacked is where a package's checked and uncompressed form is.
-func (b *Builder) unpacked(p imx.Package) string { return b.path("unpacked", p.Digest.Hex()+".deb") }
+// several names packages for people.
+func several(packages []imx.Package) string {
+	if len(packages) == 1 {
+		return packages[0].Name
+	}
+	return fmt.Sprintf("%s and %d more", packages[0].Name, len(packages)-1)
+}
+
+// groupSize is how many compressed bytes are unpacked together.
+const groupSize = 8 << 20
+
+// groups divides packages into such that are worth a process that decompresses them.
+func groups(packages []imx.Package) func(yield func([]imx.Package) bool) {
+	return func(yield func([]imx.Package) bool) {
+		var group []imx.Package
+		var size int64
+		for _, p := range packages {
+			group = append(group, p)
+			if size += p.Size; size < groupSize {
+				continue
+			}
+			if !yield(group) {
+				return
+			}
+			group, size = nil, 0
+		}
+		if len(group) > 0 {
+			yield(group)
+		}
+	}
+}
+
+// unpacked is the folder with a package's two archives, checked and uncompressed.
+func (b *Builder) unpacked(p imx.Package) string { return b.path("unpacked", p.Digest.Hex()) }
 
 // used marks an unpacked package as wanted.
 func (b *Builder) used(p imx.Package) error {
@@ -83,59 +126,123 @@ func (b *Builder) prune(now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if now.Sub(st.ModTime()) > unusedAfter {
-			if err := os.Remove(b.path("unpacked", e.Name())); err != nil {
-				return err
-			}
+		if now.Sub(st.ModTime()) <= unusedAfter {
+			continue
+		}
+		// At its own name there is never half a package.
+		if err := os.Rename(b.path("unpacked", e.Name()), b.path("tmp", e.Name())); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(b.path("tmp", e.Name())); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// unpack writes a package anew: the same members and entries, each checked, none compressed. dpkg
-// then reads what was checked here, byte for byte, and xz is paid once for a package.
-func (b *Builder) unpack(ctx context.Context, p imx.Package) error {
-	unlock, err := b.busy.lock(ctx, "deb "+string(p.Digest))
+// unpack decompresses and checks packages, so that xz is paid once for a package and whoever reads it
+// later reads what was checked here.
+func (b *Builder) unpack(ctx context.Context, group []imx.Package) error {
+	unlock, err := b.lockAll(ctx, group)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if exists(b.unpacked(p)) {
-		return b.used(p)
+	dir, done, err := b.scratch("debs")
+	if err != nil {
+		return err
 	}
+	defer done()
+	var todo []imx.Package
+	for _, p := range group {
+		if exists(b.unpacked(p)) { // by another build, meanwhile
+			continue
+		}
+		todo = append(todo, p)
+		if err := b.split(ctx, filepath.Join(dir, p.Digest.Hex()), p); err != nil {
+			return unpacking(err, p)
+		}
+	}
+	if failed, err := decompressAll(ctx, dir); err != nil {
+		i := slices.IndexFunc(todo, func(p imx.Package) bool { return p.Digest.Hex() == failed })
+		if i < 0 {
+			return trouble(err, "unpacking "+several(group))
+		}
+		return unpacking(err, todo[i])
+	}
+	for _, p := range todo {
+		if err := check(filepath.Join(dir, p.Digest.Hex()), p); err != nil {
+			return unpacking(err, p)
+		}
+	}
+	return b.publishAll(dir, todo)
+}
+
+func unpacking(err error, p imx.Package) error {
+	return trouble(err, fmt.Sprintf("unpacking %s from %s", p.Ref(), p.Path))
+}
+
+// lockAll takes the locks of all the packages. The one order for all keeps two builds from each
+// waiting for the other.
+func (b *Builder) lockAll(ctx context.Context, packages []imx.Package) (unlock func(), err error) {
+	var held []func()
+	unlock = func() {
+		for _, f := range held {
+			f()
+		}
+	}
+	var digests []imx.Digest
+	for _, p := range packages {
+		digests = append(digests, p.Digest)
+	}
+	slices.Sort(digests)
+	for _, d := range slices.Compact(digests) {
+		f, err := b.busy.lock(ctx, "deb "+string(d))
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		held = append(held, f)
+	}
+	return unlock, nil
+}
+
+// publishAll syncs the packages' folders below dir, all at once, and gives them their names.
+func (b *Builder) publishAll(dir string, packages []imx.Package) error {
+	if err := syncAll(dir); err != nil {
+		return err
+	}
+	for _, p := range packages {
+		if err := os.Rename(filepath.Join(dir, p.Digest.Hex()), b.unpacked(p)); err != nil {
+			return err
+		}
+	}
+	return syncPath(b.path("unpacked"))
+}
+
+// split takes the members of a package out of its .deb (deb(5)) into a new folder. What xz
+// compressed stays so, for decompressAll.
+func (b *Builder) split(ctx context.Context, dir string, p imx.Package) error {
 	in, err := b.cfg.Blobs.Reader(p.Digest)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	dir, done, err := b.scratch("deb")
-	if err != nil {
-		return err
-	}
-	defer done()
-	name := filepath.Join(dir, "deb")
-	out, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	err = rewrite(ctx, out, in, p)
-	if err := errors.Join(err, out.Close()); err != nil {
-		return err
-	}
-	return publish(name, b.unpacked(p))
+	return splitDeb(ctx, dir, in)
 }
 
-// rewrite writes the .deb in (deb(5)) to out, checked and without compression.
-func rewrite(ctx context.Context, out io.WriteSeeker, in io.Reader, p imx.Package) error {
-	w := &arWriter{w: out}
+func splitDeb(ctx context.Context, dir string, in io.Reader) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
 	ar := deb.ReadAr(bufio.NewReaderSize(in, 1<<18))
 	for _, m := range []struct {
 		name string
-		copy func(w io.Writer, r io.Reader) error
+		copy func(to, name string) error
 	}{
-		{"debian-binary", copyVersion},
-		{"control.tar", func(w io.Writer, r io.Reader) error { return copyControl(w, r, p) }},
-		{"data.tar", copyData},
+		{"debian-binary", func(_, _ string) error { return checkVersion(ar) }},
+		{controlTar, func(to, name string) error { return copyMember(ctx, to, name, &bounded{r: ar, left: maxControl}) }},
+		{dataTar, func(to, name string) error { return copyMember(ctx, to, name, &bounded{r: ar, left: maxData}) }},
 	} {
 		h, err := ar.Next()
 		switch {
@@ -146,9 +253,7 @@ func rewrite(ctx context.Context, out io.WriteSeeker, in io.Reader, p imx.Packag
 		case !strings.HasPrefix(h.Name, m.name):
 			return imx.Errorf(imx.Refused, "the member %s stands where %s must", h.Name, m.name)
 		}
-		if err := w.member(m.name, func(w io.Writer) error {
-			return copyMember(ctx, w, h.Name, ar, m.copy)
-		}); err != nil {
+		if err := m.copy(filepath.Join(dir, m.name), h.Name); err != nil {
 			return fmt.Errorf("%s: %w", h.Name, err)
 		}
 	}
@@ -156,48 +261,61 @@ func rewrite(ctx context.Context, out io.WriteSeeker, in io.Reader, p imx.Packag
 	return err
 }
 
-func copyMember(ctx context.Context, w io.Writer, name string, r io.Reader, to func(io.Writer, io.Reader) error) error {
-	plain, err := decompress(ctx, name, r)
+func checkVersion(r io.Reader) error {
+	text, err := io.ReadAll(io.LimitReader(r, 100))
+	if err == nil && !strings.HasPrefix(string(text), "2.") {
+		return imx.Errorf(imx.Refused, "the package has the format version %.20q, not 2", text)
+	}
+	return err
+}
+
+// copyMember writes a member of a .deb into a file, uncompressed unless decompressAll will do it.
+func copyMember(ctx context.Context, to, name string, in *bounded) error {
+	if strings.HasSuffix(name, ".xz") && hasXZ() {
+		return writeFile(to+".xz", in.r)
+	}
+	plain, err := decompress(ctx, name, in.r)
 	if err != nil {
 		return err
 	}
 	defer plain.Close()
-	return to(w, plain)
+	return writeFile(to, &bounded{r: plain, left: in.left})
 }
 
-func copyVersion(w io.Writer, r io.Reader) error {
-	text, err := io.ReadAll(io.LimitReader(r, 100))
+func writeFile(name string, r io.Reader) error {
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(string(text), "2.") {
-		return imx.Errorf(imx.Refused, "the package has the format version %.20q, not 2", text)
-	}
-	_, err = io.WriteString(w, "2.0\n")
-	return err
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Close())
 }
 
-// copyControl also makes sure that the control files are those of the planned package.
-func copyControl(w io.Writer, r io.Reader, p imx.Package) error {
+// check makes sure that an unpacked package is the planned one and has no entry that no image may have.
+func check(dir string, p imx.Package) error {
 	named := false
-	err := copyTar(w, r, maxControl, func(h *tar.Header, r io.Reader) (io.Reader, error) {
+	err := eachEntry(filepath.Join(dir, controlTar), maxControl, func(h *tar.Header, r io.Reader) error {
 		if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir {
-			return nil, imx.Errorf(imx.Refused, "control file %q is not a regular file", h.Name)
+			return imx.Errorf(imx.Refused, "control file %q is not a regular file", h.Name)
 		}
 		if path.Clean(h.Name) != "control" {
-			return r, nil
+			return nil
 		}
 		named = true
 		text, err := io.ReadAll(io.LimitReader(r, maxStanza))
-		if err != nil {
-			return nil, err
-		}
-		return bytes.NewReader(text), checkIdentity(text, p)
+		return errors.Join(unreadable(err), checkIdentity(text, p))
 	})
 	if err == nil && !named {
-		return imx.Errorf(imx.Refused, "it has no control file")
+		err = imx.Errorf(imx.Refused, "it has no control file")
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", controlTar, err)
+	}
+	err = eachEntry(filepath.Join(dir, dataTar), maxData, func(*tar.Header, io.Reader) error { return nil })
+	if err != nil {
+		return fmt.Errorf("%s: %w", dataTar, err)
+	}
+	return nil
 }
 
 func checkIdentity(control []byte, p imx.Package) error {
@@ -216,18 +334,21 @@ func identity(s *deb.Stanza) imx.Package {
 	return imx.Package{Name: s.Field("package"), Version: s.Field("version"), Architecture: s.Field("architecture")}
 }
 
-func copyData(w io.Writer, r io.Reader) error {
-	return copyTar(w, r, maxData, func(_ *tar.Header, r io.Reader) (io.Reader, error) { return r, nil })
-}
-
-// copyTar copies a tar archive entry by entry, so that its reader need not agree with Go's about
-// malformed archives. each may refuse an entry or give another reader of its content.
-func copyTar(w io.Writer, r io.Reader, limit int64, each func(*tar.Header, io.Reader) (io.Reader, error)) error {
-	in, out := tar.NewReader(&bounded{r: r, left: limit}), tar.NewWriter(w)
+// eachEntry calls f for every entry of a tar archive that no rule refuses, up to the first error.
+func eachEntry(name string, limit int64, f func(*tar.Header, io.Reader) error) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if st, err := file.Stat(); err != nil || st.Size() > limit {
+		return errors.Join(err, errTooLarge())
+	}
+	in := tar.NewReader(newWindow(file))
 	for n := 0; ; n++ {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
-			return out.Close()
+			return nil
 		}
 		if err != nil {
 			return unreadable(err)
@@ -238,16 +359,8 @@ func copyTar(w io.Writer, r io.Reader, limit int64, each func(*tar.Header, io.Re
 		if err := deb.CheckTarEntry(h); err != nil {
 			return err
 		}
-		content, err := each(h, in)
-		if err != nil {
+		if err := f(h, in); err != nil {
 			return err
-		}
-		h.Format, h.PAXRecords = tar.FormatGNU, nil // dpkg reads no PAX records
-		if err := out.WriteHeader(h); err != nil {
-			return imx.Errorf(imx.Refused, "entry %q: %w", h.Name, err)
-		}
-		if _, err := io.Copy(out, content); err != nil {
-			return unreadable(err)
 		}
 	}
 }
@@ -260,6 +373,10 @@ func unreadable(err error) error {
 	return err
 }
 
+func errTooLarge() error {
+	return imx.Errorf(imx.Refused, "it is larger than a package may be, unpacked")
+}
+
 // bounded reads at most left bytes; more is Refused.
 type bounded struct {
 	r    io.Reader
@@ -269,53 +386,7 @@ type bounded struct {
 func (l *bounded) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); l.left < 0 {
-		return 0, imx.Errorf(imx.Refused, "it is larger than a package may be, unpacked")
+		return 0, errTooLarge()
 	}
 	return n, err
-}
-
-// arWriter writes an ar archive; sizes are filled in when they are known.
-type arWriter struct {
-	w     io.WriteSeeker
-	began bool
-}
-
-func (a *arWriter) member(name string, fill func(io.Writer) error) error {
-	if !a.began {
-		a.began = true
-		if _, err := io.WriteString(a.w, "!<arch>\n"); err != nil {
-			return err
-		}
-	}
-	start, err := a.w.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	if _, err := io.WriteString(a.w, arHeader(name, 0)); err != nil {
-		return err
-	}
-	buffer := bufio.NewWriterSize(a.w, 1<<18)
-	if err := errors.Join(fill(buffer), buffer.Flush()); err != nil {
-		return err
-	}
-	end, err := a.w.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	size := end - start - int64(len(arHeader(name, 0)))
-	if _, err := a.w.Seek(start, io.SeekStart); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(a.w, arHeader(name, size)); err != nil {
-		return err
-	}
-	if _, err := a.w.Seek(end, io.SeekStart); err != nil {
-		return err
-	}
-	_, err = io.WriteString(a.w, "\n"[:size%2])
-	return err
-}
-
-func arHeader(name string, size int64) string {
-	return fmt.Sprintf("%-16s%-12d%-6d%-6d%-8s%-10d`\n", name, 0, 0, 0, "100644", size)
 }

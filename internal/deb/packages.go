@@ -22,6 +22,7 @@ type Package struct {
 	Section   string // without the component: "admin", not "contrib/admin"
 	Priority  string
 	Essential bool
+	Protected bool     // needed to boot a machine
 	Installed imx.Size // what it takes when unpacked, by its own estimate; 0 where it has none
 	MultiArch string   // "same", "foreign", "allowed" or ""
 	Relations Relations
@@ -38,28 +39,46 @@ type Relations struct {
 // says that the archive made it so, and a half-read index would make a wrong plan.
 func ParsePackages(r io.Reader, archive, suite string) ([]Package, error) {
 	var list []Package
-	p := packageReader{pin: imx.Package{Archive: archive, Suite: suite}, words: map[string]string{}}
-	stanzas := ReadStanzas(r, "Packages of "+archive+" "+suite)
-	for {
-		s, err := stanzas.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return list, nil
-		case err != nil:
-			return nil, err
-		}
-		one, err := p.read(s)
-		if err != nil {
-			return nil, imx.Errorf(imx.Refused, "Packages of %s %s: stanza at line %d: %w", archive, suite, s.Line, err)
-		}
+	p := newPackageReader(archive, suite)
+	err := p.readAll(ReadStanzas(r, "Packages of "+archive+" "+suite), func(_ *Stanza, one Package) error {
 		list = append(list, one)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return list, nil
 }
 
 // packageReader turns stanzas into Packages, sharing the strings that many of them have in common.
 type packageReader struct {
 	pin   imx.Package // what is the same for all
 	words map[string]string
+	bare  bool // nothing but the pin, Essential and Provides is wanted
+}
+
+func newPackageReader(archive, suite string) *packageReader {
+	return &packageReader{pin: imx.Package{Archive: archive, Suite: suite}, words: map[string]string{}}
+}
+
+// readAll hands every package of the stream to use, with its stanza, and ends with the first error.
+func (p *packageReader) readAll(stanzas *StanzaReader, use func(*Stanza, Package) error) error {
+	for {
+		s, err := stanzas.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		one, err := p.read(s)
+		if err != nil {
+			return imx.Errorf(imx.Refused, "%s: stanza at line %d: %w", stanzas.name, s.Line, err)
+		}
+		if err := use(s, one); err != nil {
+			return err
+		}
+	}
 }
 
 func (p *packageReader) read(s *Stanza) (Package, error) {
@@ -79,35 +98,41 @@ func (p *packageReader) read(s *Stanza) (Package, error) {
 			size = string(value)
 		case "sha256":
 			sum = "sha256:" + string(value)
-		case "source":
-			one.Source, _, _ = strings.Cut(p.word(value), " ")
+		case "essential":
+			one.Essential = string(value) == "yes"
+		case "important", "protected": // two names for one thing, the older first
+			one.Protected = one.Protected || string(value) == "yes"
 		case "section":
 			one.Section = p.word(value[strings.LastIndexByte(string(value), '/')+1:])
 		case "priority":
 			one.Priority = p.word(value)
-		case "essential":
-			one.Essential = string(value) == "yes"
-		case "installed-size":
-			one.Installed = parseInstalled(string(value))
 		case "multi-arch":
 			one.MultiArch = p.word(value)
+		case "provides":
+			one.Relations.Provides = string(value)
 		default:
-			one.Relations.set(name, value)
+			if !p.bare {
+				p.detail(&one, name, value)
+			}
 		}
 	}
 	return one, one.check(size, sum)
 }
 
-func (r *Relations) set(name, value []byte) {
+// detail sets what only somebody who chooses among packages wants to know.
+func (p *packageReader) detail(one *Package, name, value []byte) {
+	r := &one.Relations
 	switch string(name) {
+	case "source":
+		one.Source, _, _ = strings.Cut(p.word(value), " ")
+	case "installed-size":
+		one.Installed = parseInstalled(string(value))
 	case "pre-depends":
 		r.PreDepends = string(value)
 	case "depends":
 		r.Depends = string(value)
 	case "recommends":
 		r.Recommends = string(value)
-	case "provides":
-		r.Provides = string(value)
 	case "conflicts":
 		r.Conflicts = string(value)
 	case "breaks":

@@ -24,9 +24,10 @@ type groups struct{ base, tools, ship []imx.Package }
 //     init-system-helpers, passwd, systemd. An image has nothing to administer. But a program may
 //     be split into several packages of one source, all in admin (dbus and dbus-daemon): those
 //     are followed, save from a library, which depends on its source's tools for its scripts.
-//   - Priority required is the same set seen from another side (mawk is in it alone), except for
-//     libraries and for data about places and languages (section localization: tzdata, which
-//     databases read at run time).
+//   - Priority required is the same set seen from another side (mawk is in it alone), and Priority
+//     important is what people expect beside it on any Unix (iproute2, cpio, less), which init
+//     scripts take for granted as people do. Libraries are neither, and nor is data about places and
+//     languages (section localization: tzdata, which databases read at run time).
 //   - Section perl, because Perl is the language of Debian's tools and its interpreter is
 //     Essential: a server that depends on Perl does so for the scripts around it. Where a
 //     package of that section was reached, Perl is what the image is about, and from there the
@@ -122,7 +123,7 @@ func wanted(from, to *deb.Package) bool {
 	case "libs", "localization":
 		return !to.Essential
 	}
-	return !to.Essential && to.Priority != "required"
+	return !to.Essential && to.Priority != "required" && to.Priority != "important"
 }
 
 // source returns the name of the source package that p was built from.

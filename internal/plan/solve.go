@@ -112,10 +112,11 @@ func (s *solver) run(asked []string) *pass {
 	return &pass{failures: []*failure{{because: "can't be decided: too many choices exclude each other"}}}
 }
 
-// settle chooses the build root: the Essential packages and what they need.
+// settle chooses the build root: the Essential packages, the granted ones, and what they need.
 func (p *pass) settle() {
 	p.phase = settling
-	p.roots(p.stock.essential(), func(e *deb.Package) bool { return e.Essential })
+	p.roots(p.stock.standing((*deb.Index).Essential), func(e *deb.Package) bool { return e.Essential })
+	p.roots(p.stock.standing((*deb.Index).Granted), (*deb.Package).Granted)
 	for len(p.open) > 0 {
 		d := p.open[0]
 		p.open = p.open[1:]

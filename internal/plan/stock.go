@@ -117,11 +117,11 @@ func (s *stock) providers(name string) []deb.Provider {
 	return all
 }
 
-// essential returns the names of packages of which some version is Essential, sorted.
-func (s *stock) essential() []string {
+// standing returns the names that each archive's index gives, sorted: of Essential packages, or granted ones.
+func (s *stock) standing(of func(*deb.Index) []string) []string {
 	var all []string
 	for _, a := range s.archives {
-		all = append(all, a.Index.Essential()...)
+		all = append(all, of(a.Index)...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

@@ -67,11 +67,18 @@ func isPath(s string) flaw {
 	return flaw{}
 }
 
+// isGlob takes a pattern of paths, behind a "!" where it leaves them out.
 func isGlob(s string) flaw {
-	if _, err := path.Match(s, ""); err != nil {
+	pattern, out := strings.CutPrefix(s, "!")
+	if _, err := path.Match(pattern, ""); err != nil {
 		return flaw{summary: "has " + quote(s) + ", which is not a pattern", hint: "* and ? and [a-z] match; \\ quotes them"}
 	}
-	return has(isPath(s))
+	f := has(isPath(pattern))
+	if out {
+		f.summary = strings.Replace(f.summary, quote(pattern), quote(s), 1)
+		f.hint = strings.Replace(f.hint, `write "`, `write "!`, 1)
+	}
+	return f
 }
 
 func isListedPath(s string) flaw { return has(isPath(s)) }
@@ -173,6 +180,13 @@ func isSignal(s string) flaw {
 		summary: "is " + quote(s) + ", which is not a signal that stops a process",
 		hint:    known("SIG"+strings.TrimPrefix(strings.ToUpper(s), "SIG"), signals, "", ""),
 	}
+}
+
+func isCompression(s string) flaw {
+	if s == "zstd" || s == "gzip" {
+		return flaw{}
+	}
+	return flaw{summary: "is " + quote(s) + ", which is no compression of layers", hint: `write "zstd" or "gzip"`}
 }
 
 func isURLPath(s string) flaw {
