@@ -89,6 +89,10 @@ func imageBlock() *block {
 					name: "generated", unset: "none", example: `["/var/lib/app/*"]`,
 					doc: "Patterns of further paths to take that packages' scripts make while the image is built; one that begins with `!` leaves out instead.",
 				}),
+				field(oneString("string", isCompression), func(i *I) *string { return &i.Compression }, setting{
+					name: "compression", unset: "`zstd`", example: `"gzip"`,
+					doc: "How its layers are compressed: `zstd`, or `gzip` for old programs that pull it.",
+				}),
 			},
 			blocks: []*block{
 				fileBlock(func(i *I) *[]imx.File { return &i.Files }, "/etc/nginx/nginx.conf", "A file in the image.", 0o7777),
