@@ -140,6 +140,31 @@ func (p *Pipeline) Build(ctx context.Context, by imx.Principal, req imx.PlanRequ
 	return imx.ApplyResult{Plan: planned, Images: images}, err
 }
 
+// CheckRepro plans a template, builds its images and each of them a second time (build.CheckRepro). An image
+// whose bytes differ is told by the result, not by an error.
+func (p *Pipeline) CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error) {
+	built, err := p.Build(ctx, by, req, report)
+	result := imx.ReproResult{Plan: built.Plan, Images: []imx.Repro{}}
+	if err != nil {
+		return result, err
+	}
+	for _, ip := range built.Plan.Plan.Images {
+		r, err := p.cfg.Builder.CheckRepro(ctx, ip, p.fetcher(req.Template), report)
+		if err != nil {
+			return result, err
+		}
+		result.Images = append(result.Images, r)
+	}
+	return result, nil
+}
+
+// fetcher returns what brings a template's packages.
+func (p *Pipeline) fetcher(t imx.Template) build.Fetch {
+	return func(ctx context.Context, packages []imx.Package, report imx.Report) error {
+		return p.packages(ctx, t, packages, report)
+	}
+}
+
 // work is a planned template on its way to images and releases.
 type work struct {
 	by       imx.Principal
@@ -155,9 +180,7 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 	if err := p.keep(w.template, w.planned.Plan); err != nil {
 		return nil, err
 	}
-	fetch := func(ctx context.Context, packages []imx.Package, report imx.Report) error {
-		return p.packages(ctx, w.template, packages, report)
-	}
+	fetch := p.fetcher(w.template)
 	images := make([]imx.Image, len(w.planned.Plan.Images))
 	group, together := errgroup.WithContext(ctx)
 	group.SetLimit(parallelBuilds)
