@@ -163,7 +163,7 @@ func TestABrokenLockIsAnsweredWithADiagnostic(t *testing.T) {
 
 // A mistake is told at the package's own place in the template, however deep below it the reason is.
 func TestMistakesAreToldAtThePackagesOwnPlace(t *testing.T) {
-	list := parsePackages(t, "host", "bookworm", "nginx 1; Depends: nginx-common\nnginx-common 1; Depends: libfoo (>= 2)\nlibfoo 1.5\ngood 1; Recommends: gone")
+	list := parsePackages(t, "host", "bookworm", "nginx-common 1; Depends: libfoo (>= 2)\nnginx 1; Depends: nginx-common\nlibfoo 1.5\ngood 1; Recommends: gone")
 	tpl := parseTemplate("image web: good, nginx, ngnix   recommends")
 	for i := range tpl.Images[0].Packages {
 		tpl.Images[0].PackagesAt = append(tpl.Images[0].PackagesAt, imx.Pos{File: "app.imx.hcl", Line: 10 + i})
