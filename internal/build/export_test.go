@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,4 +146,24 @@ func forget(root string, status []byte) error {
 		}
 	}
 	return errors.Join(err, os.WriteFile(filepath.Join(root, databaseDir, "triggers/Unincorp"), nil, 0o644))
+}
+
+// Groups are the control groups that builders of the same folder have at the moment.
+func (b *Builder) Groups() ([]string, error) {
+	var all []string
+	for _, root := range append(slices.Collect(maps.Values(b.groups.v1)), b.groups.v2) {
+		found, err := filepath.Glob(filepath.Join(root, b.groups.prefix+"*"))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// Caged reports whether the machine lets the builder bound memory and processes.
+func (b *Builder) Caged() bool {
+	g := b.groups.cage("test", b.cfg.bounds())
+	defer g.remove()
+	return g.whole()
 }

@@ -15,6 +15,9 @@ import (
 // install unpacks and configures the packages. settled are the packages that the root has configured
 // already, by name.
 func (b *Builder) install(ctx context.Context, box *sandbox, packages []imx.Package, settled []string, s steps) error {
+	if !box.cage.whole() {
+		s.say("no control groups for memory and processes here: scripts are bounded by time, and each process's memory by itself")
+	}
 	if err := box.idle(); err != nil {
 		return err
 	}
