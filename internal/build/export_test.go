@@ -46,12 +46,18 @@ const (
 	ByDpkg           // dpkg, all of them
 )
 
-// Installed unpacks and configures p's base and then its other packages, and calls look with the root
-// on the way.
-func (b *Builder) Installed(ctx context.Context, dir string, p imx.ImagePlan, by int,
-	look func(when, root string),
-) error {
-	s := steps{report: func(imx.Progress) {}, fetch: func(context.Context, []imx.Package, imx.Report) error { return nil }}
+// Installation is how a test has packages installed.
+type Installation struct {
+	Dir   string // empty
+	By    int
+	Fetch Fetch
+	Look  func(when, root string) // called on the way, with the root
+}
+
+// Install unpacks and configures p's base and then its other packages.
+func (b *Builder) Install(ctx context.Context, p imx.ImagePlan, in Installation) error {
+	dir, by, look := in.Dir, in.By, in.Look
+	s := steps{report: func(imx.Progress) {}, fetch: in.Fetch}
 	added, settled := beyond(p)
 	if err := b.unpackAll(ctx, append(added, p.Base...), s); err != nil {
 		return err
