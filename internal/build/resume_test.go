@@ -165,7 +165,7 @@ func TestABuildThatWasKilledAtAnyMomentIsRightTheNextTime(t *testing.T) {
 	w, b := host(t)
 	p := w.own(t, imx.ImageSpec{Packages: []string{"app"}}, pkg{
 		Name: "app", Files: files{{Path: "/usr/bin/app", Content: "app", Mode: 0o755}},
-		Scripts: map[string]string{"preinst": "#!/bin/sh\nexit 0\n", "postinst": "#!/bin/sh\necho "app:x:100:" >>/etc/group\n"},
+		Scripts: map[string]string{"preinst": "#!/bin/sh\nexit 0\n", "postinst": "#!/bin/sh\necho app:x:100: >>/etc/group\n"},
 	})
 	want := run(t, b, p)
 	dir := t.TempDir()
