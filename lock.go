@@ -29,14 +29,16 @@ type LockedSuite struct {
 // Asked repeats what the template asked for: where it no longer does, the image is resolved anew.
 type LockedImage struct {
 	Name string `json:"name"`
-	From string `json:"from"`
+	From Names  `json:"from"` // the archives
 	// Epoch is ImagePlan.Epoch: the newest Date of the suites when the packages in Ship were
 	// chosen. It stays while they do, so that a newer index alone doesn't make a new image.
 	Epoch time.Time `json:"epoch"`
 	Asked []string  `json:"asked"`
-	Base  []string  `json:"base"`
-	Tools []string  `json:"tools,omitempty"`
-	Ship  []string  `json:"ship"`
+	// Recommends repeats ImageSpec.Recommends.
+	Recommends bool     `json:"recommends,omitempty"`
+	Base       []string `json:"base"`
+	Tools      []string `json:"tools,omitempty"`
+	Ship       []string `json:"ship"`
 }
 
 // Package is one .deb, pinned.

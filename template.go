@@ -40,7 +40,9 @@ type Archive struct {
 	Suites     []string `json:"suites,omitempty"`     // empty means those of the host's sources
 	Components []string `json:"components,omitempty"` // empty means main
 	Keyring    []byte   `json:"keyring,omitempty"`    // OpenPGP public keys; empty means Debian's keyring
-	At         Pos      `json:"at,omitzero"`
+	// Expired says that indexes past their Valid-Until are taken: those of snapshots, which stay as they were.
+	Expired bool `json:"expired,omitempty"`
+	At      Pos  `json:"at,omitzero"`
 }
 
 // File is a file that a template puts somewhere. In a Template, Content holds the bytes; in a
@@ -66,8 +68,8 @@ type Directory struct {
 // ImageSpec is an image block of a template.
 type ImageSpec struct {
 	Name        string            `json:"name"`
-	From        string            `json:"from,omitempty"`     // name of an Archive; "" means HostArchive
-	Packages    []string          `json:"packages,omitempty"` // "name" or "name=version"
+	From        Names             `json:"from,omitempty"`     // names of Archives; none means HostArchive
+	Packages    []string          `json:"packages,omitempty"` // "name", "name=version" or "name/suite"
 	Files       []File            `json:"files,omitempty"`
 	Directories []Directory       `json:"directories,omitempty"`
 	User        string            `json:"user,omitempty"` // user name or "uid[:gid]"; "" means root

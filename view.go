@@ -1,5 +1,7 @@
 package imx
 
+import "time"
+
 // Why is the chain from an instance back to what a person wrote, each link naming its
 // predecessor by digest.
 type Why struct {
@@ -35,4 +37,57 @@ type Version struct {
 	Go      string `json:"go"`
 	System  string `json:"system"`           // "linux/amd64"
 	Client  bool   `json:"client,omitempty"` // a build without the server's parts
+}
+
+// ImageView is an image that the server has, and what became of it.
+type ImageView struct {
+	Image
+
+	Built time.Time  `json:"built"`          // when it was recorded first, by its build or a push
+	Tags  []string   `json:"tags,omitempty"` // its names in the registry: "shop/web:v1"
+	RunBy []ImageUse `json:"runBy,omitempty"`
+	// Pushed says that it came from outside: then Name is its repository, and Image has no more than
+	// a name and a digest.
+	Pushed bool `json:"pushed,omitempty"`
+}
+
+// ImageUse is a service that runs an image, in the release with the traffic or the one on its way.
+type ImageUse struct {
+	Service string `json:"service"`
+	Release int    `json:"release"`
+	Current bool   `json:"current,omitempty"` // that release has the traffic
+	Ports   []Port `json:"ports,omitempty"`   // the service's
+}
+
+// ImageDetail is all that the server knows of an image.
+type ImageDetail struct {
+	ImageView
+
+	Configuration ImageConfiguration `json:"configuration"`
+	Layers        []ImageLayer       `json:"layers"` // the lowest first
+	Inventory     Inventory          `json:"inventory"`
+	// Scanned says that no inventory was kept with the image, so that it was read out of the layers:
+	// which package carries a path, and what listens, isn't known then.
+	Scanned bool `json:"scanned,omitempty"`
+}
+
+// ImageConfiguration is how an image wants to be run, by its OCI configuration.
+type ImageConfiguration struct {
+	Architecture string    `json:"architecture,omitempty"`
+	Created      time.Time `json:"created,omitzero"` // of an image that imx built: its epoch
+	Entrypoint   []string  `json:"entrypoint,omitempty"`
+	Command      []string  `json:"command,omitempty"`
+	User         string    `json:"user,omitempty"`
+	Environment  []string  `json:"environment,omitempty"` // "NAME=value"
+	WorkDir      string    `json:"workDir,omitempty"`
+	StopSignal   string    `json:"stopSignal,omitempty"`
+	Ports        []string  `json:"ports,omitempty"` // that the image says it listens on: "8080/tcp"
+}
+
+// ImageLayer is one layer of an image.
+type ImageLayer struct {
+	Digest    Digest `json:"digest"`
+	MediaType string `json:"mediaType"`
+	Size      Size   `json:"size"`           // of its compressed bytes
+	Says      string `json:"says,omitempty"` // what made it, by the image's history
 }

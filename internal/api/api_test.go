@@ -40,7 +40,7 @@ func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
 	}
 	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })
 	server := &http.Server{ConnContext: api.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: api.New(api.Config{
-		Applier: m, Operator: m, Viewer: m, Logs: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Applier: m, Operator: m, Viewer: m, Images: m, Logs: m, Freezer: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -97,12 +97,19 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 		same(t, "apply", []any{applied.Releases[0].Number, applied.Releases[0].By}, []any{number + 1, by})
 	}
 
+	frozen := ok(c.Freeze(ctx, imx.FreezeRequest{Lock: &imx.Lock{Packages: []imx.Package{{Name: "a"}}}, Name: "shop"}, quiet))(t)
+	same(t, "frozen", frozen, imx.Frozen{Name: "shop", Tag: "lock-1", Packages: 1})
+	same(t, "archives", ok(c.Archives(ctx))(t).Frozen, []imx.Frozen{frozen})
+
 	same(t, "status", ok(c.Status(ctx, time.Time{}))(t).State.Services["web"].Current, 2)
 	past := time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC)
 	same(t, "past status", ok(c.Status(ctx, past))(t).State.Time, past)
 	same(t, "instances", len(ok(c.Instances(ctx, ""))(t)), 2)
 	same(t, "instances of web", ok(c.Instances(ctx, "web"))(t)[1].ID, "web-2-x")
 	same(t, "why", ok(c.Why(ctx, "web-1-x"))(t).Release.Number, 1)
+	same(t, "images", ok(c.Images(ctx))(t), ok(m.Images(ctx))(t))
+	wanted := "web@" + string(imx.DigestBytes(nil))
+	same(t, "image", ok(c.Image(ctx, wanted))(t), ok(m.Image(ctx, wanted))(t))
 	same(t, "services", ok(c.Services(ctx))(t)[0].Name, "web")
 	same(t, "releases", len(ok(c.Releases(ctx, "web"))(t)), 2)
 
@@ -145,6 +152,7 @@ func TestErrorsComeBackAsTheyWere(t *testing.T) {
 	_, scale := c.Scale(ctx, "web", 11, quiet)
 	_, negative := c.Scale(ctx, "web", -1, quiet)
 	_, why := c.Why(ctx, "no/such instance")
+	_, image := c.Image(ctx, "no/such:image")
 	_, logs := c.Logs(ctx, "gone", imx.LogOptions{})
 	_, tail := c.Logs(ctx, "web-1-x", imx.LogOptions{Tail: -1})
 	_, instances := c.Instances(ctx, "mail")
@@ -160,6 +168,7 @@ func TestErrorsComeBackAsTheyWere(t *testing.T) {
 		{scale, imx.Exhausted, "there is no room for 11 instances"},
 		{negative, imx.Invalid, "scaling needs a number of replicas, 0 or more"},
 		{why, imx.NotFound, `there is no instance "no/such instance"`},
+		{image, imx.NotFound, `there is no image "no/such:image"`},
 		{logs, imx.NotFound, `there is no instance "gone"`},
 		{tail, imx.Invalid, `tail="-1" is not a whole number from 0 on`},
 		{instances, imx.NotFound, `there is no service "mail"`},
@@ -266,7 +275,7 @@ func TestAnswersThatBreakOffDoNotLookWhole(t *testing.T) {
 // A client that takes nothing must not hold up what it asked for.
 func TestSlowClientDoesNotHoldUpTheTask(t *testing.T) {
 	m := newMemory()
-	handler := api.New(api.Config{Applier: chatty{m}, Operator: m, Viewer: m, Logs: m})
+	handler := api.New(api.Config{Applier: chatty{m}, Operator: m, Viewer: m, Logs: m, Freezer: m})
 	server, peer := pair(t)
 	body := string(ok(json.Marshal(web()))(t))
 	req := ok(http.NewRequestWithContext(api.ConnContext(t.Context(), server), http.MethodPost, "/v1/plan", strings.NewReader(body)))(t)

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -32,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return append(append(planRoutes(), readRoutes()...), serviceRoutes()...)
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), serviceRoutes())
 }
 
 func planRoutes() []route {
@@ -50,8 +51,28 @@ func planRoutes() []route {
 			says: "Plans and builds the images, and makes no release.",
 		},
 		{
+			method: http.MethodPost, path: "/v1/build/repro", body: "PlanRequest", answer: "ReproResult", form: formUpdates, serve: checkRepro,
+			says: "Plans and builds the images, then builds each a second time from nothing but its packages, and compares. " +
+				"Bytes that differ are told by the result, not by the status.",
+		},
+		{
 			method: http.MethodPost, path: "/v1/apply", body: "PlanRequest", answer: "ApplyResult", form: formUpdates, serve: apply,
 			says: "Plans, builds, and rolls the releases out. Each release of the result tells whether it became good or failed.",
+		},
+	}
+}
+
+func archiveRoutes() []route {
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/archives", answer: "Archives", form: formJSON, serve: archives,
+			says: "The suites that the server saw an index of, and the frozen sets that it has. A set's bytes are in the registry: " +
+				"repository `frozen/` and its name, under its tag.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/archives/freeze", body: "FreezeRequest", answer: "Frozen", form: formUpdates, serve: freeze,
+			says: "Keeps every package that the lock names, and the lock, fetching what is missing. Nothing deletes them from then on, " +
+				"and a build with the lock needs no archive. A set that was copied elsewhere is brought in by pushing it to the registry.",
 		},
 	}
 }
@@ -93,6 +114,21 @@ func readRoutes() []route {
 			method: http.MethodPost, path: "/v1/log/verify", body: "VerifyRequest", answer: "LogCheck", form: formJSON, serve: verify,
 			says: "Recomputes the log from its records, and compares it with checkpoints that were kept elsewhere. " +
 				"A bad log is told by the result, not by the status.",
+		},
+	}
+}
+
+func imageRoutes() []route {
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/images", answer: "list of ImageView", form: formJSON, serve: images,
+			says: "The images that were built, and those that were pushed from outside, the newest first.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/images/{image}", answer: "ImageDetail", form: formJSON, serve: image,
+			says: "All that is in an image: its configuration, layers and inventory. " +
+				"`{image}` is what `imx image` takes, escaped as one part of a path: an image's name, a digest or its beginning, " +
+				"NAME@DIGEST, NAME:TAG, a service's name, or `image.NAME` and `service.NAME` where both have one.",
 		},
 	}
 }

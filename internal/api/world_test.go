@@ -15,6 +15,7 @@ import (
 
 // memory is a server's parts in small: what is asked of it happens, in memory and at once.
 type memory struct {
+	frozen []imx.Frozen
 	mu     sync.Mutex
 	state  imx.State
 	events []imx.Event
@@ -57,6 +58,11 @@ func (m *memory) Plan(_ context.Context, by imx.Principal, req imx.PlanRequest, 
 func (m *memory) Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	p, err := m.Plan(ctx, by, req, report)
 	return imx.ApplyResult{Plan: p, Images: []imx.Image{{Name: "web"}}}, err
+}
+
+func (m *memory) CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error) {
+	b, err := m.Build(ctx, by, req, report)
+	return imx.ReproResult{Plan: b.Plan, Images: []imx.Repro{{Image: b.Images[0], Again: b.Images[0]}}}, err
 }
 
 func (m *memory) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
@@ -154,6 +160,24 @@ func (m *memory) Destroy(_ context.Context, by imx.Principal, names []string, vo
 	return nil
 }
 
+func (m *memory) Freeze(_ context.Context, by imx.Principal, req imx.FreezeRequest, report imx.Report) (imx.Frozen, error) {
+	if req.Lock == nil {
+		return imx.Frozen{}, imx.Errorf(imx.NotFound, "there is no imx.lock")
+	}
+	report(imx.Progress{Step: "freeze", Status: imx.StepDone, Message: "for " + string(by)})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := imx.Frozen{Name: req.Name, Tag: "lock-1", Packages: len(req.Lock.Packages)}
+	m.frozen = append(m.frozen, f)
+	return f, nil
+}
+
+func (m *memory) Archives(context.Context) (imx.Archives, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return imx.Archives{Suites: m.state.Suites, Frozen: m.frozen}, nil
+}
+
 func (m *memory) Status(_ context.Context, at time.Time) (imx.Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -175,6 +199,18 @@ func (m *memory) Why(_ context.Context, id string) (imx.Why, error) {
 	}
 	r, _ := m.state.Services[in.Service].Release(in.Release)
 	return imx.Why{Instance: in, Release: r, Events: m.events}, nil
+}
+
+func (m *memory) Images(context.Context) ([]imx.ImageView, error) {
+	return []imx.ImageView{{Image: imx.Image{Name: "web", Digest: imx.DigestBytes(nil)}, RunBy: []imx.ImageUse{{Service: "web", Release: 1}}}}, nil
+}
+
+func (m *memory) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
+	list, err := m.Images(ctx)
+	if err == nil && wanted != list[0].Name+"@"+string(list[0].Digest) {
+		err = imx.Errorf(imx.NotFound, "there is no image %q", wanted).WithHint("did you mean web?")
+	}
+	return imx.ImageDetail{ImageView: list[0], Inventory: imx.Inventory{Version: imx.InventoryVersion}}, err
 }
 
 func (m *memory) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {

@@ -24,7 +24,6 @@ import (
 	"imx"
 	"imx/internal/blob"
 	"imx/internal/deb"
-	"imx/internal/disk"
 )
 
 // Config says where an Archive keeps and finds things.
@@ -40,9 +39,10 @@ type Config struct {
 // Archive fetches from archives. Its methods may be called from several goroutines at once.
 type Archive struct {
 	cfg    Config
-	lists  *blob.Store // Packages files, decompressed, by the digests that verified InReleases give
+	lists  *listCache // of Packages files, by the digests that verified InReleases give
 	client *http.Client
-	idle   time.Duration // a transfer that brings nothing for so long has failed
+	rings  keyrings
+	pace   pace
 
 	bringing singleflight.Group // of lists that aren't in the cache, by digest
 	reading  sync.RWMutex       // held for reading by a fetch that needs lists, for writing by prune
@@ -50,8 +50,10 @@ type Archive struct {
 
 // Snapshot is an archive as its newest verified indices describe it.
 type Snapshot struct {
-	Index  *deb.Index
+	Index  *deb.Index        // reads from the cache's files: look at its Err before believing in it
 	Suites []imx.LockedSuite // sorted by suite
+	// Priorities are those that the suites' Releases give them (deb.Release), by suite.
+	Priorities map[string]int
 	// Notices name the host's apt sources that were left out, each with its place below the apt folder.
 	Notices imx.Diagnostics
 }
@@ -67,22 +69,23 @@ func New(cfg Config) (*Archive, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	a := &Archive{cfg: cfg, client: newClient(cfg.Client), idle: 30 * time.Second}
+	a := &Archive{cfg: cfg, client: newClient(cfg.Client), pace: pace{every: 30 * time.Second, bytes: 120 << 10}}
 	if err := os.MkdirAll(a.releaseDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("making the cache of archive indices: %w", err)
 	}
-	halves, err := filepath.Glob(filepath.Join(a.releaseDir(), disk.Staged))
-	if err != nil {
-		return nil, fmt.Errorf("looking into the cache of archive indices: %w", err)
+	if err := removeStaged(a.releaseDir()); err != nil {
+		return nil, fmt.Errorf("cleaning the cache of archive indices: %w", err)
 	}
-	for _, half := range halves { // left by a process that died while it wrote them
-		if err := os.Remove(half); err != nil {
-			return nil, fmt.Errorf("cleaning the cache of archive indices: %w", err)
-		}
+	var err error
+	if a.lists, err = newListCache(filepath.Join(cfg.Dir, "lists")); err != nil {
+		return nil, fmt.Errorf("opening the cache of archive indices: %w", err)
 	}
-	a.lists, err = blob.Open(filepath.Join(cfg.Dir, "lists"))
-	return a, err
+	return a, nil
 }
+
+// Forget has the next Fetch read its lists from the disk again and check them: for whoever finds that
+// an Index couldn't be read (deb.Index.Err).
+func (a *Archive) Forget() { a.lists.forget() }
 
 // fetch is one call of Fetch.
 type fetch struct {
@@ -100,6 +103,7 @@ type suite struct {
 	locked  imx.LockedSuite
 	from    mirror // the one that the release came from
 	cached  bool   // it hadn't changed
+	notices imx.Diagnostics
 	err     error
 }
 
@@ -127,8 +131,10 @@ func (a *Archive) Fetch(ctx context.Context, decl imx.Archive, arch string, know
 	if err != nil {
 		return Snapshot{}, err
 	}
-	snapshot := Snapshot{Index: deb.NewIndex(lists...), Notices: append(notices, left...)}
+	snapshot := Snapshot{Index: deb.IndexOf(lists...), Priorities: map[string]int{}, Notices: append(notices, left...)}
 	for _, s := range suites {
+		snapshot.Notices = append(snapshot.Notices, s.notices...)
+		snapshot.Priorities[s.suite] = s.release.Priority
 		snapshot.Suites = append(snapshot.Suites, s.locked)
 	}
 	return snapshot, nil

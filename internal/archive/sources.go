@@ -71,7 +71,7 @@ func (a *Archive) sources(decl imx.Archive, arch string) ([]source, imx.Diagnost
 	if err != nil {
 		return nil, nil, err
 	}
-	h := hostSources{decl: decl, arch: arch, ring: ring, components: components}
+	h := hostSources{decl: decl, arch: arch, ring: ring, rings: &a.rings, components: components}
 	for _, e := range entries {
 		h.add(e)
 	}
@@ -88,7 +88,7 @@ func (a *Archive) ring(decl imx.Archive) (openpgp.EntityList, error) {
 				WithHint("install the package debian-archive-keyring")
 		}
 	}
-	ring, err := readKeyring(b)
+	ring, err := a.rings.parse(b)
 	if err != nil || len(ring) == 0 {
 		return nil, imx.Errorf(imx.Invalid, "archive %q: its keyring has no OpenPGP public key", decl.Name).
 			WithHint("export the key with: gpg --export KEY")
@@ -132,10 +132,18 @@ type hostSources struct {
 	decl       imx.Archive
 	arch       string
 	ring       openpgp.EntityList
+	rings      *keyrings
 	components []string
 	found      []source
 	idle       []idleMirror
+	siblings   []sibling
 	notices    imx.Diagnostics
+}
+
+// sibling is a suite of the host's sources whose Signed-By names keys of the archive.
+type sibling struct {
+	suite string
+	mirror
 }
 
 // idleMirror is one suite of a mirror that has none of the wanted components.
@@ -151,8 +159,11 @@ func (h *hostSources) add(e entry) {
 		return
 	}
 	for _, name := range e.suites {
-		if len(h.decl.Suites) > 0 && !slices.Contains(h.decl.Suites, name) {
-			continue
+		if len(h.decl.Suites) > 0 {
+			h.addSiblings(e, name)
+			if !slices.Contains(h.decl.Suites, name) {
+				continue
+			}
 		}
 		for _, uri := range e.uris {
 			if reason := h.addMirror(e, name, uri); reason != "" {
@@ -180,7 +191,7 @@ func (h *hostSources) addMirror(e entry, name, uri string) (reason string) {
 		return ""
 	}
 	if e.signedBy != "" {
-		if m.ring = onlySigners(h.ring, e.signedBy, os.ReadFile); len(m.ring) == 0 {
+		if m.ring = h.rings.onlySigners(h.ring, e.signedBy, os.ReadFile); len(m.ring) == 0 {
 			return "its Signed-By names other keys than the archive's keyring"
 		}
 	}
@@ -193,6 +204,39 @@ func (h *hostSources) addMirror(e entry, name, uri string) (reason string) {
 		h.found[i].mirrors = append(h.found[i].mirrors, m)
 	}
 	return ""
+}
+
+// addSiblings remembers where a suite is, wanted or not, if its Signed-By names keys of the archive.
+func (h *hostSources) addSiblings(e entry, name string) {
+	if e.signedBy == "" {
+		return
+	}
+	ring := h.rings.onlySigners(h.ring, e.signedBy, os.ReadFile)
+	for _, uri := range e.uris {
+		if root, err := parseRoot(uri); err == nil && len(ring) > 0 {
+			h.siblings = append(h.siblings, sibling{name, mirror{root: root, ring: ring, at: e.at, sure: true}})
+		}
+	}
+}
+
+// derive makes the source of a wanted suite that the host's own sources don't have: it is looked for
+// where other suites of the same archive are. Debian's security suites are on a mirror of their own.
+func (h *hostSources) derive(want string) bool {
+	s := source{suite: want, components: h.components}
+	for _, other := range h.siblings {
+		if isSecurity(other.suite) == isSecurity(want) && !s.on(other.root) {
+			s.mirrors = append(s.mirrors, other.mirror)
+		}
+	}
+	if len(s.mirrors) > 0 {
+		h.found = append(h.found, s)
+	}
+	return len(s.mirrors) > 0
+}
+
+// isSecurity reports whether a suite is one of security updates; "buster/updates" is an old form.
+func isSecurity(suite string) bool {
+	return strings.HasSuffix(suite, "-security") || strings.HasSuffix(suite, "/updates")
 }
 
 // on reports whether a mirror of the source is at root.
@@ -213,7 +257,7 @@ func (h *hostSources) noticeIdle() {
 func (h *hostSources) result() ([]source, error) {
 	h.noticeIdle()
 	for _, want := range h.decl.Suites {
-		if !slices.ContainsFunc(h.found, func(s source) bool { return s.suite == want }) {
+		if !slices.ContainsFunc(h.found, func(s source) bool { return s.suite == want }) && !h.derive(want) {
 			return nil, imx.Errorf(imx.NotFound, "archive %q: none of this machine's apt sources has the suite %q signed by the archive's keyring", h.decl.Name, want).
 				WithHint("add the suite to the apt sources, or give the archive a mirror")
 		}

@@ -9,12 +9,15 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"imx"
 )
 
 // errUnsigned is no foreignError: whoever stands between can take every signature off.
@@ -32,7 +35,35 @@ func isForeign(err error) bool {
 	return errors.As(err, &e)
 }
 
-// readKeyring reads OpenPGP public keys, armoured or not.
+// keyrings remembers keyrings by their bytes: reading Debian's checks 100 signatures of its keys on
+// themselves. Its methods may be called from several goroutines at once.
+type keyrings struct {
+	mu   sync.Mutex
+	read map[imx.Digest]openpgp.EntityList
+}
+
+// maxKeyrings is how many keyrings are remembered; a machine has a handful.
+const maxKeyrings = 32
+
+// parse reads OpenPGP public keys, armoured or not.
+func (k *keyrings) parse(b []byte) (openpgp.EntityList, error) {
+	d := imx.DigestBytes(b)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if ring, ok := k.read[d]; ok {
+		return ring, nil
+	}
+	ring, err := readKeyring(b)
+	if err != nil {
+		return nil, err
+	}
+	if k.read == nil || len(k.read) >= maxKeyrings {
+		k.read = map[imx.Digest]openpgp.EntityList{}
+	}
+	k.read[d] = ring
+	return ring, nil
+}
+
 func readKeyring(b []byte) (openpgp.EntityList, error) {
 	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("-----BEGIN")) {
 		return openpgp.ReadArmoredKeyRing(bytes.NewReader(b))
@@ -124,10 +155,10 @@ func keyName(sig *packet.Signature) string {
 // onlySigners returns those keys of the ring that a Signed-By value (sources.list(5)) allows:
 // fingerprints, key files, or a key itself. None is left where it names other keys, and then the
 // source isn't the ring's archive.
-func onlySigners(ring openpgp.EntityList, signedBy string, read func(path string) ([]byte, error)) openpgp.EntityList {
+func (k *keyrings) onlySigners(ring openpgp.EntityList, signedBy string, read func(path string) ([]byte, error)) openpgp.EntityList {
 	var allowed []string
 	if strings.Contains(signedBy, "-----BEGIN") {
-		allowed = fingerprints(embeddedKey(signedBy))
+		allowed = k.fingerprints(embeddedKey(signedBy))
 	} else {
 		for _, word := range strings.FieldsFunc(signedBy, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
 			if !strings.HasPrefix(word, "/") {
@@ -135,7 +166,7 @@ func onlySigners(ring openpgp.EntityList, signedBy string, read func(path string
 				continue
 			}
 			if b, err := read(word); err == nil {
-				allowed = append(allowed, fingerprints(b)...)
+				allowed = append(allowed, k.fingerprints(b)...)
 			}
 		}
 	}
@@ -161,8 +192,8 @@ func embeddedKey(value string) []byte {
 	return []byte(b.String())
 }
 
-func fingerprints(keyring []byte) []string {
-	ring, err := readKeyring(keyring)
+func (k *keyrings) fingerprints(keyring []byte) []string {
+	ring, err := k.parse(keyring)
 	if err != nil {
 		return nil // an unreadable keyring allows nobody
 	}

@@ -114,6 +114,11 @@ func furnish(upper string) error {
 			return err
 		}
 	}
+	for _, dir := range manualSections() {
+		if err := x.mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
 	for name, text := range map[string]string{
 		databaseDir + "/status":            "",
 		databaseDir + "/available":         "",

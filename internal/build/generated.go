@@ -2,9 +2,9 @@ package build
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -42,10 +42,7 @@ func (c *collector) generated() error {
 		case take:
 			return c.takeGenerated(name)
 		case ask:
-			if copied, err := c.copied(name); err != nil || copied {
-				return errors.Join(err, c.takeGenerated(name))
-			}
-			unknown = append(unknown, name)
+			return c.settle(name, &unknown)
 		}
 		return nil
 	})
@@ -56,6 +53,20 @@ func (c *collector) generated() error {
 		return err
 	}
 	return c.refuse(unknown)
+}
+
+// settle decides on a path that no rule about places knows.
+func (c *collector) settle(name string, unknown *[]string) error {
+	v, err := c.sort(name)
+	switch {
+	case err != nil:
+		return err
+	case v == take:
+		return c.takeGenerated(name)
+	case v == ask:
+		*unknown = append(*unknown, name)
+	}
+	return nil
 }
 
 // verdict is what becomes of a path that scripts changed.
@@ -84,14 +95,33 @@ func (c *collector) judge(name string, d fs.DirEntry) verdict {
 			return leaveAll
 		}
 		return leave
-	case d.IsDir() || matches(taken(), name):
+	case matches(taken(), name):
 		return take
+	case d.IsDir():
+		return c.judgeDir(name, wanted)
 	case d.Type()&fs.ModeSymlink != 0:
 		return ifShipped
 	case matches(leftOutFiles(), name):
 		return leave
 	}
 	return ask
+}
+
+// judgeDir decides on a directory that scripts made: state isn't taken, nor looked into, unless the
+// template wants some of it.
+func (c *collector) judgeDir(name string, wanted []string) verdict {
+	it, err := c.root.item(name)
+	if err != nil {
+		return take // which says what is wrong
+	}
+	state, err := c.state(it)
+	switch {
+	case err != nil || !state:
+		return take
+	case slices.ContainsFunc(wanted, func(pattern string) bool { return reaches(pattern, name) }):
+		return leave
+	}
+	return leaveAll
 }
 
 // patterns returns what the template says of generated paths: globs to take and, behind a "!", to
@@ -148,7 +178,7 @@ func (c *collector) links(names []string, unknown *[]string) error {
 				return err
 			}
 		case exists(c.root.path(target)):
-		case strings.HasPrefix(target, "etc/alternatives/") || matches(leftOut(), target):
+		case strings.HasPrefix(target, "etc/alternatives/") || matches(leftOut(), target) || matches(neverShipped(), target):
 		default:
 			*unknown = append(*unknown, name)
 		}
@@ -156,32 +186,43 @@ func (c *collector) links(names []string, unknown *[]string) error {
 	return nil
 }
 
-// copied reports whether a generated file is the copy of one that a package brings into the image, as
-// scripts make of default configurations and pages.
-func (c *collector) copied(name string) (bool, error) {
-	it, err := c.root.item(name)
-	if err != nil || !it.Mode.IsRegular() || it.Size == 0 {
-		return false, err
+// copied returns the carried file that a generated one is a copy of, as scripts make of default
+// configurations and pages; nil if there is none. Of several it is one that the image has.
+func (c *collector) copied(it *item) (*item, error) {
+	if !it.Mode.IsRegular() || it.Size == 0 {
+		return nil, nil //nolint:nilnil // no original is no failure
 	}
 	if c.bySize == nil {
-		c.bySize = map[int64][]*item{}
-		for _, other := range c.tree {
-			if other.Mode.IsRegular() && other.owner != "" {
-				c.bySize[other.Size] = append(c.bySize[other.Size], other)
-			}
-		}
+		c.measure()
 	}
 	content, err := it.content()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
+	var found *item
 	for _, other := range c.bySize[it.Size] {
+		if found != nil && c.tree[other.Path] == nil {
+			continue
+		}
 		same, err := other.content()
-		if err != nil || bytes.Equal(content, same) {
-			return err == nil, err
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Equal(content, same) {
+			found = other
 		}
 	}
-	return false, nil
+	return found, nil
+}
+
+// measure finds the size of each file that a package of the build root carries.
+func (c *collector) measure() {
+	c.bySize = map[int64][]*item{}
+	for _, name := range slices.Sorted(maps.Keys(c.owned)) {
+		if it, err := c.root.item(name); err == nil && it.Mode.IsRegular() { // else a script removed it
+			c.bySize[it.Size] = append(c.bySize[it.Size], it)
+		}
+	}
 }
 
 // alternatives takes the links of dpkg's alternatives system (update-alternatives(1)) whose targets

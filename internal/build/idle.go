@@ -1,53 +1,233 @@
 package build
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
-	"strconv"
-
-	"golang.org/x/sys/unix"
+	"bufio"
+	"bytes"
+	"debug/elf"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
 )
 
-// idlePrograms are the programs by which maintainer scripts tell an init system what to start. No image
-// has one and no rule takes what these write, so while scripts run they say "done" at once: each of
-// their calls, of which a package with a service makes four or five, costs more than all else that
-// its scripts do. invoke-rc.d isn't among them: policy-rc.d answers it.
-func idlePrograms() []string {
-	return []string{"usr/bin/deb-systemd-helper", "usr/bin/deb-systemd-invoke", "usr/sbin/update-rc.d"}
+// idle takes out what nothing in the image can use: files that only certain programs read, none of which
+// is there, executable scripts without their interpreter, and links to those. A template keeps any of
+// them by naming it in generated.
+func (c *collector) idle() error {
+	gone := map[string]bool{}
+	for _, rule := range companions() {
+		if c.hasProgram(rule.programs) {
+			continue
+		}
+		for name := range c.tree {
+			gone[name] = gone[name] || matches(rule.files, name)
+		}
+	}
+	if err := c.characterSets(gone); err != nil {
+		return err
+	}
+	if err := c.deadScripts(gone); err != nil {
+		return err
+	}
+	c.drop(gone)
+	return nil
 }
 
-// idle lays a program that does nothing over each of idlePrograms that is there. Nothing on disk
-// changes. dpkg couldn't replace them any more, so they must be unpacked.
-func (s *sandbox) idle() error {
-	const name = "nothing"
-	file := filepath.Join(s.packages(), name)
-	if err := errors.Join(os.WriteFile(file, []byte("#!/bin/sh\nexit 0\n"), 0o600), os.Chmod(file, 0o755)); err != nil { //nolint:gosec // a program
-		return err
+// drop takes paths out of the image, and links that lead to them, but nothing that the template has a
+// pattern for.
+func (c *collector) drop(gone map[string]bool) {
+	wanted, _ := c.patterns()
+	for _, it := range c.tree.sorted() {
+		if it.Mode&fs.ModeSymlink != 0 {
+			target, err := c.tree.resolve(it.Path)
+			gone[it.Path] = gone[it.Path] || err == nil && gone[target]
+		}
 	}
-	nothing := filepath.Join(s.root, packagesDir, name) // what is mounted from there is read-only too
-	root, err := unix.Open(s.root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
+	for name, dead := range gone {
+		if dead && !matches(wanted, name) {
+			delete(c.tree, name)
+		}
 	}
-	defer func() { _ = unix.Close(root) }() // it was only looked through
-	for _, name := range idlePrograms() {
-		if err := cover(nothing, root, name); err != nil {
+}
+
+func (c *collector) hasProgram(patterns []string) bool {
+	for name, it := range c.tree {
+		if !it.Mode.IsDir() && matches(patterns, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// deadScripts finds the executable scripts that nothing in the image can run.
+func (c *collector) deadScripts(gone map[string]bool) error {
+	for name, it := range c.tree {
+		if !it.Mode.IsRegular() || it.Mode.Perm()&0o111 == 0 || gone[name] {
+			continue
+		}
+		line, err := it.firstLine()
+		if err != nil {
 			return err
+		}
+		if program := interpreter(line); program != "" && !c.runs(program) {
+			gone[name] = true
 		}
 	}
 	return nil
 }
 
-// cover mounts a file over one of the root's, if that is there.
-func cover(file string, root int, name string) error {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
-	fd, err := retry(func() (int, error) { return unix.Openat2(root, name, &how) })
-	if errors.Is(err, unix.ENOENT) {
-		return nil
+// runs reports whether the image has the program, at its place or among the programs of that name.
+func (c *collector) runs(program string) bool {
+	places := []string{strings.Trim(program, "/")}
+	for _, dir := range []string{"usr/bin", "usr/sbin", "usr/local/bin"} {
+		places = append(places, path.Join(dir, path.Base(program)))
 	}
+	return slices.ContainsFunc(places, func(p string) bool {
+		place, err := c.tree.resolve(p)
+		return err == nil && c.tree[place] != nil
+	})
+}
+
+// interpreter returns the program that runs a script with this first line, "" where it isn't one. Of
+// env(1) it is the program that env would look for.
+func interpreter(line string) string {
+	rest, ok := strings.CutPrefix(line, "#!")
+	if !ok {
+		return ""
+	}
+	words := strings.Fields(rest)
+	if len(words) > 1 && path.Base(words[0]) == "env" {
+		words = slices.DeleteFunc(words[1:], func(w string) bool { return strings.HasPrefix(w, "-") || strings.Contains(w, "=") })
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
+}
+
+// firstLine returns what a file begins with: its first line, or as much of it as the kernel would read.
+func (it *item) firstLine() (string, error) {
+	if it.Size == 0 {
+		return "", nil
+	}
+	r, err := it.open()
 	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	line, _, err := bufio.NewReaderSize(r, 256).ReadLine()
+	return string(line), err
+}
+
+// conversion says which character sets programs may ask the C library for.
+type conversion int
+
+const (
+	builtIn conversion = iota // what is built in: ASCII and Unicode's own forms
+	common                    // those in the C library's main list as well
+	all                       // all that it has
+)
+
+// characterSets finds the modules of the C library that no program of the image asks for. The C library
+// has them in two lists, of which the second is "uncommonly used" (the news of glibc 2.34, which made
+// the lists two for images like these). Who calls iconv_open(3) decides: a program or one of its own
+// modules has its users' data to convert and may need any; a library that others are linked with has
+// its locale's in mind.
+func (c *collector) characterSets(gone map[string]bool) error {
+	need, err := c.converts()
+	if err != nil || need == all {
 		return err
 	}
-	return errors.Join(unix.Mount(file, "/proc/thread-self/fd/"+strconv.Itoa(fd), "", unix.MS_BIND, ""), unix.Close(fd))
+	for name, it := range c.tree {
+		if matches(characterSets(), name) && !c.asked[it.Owner] {
+			gone[name] = true
+		}
+	}
+	if need == builtIn {
+		return nil
+	}
+	for name := range c.tree {
+		if !matches(mainCharacterSets(), name) {
+			continue
+		}
+		list, err := c.tree[name].content()
+		if err != nil {
+			return err
+		}
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			delete(gone, dir)
+		}
+		delete(gone, name)
+		for line := range strings.Lines(string(list)) {
+			if words := strings.Fields(line); len(words) > 3 && words[0] == "module" {
+				delete(gone, path.Join(path.Dir(name), words[3]+".so"))
+			}
+		}
+	}
+	return nil
+}
+
+// converts finds what the image's programs may ask for. A locale with characters that aren't Unicode's,
+// or can't be known to be, is a reason to have all.
+func (c *collector) converts() (conversion, error) {
+	need := builtIn
+	for name, it := range c.tree {
+		if !it.Mode.IsRegular() {
+			continue
+		}
+		if strings.HasPrefix(name, "usr/lib/locale/") && !strings.HasPrefix(strings.ToLower(name), "usr/lib/locale/c.utf") {
+			return all, nil
+		}
+		library := matches([]string{"usr/lib/*/*.so*"}, name)
+		if library && need == common || !strings.Contains(path.Base(name), ".so") && it.Mode.Perm()&0o111 == 0 {
+			continue
+		}
+		calls, err := it.imports("iconv_open")
+		switch {
+		case err != nil:
+			return all, err
+		case calls && !library:
+			return all, nil
+		case calls:
+			need = common
+		}
+	}
+	return need, nil
+}
+
+// imports reports whether a file is an ELF object that takes a function from another. What isn't one, or
+// is damaged, takes none.
+func (it *item) imports(function string) (bool, error) {
+	if it.Size < 64 {
+		return false, nil
+	}
+	r, err := it.open()
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	at, ok := r.(io.ReaderAt)
+	if !ok {
+		return false, nil
+	}
+	f, err := elf.NewFile(at)
+	if err != nil {
+		return false, nil //nolint:nilerr // no ELF object
+	}
+	names := f.SectionByType(elf.SHT_STRTAB)
+	if s := f.Section(".dynstr"); s != nil {
+		names = s
+	}
+	if names == nil {
+		return false, nil
+	}
+	if all, err := names.Data(); err != nil || !bytes.Contains(all, []byte("\x00"+function+"\x00")) {
+		return false, nil //nolint:nilerr // damaged
+	}
+	imported, err := f.ImportedSymbols()
+	if err != nil {
+		return false, nil //nolint:nilerr // damaged
+	}
+	return slices.ContainsFunc(imported, func(s elf.ImportedSymbol) bool { return s.Name == function }), nil
 }

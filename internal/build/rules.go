@@ -2,6 +2,7 @@ package build
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -39,6 +40,15 @@ func match(pattern, name []string) bool {
 	return ok && err == nil && match(pattern[1:], name[1:])
 }
 
+// reaches reports whether a pattern may cover a path below the directory.
+func reaches(pattern, dir string) bool {
+	parts, names := strings.Split(pattern, "/"), strings.Split(dir, "/")
+	if i := slices.Index(parts, "**"); i >= 0 && i < len(names) {
+		return match(parts[:i], names[:i])
+	}
+	return len(parts) > len(names) && match(parts[:len(names)], names)
+}
+
 // forPeople are files that only people read. They aren't even unpacked: no script may need them
 // (Debian policy 12.3), and they are a third of all files.
 func forPeople() []string {
@@ -48,17 +58,32 @@ func forPeople() []string {
 	}
 }
 
+// manualSections are the directories of manual pages. No page is unpacked there, but scripts make links
+// there to pages that programs keep elsewhere.
+func manualSections() []string {
+	var dirs []string
+	for section := '1'; section <= '9'; section++ {
+		dirs = append(dirs, "usr/share/man/man"+string(section))
+	}
+	return dirs
+}
+
 // neverShipped are files that no image takes, even where a package carries them: they are for people,
 // for a shell at a terminal or for an init system, and an instance has none of these. Byte code is
 // left out because it need not be the same twice; a template that wants programs to start sooner
 // may take it with generated = ["/usr/lib/python3*/**/__pycache__/**"].
 func neverShipped() []string {
 	return append(
-		forPeople(), "usr/share/locale/**", "usr/share/doc-base/**", "usr/share/apport/**", "usr/share/menu/**",
+		append(forPeople(), leapSeconds()...), "usr/share/**/man/man?/**", "usr/share/**/LC_MESSAGES/**", "usr/share/locale/**", "usr/share/doc-base/**", "usr/share/apport/**", "usr/share/menu/**",
 		"usr/share/bash-completion/**", "usr/share/zsh/**", "usr/share/fish/**", "usr/share/reportbug/**", "usr/share/vim/**",
 		"etc/bash_completion.d/**", "etc/apport/**", "etc/init.d/**", "etc/rc?.d/**", "etc/init/**",
-		"etc/logrotate.d/**", "etc/cron.*/**", "etc/systemd/system/**",
-		"usr/lib/systemd/system/**", "usr/lib/systemd/user/**", "usr/lib/systemd/system-preset/**",
+		"etc/logrotate.d/**", "etc/cron.*/**", "etc/insserv*/**", "etc/ufw/**", "etc/apparmor.d/**", "etc/sysctl.d/**",
+		"etc/systemd/system/**", "etc/systemd/user/**", "etc/modprobe.d/**", "etc/udev/**",
+		"usr/lib/systemd/system/**", "usr/lib/systemd/user/**", "usr/lib/systemd/system-preset/**", "usr/lib/systemd/user-preset/**",
+		"usr/lib/systemd/system-generators/**", "usr/lib/systemd/system-sleep/**", "usr/lib/systemd/system-shutdown/**",
+		"usr/lib/tmpfiles.d/**", "usr/lib/sysusers.d/**", "usr/lib/sysctl.d/**", "usr/lib/udev/rules.d/**", "usr/lib/modprobe.d/**",
+		"usr/lib/modules-load.d/**", "usr/lib/init/**", "usr/lib/lsb/**", "usr/share/initramfs-tools/**",
+		"usr/share/applications/**", "usr/share/metainfo/**", "usr/share/appdata/**", "usr/share/app-install/**",
 		"**/__pycache__/**", "**/__pycache__", "**/*.pyc", "**/*.pyo",
 	)
 }
@@ -81,6 +106,8 @@ func leftOut() []string {
 		"etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab",
 		"etc/adjtime", "etc/default/locale", "etc/locale.gen", "etc/networks",
 		"etc/apt/**", "etc/apparmor.d/**", "etc/systemd/**", "etc/pam.d/**", "etc/ssl/private/**",
+		"**/.bashrc", "**/.bash_logout", "**/.profile", // copies of etc/skel, which useradd makes in a home
+		"etc/**/*.key", "etc/**/*_key", "etc/**/*_key.pub", // made by chance: each instance's own or none
 		"etc/python*/debian_config", "var/lib/python/**", // how to make byte code, and that it was made
 		"usr/share/info/dir", "usr/share/info/dir.old",
 		"**/*.dpkg-new", "**/*.dpkg-old", "**/*.dpkg-dist", "**/*.dpkg-tmp", "**/*.ucf-old", "**/*.ucf-new", "**/*.ucf-dist",
@@ -99,9 +126,10 @@ func taken() []string {
 	return []string{
 		"etc/passwd", "etc/group", "etc/nsswitch.conf", "etc/ld.so.cache", "etc/localtime", "etc/timezone",
 		"etc/mailcap", "etc/ca-certificates.conf", "etc/ssl/certs/ca-certificates.crt", "etc/protocols", "etc/services",
+		"etc/hosts.allow", "etc/hosts.deny",
 		"usr/lib/locale/**", "usr/lib/*/gconv/gconv-modules.cache", "usr/lib/*/gio/modules/giomodule.cache",
 		"usr/lib/*/gdk-pixbuf-2.0/*/loaders.cache", "usr/share/glib-2.0/schemas/gschemas.compiled",
-		"usr/share/mime/**", "usr/share/icons/*/icon-theme.cache", "etc/xml/**", "etc/sgml/**", "var/lib/xml-core/**",
+		"usr/share/mime/**", "usr/share/icons/*/icon-theme.cache", "etc/xml/**", "etc/sgml/**", "var/lib/xml-core/**", "var/lib/sgml-base/**",
 	}
 }
 
@@ -111,10 +139,45 @@ func skeleton() []string {
 	return []string{"dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "var", "var/tmp"}
 }
 
+// companion are files that only certain programs use.
+type companion struct{ programs, files []string }
+
+// companions say which files are useless without which programs: the modules of languages without their
+// interpreter, what compilers read without one (Debian's compilers all provide cc), and so on.
+func companions() []companion {
+	return []companion{
+		{[]string{"usr/bin/perl"}, []string{"usr/share/perl5/**", "usr/share/perl/**", "usr/lib/*/perl*/**", "usr/lib/*/perl-base/**", "etc/perl/**"}},
+		{[]string{"usr/bin/python3*", "usr/bin/gdb"}, []string{"usr/share/gcc/python/**", "usr/share/python3/**"}},
+		{[]string{"usr/bin/gdb"}, []string{"usr/share/gdb/**"}},
+		{[]string{"usr/bin/cc"}, []string{
+			"usr/include/**", "usr/lib/**/*.a", "usr/lib/**/*.la", "usr/lib/*/*.o", "usr/lib/*/pkgconfig/**", "usr/share/pkgconfig/**",
+			"usr/lib/*/cmake/**", "usr/share/cmake/**", "usr/share/aclocal/**",
+		}},
+		{[]string{"usr/bin/localedef"}, []string{"usr/share/i18n/**"}},
+		{[]string{"usr/sbin/ifup"}, []string{"etc/network/**"}},
+		{[]string{"usr/sbin/dhclient"}, []string{"etc/dhcp/**"}},
+		{[]string{"usr/bin/dbus-daemon", "usr/bin/dbus-broker"}, []string{"etc/dbus-1/**", "usr/share/dbus-1/**"}},
+		{[]string{"usr/lib/polkit-1/polkitd"}, []string{"etc/polkit-1/**", "usr/share/polkit-1/**"}},
+		{[]string{"usr/bin/tclsh*"}, []string{"usr/share/tcltk/**"}},
+		{[]string{"usr/bin/emacs*"}, []string{"usr/share/emacs/**", "etc/emacs/**"}},
+	}
+}
+
+// characterSets are the tables and modules from which the C library converts, other than ASCII and
+// Unicode's own forms.
+func characterSets() []string { return []string{"usr/lib/*/gconv/**"} }
+
+// mainCharacterSets are the lists of those among them that libraries use.
+func mainCharacterSets() []string { return []string{"usr/lib/*/gconv/gconv-modules"} }
+
 // mountPoints are empty files that an engine lays its own over: a read-only root can't be given them later.
 func mountPoints() []string {
 	return []string{"etc/hostname", "etc/hosts", "etc/resolv.conf"}
 }
+
+// leapSeconds are the time zones again, counting leap seconds as POSIX doesn't: no program asks for them
+// unless somebody sets TZ to their names.
+func leapSeconds() []string { return []string{"usr/share/zoneinfo/right/**"} }
 
 // mergedDirs are the directories that usr-merge moved below usr, each with a link in its old place.
 func mergedDirs() []string { return []string{"bin", "lib", "lib64", "sbin"} }

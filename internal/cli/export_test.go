@@ -1,19 +1,29 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"imx"
+	"imx/internal/inventory"
+	"imx/internal/term"
+)
 
 // What the tests of package cli_test reach inside for: the rendering of fixed values, and the tree
 // of commands.
 var (
-	ShowPlan      = showPlan
-	ShowStatus    = showStatus
-	ShowInstances = showInstances
-	ShowReleases  = showReleases
-	ShowApplied   = showApplied
-	ShowWhy       = showWhy
-	ShowEvent     = showEvent
-	ParseMoment   = parseMoment
-	GitSource     = gitSource
+	ShowPlan       = showPlan
+	ShowStatus     = showStatus
+	ShowInstances  = showInstances
+	ShowReleases   = showReleases
+	ShowApplied    = showApplied
+	ShowWhy        = showWhy
+	ShowEvent      = showEvent
+	ShowImageList  = showImageList
+	ShowImageFiles = showImageFiles
+	ParseMoment    = parseMoment
+	GitSource      = gitSource
 )
 
 // Root returns the tree of commands.
@@ -33,3 +43,32 @@ func Sections(cmd *cobra.Command) []Section {
 	}
 	return all
 }
+
+// ShowImage prints an image as `imx image show` does.
+func ShowImage(out term.Stream, d imx.ImageDetail, now time.Time) error {
+	return showImage(out, shown(d), now)
+}
+
+// ShowPackages prints an image's packages.
+func ShowPackages(out term.Stream, d imx.ImageDetail) error { return showImagePackages(out, shown(d)) }
+
+// ShowImageWhy explains a path or package, with the chains that are shown without --all.
+func ShowImageWhy(out term.Stream, d imx.ImageDetail, subject string) error {
+	why, err := inventory.Explain(d.Inventory, subject)
+	if err != nil {
+		return err
+	}
+	return showImageWhy(out, d, why, fewChains)
+}
+
+// ShowImageDiff compares two images, naming the paths that are named without --files.
+func ShowImageDiff(out term.Stream, a, b imx.ImageDetail) error {
+	return showImageDiff(out, a, b, ownPaths(inventory.Compare(a, b)))
+}
+
+// ShowImageDiffFiles compares two images, naming all paths.
+func ShowImageDiffFiles(out term.Stream, a, b imx.ImageDetail) error {
+	return showImageDiff(out, a, b, everyPath(inventory.Compare(a, b)))
+}
+
+func shown(d imx.ImageDetail) shownImage { return shownImage{d, inventory.Summarize(d.Inventory)} }

@@ -22,13 +22,15 @@ type Package struct {
 	Section   string // without the component: "admin", not "contrib/admin"
 	Priority  string
 	Essential bool
-	MultiArch string // "same", "foreign", "allowed" or ""
+	Protected bool     // needed to boot a machine
+	Installed imx.Size // what it takes when unpacked, by its own estimate; 0 where it has none
+	MultiArch string   // "same", "foreign", "allowed" or ""
 	Relations Relations
 }
 
 // Relations are the relation fields of a Package, as written.
 type Relations struct {
-	PreDepends, Depends, Provides, Conflicts, Breaks, Replaces string
+	PreDepends, Depends, Recommends, Provides, Conflicts, Breaks, Replaces string
 }
 
 // ParsePackages reads a Packages file, decompressed, of the suite of the archive. It refuses a
@@ -37,28 +39,46 @@ type Relations struct {
 // says that the archive made it so, and a half-read index would make a wrong plan.
 func ParsePackages(r io.Reader, archive, suite string) ([]Package, error) {
 	var list []Package
-	p := packageReader{pin: imx.Package{Archive: archive, Suite: suite}, words: map[string]string{}}
-	stanzas := ReadStanzas(r, "Packages of "+archive+" "+suite)
-	for {
-		s, err := stanzas.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return list, nil
-		case err != nil:
-			return nil, err
-		}
-		one, err := p.read(s)
-		if err != nil {
-			return nil, imx.Errorf(imx.Refused, "Packages of %s %s: stanza at line %d: %w", archive, suite, s.Line, err)
-		}
+	p := newPackageReader(archive, suite)
+	err := p.readAll(ReadStanzas(r, "Packages of "+archive+" "+suite), func(_ *Stanza, one Package) error {
 		list = append(list, one)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return list, nil
 }
 
 // packageReader turns stanzas into Packages, sharing the strings that many of them have in common.
 type packageReader struct {
 	pin   imx.Package // what is the same for all
 	words map[string]string
+	bare  bool // nothing but the pin, Essential and Provides is wanted
+}
+
+func newPackageReader(archive, suite string) *packageReader {
+	return &packageReader{pin: imx.Package{Archive: archive, Suite: suite}, words: map[string]string{}}
+}
+
+// readAll hands every package of the stream to use, with its stanza, and ends with the first error.
+func (p *packageReader) readAll(stanzas *StanzaReader, use func(*Stanza, Package) error) error {
+	for {
+		s, err := stanzas.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		one, err := p.read(s)
+		if err != nil {
+			return imx.Errorf(imx.Refused, "%s: stanza at line %d: %w", stanzas.name, s.Line, err)
+		}
+		if err := use(s, one); err != nil {
+			return err
+		}
+	}
 }
 
 func (p *packageReader) read(s *Stanza) (Package, error) {
@@ -78,31 +98,41 @@ func (p *packageReader) read(s *Stanza) (Package, error) {
 			size = string(value)
 		case "sha256":
 			sum = "sha256:" + string(value)
-		case "source":
-			one.Source, _, _ = strings.Cut(p.word(value), " ")
+		case "essential":
+			one.Essential = string(value) == "yes"
+		case "important", "protected": // two names for one thing, the older first
+			one.Protected = one.Protected || string(value) == "yes"
 		case "section":
 			one.Section = p.word(value[strings.LastIndexByte(string(value), '/')+1:])
 		case "priority":
 			one.Priority = p.word(value)
-		case "essential":
-			one.Essential = string(value) == "yes"
 		case "multi-arch":
 			one.MultiArch = p.word(value)
+		case "provides":
+			one.Relations.Provides = string(value)
 		default:
-			one.Relations.set(name, value)
+			if !p.bare {
+				p.detail(&one, name, value)
+			}
 		}
 	}
 	return one, one.check(size, sum)
 }
 
-func (r *Relations) set(name, value []byte) {
+// detail sets what only somebody who chooses among packages wants to know.
+func (p *packageReader) detail(one *Package, name, value []byte) {
+	r := &one.Relations
 	switch string(name) {
+	case "source":
+		one.Source, _, _ = strings.Cut(p.word(value), " ")
+	case "installed-size":
+		one.Installed = parseInstalled(string(value))
 	case "pre-depends":
 		r.PreDepends = string(value)
 	case "depends":
 		r.Depends = string(value)
-	case "provides":
-		r.Provides = string(value)
+	case "recommends":
+		r.Recommends = string(value)
 	case "conflicts":
 		r.Conflicts = string(value)
 	case "breaks":
@@ -192,4 +222,14 @@ func parseSize(s string) (int64, error) {
 		return 0, refused("the Size %s is more than %s", imx.Size(n), imx.Size(MaxSize))
 	}
 	return n, nil
+}
+
+// parseInstalled reads an Installed-Size, which counts KiB. One that can't be read is 0: packages
+// are only compared by it.
+func parseInstalled(s string) imx.Size {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > MaxSize {
+		return 0
+	}
+	return imx.Size(n) << 10
 }

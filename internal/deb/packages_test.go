@@ -134,7 +134,7 @@ func TestOneVersionInTwoSuitesIsTheSameInAnyOrder(t *testing.T) {
 	a, b := packages(t, "bookworm", nil), packages(t, "bookworm-updates", nil)
 	for _, lists := range [][][]deb.Package{{a, b}, {b, a}} {
 		x := deb.NewIndex(lists...)
-		if p, _ := x.Newest("nginx", "amd64"); p.Suite != "bookworm" || len(x.Versions("nginx")) != 1 {
+		if p, _ := x.Newest("nginx", "amd64"); p.Suite != "bookworm" || len(x.Versions("nginx")) != 2 {
 			t.Errorf("got %s of %d", p.Suite, len(x.Versions("nginx")))
 		}
 	}
@@ -159,7 +159,7 @@ func TestReleaseIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := deb.Release{
-		Origin: "Debian", Suite: "oldstable", Codename: "bookworm", AcquireByHash: true,
+		Origin: "Debian", Suite: "oldstable", Codename: "bookworm", AcquireByHash: true, Priority: deb.PriorityNormal,
 		Date: time.Date(2023, 11, 11, 8, 54, 24, 0, time.UTC), ValidUntil: time.Date(2023, 11, 18, 8, 54, 24, 0, time.UTC),
 		Components: []string{"main", "contrib"}, Architectures: []string{"all", "amd64"},
 		SHA256: map[string]deb.ReleaseFile{
@@ -169,6 +169,21 @@ func TestReleaseIsRead(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestASuiteSaysHowMuchItsPackagesCount(t *testing.T) {
+	for fields, want := range map[string]int{
+		"":                    deb.PriorityNormal,
+		"NotAutomatic: yes\n": deb.PriorityLast,
+		"NotAutomatic: no\n":  deb.PriorityNormal,
+		"NotAutomatic: yes\nButAutomaticUpgrades: yes\n": deb.PriorityLow,
+		"ButAutomaticUpgrades: yes\n":                    deb.PriorityNormal,
+	} {
+		got, err := deb.ParseRelease(strings.NewReader(fields + release))
+		if err != nil || got.Priority != want {
+			t.Errorf("%q: got %d, %v", fields, got.Priority, err)
+		}
 	}
 }
 

@@ -19,7 +19,27 @@ type Release struct {
 	Components    []string
 	Architectures []string
 	AcquireByHash bool
+	Priority      int                    // of its packages among those of other suites, as apt has it; see PriorityNormal
 	SHA256        map[string]ReleaseFile // by path below the suite's folder: "main/binary-amd64/Packages.xz"
+}
+
+// The priorities that apt gives to a suite by its Release (apt_preferences(5)). Of a name's
+// packages those of the highest priority are candidates.
+const (
+	PriorityLast   = 1   // NotAutomatic: experimental
+	PriorityLow    = 100 // NotAutomatic and ButAutomaticUpgrades: backports
+	PriorityNormal = 500
+)
+
+// priority reads apt's two flags.
+func priority(s *Stanza) int {
+	switch {
+	case s.Field("notautomatic") != "yes":
+		return PriorityNormal
+	case s.Field("butautomaticupgrades") == "yes":
+		return PriorityLow
+	}
+	return PriorityLast
 }
 
 // ReleaseFile is what a Release says of one file.
@@ -47,6 +67,7 @@ func ParseRelease(r io.Reader) (Release, error) {
 		Components:    strings.Fields(s.Field("components")),
 		Architectures: strings.Fields(s.Field("architectures")),
 		AcquireByHash: s.Field("acquire-by-hash") == "yes",
+		Priority:      priority(s),
 	}
 	if rel.Date, err = parseDate("Date", s.Field("date")); err != nil {
 		return Release{}, err

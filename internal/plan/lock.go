@@ -108,7 +108,7 @@ func checkLockedPackage(p imx.Package) error {
 
 func checkLockedImage(im imx.LockedImage, known map[string]bool) error {
 	switch {
-	case im.Name == "" || im.From == "":
+	case im.Name == "" || len(im.From) == 0 || slices.Contains(im.From, ""):
 		return errors.New("has no name or no archive")
 	case im.Epoch.IsZero():
 		return errors.New("has no epoch")
@@ -144,10 +144,10 @@ func (in Input) locked(spec imx.ImageSpec) (imx.LockedImage, bool) {
 // An image without packages leaves nothing to choose, so it needs no lock, archive or build root.
 func (in Input) keeps(spec imx.ImageSpec) (imx.LockedImage, bool) {
 	if len(spec.Packages) == 0 {
-		return imx.LockedImage{Name: spec.Name, From: archiveOf(spec), Epoch: time.Unix(0, 0).UTC()}, true
+		return imx.LockedImage{Name: spec.Name, From: archivesOf(spec), Epoch: time.Unix(0, 0).UTC()}, true
 	}
 	l, ok := in.locked(spec)
-	if !ok || in.Update || l.From != archiveOf(spec) || !sameSet(l.Asked, spec.Packages) {
+	if !ok || in.Update || l.Recommends != spec.Recommends || !slices.Equal(l.From, archivesOf(spec)) || !sameSet(l.Asked, spec.Packages) {
 		return imx.LockedImage{}, false
 	}
 	pins := pinned(*in.Lock)

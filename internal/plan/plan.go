@@ -7,9 +7,10 @@
 //
 // # Which packages
 //
-// The solver installs what apt would without Recommends: for every Depends and Pre-Depends an
-// alternative that is chosen already, else the first that can be satisfied, of each package the
-// newest version, or the one that the template or the lock pins. See solver.
+// The solver installs what apt would, with Recommends where the image asks for them: for every Depends
+// and Pre-Depends an alternative that is chosen already, else the first that can be had, of each
+// package the newest version of the suites with the highest priority, or the one that the
+// template or the lock pins. See solver.
 //
 // # Three groups
 //
@@ -46,18 +47,8 @@ type Input struct {
 type Archive struct {
 	Index  *deb.Index
 	Suites []imx.LockedSuite
-}
-
-// Archives returns the names of the archives whose index Resolve will need, sorted. It is empty
-// when the lock answers everything: then a plan needs no network at all.
-func Archives(in Input) []string {
-	need := map[string]bool{}
-	for _, spec := range in.Template.Images {
-		if _, ok := in.keeps(spec); !ok {
-			need[archiveOf(spec)] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(need))
+	// Priorities are those of suites by name; one that isn't there has deb.PriorityNormal.
+	Priorities map[string]int
 }
 
 // Resolve leaves nothing to choose: it returns the plan and the lock that pins its choices.
@@ -109,14 +100,6 @@ func (r *resolver) notice(at imx.Pos, summary string) {
 	r.diagnostics = append(r.diagnostics, imx.Diagnostic{Severity: imx.SeverityNotice, Summary: summary, At: at})
 }
 
-// archiveOf returns the name of the archive that the image is from.
-func archiveOf(spec imx.ImageSpec) string {
-	if spec.From == "" {
-		return imx.HostArchive
-	}
-	return spec.From
-}
-
 // image adds the plan of one image, from the lock where it still answers, else chosen anew.
 func (r *resolver) image(spec imx.ImageSpec) {
 	plan := imx.ImagePlan{Spec: strippedImage(spec), Architecture: r.in.Architecture}
@@ -130,34 +113,37 @@ func (r *resolver) image(spec imx.ImageSpec) {
 		r.images = append(r.images, plan)
 		return
 	}
-	name := archiveOf(spec)
-	archive := r.in.Indexes[name]
-	if archive.Index == nil || len(archive.Suites) == 0 {
-		r.report(spec.At, "image."+spec.Name+": the index of archive "+name+" is missing", "")
+	archives, missing := r.in.archives(spec)
+	if missing != "" {
+		r.report(spec.At, "image."+spec.Name+": the index of archive "+missing+" is missing", "")
 		return
 	}
 	if r.anew == nil {
 		r.anew = map[string]bool{}
 	}
-	r.anew[name] = true
-	groups, ok := r.solve(spec, archive.Index)
+	for _, name := range archivesOf(spec) {
+		r.anew[name] = true
+	}
+	groups, ok := r.solve(spec, archives)
 	if !ok {
 		return
 	}
 	plan.Base, plan.Tools, plan.Ship = groups.base, groups.tools, groups.ship
-	plan.Epoch = newest(archive.Suites)
-	if old, ok := r.in.locked(spec); ok && old.From == name && sameShip(pinned(*r.in.Lock), old, plan) {
+	plan.Epoch = newest(archives)
+	if old, ok := r.in.locked(spec); ok && slices.Equal(old.From, archivesOf(spec)) && sameShip(pinned(*r.in.Lock), old, plan) {
 		plan.Epoch = old.Epoch
 	}
 	r.images = append(r.images, plan)
 }
 
-// newest returns the newest date of the suites, in UTC.
-func newest(suites []imx.LockedSuite) time.Time {
+// newest returns the newest date of the archives' suites, in UTC.
+func newest(archives []Archive) time.Time {
 	var t time.Time
-	for _, s := range suites {
-		if s.Date.After(t) {
-			t = s.Date
+	for _, a := range archives {
+		for _, s := range a.Suites {
+			if s.Date.After(t) {
+				t = s.Date
+			}
 		}
 	}
 	return t.UTC()
@@ -214,7 +200,7 @@ func (r *resolver) lock() imx.Lock {
 	}
 	for _, im := range r.images {
 		locked := imx.LockedImage{
-			Name: im.Spec.Name, From: archiveOf(im.Spec), Epoch: im.Epoch,
+			Name: im.Spec.Name, From: archivesOf(im.Spec), Epoch: im.Epoch, Recommends: im.Spec.Recommends,
 			Asked: append([]string{}, im.Spec.Packages...),
 			Base:  refs(im.Base), Ship: refs(im.Ship),
 		}
@@ -232,22 +218,29 @@ func (r *resolver) lock() imx.Lock {
 func (r *resolver) suites() []imx.LockedSuite {
 	suites, seen := []imx.LockedSuite{}, map[string]bool{}
 	for _, im := range r.images {
-		name := archiveOf(im.Spec)
-		if seen[name] || len(im.Ship) == 0 {
-			continue
-		}
-		seen[name] = true
-		from := r.in.Indexes[name].Suites
-		if !r.anew[name] {
-			from = r.in.Lock.Suites
-		}
-		for _, s := range from {
-			if s.Archive == name {
-				s.Date = s.Date.UTC()
-				suites = append(suites, s)
+		for _, name := range archivesOf(im.Spec) {
+			if !seen[name] && len(im.Ship) > 0 {
+				seen[name] = true
+				suites = append(suites, r.suitesOf(name)...)
 			}
 		}
 	}
 	slices.SortFunc(suites, bySuite)
 	return slices.Compact(suites)
+}
+
+// suitesOf returns the suites that the archive had when something was last chosen from it.
+func (r *resolver) suitesOf(archive string) []imx.LockedSuite {
+	from := r.in.Indexes[archive].Suites
+	if !r.anew[archive] {
+		from = r.in.Lock.Suites
+	}
+	var suites []imx.LockedSuite
+	for _, s := range from {
+		if s.Archive == archive {
+			s.Date = s.Date.UTC()
+			suites = append(suites, s)
+		}
+	}
+	return suites
 }

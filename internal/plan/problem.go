@@ -12,32 +12,43 @@ import (
 )
 
 // solve chooses the packages of one image, or reports why that can't be done.
-func (r *resolver) solve(spec imx.ImageSpec, index *deb.Index) (groups, bool) {
+func (r *resolver) solve(spec imx.ImageSpec, archives []Archive) (groups, bool) {
 	s := &solver{
-		index: index, architecture: r.in.Architecture,
-		pins: map[string]string{}, preferred: map[string]string{},
-		given: map[alternative]string{}, relations: map[*deb.Package][]deb.Group{},
+		stock: newStock(archives, r.in.Architecture), recommends: spec.Recommends,
+		pins: map[string]*deb.Package{}, preferred: map[string]string{},
+		given: map[alternative]*failure{}, read: map[*deb.Package]*relations{},
 	}
-	q := questions{solver: s, subject: "image." + spec.Name, archive: archiveOf(spec), spec: spec, report: r.report}
-	asked, ok := q.read()
+	q := questions{solver: s, subject: "image." + spec.Name, spec: spec, report: r.report, at: map[string]imx.Pos{}}
+	asked, ok := q.ask()
 	gone, intact := r.prefer(s, spec)
-	if !intact {
-		ok = false
-	}
-	last, base := s.run(asked)
+	last := s.run(asked)
 	for _, f := range last.failures {
-		r.report(spec.At, q.subject+": "+f.text(), f.hint)
+		r.report(q.place(f.owner), q.subject+": "+f.text(), f.advice())
 	}
-	if !ok || len(last.failures) > 0 {
+	if !ok || !intact || len(last.failures) > 0 {
 		return groups{}, false
 	}
 	for _, p := range gone {
 		if n := last.chosen[p.Name]; n != nil {
-			r.notice(spec.At, q.subject+": archive "+q.archive+" no longer lists the locked "+p.Name+" "+p.Version+
+			r.notice(spec.At, q.subject+": "+named(archivesOf(spec))+" no longer lists the locked "+p.Name+" "+p.Version+
 				"; "+n.pkg.Version+" is taken instead")
 		}
 	}
-	return group(last, base, asked), true
+	for _, w := range last.unmet {
+		if last.chosen[w.owner.pkg.Name] == w.owner && !last.satisfied(last.targets(w.group)) {
+			r.notice(q.place(w.owner), q.subject+": "+w.text())
+		}
+	}
+	return group(last, asked), true
+}
+
+// named names the archives: "archive debian", "archives debian and vendor".
+func named(archives imx.Names) string {
+	if len(archives) == 1 {
+		return "archive " + archives[0]
+	}
+	last := len(archives) - 1
+	return "archives " + strings.Join(archives[:last], ", ") + " and " + archives[last]
 }
 
 // prefer fills in the versions that the lock has, the image's own before those of other images. It
@@ -47,20 +58,21 @@ func (r *resolver) prefer(s *solver, spec imx.ImageSpec) (gone []imx.Package, in
 	if r.in.Lock == nil || r.in.Update {
 		return nil, true
 	}
+	from := archivesOf(spec)
 	own, intact := map[string]bool{}, true
-	if l, ok := r.in.locked(spec); ok && l.From == archiveOf(spec) {
+	if l, ok := r.in.locked(spec); ok && slices.Equal(l.From, from) {
 		for _, ref := range slices.Concat(l.Base, l.Tools, l.Ship) {
 			own[ref] = true
 		}
 	}
 	for _, p := range r.in.Lock.Packages {
-		found, ok := s.version(p.Name, p.Version)
+		found, ok := s.stock.version(p.Name, p.Version)
 		switch {
 		case !ok && own[p.Ref()]:
 			gone = append(gone, p)
-		case !ok || p.Archive != archiveOf(spec) && !own[p.Ref()]:
+		case !ok || !slices.Contains(from, p.Archive) && !own[p.Ref()]:
 		case found.Digest != p.Digest:
-			r.report(spec.At, "archive "+archiveOf(spec)+" has other bytes under "+p.Ref()+" than "+imx.LockFile+" says: "+
+			r.report(spec.At, named(from)+" has other bytes under "+p.Ref()+" than "+imx.LockFile+" says: "+
 				string(found.Digest)+" instead of "+string(p.Digest), "if the change is known and meant, run `imx plan --update`")
 			intact = false
 		case own[p.Ref()] || s.preferred[p.Name] == "" || !own[ownRef(p, s.preferred[p.Name])] && deb.Compare(p.Version, s.preferred[p.Name]) > 0:
@@ -80,75 +92,122 @@ func ownRef(p imx.Package, version string) string {
 type questions struct {
 	*solver
 
-	subject, archive string
-	spec             imx.ImageSpec
-	report           func(at imx.Pos, summary, hint string)
+	subject string
+	spec    imx.ImageSpec
+	report  func(at imx.Pos, summary, hint string)
+	at      map[string]imx.Pos // of each package that was asked for
 }
 
-// read fills in the pins and returns the names of the packages that can be chosen, sorted;
+// place returns where the template asks for what led to n.
+func (q *questions) place(n *node) imx.Pos {
+	if n != nil {
+		if at, ok := q.at[root(n).pkg.Name]; ok {
+			return at
+		}
+	}
+	return q.spec.At
+}
+
+// ask fills in the pins and returns the names of the packages that can be chosen, sorted;
 // false if there was something to report.
-func (q *questions) read() (asked []string, ok bool) {
+func (q *questions) ask() (asked []string, ok bool) {
 	ok = true
 	for i, text := range q.spec.Packages {
 		at := q.spec.At
 		if len(q.spec.PackagesAt) == len(q.spec.Packages) {
 			at = q.spec.PackagesAt[i]
 		}
-		name, version, pinned := strings.Cut(text, "=")
-		if problem, hint := q.problem(name, version); problem != "" {
+		w := readRequest(text)
+		pin, problem, hint := q.find(w)
+		if problem != "" {
 			q.report(at, q.subject+": "+problem, hint)
 			ok = false
 			continue
 		}
-		if pinned {
-			q.pins[name] = version
+		if pin != nil {
+			q.pins[w.name] = pin
 		}
-		asked = append(asked, name)
+		q.at[w.name] = at
+		asked = append(asked, w.name)
+	}
+	for _, text := range q.spec.Packages {
+		if w := readRequest(text); w.suite != "" && q.pins[w.name] != nil {
+			q.followSuite(q.pins[w.name])
+		}
 	}
 	slices.Sort(asked)
 	return slices.Compact(asked), ok
 }
 
-// problem says what is wrong with a package that was asked for, and what to write instead.
-func (q *questions) problem(name, version string) (problem, hint string) {
-	newest, known := q.index.Newest(name, q.architecture)
+// request is one of ImageSpec.Packages: a name, and at most one of a version and a suite.
+type request struct{ name, version, suite string }
+
+func readRequest(text string) request {
+	if name, version, ok := strings.Cut(text, "="); ok {
+		return request{name: name, version: version}
+	}
+	name, suite, _ := strings.Cut(text, "/")
+	return request{name: name, suite: suite}
+}
+
+// find returns the package that a request pins, if it pins one, or what is wrong with it and what
+// to write instead.
+func (q *questions) find(w request) (pin *deb.Package, problem, hint string) {
+	_, known := q.stock.newest(w.name)
+	from := named(archivesOf(q.spec))
 	switch {
-	case deb.CheckName(name) != nil:
-		return quote(name) + " is not the name of a package", `write "name" or "name=version"`
-	case !known && len(q.index.Providers(name)) > 0:
-		return quote(name) + " is only a name that other packages provide", "ask for one of them: " + q.providing(name)
-	case !known && len(q.index.Versions(name)) > 0:
-		return "package " + quote(name) + " isn't there for " + q.architecture, "it is for " + q.index.Versions(name)[0].Architecture
+	case deb.CheckName(w.name) != nil:
+		return nil, quote(w.name) + " is not the name of a package", `write "name", "name=version" or "name/suite"`
+	case !known && len(q.stock.providers(w.name)) > 0:
+		return nil, quote(w.name) + " is only a name that other packages provide", "ask for one of them: " + q.providing(w.name)
+	case !known && q.stock.foreign(w.name) != "":
+		return nil, "package " + quote(w.name) + " isn't there for " + q.stock.architecture, "it is for " + q.stock.foreign(w.name)
 	case !known:
-		return "there is no package " + quote(name) + " for " + q.architecture + " in archive " + q.archive, q.nearest(name)
-	case version == "":
-		return "", ""
-	case q.pins[name] != "" && q.pins[name] != version:
-		return quote(name) + " is asked for in two versions, " + q.pins[name] + " and " + version, "keep one of them"
+		return nil, "there is no package " + quote(w.name) + " for " + q.stock.architecture + " in " + from, q.nearest(w.name)
+	case w.version == "" && w.suite == "":
+		return nil, "", ""
 	}
-	if _, ok := q.version(name, version); !ok {
-		return "archive " + q.archive + " has no " + name + " of version " + quote(version), "it has " + q.versions(newest.Name)
+	var ok bool
+	if w.suite != "" {
+		pin, ok = q.stock.from(w.name, w.suite)
+		problem = "suite " + quote(w.suite) + " has no " + w.name
+	} else {
+		pin, ok = q.stock.version(w.name, w.version)
+		problem = from + " has no " + w.name + " of version " + quote(w.version)
 	}
-	return "", ""
+	if !ok {
+		return nil, problem, "there is " + q.stock.listed(w.name)
+	}
+	if old := q.pins[w.name]; old != nil && old.Version != pin.Version {
+		return nil, quote(w.name) + " is asked for in two versions, " + old.Version + " and " + pin.Version, "keep one of them"
+	}
+	return pin, "", ""
+}
+
+// followSuite pins what a package that was asked for from a suite needs from there too: what no
+// candidate satisfies, and a package of the same suite does. apt follows a suite just so far.
+func (q *questions) followSuite(p *deb.Package) {
+	for _, g := range q.relations(p).needs {
+		if len(q.targets(g)) > 0 {
+			continue
+		}
+		for _, r := range g {
+			c, ok := q.stock.from(r.Name, p.Suite)
+			if ok && q.pins[r.Name] == nil && r.On(q.stock.architecture) && q.qualified(r, c) && r.Allows(c.Version) {
+				q.pins[r.Name] = c
+				q.followSuite(c)
+				break
+			}
+		}
+	}
 }
 
 func quote(s string) string { return `"` + s + `"` }
 
-// versions lists a package's versions.
-func (s *solver) versions(name string) string {
-	var out []string
-	for _, p := range s.index.Versions(name) {
-		if p.RunsOn(s.architecture) {
-			out = append(out, p.Version)
-		}
-	}
-	return strings.Join(out, ", ")
-}
-
 // providing lists at most five packages that provide the name.
 func (q *questions) providing(name string) string {
 	var out []string
-	for _, p := range q.index.Providers(name) {
+	for _, p := range q.stock.providers(name) {
 		out = append(out, p.Package.Name)
 	}
 	slices.Sort(out)
@@ -163,7 +222,7 @@ func (q *questions) nearest(name string) string {
 	}
 	var found []near
 	far := 1 + len(name)/4
-	for other := range q.index.Names() {
+	for other := range q.stock.names() {
 		if max(len(other)-len(name), len(name)-len(other)) > far {
 			continue
 		}
@@ -176,68 +235,10 @@ func (q *questions) nearest(name string) string {
 	}
 	slices.SortFunc(found, func(a, b near) int { return cmp.Or(a.distance-b.distance, strings.Compare(a.name, b.name)) })
 	var names []string
-	for _, n := range first(found, 3) {
+	for _, n := range first(slices.Compact(found), 3) {
 		names = append(names, quote(n.name))
 	}
 	return "did you mean " + strings.Join(names, " or ") + "?"
 }
 
 func first[T any](list []T, n int) []T { return list[:min(n, len(list))] }
-
-// failure is one reason why a pass found no solution.
-type failure struct {
-	owner   *node  // the package whose relation can't be met
-	other   *node  // the package that it can't be beside, if that is the reason
-	because string // verb and object, with owner as the subject
-	hint    string
-}
-
-// text names the chain from what was asked for to the failing package, and the reason.
-func (f failure) text() string {
-	s := chain(f.owner) + " " + f.because
-	if f.other == nil {
-		return s
-	}
-	return s + ", but " + chain(f.other) + " is chosen too, in version " + f.other.pkg.Version
-}
-
-// chain writes "nginx-light → nginx-common": from a root to the node.
-func chain(n *node) string {
-	if n.by == nil {
-		return n.pkg.Name
-	}
-	return chain(n.by) + " → " + n.pkg.Name
-}
-
-// unmet is the failure of a relation that no candidate satisfies.
-func (p *pass) unmet(n *node, g deb.Group) failure {
-	f := failure{owner: n}
-	var have []string
-	for _, r := range g {
-		versions := p.versions(r.Name)
-		switch {
-		case versions == "":
-			have = append(have, "there is no "+r.Name)
-		case p.pins[r.Name] != "" && !r.Allows(p.pins[r.Name]):
-			have = append(have, r.Name+" is pinned to "+p.pins[r.Name])
-		default:
-			have = append(have, "there is only "+r.Name+" "+versions)
-		}
-		for _, v := range p.index.Versions(r.Name) {
-			if f.hint == "" && v.RunsOn(p.architecture) && r.Allows(v.Version) && p.qualified(r, v) {
-				f.hint = "ask for " + quote(v.Name+"="+v.Version) + " too"
-			}
-		}
-	}
-	f.because = "depends on " + g.String() + ", but " + strings.Join(have, " and ")
-	return f
-}
-
-// exhausted is the failure of a relation whose every target was tried.
-func (p *pass) exhausted(d demand, targets []*deb.Package) failure {
-	var tried []string
-	for _, t := range targets {
-		tried = append(tried, p.given[alternative{d.owner.pkg.Name, d.group.String(), t.Name}])
-	}
-	return failure{owner: d.owner, because: "depends on " + d.group.String() + ", and none will do: " + strings.Join(tried, "; ")}
-}

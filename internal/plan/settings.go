@@ -39,8 +39,12 @@ func words(list []string) string {
 
 func imageSettings(p imx.ImagePlan) settings {
 	s := settings{}
-	s.set("from", archiveOf(p.Spec))
+	s.set("from", words(archivesOf(p.Spec)))
 	s.set("packages", words(p.Spec.Packages))
+	if p.Spec.Recommends {
+		s["recommends"] = "true"
+	}
+	s.set("compression", p.Spec.Compression)
 	s.set("user", p.Spec.User)
 	s.set("command", words(p.Spec.Command))
 	s.set("work_dir", p.Spec.WorkDir)

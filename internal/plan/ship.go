@@ -24,9 +24,10 @@ type groups struct{ base, tools, ship []imx.Package }
 //     init-system-helpers, passwd, systemd. An image has nothing to administer. But a program may
 //     be split into several packages of one source, all in admin (dbus and dbus-daemon): those
 //     are followed, save from a library, which depends on its source's tools for its scripts.
-//   - Priority required is the same set seen from another side (mawk is in it alone), except for
-//     libraries and for data about places and languages (section localization: tzdata, which
-//     databases read at run time).
+//   - Priority required is the same set seen from another side (mawk is in it alone), and Priority
+//     important is what people expect beside it on any Unix (iproute2, cpio, less), which init
+//     scripts take for granted as people do. Libraries are neither, and nor is data about places and
+//     languages (section localization: tzdata, which databases read at run time).
 //   - Section perl, because Perl is the language of Debian's tools and its interpreter is
 //     Essential: a server that depends on Perl does so for the scripts around it. Where a
 //     package of that section was reached, Perl is what the image is about, and from there the
@@ -44,14 +45,14 @@ type shipper struct {
 	queue []*deb.Package
 }
 
-// group splits the chosen packages, of which the first base came by Essential ones.
-func group(p *pass, base int, asked []string) groups {
+// group splits the chosen packages.
+func group(p *pass, asked []string) groups {
 	s := shipper{pass: p, asked: map[string]bool{}, ship: map[string]bool{}}
 	for _, name := range asked {
 		s.asked[name] = true
 	}
 	for _, name := range asked {
-		s.take(p.chosen[name].pkg)
+		s.ships(p.chosen[name].pkg)
 	}
 	for len(s.queue) > 0 {
 		from := s.queue[0]
@@ -61,7 +62,7 @@ func group(p *pass, base int, asked []string) groups {
 	var inBase, tools, ship []*deb.Package
 	for i, n := range p.order {
 		switch {
-		case i < base:
+		case i < p.base:
 			inBase = append(inBase, n.pkg)
 		case !s.ship[n.pkg.Name]:
 			tools = append(tools, n.pkg)
@@ -73,7 +74,7 @@ func group(p *pass, base int, asked []string) groups {
 	return groups{sortedPins(inBase), sortedPins(tools), sortedPins(ship)}
 }
 
-func (s *shipper) take(p *deb.Package) {
+func (s *shipper) ships(p *deb.Package) {
 	if !s.ship[p.Name] {
 		s.ship[p.Name] = true
 		s.queue = append(s.queue, p)
@@ -81,13 +82,18 @@ func (s *shipper) take(p *deb.Package) {
 }
 
 func (s *shipper) follow(from *deb.Package) {
-	relations, err := s.depends(from)
-	if err != nil {
-		return // the solver read the same fields before
-	}
-	for _, g := range relations {
+	relations := s.relations(from)
+	for _, g := range relations.needs {
 		if to := s.answer(g); to != nil && wanted(from, to) {
-			s.take(to)
+			s.ships(to)
+		}
+	}
+	if !s.recommends {
+		return
+	}
+	for _, g := range relations.wishes {
+		if to := s.answer(g); to != nil {
+			s.ships(to) // as if it had been asked for: no script may count on what is only recommended
 		}
 	}
 }
@@ -117,7 +123,7 @@ func wanted(from, to *deb.Package) bool {
 	case "libs", "localization":
 		return !to.Essential
 	}
-	return !to.Essential && to.Priority != "required"
+	return !to.Essential && to.Priority != "required" && to.Priority != "important"
 }
 
 // source returns the name of the source package that p was built from.

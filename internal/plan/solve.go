@@ -2,8 +2,8 @@ package plan
 
 import (
 	"cmp"
+	"math"
 	"slices"
-	"strings"
 
 	"imx"
 	"imx/internal/deb"
@@ -13,22 +13,25 @@ import (
 // versions that don't fit any more; each pass gives up at least one choice, so that it always ends.
 const maxPasses = 1000
 
-// solver chooses packages as apt does without Recommends. Like apt it has one candidate of each
-// name: the pinned version, else the one that the lock prefers, else the newest. From the
-// Essential packages, and then from those that were asked for, it follows Pre-Depends and Depends:
-// relations with one answer first, then those with several, each by the first answer that is
-// there already, else the first in the field's order. Conflicts and Breaks are checked at the end.
+// solver chooses packages as apt does. Like apt it has one candidate of each name: the pinned one,
+// else the version that the lock prefers, else the newest of those with the highest priority.
 //
-// Where that fails, the solver gives up what it had preferred on the way there, a locked version
-// or else an alternative, and starts over.
+// The Essential packages are settled first. Then, with those that were asked for taken, each one's
+// Pre-Depends and Depends are followed to the end before the next one's: of a relation's
+// targets the first that is taken already, else the first that can be, in the field's order. A
+// target can't be had beside a chosen package that it excludes or that excludes it, nor without what it
+// needs itself; what was chosen on the way to that is undone.
+//
+// Where that fails, the solver gives up a choice that it had made before, a locked version or an
+// alternative in the way, and starts over.
 type solver struct {
-	index        *deb.Index
-	architecture string
-	pins         map[string]string // versions that the template asks for
-	preferred    map[string]string // versions that the lock has; those that don't fit are taken out
-	given        map[alternative]string
-	relations    map[*deb.Package][]deb.Group
-	stale        bool // a preference went in the middle of a pass, which then means nothing
+	stock      *stock
+	pins       map[string]*deb.Package // what the template asks for
+	preferred  map[string]string       // versions that the lock has; those that don't fit are taken out
+	given      map[alternative]*failure
+	read       map[*deb.Package]*relations
+	recommends bool // follow Recommends too
+	stale      bool // a preference went in the middle of a pass, which then means nothing
 }
 
 // alternative is one target of a relation that has several; given up, with the reason.
@@ -39,12 +42,13 @@ type node struct {
 	pkg   *deb.Package
 	by    *node     // whose relation led here; nil for a root
 	group deb.Group // that relation
-	free  bool      // it had other targets
+	free  bool      // it had other targets, or isn't needed
 }
 
 // demand is a relation of a chosen package.
 type demand struct {
 	owner *node
+	verb  string // "needs" or "recommends"
 	group deb.Group
 }
 
@@ -53,45 +57,108 @@ type pass struct {
 	*solver
 
 	chosen   map[string]*node
-	order    []*node  // the chosen, in the order of choice
-	queue    []*node  // whose relations aren't looked at yet
-	open     []demand // several targets; decided once the queue is empty
-	failures []failure
+	provided map[string][]offer
+	excluded map[string][]ban
+	order    []*node // the chosen, in the order of choice
+	base     int     // so many of them are the build root's
+	rejected map[*deb.Package]*failure
+	open     []demand // of the base; decided once the rest of it is known
+	phase    phase
+	failures []*failure
+	unmet    []wish // Recommends that couldn't be had when they were looked at
+}
+
+// wish is a Recommends that couldn't be had.
+type wish struct {
+	demand
+	why *failure
+}
+
+// phase is what a pass is at.
+type phase int
+
+const (
+	choosing   phase = iota // what was asked for
+	settling                // the base: relations between real alternatives stay open
+	estimating              // what an alternative would bring
+)
+
+// offer is a name that a chosen package provides.
+type offer struct {
+	by      *node
+	version string
+}
+
+// ban is a name that a chosen package excludes.
+type ban struct {
+	by *node
+	exclusion
 }
 
 // run tries until it finds a solution or nothing is left to give up; then the last pass holds
-// the failures. It also returns the number of packages that the Essential ones brought.
-func (s *solver) run(asked []string) (last *pass, base int) {
+// the failures.
+func (s *solver) run(asked []string) *pass {
 	for range maxPasses {
-		last = &pass{solver: s, chosen: map[string]*node{}}
-		for _, name := range s.index.Essential() {
-			if p, ok := s.candidate(name); ok && p.Essential {
-				last.add(&node{pkg: p})
-			}
+		p := &pass{
+			solver: s, chosen: map[string]*node{}, rejected: map[*deb.Package]*failure{},
+			provided: map[string][]offer{}, excluded: map[string][]ban{},
 		}
-		last.drain()
-		base = len(last.order)
-		for _, name := range asked {
-			if p, ok := s.candidate(name); ok {
-				last.add(&node{pkg: p})
-			}
-		}
-		last.drain()
-		last.checkConflicts()
-		if !s.again(last.failures) {
-			break
+		p.settle()
+		p.roots(asked, func(*deb.Package) bool { return true })
+		if !s.again(p.failures) {
+			return p
 		}
 	}
-	return last, base
+	return &pass{failures: []*failure{{because: "can't be decided: too many choices exclude each other"}}}
+}
+
+// settle chooses the build root: the Essential packages, the granted ones, and what they need.
+func (p *pass) settle() {
+	p.phase = settling
+	p.roots(p.stock.standing((*deb.Index).Essential), func(e *deb.Package) bool { return e.Essential })
+	p.roots(p.stock.standing((*deb.Index).Granted), (*deb.Package).Granted)
+	for len(p.open) > 0 {
+		d := p.open[0]
+		p.open = p.open[1:]
+		p.fail(p.choose(d, p.smallestFirst(d)))
+	}
+	p.phase, p.base = choosing, len(p.order)
+}
+
+// roots takes the named packages, and then follows what each of them needs.
+func (p *pass) roots(names []string, wanted func(*deb.Package) bool) {
+	var taken []*node
+	for _, name := range names {
+		c, ok := p.candidate(name)
+		if !ok || !wanted(c) || p.chosen[name] != nil {
+			continue
+		}
+		n := &node{pkg: c}
+		if f := p.obstacle(n); f != nil {
+			p.fail(f)
+			continue
+		}
+		p.add(n)
+		taken = append(taken, n)
+	}
+	for _, n := range taken {
+		p.fail(p.follow(n))
+	}
+}
+
+func (p *pass) fail(f *failure) {
+	if f != nil {
+		p.failures = append(p.failures, f)
+	}
 }
 
 // again reports whether another pass may do better than the one with the failures.
-func (s *solver) again(failures []failure) bool {
+func (s *solver) again(failures []*failure) bool {
 	if s.stale {
 		s.stale = false
 		return true
 	}
-	for _, giveUp := range []func(failure) bool{s.giveUpVersion, s.giveUpAlternative} {
+	for _, giveUp := range []func(*failure) bool{s.giveUpVersion, s.giveUpAlternative} {
 		again := false
 		for _, f := range failures {
 			again = giveUp(f) || again
@@ -117,85 +184,184 @@ func (s *solver) unprefer(name string) {
 
 // candidate returns the one package of the name that may be chosen, or false.
 func (s *solver) candidate(name string) (*deb.Package, bool) {
-	for _, wanted := range []string{s.pins[name], s.preferred[name]} {
-		if wanted == "" {
-			continue
-		}
-		if p, ok := s.version(name, wanted); ok {
+	if p := s.pins[name]; p != nil {
+		return p, true
+	}
+	if v := s.preferred[name]; v != "" {
+		if p, ok := s.stock.version(name, v); ok {
 			return p, true
 		}
 	}
-	return s.index.Newest(name, s.architecture)
+	return s.stock.newest(name)
 }
 
-// version returns the package of just that version, or false.
-func (s *solver) version(name, version string) (*deb.Package, bool) {
-	for _, p := range s.index.Versions(name) {
-		if p.Version == version && p.RunsOn(s.architecture) {
-			return p, true
-		}
+func (s *solver) relations(p *deb.Package) *relations {
+	r := s.read[p]
+	if r == nil {
+		r = readRelations(p)
+		s.read[p] = r
 	}
-	return nil, false
+	return r
 }
 
+// add chooses a package that nothing stands in the way of.
 func (p *pass) add(n *node) {
-	if p.chosen[n.pkg.Name] != nil {
-		return
-	}
 	p.chosen[n.pkg.Name] = n
 	p.order = append(p.order, n)
-	p.queue = append(p.queue, n)
-}
-
-func (p *pass) drain() {
-	for len(p.queue) > 0 || len(p.open) > 0 {
-		if len(p.queue) > 0 {
-			n := p.queue[0]
-			p.queue = p.queue[1:]
-			p.expand(n)
-			continue
-		}
-		d := p.open[0]
-		p.open = p.open[1:]
-		p.choose(d)
+	r := p.relations(n.pkg)
+	for _, v := range r.provides {
+		p.provided[v.Name] = append(p.provided[v.Name], offer{n, v.Version})
 	}
-}
-
-// expand follows the relations of a chosen package as far as they leave no choice.
-func (p *pass) expand(n *node) {
-	groups, err := p.depends(n.pkg)
-	if err != nil {
-		p.failures = append(p.failures, failure{owner: n, because: "has a Depends that can't be read: " + err.Error()})
-		return
-	}
-	for _, g := range groups {
-		targets := p.targets(g)
-		switch {
-		case len(targets) == 0 && p.loosen(g):
-		case len(targets) == 0:
-			p.failures = append(p.failures, p.unmet(n, g))
-		case p.satisfied(targets):
-		case len(targets) == 1:
-			p.add(&node{pkg: targets[0], by: n, group: g})
-		default:
-			p.open = append(p.open, demand{n, g})
+	for _, e := range r.excludes {
+		if p.applies(e) {
+			p.excluded[e.Name] = append(p.excluded[e.Name], ban{n, e})
 		}
 	}
 }
 
-// choose decides a relation with several targets.
-func (p *pass) choose(d demand) {
+// undo takes back the choices from the i-th on.
+func (p *pass) undo(i int) {
+	for _, n := range p.order[i:] {
+		delete(p.chosen, n.pkg.Name)
+		r := p.relations(n.pkg)
+		for _, v := range r.provides {
+			p.provided[v.Name] = slices.DeleteFunc(p.provided[v.Name], func(o offer) bool { return o.by == n })
+		}
+		for _, e := range r.excludes {
+			p.excluded[e.Name] = slices.DeleteFunc(p.excluded[e.Name], func(b ban) bool { return b.by == n })
+		}
+	}
+	p.order = p.order[:i]
+}
+
+// take chooses a package and what it needs, or changes nothing and says why that can't be.
+func (p *pass) take(n *node) *failure {
+	if f := p.rejected[n.pkg]; f != nil {
+		return f
+	}
+	f := p.obstacle(n)
+	if f == nil {
+		before, open := len(p.order), len(p.open)
+		p.add(n)
+		if f = p.follow(n); f != nil {
+			p.undo(before)
+			p.open = p.open[:open]
+		}
+	}
+	if f != nil {
+		p.rejected[n.pkg] = f
+	}
+	return f
+}
+
+// follow chooses what a chosen package needs, and what it recommends.
+func (p *pass) follow(n *node) *failure {
+	r := p.relations(n.pkg)
+	if r.err != nil {
+		return &failure{owner: n, because: "has a relation that can't be read: " + r.err.Error()}
+	}
+	for _, g := range r.needs {
+		if f := p.meet(demand{n, "needs", g}); f != nil {
+			return f
+		}
+	}
+	if !p.recommends || p.phase != choosing {
+		return nil
+	}
+	for _, g := range r.wishes {
+		d := demand{n, "recommends", g}
+		if f := p.meet(d); f != nil {
+			p.unmet = append(p.unmet, wish{d, f})
+		}
+	}
+	return nil
+}
+
+// meet sees to it that a relation holds, or says why that can't be.
+func (p *pass) meet(d demand) *failure {
+	targets := p.targets(d.group)
+	switch {
+	case p.satisfied(targets):
+		return nil
+	case len(targets) == 0 && p.loosen(d.group):
+		return nil
+	case len(targets) == 0:
+		return p.impossible(d)
+	case p.phase == settling && len(p.real(d.group, targets)) > 1:
+		p.open = append(p.open, d)
+		return nil
+	}
+	return p.choose(d, targets)
+}
+
+// choose takes the first of the targets that can be had.
+func (p *pass) choose(d demand, targets []*deb.Package) *failure {
+	if p.satisfied(targets) {
+		return nil
+	}
+	f := &failure{owner: d.owner, because: d.verb + " " + d.group.String() + ", and none of them can be had"}
+	for _, t := range targets {
+		why := p.given[alternative{d.owner.pkg.Name, d.group.String(), t.Name}]
+		if why == nil {
+			why = p.take(&node{pkg: t, by: d.owner, group: d.group, free: len(targets) > 1 || d.verb == "recommends"})
+		}
+		if why == nil {
+			return nil
+		}
+		f.tried = append(f.tried, why)
+	}
+	if len(targets) == 1 {
+		return f.tried[0]
+	}
+	return f
+}
+
+// real returns the places in targets of those that the relation itself names.
+func (p *pass) real(g deb.Group, targets []*deb.Package) []int {
+	var found []int
+	for i, t := range targets {
+		if slices.ContainsFunc(g, func(r deb.Relation) bool { return r.Name == t.Name }) {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+// smallestFirst returns the targets of a relation of the base, those that the relation names in the order
+// of what they would add to the base. The base is in no image: what is in it costs time alone.
+func (p *pass) smallestFirst(d demand) []*deb.Package {
 	targets := p.targets(d.group)
 	if p.satisfied(targets) {
-		return
+		return targets
 	}
-	for _, t := range targets {
-		if _, given := p.given[alternative{d.owner.pkg.Name, d.group.String(), t.Name}]; !given {
-			p.add(&node{pkg: t, by: d.owner, group: d.group, free: true})
-			return
-		}
+	slots := p.real(d.group, targets)
+	sizes := map[*deb.Package]imx.Size{}
+	var sorted []*deb.Package
+	for _, i := range slots {
+		sizes[targets[i]] = p.addition(&node{pkg: targets[i], by: d.owner, group: d.group})
+		sorted = append(sorted, targets[i])
 	}
-	p.failures = append(p.failures, p.exhausted(d, targets))
+	slices.SortStableFunc(sorted, func(a, b *deb.Package) int { return cmp.Compare(sizes[a], sizes[b]) })
+	for k, i := range slots {
+		targets[i] = sorted[k]
+	}
+	return targets
+}
+
+// addition returns what taking the package would add; it is taken back at once.
+func (p *pass) addition(n *node) imx.Size {
+	p.phase = estimating
+	defer func() { p.phase = settling }()
+	before := len(p.order)
+	if p.take(n) != nil {
+		return math.MaxInt64
+	}
+	var sum imx.Size
+	for _, added := range p.order[before:] {
+		sum += added.pkg.Installed
+	}
+	p.undo(before)
+	return sum
 }
 
 func (p *pass) satisfied(targets []*deb.Package) bool {
@@ -205,172 +371,45 @@ func (p *pass) satisfied(targets []*deb.Package) bool {
 	})
 }
 
-// depends returns the relations that must hold for the package to work, Pre-Depends first.
-func (s *solver) depends(p *deb.Package) ([]deb.Group, error) {
-	if g, ok := s.relations[p]; ok {
-		return g, nil
-	}
-	var all []deb.Group
-	for _, field := range []string{p.Relations.PreDepends, p.Relations.Depends} {
-		groups, err := deb.ParseRelations(field)
-		if err != nil {
-			return nil, err
+// obstacle returns why a package can't be beside those that are chosen, or nil. No package
+// excludes itself, even where it provides the name that it conflicts with (Debian policy 7.4).
+func (p *pass) obstacle(n *node) *failure {
+	r := p.relations(n.pkg)
+	for _, v := range append([]deb.Relation{{Name: n.pkg.Name, Version: n.pkg.Version}}, r.provides...) {
+		for _, b := range p.excluded[v.Name] {
+			if b.by.pkg.Name != n.pkg.Name && b.Allows(v.Version) {
+				return &failure{owner: n, other: b.by, because: "can't be there: " + chain(b.by) + " " + b.by.pkg.Version + " " + b.verb + " " + b.String()}
+			}
 		}
-		all = append(all, groups...)
 	}
-	s.relations[p] = all
-	return all, nil
-}
-
-// targets returns the candidates that satisfy the group, in the order in which apt prefers them:
-// by the field's order, and for each name the package itself before those that provide it.
-func (s *solver) targets(g deb.Group) []*deb.Package {
-	var out []*deb.Package
-	for _, r := range g {
-		if !r.On(s.architecture) {
+	for _, e := range r.excludes {
+		if !p.applies(e) {
 			continue
 		}
-		if p, ok := s.fitting(r); ok && !slices.Contains(out, p) {
-			out = append(out, p)
+		if other := p.chosen[e.Name]; other != nil && e.Name != n.pkg.Name && e.Allows(other.pkg.Version) {
+			return p.beside(n, e, other)
 		}
-		for _, p := range s.providers(r) {
-			if !slices.Contains(out, p) {
-				out = append(out, p)
+		for _, o := range p.provided[e.Name] {
+			if o.by.pkg.Name != n.pkg.Name && e.Allows(o.version) {
+				return p.beside(n, e, o.by)
 			}
 		}
 	}
-	return out
+	return nil
 }
 
-// fitting returns the candidate of the relation's own name, if it satisfies the relation. A version
-// that the lock prefers gives way to the newest one here already, as an installed one does in apt.
-func (s *solver) fitting(r deb.Relation) (*deb.Package, bool) {
-	p, ok := s.candidate(r.Name)
-	if !ok || !s.qualified(r, p) {
-		return nil, false
-	}
-	if !r.Allows(p.Version) && s.preferred[r.Name] != "" {
-		if newer, ok := s.index.Newest(r.Name, s.architecture); ok && r.Allows(newer.Version) {
-			s.unprefer(r.Name)
-			s.stale = true
-			p = newer
-		}
-	}
-	return p, r.Allows(p.Version)
+func (p *pass) beside(n *node, e exclusion, other *node) *failure {
+	return &failure{owner: n, other: other, because: e.verb + " " + e.String() + ", and " + chain(other) + " " + other.pkg.Version + " is chosen"}
 }
 
-// loosen drops the preferred versions that keep other versions from providing what the group asks
-// for, and reports whether there were any.
-func (s *solver) loosen(g deb.Group) bool {
-	loosened := false
-	for _, r := range g {
-		for _, pr := range s.index.Providers(r.Name) {
-			name := pr.Package.Name
-			if v := s.preferred[name]; v != "" && v != pr.Package.Version && r.Allows(pr.Version) {
-				s.unprefer(name)
-				s.stale, loosened = true, true
-			}
-		}
-	}
-	return loosened
-}
-
-// providers returns the candidates that provide the relation's name in a version that it allows.
-func (s *solver) providers(r deb.Relation) []*deb.Package {
-	var out []*deb.Package
-	for _, pr := range s.index.Providers(r.Name) {
-		if !r.Allows(pr.Version) || !s.qualified(r, pr.Package) {
-			continue
-		}
-		if p, ok := s.candidate(pr.Package.Name); ok && p == pr.Package {
-			out = append(out, p)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b *deb.Package) int {
-		return cmp.Or(rank(a)-rank(b), strings.Compare(a.Name, b.Name))
-	})
-	return out
-}
-
-// rank orders the providers of a name: Essential ones first, then by Priority, as apt does.
-func rank(p *deb.Package) int {
-	if p.Essential {
-		return 0
-	}
-	order := []string{"required", "important", "standard", "optional", "extra"}
-	if i := slices.Index(order, p.Priority); i >= 0 {
-		return i + 1
-	}
-	return len(order) + 1
-}
-
-// qualified reports whether p is what the relation's architecture qualifier means. Only packages
-// that allow it satisfy ":any", and dpkg insists on that (deb-control(5), Multi-Arch).
-func (s *solver) qualified(r deb.Relation, p *deb.Package) bool {
-	switch r.Qualifier {
-	case "", "native", s.architecture:
-		return true
-	case "any":
-		return p.MultiArch == "allowed"
-	}
-	return false
-}
-
-// checkConflicts notes every chosen package that can't be beside another.
-func (p *pass) checkConflicts() {
-	provided := p.provided()
-	for _, n := range p.order {
-		for _, field := range []struct{ verb, text string }{
-			{"conflicts with", n.pkg.Relations.Conflicts}, {"breaks", n.pkg.Relations.Breaks},
-		} {
-			groups, err := deb.ParseRelations(field.text)
-			if err != nil {
-				p.failures = append(p.failures, failure{owner: n, because: "has a field that can't be read: " + err.Error()})
-				continue
-			}
-			for _, g := range groups {
-				p.checkConflict(n, field.verb, g[0], provided[g[0].Name])
-			}
-		}
-	}
-}
-
-// checkConflict looks for the chosen packages that r of n excludes. No package excludes itself,
-// even where it provides the name that it conflicts with (Debian policy 7.4).
-func (p *pass) checkConflict(n *node, verb string, r deb.Relation, providers []deb.Provider) {
-	if r.Qualifier != "" && r.Qualifier != "any" && r.Qualifier != p.architecture || !r.On(p.architecture) {
-		return
-	}
-	if other := p.chosen[r.Name]; other != nil && other != n && r.Allows(other.pkg.Version) {
-		p.failures = append(p.failures, failure{owner: n, other: other, because: verb + " " + r.String()})
-		return
-	}
-	for _, pr := range providers {
-		if other := p.chosen[pr.Package.Name]; other != n && r.Allows(pr.Version) {
-			p.failures = append(p.failures, failure{owner: n, other: other, because: verb + " " + r.String()})
-			return
-		}
-	}
-}
-
-// provided returns what the chosen packages provide, by virtual name.
-func (p *pass) provided() map[string][]deb.Provider {
-	all := map[string][]deb.Provider{}
-	for _, n := range p.order {
-		groups, err := deb.ParseRelations(n.pkg.Relations.Provides)
-		if err != nil {
-			continue // as in deb.Index: it provides nothing
-		}
-		for _, g := range groups {
-			all[g[0].Name] = append(all[g[0].Name], deb.Provider{Package: n.pkg, Version: g[0].Version})
-		}
-	}
-	return all
+// applies reports whether an exclusion means packages of this architecture at all.
+func (s *solver) applies(e exclusion) bool {
+	return (e.Qualifier == "" || e.Qualifier == "any" || e.Qualifier == s.stock.architecture) && e.On(s.stock.architecture)
 }
 
 // giveUpVersion takes back the nearest preference of a locked version on the way to the failure,
 // and reports whether there was one.
-func (s *solver) giveUpVersion(f failure) bool {
+func (s *solver) giveUpVersion(f *failure) bool {
 	for _, n := range []*node{f.other, f.owner} {
 		for ; n != nil; n = n.by {
 			if v := s.preferred[n.pkg.Name]; v != "" && v == n.pkg.Version {
@@ -379,25 +418,23 @@ func (s *solver) giveUpVersion(f failure) bool {
 			}
 		}
 	}
-	return false
+	return slices.ContainsFunc(f.tried, s.giveUpVersion)
 }
 
-// giveUpAlternative takes back the nearest choice between alternatives on the way to the failure,
-// and reports whether there was one.
-func (s *solver) giveUpAlternative(f failure) bool {
-	for _, n := range []*node{f.other, f.owner} {
-		for ; n != nil; n = n.by {
-			if !n.free {
-				continue
-			}
-			key := alternative{n.by.pkg.Name, n.group.String(), n.pkg.Name}
-			if s.given[key] == "" {
-				s.given[key] = f.text()
-			}
+// giveUpAlternative takes back the nearest choice that led to what stood in the way, and reports
+// whether there was one. What the failing package itself was chosen by has tried all others already.
+func (s *solver) giveUpAlternative(f *failure) bool {
+	for n := f.other; n != nil; n = n.by {
+		if !n.free {
+			continue
+		}
+		key := alternative{n.by.pkg.Name, n.group.String(), n.pkg.Name}
+		if s.given[key] == nil {
+			s.given[key] = f
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(f.tried, s.giveUpAlternative)
 }
 
 // sortedPins turns chosen packages into the pins of a plan.

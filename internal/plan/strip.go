@@ -14,7 +14,7 @@ import (
 // strippedImage returns a copy of the spec as a plan holds it.
 func strippedImage(spec imx.ImageSpec) imx.ImageSpec {
 	spec.At, spec.PackagesAt = imx.Pos{}, nil
-	spec.Packages = slices.Clone(spec.Packages)
+	spec.From, spec.Packages = slices.Clone(spec.From), slices.Clone(spec.Packages)
 	spec.Files = strippedFiles(spec.Files)
 	spec.Directories = slices.Clone(spec.Directories)
 	for i := range spec.Directories {

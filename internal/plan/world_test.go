@@ -36,7 +36,7 @@ func stanzas(lines string) string {
 				fields["Essential"] = "yes"
 			case "all":
 				fields["Architecture"] = "all"
-			case "section", "priority", "source", "multi-arch", "architecture":
+			case "section", "priority", "source", "installed-size", "multi-arch", "architecture":
 				fields[key] = value
 			case "other-bytes":
 				fields["SHA256"] = imx.DigestBytes([]byte(line)).Hex()
@@ -125,7 +125,9 @@ func setImage(spec *imx.ImageSpec, word string) {
 	first, second, _ := strings.Cut(value, ":")
 	switch key {
 	case "from":
-		spec.From = value
+		spec.From = strings.Split(value, ",")
+	case "recommends":
+		spec.Recommends = true
 	case "user":
 		spec.User = value
 	case "command":

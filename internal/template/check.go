@@ -88,14 +88,21 @@ func (c checker) archiveNames() []string {
 func (c checker) image(i int) {
 	im := &c.t.Images[i]
 	w := top("image", i, im.Name)
-	if names := c.archiveNames(); im.From != "" && !slices.Contains(names, im.From) {
-		c.r.fail(w.place.setting("from"), flaw{
-			summary: w.subject + ": there is no archive named " + quote(im.From), hint: known(im.From, names, "archive.", ""),
-		})
+	names := c.archiveNames()
+	for j, from := range im.From {
+		if at := w.place.setting("from"); !slices.Contains(names, from) && !c.r.isBroken(at) {
+			if len(im.From) > 1 {
+				at = at.part(index(j))
+			}
+			c.r.fail(at, flaw{
+				summary: w.subject + ": there is no archive named " + quote(from), hint: known(from, names, "archive.", ""),
+			})
+		}
 	}
 	seen := once[string]{}
 	for j, p := range im.Packages {
 		name, _, _ := strings.Cut(p, "=")
+		name, _, _ = strings.Cut(name, "/")
 		at := w.place.setting("packages").part(index(j))
 		if _, ok := seen.first(name, at); ok {
 			c.r.fail(at, flaw{summary: w.subject + ": packages has " + quote(name) + " twice", hint: "leave one of them out"})

@@ -344,6 +344,56 @@ func reference(to string) kind[string] {
 	}
 }
 
+// oneOrMore is one reference, or a list of references, to an image or an archive.
+func oneOrMore(to string) kind[imx.Names] {
+	one := reference(to)
+	return kind[imx.Names]{
+		word: one.word + ", or a list of them",
+		decode: func(x operand) (imx.Names, []flaw) {
+			if !isList(x.value.Type()) {
+				name, flaws := one.decode(x)
+				return imx.Names{name}, flaws
+			}
+			var names imx.Names
+			var flaws []flaw
+			for i, v := range x.value.AsValueSlice() {
+				name, wrong := "", []flaw{{summary: "must be a list of references, and one of them is null"}}
+				if !v.IsNull() {
+					name, wrong = one.decode(operand{value: v, expr: x.expr, pos: x.pos})
+				}
+				for _, f := range wrong {
+					f.part = index(i)
+					flaws = append(flaws, f)
+				}
+				names = append(names, name)
+			}
+			return names, flaws
+		},
+		check: func(names imx.Names) []flaw {
+			for i, n := range names {
+				if slices.Contains(names[:i], n) && n != "" {
+					return []flaw{{part: index(i), summary: "has " + to + "." + n + " twice", hint: "leave one of them out"}}
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// truth is true or false.
+func truth() kind[bool] {
+	return kind[bool]{
+		word: "true or false",
+		decode: func(x operand) (bool, []flaw) {
+			if x.value.Type() != cty.Bool {
+				return false, []flaw{{summary: "must be true or false, not " + article(x.value.Type())}}
+			}
+			return x.value.True(), nil
+		},
+		check: nothing[bool],
+	}
+}
+
 func an(noun string) string {
 	if noun == "image" || noun == "archive" {
 		return "an " + noun

@@ -67,11 +67,18 @@ func isPath(s string) flaw {
 	return flaw{}
 }
 
+// isGlob takes a pattern of paths, behind a "!" where it leaves them out.
 func isGlob(s string) flaw {
-	if _, err := path.Match(s, ""); err != nil {
+	pattern, out := strings.CutPrefix(s, "!")
+	if _, err := path.Match(pattern, ""); err != nil {
 		return flaw{summary: "has " + quote(s) + ", which is not a pattern", hint: "* and ? and [a-z] match; \\ quotes them"}
 	}
-	return has(isPath(s))
+	f := has(isPath(pattern))
+	if out {
+		f.summary = strings.Replace(f.summary, quote(pattern), quote(s), 1)
+		f.hint = strings.Replace(f.hint, `write "`, `write "!`, 1)
+	}
+	return f
 }
 
 func isListedPath(s string) flaw { return has(isPath(s)) }
@@ -89,6 +96,7 @@ func plain(s string) bool {
 
 func isPackage(s string) flaw {
 	name, version, pinned := strings.Cut(s, "=")
+	name, suite, placed := strings.Cut(name, "/")
 	f := flaw{}
 	switch {
 	case !packageRE.MatchString(name):
@@ -96,8 +104,14 @@ func isPackage(s string) flaw {
 		if near := strings.ToLower(strings.TrimSpace(name)); packageRE.MatchString(near) {
 			f.hint = "write " + quote(near)
 		} else {
-			f.hint = `write "name" or "name=version"`
+			f.hint = `write "name", "name=version" or "name/suite"`
 		}
+	case pinned && placed:
+		f.summary = "has " + quote(s) + ", with both a suite and a version"
+		f.hint = "write " + quote(name+"="+version) + " or " + quote(name+"/"+suite)
+	case placed && !suiteRE.MatchString(suite):
+		f.summary = "has " + quote(s) + ", whose suite is not the name of a suite"
+		f.hint = `write "name/suite", such as "nginx-light/bookworm-backports"`
 	case pinned && !versionRE.MatchString(version):
 		f.summary = "has " + quote(s) + ", whose version is not a Debian version"
 		f.hint = `write "name=version", such as "nginx-light=1.22.1-9"`
@@ -166,6 +180,13 @@ func isSignal(s string) flaw {
 		summary: "is " + quote(s) + ", which is not a signal that stops a process",
 		hint:    known("SIG"+strings.TrimPrefix(strings.ToUpper(s), "SIG"), signals, "", ""),
 	}
+}
+
+func isCompression(s string) flaw {
+	if s == "zstd" || s == "gzip" {
+		return flaw{}
+	}
+	return flaw{summary: "is " + quote(s) + ", which is no compression of layers", hint: `write "zstd" or "gzip"`}
 }
 
 func isURLPath(s string) flaw {

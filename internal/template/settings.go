@@ -36,6 +36,10 @@ func archiveBlock() *block {
 					name: "keyring", unset: "Debian's keyring", example: `file("archive.asc")`,
 					doc: "The OpenPGP public keys that sign the archive.",
 				}),
+				field(truth(), func(a *A) *bool { return &a.Expired }, setting{
+					name: "expired", unset: "`false`", example: `true`,
+					doc: "Take indexes past their `Valid-Until`, as snapshots of an archive have them. An older one than was seen is still refused.",
+				}),
 			},
 		})
 }
@@ -49,12 +53,17 @@ func imageBlock() *block {
 			name: "image", label: label("name", isName), sample: "web",
 			doc: "An image: packages and files, and nothing else; no shell and no package manager unless they are named.",
 			settings: []setting{
-				field(reference("archive"), func(i *I) *string { return &i.From }, setting{
-					name: "from", unset: "`archive.host`", example: `archive.debian`, doc: "The archive to take packages from.",
+				field(oneOrMore("archive"), func(i *I) *imx.Names { return &i.From }, setting{
+					name: "from", unset: "`archive.host`", example: `archive.debian`,
+					doc: "The archive to take packages from, or a list of several.",
 				}),
 				field(manyStrings(isPackage), func(i *I) *[]string { return &i.Packages }, setting{
 					name: "packages", unset: "none", example: `["nginx-light", "tzdata"]`,
-					doc: "Debian packages, each a name or `name=version`; what they depend on comes with them.",
+					doc: "Debian packages, each a name, `name=version` or `name/suite`; what they depend on comes with them.",
+				}),
+				field(truth(), func(i *I) *bool { return &i.Recommends }, setting{
+					name: "recommends", unset: "`false`", example: `true`,
+					doc: "Whether what the packages recommend comes with them too, as far as it can be had.",
 				}),
 				field(oneString("string", isUser), func(i *I) *string { return &i.User }, setting{
 					name: "user", unset: "root", example: `"www-data"`, doc: "Who runs the command: a user's name, or `uid` or `uid:gid`.",
@@ -79,6 +88,10 @@ func imageBlock() *block {
 				field(manyStrings(isGlob), func(i *I) *[]string { return &i.Generated }, setting{
 					name: "generated", unset: "none", example: `["/var/lib/app/*"]`,
 					doc: "Patterns of further paths to take that packages' scripts make while the image is built; one that begins with `!` leaves out instead.",
+				}),
+				field(oneString("string", isCompression), func(i *I) *string { return &i.Compression }, setting{
+					name: "compression", unset: "`zstd`", example: `"gzip"`,
+					doc: "How its layers are compressed: `zstd`, or `gzip` for old programs that pull it.",
 				}),
 			},
 			blocks: []*block{

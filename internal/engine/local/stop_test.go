@@ -58,19 +58,20 @@ func TestIdleInstancesEndAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ends := func(r imx.Release, within time.Duration) {
+	// Half of the drain time is far more than a busy machine needs, and less than waiting would take.
+	ends := func(r imx.Release) {
 		t.Helper()
 		start := time.Now()
 		e.scale(t, r, 0)
 		e.until(t, r, 2, imx.Ended)
-		if took := time.Since(start); took > within {
-			t.Errorf("release %d took %s to end, want at most %s", r.Number, took, within)
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("release %d took %s to end: it waited for its drain time", r.Number, took)
 		}
 	}
 	route(one)
 	route(two)
 	moved := time.Now()
 	await(t, "old release has had no traffic for a while", func() bool { return time.Since(moved) > 600*time.Millisecond })
-	ends(one, 250*time.Millisecond) // it has drained already
-	ends(two, 1500*time.Millisecond)
+	ends(one) // it has drained already
+	ends(two)
 }

@@ -1,0 +1,264 @@
+package inventory
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"imx"
+	"imx/internal/deb"
+)
+
+const (
+	// maxPaths bounds how many paths a scan takes in: the largest images have some 500,000.
+	maxPaths = 2_000_000
+	// maxLooked bounds the work of removing: a layer of nothing but removals could ask for any amount.
+	maxLooked = 1_000_000_000
+	// maxFile bounds the files that a scan keeps to read: dpkg's status of a full desktop has 5 MB.
+	maxFile = 32 << 20
+)
+
+// Scan makes do without an inventory: it reads the layers of an image, as tar archives without
+// compression, the lowest first. Packages are those of dpkg's status files. What layers don't
+// say (who brought a path, what listens, what was asked for) is left empty.
+//
+// Errors: Invalid for what is no layer or is absurdly large; those that layers yields.
+func Scan(layers iter.Seq2[io.Reader, error]) (imx.Inventory, error) {
+	s := scan{paths: map[string]imx.InventoryPath{}, kept: map[string][]byte{}}
+	number := 0
+	for layer, err := range layers {
+		number++
+		if err == nil {
+			err = s.layer(layer)
+		}
+		if err != nil {
+			return imx.Inventory{}, fmt.Errorf("layer %d: %w", number, err)
+		}
+	}
+	inv := imx.Inventory{Version: imx.InventoryVersion}
+	for _, name := range slices.Sorted(maps.Keys(s.paths)) {
+		inv.Paths = append(inv.Paths, s.paths[name])
+	}
+	inv.Users = users(s.kept["/etc/passwd"])
+	var err error
+	inv.Packages, err = s.packages()
+	return inv, err
+}
+
+type scan struct {
+	paths map[string]imx.InventoryPath
+	kept  map[string][]byte // contents of the few files that say more
+	// looked counts the paths that were gone over to remove what lies below a folder.
+	looked int
+}
+
+// layer lays one layer over those before it (OCI image specification, "Image Layer Filesystem Changeset").
+func (s *scan) layer(r io.Reader) error {
+	entries := tar.NewReader(r)
+	added := map[string]bool{} // by this layer: what it removes is what was there before
+	for {
+		h, err := entries.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return imx.Errorf(imx.Invalid, "the layer can't be read: %w", err)
+		}
+		name := path.Join("/", h.Name) //nolint:gosec // G305: nothing is extracted, names are only listed
+		folder, base := path.Split(name)
+		switch removed, ok := strings.CutPrefix(base, ".wh."); {
+		case base == ".wh..wh..opq":
+			s.empty(path.Clean(folder), added)
+			continue
+		case ok:
+			s.drop(folder+removed, added)
+			continue
+		}
+		if name == "/" {
+			continue
+		}
+		if err := s.entry(name, h, entries); err != nil {
+			return err
+		}
+		added[name] = true
+		if len(s.paths) > maxPaths || s.looked > maxLooked {
+			return imx.Errorf(imx.Invalid, "the image is absurdly large: more than %d paths", maxPaths)
+		}
+	}
+}
+
+// drop takes a path away, with all below it but what is in kept.
+func (s *scan) drop(name string, kept map[string]bool) {
+	folder := s.paths[name].Kind == imx.PathDirectory
+	if !kept[name] {
+		delete(s.paths, name)
+	}
+	if folder {
+		s.empty(name, kept)
+	}
+}
+
+// empty takes everything below a folder away but what is in kept.
+func (s *scan) empty(folder string, kept map[string]bool) {
+	s.looked += len(s.paths)
+	below := strings.TrimSuffix(folder, "/") + "/"
+	for name := range s.paths {
+		if strings.HasPrefix(name, below) && !kept[name] {
+			delete(s.paths, name)
+		}
+	}
+}
+
+// entry takes one entry of a layer in. Devices and the like, which no engine makes, are left out.
+func (s *scan) entry(name string, h *tar.Header, content io.Reader) error {
+	p := imx.InventoryPath{Path: name, Mode: imx.Mode(h.Mode & 0o7777), UID: h.Uid, GID: h.Gid}
+	if raw := h.PAXRecords["SCHILY.xattr.security.capability"]; raw != "" {
+		p.Capabilities = hex.EncodeToString([]byte(raw))
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		p.Kind = imx.PathDirectory
+	case tar.TypeSymlink:
+		p.Kind, p.Target, p.Mode = imx.PathLink, h.Linkname, 0o777
+	case tar.TypeLink:
+		other, ok := s.paths[path.Join("/", h.Linkname)] //nolint:gosec // as in layer
+		if !ok {
+			return imx.Errorf(imx.Invalid, "%s is a link to %s, which isn't there", name, h.Linkname)
+		}
+		p, p.Path = other, name
+	case tar.TypeReg:
+		if sparse(h) {
+			return imx.Errorf(imx.Invalid, "%s is a sparse file, which no layer may have", name)
+		}
+		p.Kind, p.Size = imx.PathFile, h.Size
+		var err error
+		if p.Digest, err = s.read(name, h.Size, content); err != nil {
+			return err
+		}
+	default:
+		s.drop(name, nil)
+		return nil
+	}
+	if p.Kind != imx.PathDirectory {
+		s.drop(name, nil)
+	}
+	s.paths[name] = p
+	return nil
+}
+
+// sparse reports whether a file is longer than what the archive holds of it, by any amount that a few
+// bytes can say: reading it would never end.
+func sparse(h *tar.Header) bool {
+	for record := range h.PAXRecords {
+		if strings.HasPrefix(record, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+// read returns the digest of a file's content, and keeps that where it says more.
+func (s *scan) read(name string, size int64, content io.Reader) (imx.Digest, error) {
+	sum := sha256.New()
+	if telling(name) {
+		if size > maxFile {
+			return "", imx.Errorf(imx.Invalid, "%s has %s, more than the %s that it may have", name, imx.Size(size), imx.Size(maxFile))
+		}
+		raw, err := io.ReadAll(io.TeeReader(content, sum))
+		if err != nil {
+			return "", imx.Errorf(imx.Invalid, "the layer breaks off in %s: %w", name, err)
+		}
+		s.kept[name] = raw
+	} else if _, err := io.Copy(sum, content); err != nil {
+		return "", imx.Errorf(imx.Invalid, "the layer breaks off in %s: %w", name, err)
+	}
+	return imx.Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), nil
+}
+
+const (
+	statusFile   = "/var/lib/dpkg/status"
+	statusFolder = "/var/lib/dpkg/status.d/"
+)
+
+// telling reports whether a file tells of users or packages. Beside the stanzas in status.d some
+// builders keep checksums, under names with an ending.
+func telling(name string) bool {
+	return name == "/etc/passwd" || name == statusFile || strings.HasPrefix(name, statusFolder) && !strings.HasSuffix(name, ".md5sums")
+}
+
+// packages reads the installed packages, sorted by name. A name that several architectures have
+// stands once.
+func (s *scan) packages() ([]imx.InventoryPackage, error) {
+	found := map[string]imx.InventoryPackage{}
+	for _, name := range slices.Sorted(maps.Keys(s.kept)) {
+		if _, there := s.paths[name]; !there || name == "/etc/passwd" {
+			continue
+		}
+		stanzas := deb.ReadStanzas(strings.NewReader(string(s.kept[name])), name)
+		for {
+			stanza, err := stanzas.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return nil, imx.Errorf(imx.Invalid, "%s: %w", name, err)
+			}
+			if p := packageOf(stanza); p.Name != "" {
+				found[p.Name] = p
+			}
+		}
+	}
+	list := make([]imx.InventoryPackage, 0, len(found))
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		list = append(list, found[name])
+	}
+	return list, nil
+}
+
+// packageOf reads a stanza of dpkg's status; the result has no name where its package isn't installed.
+func packageOf(s *deb.Stanza) imx.InventoryPackage {
+	if status := s.Field("status"); status != "" && !strings.HasSuffix(status, " installed") {
+		return imx.InventoryPackage{}
+	}
+	p := imx.InventoryPackage{
+		Package: imx.Package{Name: s.Field("package"), Version: s.Field("version"), Architecture: s.Field("architecture")},
+		Section: s.Field("section"), PreDepends: s.Field("pre-depends"), Depends: s.Field("depends"),
+		Recommends: s.Field("recommends"), Provides: s.Field("provides"),
+	}
+	p.Description, _, _ = strings.Cut(s.Field("description"), "\n")
+	source, version, _ := strings.Cut(s.Field("source"), " ")
+	p.Source, p.SourceVersion = source, strings.Trim(version, "() ")
+	if p.Source == "" {
+		p.Source = p.Name
+	}
+	if p.SourceVersion == "" {
+		p.SourceVersion = p.Version
+	}
+	return p
+}
+
+// users reads passwd(5). A line that isn't of its form is passed over, as the C library does.
+func users(passwd []byte) []imx.InventoryUser {
+	var list []imx.InventoryUser
+	for line := range strings.Lines(string(passwd)) {
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+		if len(fields) != 7 || fields[0] == "" {
+			continue
+		}
+		uid, err1 := strconv.Atoi(fields[2])
+		gid, err2 := strconv.Atoi(fields[3])
+		if err1 == nil && err2 == nil {
+			list = append(list, imx.InventoryUser{Name: fields[0], UID: uid, GID: gid, Home: fields[5]})
+		}
+	}
+	return list
+}

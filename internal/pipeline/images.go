@@ -1,0 +1,207 @@
+package pipeline
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"imx"
+	"imx/internal/inventory"
+)
+
+// builtTag is what the tags begin with under which builds are published.
+const builtTag = "plan-"
+
+const (
+	maxDocument  = 4 << 20   // bytes of a manifest or configuration, as the registry takes them
+	maxInventory = 256 << 20 // bytes of an inventory: some 500,000 paths
+	maxUnpacked  = 64 << 30  // bytes of a layer without compression
+	maxWindow    = 128 << 20 // bytes that unpacking a layer may remember; zstd's own highest level has as many
+)
+
+// Images returns the images that were built here, and those that came into the registry from
+// outside, the newest first.
+func (p *Pipeline) Images(context.Context) ([]imx.ImageView, error) {
+	return inventory.List(p.cfg.Control.Events(0), p.cfg.Control.State().Services, builtTag)
+}
+
+// Image returns what is known of the image that a person means (inventory.Find). Where no inventory
+// was kept with it, its layers are read, which takes about a second for each 300 MB.
+// Errors: as inventory.Find; NotFound for bytes that are gone; Refused for changed ones; Invalid for
+// a manifest that is no image's.
+func (p *Pipeline) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
+	list, err := p.Images(ctx)
+	if err != nil {
+		return imx.ImageDetail{}, err
+	}
+	found, err := inventory.Find(list, p.cfg.Control.State().Services, wanted)
+	if err != nil {
+		return imx.ImageDetail{}, err
+	}
+	d := imx.ImageDetail{ImageView: found}
+	if err := p.describe(&d); err != nil {
+		return imx.ImageDetail{}, err
+	}
+	if found.Inventory != "" {
+		raw, err := p.cfg.Blobs.ReadAll(found.Inventory, maxInventory)
+		if err != nil {
+			return imx.ImageDetail{}, err
+		}
+		d.Inventory, err = inventory.Parse(raw)
+		return d, err
+	}
+	return d, p.scan(ctx, &d)
+}
+
+// describe fills in what manifest and configuration say.
+func (p *Pipeline) describe(d *imx.ImageDetail) error {
+	var manifest v1.Manifest
+	if err := p.document(d.Digest, &manifest); err != nil {
+		return err
+	}
+	if len(manifest.Layers) == 0 || !isConfiguration(manifest.Config.MediaType) {
+		return imx.Errorf(imx.Invalid, "%s is not the manifest of an image that can be run", d.Digest).
+			WithHint("an index of images for several machines, or another artifact, can't be looked into")
+	}
+	var config v1.Image
+	if err := p.document(imx.Digest(manifest.Config.Digest), &config); err != nil {
+		return err
+	}
+	d.Configuration = configuration(config)
+	d.Size = 0
+	history := slices.DeleteFunc(config.History, func(h v1.History) bool { return h.EmptyLayer })
+	for i, l := range manifest.Layers {
+		layer := imx.ImageLayer{Digest: imx.Digest(l.Digest), MediaType: l.MediaType, Size: imx.Size(l.Size)}
+		if i < len(history) {
+			layer.Says = history[i].CreatedBy
+		}
+		d.Layers = append(d.Layers, layer)
+		d.Size += layer.Size
+	}
+	return nil
+}
+
+// dockerConfiguration is the media type of configurations that tools of that name push.
+const dockerConfiguration = "application/vnd.docker.container.image.v1+json"
+
+func isConfiguration(mediaType string) bool {
+	return mediaType == v1.MediaTypeImageConfig || mediaType == dockerConfiguration
+}
+
+// document reads a small JSON blob.
+func (p *Pipeline) document(d imx.Digest, v any) error {
+	raw, err := p.cfg.Blobs.ReadAll(d, maxDocument)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return imx.Errorf(imx.Invalid, "%s can't be read as a part of an image: %w", d, err)
+	}
+	return nil
+}
+
+func configuration(c v1.Image) imx.ImageConfiguration {
+	known := imx.ImageConfiguration{
+		Architecture: c.Architecture, Entrypoint: c.Config.Entrypoint, Command: c.Config.Cmd, User: c.Config.User,
+		Environment: c.Config.Env, WorkDir: c.Config.WorkingDir, StopSignal: c.Config.StopSignal,
+		Ports: slices.Sorted(maps.Keys(c.Config.ExposedPorts)),
+	}
+	if c.Created != nil {
+		known.Created = *c.Created
+	}
+	return known
+}
+
+// scan makes an inventory from the image's layers, with what its plan says where imx built it.
+func (p *Pipeline) scan(ctx context.Context, d *imx.ImageDetail) error {
+	var err error
+	if d.Inventory, err = inventory.Scan(p.layers(ctx, d.Layers)); err != nil {
+		return err
+	}
+	d.Scanned = true
+	var files int
+	for _, path := range d.Inventory.Paths {
+		if path.Kind == imx.PathFile {
+			files++
+		}
+	}
+	d.Files, d.Packages = files, len(d.Inventory.Packages)
+	if plan, err := p.ImagePlan(d.Plan); err == nil {
+		asked(d.Inventory.Packages, plan.Spec)
+	}
+	return nil
+}
+
+// asked marks the packages that a template names.
+func asked(packages []imx.InventoryPackage, spec imx.ImageSpec) {
+	for i := range packages {
+		packages[i].Asked = slices.ContainsFunc(spec.Packages, func(wanted string) bool {
+			name, _, _ := strings.Cut(wanted, "=")
+			return name == packages[i].Name
+		})
+	}
+}
+
+// layers yields each layer without its compression, one open at a time.
+func (p *Pipeline) layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[io.Reader, error] {
+	return func(yield func(io.Reader, error) bool) {
+		for _, l := range all {
+			blob, err := p.cfg.Blobs.Reader(l.Digest)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			goOn := yield(unpacked(&patient{ctx, blob}))
+			_ = blob.Close() // it was only read from
+			if !goOn {
+				return
+			}
+		}
+	}
+}
+
+// unpacked takes the compression off a layer, by how its bytes begin: pushed manifests err about it.
+func unpacked(r io.Reader) (io.Reader, error) {
+	begin := make([]byte, 4)
+	n, err := io.ReadFull(r, begin)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	plain := io.MultiReader(bytes.NewReader(begin[:n]), r)
+	switch {
+	case bytes.HasPrefix(begin, []byte{0x1f, 0x8b}):
+		plain, err = gzip.NewReader(plain)
+	case bytes.Equal(begin, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		plain, err = zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	default:
+		err = nil
+	}
+	if err != nil {
+		return nil, imx.Errorf(imx.Invalid, "its compression can't be read: %w", err)
+	}
+	return io.LimitReader(plain, maxUnpacked), nil
+}
+
+// patient reads until ctx ends.
+type patient struct {
+	ctx context.Context //nolint:containedctx // a reader has no other way to learn that nobody waits any more
+	r   io.Reader
+}
+
+// Read implements io.Reader.
+func (p *patient) Read(b []byte) (int, error) {
+	if p.ctx.Err() != nil {
+		return 0, context.Cause(p.ctx)
+	}
+	return p.r.Read(b)
+}

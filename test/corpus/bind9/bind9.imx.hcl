@@ -1,0 +1,36 @@
+# A name server that has the authority for one zone.
+
+image "bind9" {
+  packages = ["bind9"]
+  user     = "bind"
+  command  = ["/usr/sbin/named", "-g", "-c", "/etc/bind/server.conf"]
+
+  file "/etc/bind/shop.test" {
+    content = file("shop.test")
+  }
+}
+
+service "bind9" {
+  image = image.bind9
+
+  port "dns" {
+    container = 5353
+    publish   = 5353
+  }
+  file "/etc/bind/server.conf" {
+    content = file("server.conf")
+  }
+  tmpfs "/var/cache/bind" {
+    size = "16MiB"
+  }
+  health {
+    tcp {
+      port = "dns"
+    }
+  }
+  resources {
+    cpu    = 0.25
+    memory = "128MiB"
+    pids   = 32
+  }
+}
