@@ -100,7 +100,7 @@ func New(cfg Config) (*Builder, error) {
 // Refused (a package that no image may have), Exhausted (no space, no time), and those of Fetch. After
 // an error or a killed process, the next Run starts from the steps that were done.
 func (b *Builder) Run(ctx context.Context, p imx.ImagePlan, fetch Fetch, report imx.Report) (Result, error) {
-	s := steps{name: "build image." + p.Spec.Name, begun: time.Now(), fetch: fetch, report: report}
+	s := steps{name: Step(p), begun: time.Now(), fetch: fetch, report: report}
 	res, err := b.run(ctx, p, s)
 	switch {
 	case err != nil:

@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -183,28 +182,24 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 	}
 	fetch := p.fetcher(w.template)
 	images := make([]imx.Image, len(w.planned.Plan.Images))
-	var recording sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
+	group, together := errgroup.WithContext(ctx)
 	group.SetLimit(parallelBuilds)
+	b := builds{stock: newStock(), fetch: fetch, work: w}
+	b.report = excusing(ctx, together, w.report)
+	for _, ip := range w.planned.Plan.Images {
+		w.report(imx.Progress{Step: build.Step(ip), Status: imx.StepRunning, Message: "waiting"})
+	}
 	for i, ip := range w.planned.Plan.Images {
-		group.Go(func() error {
-			r, err := p.cfg.Builder.Run(ctx, ip, fetch, w.report)
-			if err != nil {
-				return err
-			}
-			images[i] = r.Image
-			if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
-				return err
-			}
-			recording.Lock()
-			defer recording.Unlock()
-			if p.cfg.Control.State().Images[r.Image.Plan] == r.Image {
-				return nil
-			}
-			return p.cfg.Control.Record(w.by, imx.ImageBuilt{Image: r.Image})
+		group.Go(func() (err error) {
+			images[i], err = p.image(together, &b, ip)
+			return err
 		})
 	}
-	return images, group.Wait()
+	err := group.Wait()
+	if err == nil {
+		b.stock.tell(w.report)
+	}
+	return images, err
 }
 
 // packages brings packages into the blob store, those that aren't there.

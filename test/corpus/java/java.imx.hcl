@@ -24,7 +24,7 @@ service "java" {
 
   port "http" {
     container = 8000
-    publish   = 21503
+    publish   = 8000
   }
   health {
     http {
