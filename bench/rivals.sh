@@ -15,13 +15,14 @@ absent() {
   echo "$1: $(tail -n 1 "$scratch/output" 2>/dev/null)" >>"$scratch/absent"
 }
 
-# sources SUITE...: the host's apt sources for these suites.
+# sources SUITE...: lines for apt with these suites, from the host's mirrors. Another release's suite is where the host's own
+# of that kind is.
 sources() {
   local suite
   for suite; do
     # shellcheck disable=SC2016 # apt's variables
-    apt-get indextargets --format "deb [signed-by=$keyring] "'$(REPO_URI) $(RELEASE) $(COMPONENT)' \
-      'Created-By: Packages' "Release: $suite" 'Component: main' | sort -u
+    apt-get indextargets --format "deb [signed-by=$keyring] "'$(REPO_URI) '"$suite"' $(COMPONENT)' \
+      'Created-By: Packages' "Release: $codename${suite#"${suite%%-*}"}" 'Component: main' | sort -u
   done
 }
 
@@ -33,7 +34,7 @@ mmdebstrap_tar() {
   mapfile -t lines < <(sources $suites)
   rm -f "$tar"
   SOURCE_DATE_EPOCH=$epoch TMPDIR=$scratch quietly "${inside[@]}" mmdebstrap --variant=essential \
-    ${packages:+"--include=${packages// /,}"} "$@" "$codename" "$tar" "${lines[@]}"
+    ${packages:+"--include=${packages// /,}"} "$@" "${suites%%[- ]*}" "$tar" "${lines[@]}"
 }
 
 # buildah_base TAG "SUITES": a slim base image, which leaves out what slim ones do.

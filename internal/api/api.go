@@ -21,6 +21,8 @@ const MaxBody = 16 << 20
 type Applier interface {
 	Plan(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.PlanResult, error)
 	Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
+	// CheckRepro builds each image twice and compares.
+	CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error)
 	Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
 }
 

@@ -18,6 +18,8 @@ func plan(s *server, r *request) error { return planned(r, s.Applier.Plan) }
 
 func build(s *server, r *request) error { return planned(r, s.Applier.Build) }
 
+func checkRepro(s *server, r *request) error { return planned(r, s.Applier.CheckRepro) }
+
 func apply(s *server, r *request) error { return planned(r, s.Applier.Apply) }
 
 // planned runs one of the Applier's methods.

@@ -51,6 +51,11 @@ func planRoutes() []route {
 			says: "Plans and builds the images, and makes no release.",
 		},
 		{
+			method: http.MethodPost, path: "/v1/build/repro", body: "PlanRequest", answer: "ReproResult", form: formUpdates, serve: checkRepro,
+			says: "Plans and builds the images, then builds each a second time from nothing but its packages, and compares. " +
+				"Bytes that differ are told by the result, not by the status.",
+		},
+		{
 			method: http.MethodPost, path: "/v1/apply", body: "PlanRequest", answer: "ApplyResult", form: formUpdates, serve: apply,
 			says: "Plans, builds, and rolls the releases out. Each release of the result tells whether it became good or failed.",
 		},

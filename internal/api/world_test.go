@@ -60,6 +60,11 @@ func (m *memory) Build(ctx context.Context, by imx.Principal, req imx.PlanReques
 	return imx.ApplyResult{Plan: p, Images: []imx.Image{{Name: "web"}}}, err
 }
 
+func (m *memory) CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error) {
+	b, err := m.Build(ctx, by, req, report)
+	return imx.ReproResult{Plan: b.Plan, Images: []imx.Repro{{Image: b.Images[0], Again: b.Images[0]}}}, err
+}
+
 func (m *memory) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	p, err := m.Plan(ctx, by, req, report)
 	if err != nil {

@@ -67,12 +67,21 @@ func TestASignatureThatIsWrongIsRefused(t *testing.T) {
 		{"the text was changed", edited(func(b []byte) []byte {
 			return bytes.Replace(b, []byte("Origin: Test"), []byte("Origin: Tent"), 1)
 		}), imx.Refused, []string{inRelease + "has a wrong signature by key "}},
-		{"text after it", edited(func(b []byte) []byte { return append(b, "Codename: evil\n"...) }),
-			imx.Refused, []string{inRelease + "has text outside its signature"}},
-		{"text before it", edited(func(b []byte) []byte { return append([]byte("Codename: evil\n\n"), b...) }),
-			imx.Refused, []string{inRelease + "has text outside its signature"}},
-		{"two signed texts", edited(func(b []byte) []byte { return append(b, b...) }),
-			imx.Refused, []string{inRelease + "has text outside its signature"}},
+		{
+			"text after it", edited(func(b []byte) []byte { return append(b, "Codename: evil\n"...) }),
+			imx.Refused,
+			[]string{inRelease + "has text outside its signature"},
+		},
+		{
+			"text before it", edited(func(b []byte) []byte { return append([]byte("Codename: evil\n\n"), b...) }),
+			imx.Refused,
+			[]string{inRelease + "has text outside its signature"},
+		},
+		{
+			"two signed texts", edited(func(b []byte) []byte { return append(b, b...) }),
+			imx.Refused,
+			[]string{inRelease + "has text outside its signature"},
+		},
 		{"cut in the text", edited(func(b []byte) []byte { return b[:100] }), imx.Refused, []string{inRelease + "isn't signed"}},
 		{"nothing at all", edited(func([]byte) []byte { return []byte{} }), imx.Refused, []string{inRelease + "isn't signed"}},
 		{"the file is missing", edited(func([]byte) []byte { return nil }), imx.NotFound, []string{inRelease + "the mirror doesn't have it"}},
@@ -166,8 +175,10 @@ func TestAnIndexOfTheWrongDayOrSuiteIsRefused(t *testing.T) {
 	january := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	tell(t, []lie{
 		{"expired", dated(january, 7), imx.Refused, []string{inRelease + "has expired: it was valid until 2026-01-08T00:00:00Z, now is "}},
-		{"from the future", dated(time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC), 0), imx.Refused,
-			[]string{inRelease + "has the date 2999-01-01T00:00:00Z, which is in the future: now is "}},
+		{
+			"from the future", dated(time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC), 0), imx.Refused,
+			[]string{inRelease + "has the date 2999-01-01T00:00:00Z, which is in the future: now is "},
+		},
 		{"of another suite", func(a *archivetest.Archive) {
 			a.Fields = map[string]string{"Codename": "trixie"}
 			a.Publish()
@@ -248,15 +259,19 @@ func TestAListThatIsNotAsSignedIsRefused(t *testing.T) {
 	broken[len(broken)-8] ^= 1 // the checksum of what is inside
 	bomb := gz(t, strings.Repeat("A: 1\n\n", 1<<20))
 	tell(t, []lie{
-		{"another hash", changed(func(b []byte) []byte { b[len(b)/2] ^= 1; return b }), imx.Refused,
-			[]string{ownPackages + "the bytes have digest sha256:", ", wanted sha256:"}},
+		{
+			"another hash", changed(func(b []byte) []byte { b[len(b)/2] ^= 1; return b }), imx.Refused,
+			[]string{ownPackages + "the bytes have digest sha256:", ", wanted sha256:"},
+		},
 		{"cut", changed(func(b []byte) []byte { return b[:10] }), imx.Refused, []string{ownPackages + "has 10 bytes, wanted "}},
 		{"too long", changed(func(b []byte) []byte { return append(b, b...) }), imx.Refused, []string{ownPackages + "has more than the "}},
 		{"not there", sums(zeros + " 1 main/binary-s390x/Packages"), imx.NotFound, []string{inRelease + "it lists no main/binary-amd64/Packages"}},
 		{"a path out of the suite", sums(zeros + " 1 ../../../etc/passwd"), imx.Refused, []string{inRelease, "../../../etc/passwd"}},
 		{"an absolute path", sums(zeros + " 1 /etc/passwd"), imx.Refused, []string{inRelease, "/etc/passwd"}},
-		{"a size beyond all reason", sums(zeros+" 2000000000 main/binary-amd64/Packages", zeros+" 9 main/binary-amd64/Packages.xz"), imx.Refused,
-			[]string{ownPackages + "has 2000000000 bytes, more than the 1073741824"}},
+		{
+			"a size beyond all reason", sums(zeros+" 2000000000 main/binary-amd64/Packages", zeros+" 9 main/binary-amd64/Packages.xz"), imx.Refused,
+			[]string{ownPackages + "has 2000000000 bytes, more than the 1073741824"},
+		},
 		{"more inside than it says", packed(bomb, 100), imx.Refused, []string{ownPackages + "decompressed from .gz: ", "has more than the 100 bytes"}},
 		{"less inside than it says", packed(gz(t, "A: 1\n"), 100), imx.Refused, []string{ownPackages + "decompressed from .gz: "}},
 		{"no gzip inside", packed([]byte("no gzip"), 100), imx.Refused, []string{ownPackages + "decompressed from .gz: ", "it can't be decompressed"}},

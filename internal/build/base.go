@@ -87,10 +87,11 @@ func (b *Builder) bootstrap(ctx context.Context, dir string, p imx.ImagePlan, s 
 	}
 	return b.enter(ctx, dir, empty, baseEpoch(), func(ctx context.Context, box *sandbox) error {
 		d := &dpkg{box: box, steps: s, total: len(p.Base), unpacked: len(p.Base) - len(left), force: []string{"--force-depends"}}
-		if err := b.handOver(ctx, d, left); err != nil {
-			return err
-		}
-		return d.configure(ctx, "-a")
+		return inOrder(
+			func() error { return b.handOver(ctx, d, left) },
+			box.idle,
+			func() error { return d.configure(ctx, "-a") },
+		)
 	})
 }
 

@@ -57,6 +57,8 @@ type Builder struct {
 	cfg   Config
 	busy  keyed
 	slots chan struct{}
+	// backwards has it take packages in the opposite order, for a second opinion (CheckRepro).
+	backwards bool
 }
 
 // Result is a built image.
@@ -186,7 +188,7 @@ func (b *Builder) hasLayers(layers []v1.Descriptor) bool {
 }
 
 func (b *Builder) make(ctx context.Context, p imx.ImagePlan, s steps) (Result, error) {
-	packed, err := b.packages(ctx, p, s)
+	packed, err := b.packages(ctx, b.arranged(p), s)
 	if err != nil {
 		return Result{}, err
 	}

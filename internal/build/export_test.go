@@ -20,7 +20,7 @@ func Rewrite(ctx context.Context, dir string, out io.WriteSeeker, in io.Reader, 
 		func() error { return splitDeb(ctx, at, in) },
 		func() error { _, err := decompressAll(ctx, dir); return err },
 		func() error { return check(at, p) },
-		func() error { return writeDeb(out, at) },
+		func() error { return writeDeb(out, at, false) },
 	)
 }
 
@@ -75,6 +75,9 @@ func (b *Builder) Installed(ctx context.Context, dir string, p imx.ImagePlan, by
 	}
 	if by == ByDpkg { // its files have to be there for it to run, but it knows nothing of them
 		left = parcels
+		for _, p := range left {
+			p.lean = false
+		}
 		if err := forget(upper, status); err != nil {
 			return err
 		}

@@ -39,11 +39,12 @@ func undated() int64 { return baseEpoch().Unix() }
 // arrange says which items go into which layer, and dates them all: what packages carry as they have
 // it, what scripts made or changed with the epoch. A directory that several packages carry is in the
 // layer of each, as that has it; where that isn't what it came to in the end, the layer of what scripts
-// changed has the last word. Layers laid over each other give the tree.
+// changed has the last word. Layers laid over each other give the tree. The order of ships doesn't matter.
 func arrange(t tree, ships []shipped, epoch time.Time) []group {
-	byName := map[string]shipped{}
+	ships = slices.SortedFunc(slices.Values(ships), byName)
+	named := map[string]shipped{}
 	for _, s := range ships {
-		byName[s.Name] = s
+		named[s.Name] = s
 	}
 	frame, changed := tree{}, tree{}
 	for name, it := range t {
@@ -53,7 +54,7 @@ func arrange(t tree, ships []shipped, epoch time.Time) []group {
 			it.Time = undated()
 			frame[name] = it
 		case imx.OriginPackage:
-			was := byName[it.Owner].has[name]
+			was := named[it.Owner].has[name]
 			switch {
 			case it.Mode.IsDir():
 				it.Time = undated()
@@ -66,10 +67,7 @@ func arrange(t tree, ships []shipped, epoch time.Time) []group {
 			changed[name] = it
 		}
 	}
-	groups := []group{{"what every image has", frame.sorted()}}
-	for _, source := range bySource(t, ships) {
-		groups = append(groups, source)
-	}
+	groups := append([]group{{"what every image has", frame.sorted()}}, bySource(t, ships)...)
 	t.correct(changed, groups)
 	return append(groups, group{"what scripts of the packages made", t.withParents(changed)})
 }

@@ -91,9 +91,11 @@ func (b *Builder) makeRoot(ctx context.Context, image imx.Digest, t tree) (imx.D
 		return "", err
 	}
 	if !ok {
-		if entries, err = b.unlayerAll(ctx, m, dir); err != nil {
+		layers, err := b.unlayerAll(ctx, m, dir)
+		if err != nil {
 			return "", err
 		}
+		entries = slices.Collect(maps.Values(layers))
 	}
 	name := filepath.Join(dir, "root.erofs")
 	f, err := os.Create(name)
@@ -139,7 +141,7 @@ func (t tree) entries() ([]erofs.Entry, bool, error) {
 }
 
 // unlayerAll lays the layers over each other in dir, which must stay until the entries were read.
-func (b *Builder) unlayerAll(ctx context.Context, m v1.Manifest, dir string) ([]erofs.Entry, error) {
+func (b *Builder) unlayerAll(ctx context.Context, m v1.Manifest, dir string) (map[string]erofs.Entry, error) {
 	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}, left: maxLayers}
 	for i, l := range m.Layers {
 		if ctx.Err() != nil {
@@ -149,7 +151,7 @@ func (b *Builder) unlayerAll(ctx context.Context, m v1.Manifest, dir string) ([]
 			return nil, fmt.Errorf("layer %s: %w", l.Digest, err)
 		}
 	}
-	return slices.Collect(maps.Values(u.entries)), nil
+	return u.entries, nil
 }
 
 // readImage returns an image's manifest and the time of what isn't dated in it.

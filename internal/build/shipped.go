@@ -52,9 +52,11 @@ func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree) ([]shipp
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(all, func(a, b shipped) int { return cmp.Compare(a.Ref(), b.Ref()) })
+	slices.SortFunc(all, byName)
 	return all, nil
 }
+
+func byName(a, b shipped) int { return cmp.Compare(a.Ref(), b.Ref()) }
 
 func stanzaPath(name string) string { return path.Join("var/lib/dpkg/status.d", name) }
 

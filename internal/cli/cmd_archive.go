@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -126,7 +127,7 @@ func export(ctx context.Context, g *Global, set imx.Frozen, name string, report 
 	if err != nil {
 		return disk.Error(err, "writing "+name)
 	}
-	if err := staged.Sync(); err != nil {
+	if err := errors.Join(staged.Chmod(0o644), staged.Sync()); err != nil {
 		return outputError(name, err)
 	}
 	if err := os.Rename(staged.Name(), name); err != nil {

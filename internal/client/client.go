@@ -45,6 +45,12 @@ func (c *Client) Build(ctx context.Context, req imx.PlanRequest, report imx.Repo
 	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/build", req}, report)
 }
 
+// CheckRepro plans and builds the images, and builds each a second time to compare. Bytes that differ
+// aren't an error: the ReproResult tells of them.
+func (c *Client) CheckRepro(ctx context.Context, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error) {
+	return long[imx.ReproResult](ctx, c, call{http.MethodPost, "/v1/build/repro", req}, report)
+}
+
 // Apply plans, builds, and rolls the releases out. It returns when each rollout has ended; a release
 // that failed is told by its State, not by an error.
 func (c *Client) Apply(ctx context.Context, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {

@@ -156,9 +156,12 @@ func readFooter(r io.ReaderAt, size int64, key imx.Digest) (footer, error) {
 	if string(rest[:32]) != keyBytes(key) {
 		return f, damagedList("it is another list")
 	}
-	f.text, f.index = int64(binary.LittleEndian.Uint64(rest[32:])), int64(binary.LittleEndian.Uint64(rest[40:]))
-	f.sum = binary.LittleEndian.Uint32(rest[48:])
-	if f.text < 0 || f.index < 0 || f.index > maxIndex || f.text > size || f.text+f.index+int64(footerSize) != size {
+	text, index := binary.LittleEndian.Uint64(rest[32:]), binary.LittleEndian.Uint64(rest[40:])
+	if text > maxText || index > maxIndex {
+		return f, damagedList("its parts are too long")
+	}
+	f = footer{text: int64(text), index: int64(index), sum: binary.LittleEndian.Uint32(rest[48:])}
+	if f.text+f.index+int64(footerSize) != size {
 		return f, damagedList("its parts don't add up")
 	}
 	return f, nil

@@ -26,8 +26,8 @@ type Entry struct {
 	UID  int
 	GID  int
 	Time time.Time // of its last change, to a second; the zero Time means Write's epoch
-	Size int64  // bytes of a regular file
-	Link string // target of a symbolic link
+	Size int64     // bytes of a regular file
+	Link string    // target of a symbolic link
 	// Open gives a regular file's content, exactly Size bytes; Write closes it. It isn't called for
 	// an empty file and may be nil for one.
 	Open   func() (io.ReadCloser, error)

@@ -67,10 +67,10 @@ type node struct {
 	children []*node // sorted by name
 }
 
-func (n *node) Name() string       { return path.Base(n.entry.Path) }
-func (n *node) Size() int64        { return n.entry.Size }
-func (n *node) Mode() fs.FileMode  { return n.entry.Mode }
-func (n *node) IsDir() bool        { return n.entry.Mode.IsDir() }
+func (n *node) Name() string      { return path.Base(n.entry.Path) }
+func (n *node) Size() int64       { return n.entry.Size }
+func (n *node) Mode() fs.FileMode { return n.entry.Mode }
+func (n *node) IsDir() bool       { return n.entry.Mode.IsDir() }
 
 func (n *node) ModTime() time.Time {
 	if n.entry.Time.IsZero() {

@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -141,6 +140,31 @@ func (p *Pipeline) Build(ctx context.Context, by imx.Principal, req imx.PlanRequ
 	return imx.ApplyResult{Plan: planned, Images: images}, err
 }
 
+// CheckRepro plans a template, builds its images and each of them a second time (build.CheckRepro). An image
+// whose bytes differ is told by the result, not by an error.
+func (p *Pipeline) CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error) {
+	built, err := p.Build(ctx, by, req, report)
+	result := imx.ReproResult{Plan: built.Plan, Images: []imx.Repro{}}
+	if err != nil {
+		return result, err
+	}
+	for _, ip := range built.Plan.Plan.Images {
+		r, err := p.cfg.Builder.CheckRepro(ctx, ip, p.fetcher(req.Template), report)
+		if err != nil {
+			return result, err
+		}
+		result.Images = append(result.Images, r)
+	}
+	return result, nil
+}
+
+// fetcher returns what brings a template's packages.
+func (p *Pipeline) fetcher(t imx.Template) build.Fetch {
+	return func(ctx context.Context, packages []imx.Package, report imx.Report) error {
+		return p.packages(ctx, t, packages, report)
+	}
+}
+
 // work is a planned template on its way to images and releases.
 type work struct {
 	by       imx.Principal
@@ -156,41 +180,24 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 	if err := p.keep(w.template, w.planned.Plan); err != nil {
 		return nil, err
 	}
-	fetch := func(ctx context.Context, packages []imx.Package, report imx.Report) error {
-		return p.packages(ctx, w.template, packages, report)
-	}
+	fetch := p.fetcher(w.template)
 	images := make([]imx.Image, len(w.planned.Plan.Images))
-	stock := newStock()
-	var recording sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
+	group, together := errgroup.WithContext(ctx)
 	group.SetLimit(parallelBuilds)
+	b := builds{stock: newStock(), fetch: fetch, work: w}
+	b.report = excusing(ctx, together, w.report)
 	for _, ip := range w.planned.Plan.Images {
 		w.report(imx.Progress{Step: build.Step(ip), Status: imx.StepRunning, Message: "waiting"})
 	}
 	for i, ip := range w.planned.Plan.Images {
-		group.Go(func() error {
-			r, err := p.cfg.Builder.Run(ctx, ip, stock.fetching(ip.Spec.Name, fetch), w.report)
-			if err != nil {
-				return err
-			}
-			if !r.Cached {
-				stock.built(ip)
-			}
-			images[i] = r.Image
-			if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
-				return err
-			}
-			recording.Lock()
-			defer recording.Unlock()
-			if p.cfg.Control.State().Images[r.Image.Plan] == r.Image {
-				return nil
-			}
-			return p.cfg.Control.Record(w.by, imx.ImageBuilt{Image: r.Image})
+		group.Go(func() (err error) {
+			images[i], err = p.image(together, &b, ip)
+			return err
 		})
 	}
 	err := group.Wait()
 	if err == nil {
-		stock.report(w.report)
+		b.stock.tell(w.report)
 	}
 	return images, err
 }

@@ -198,13 +198,13 @@ func (o oracle) install(tb testing.TB, asked []string, recommends bool) verdict 
 func (o oracle) ownRoot(more ...string) []string {
 	return append(more,
 		"Dir::Etc="+o.dir+"/etc", "Dir::State="+o.dir, "Dir::Cache="+o.dir+"/cache", "Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=",
-		"Dir::Log="+o.dir, "APT::Architectures=amd64")
+		"Dir::Log="+o.dir, "APT::Architectures=amd64", "Debug::pkgProblemResolver=true")
 }
 
 // simulate runs apt, with a set of packages or what it says against that.
 func (o oracle) simulate(tb testing.TB, asked []string, options ...string) verdict {
 	tb.Helper()
-	args := []string{"--simulate", "install", "-o", "Dir::State::status=" + o.dir + "/status", "-o", "APT::Architecture=amd64", "-o", "Debug::pkgProblemResolver=true"}
+	args := []string{"--simulate", "install", "-o", "Dir::State::status=" + o.dir + "/status", "-o", "APT::Architecture=amd64"}
 	for _, option := range options {
 		args = append(args, "-o", option)
 	}
@@ -353,7 +353,7 @@ func compare(index *deb.Index, ours, theirs verdict, recommends bool) string {
 		return "repaired"
 	case recommends && exclude(index, onlyApt, onlyOurs):
 		return "rivals"
-	case len(onlyOurs) == 0 && !(recommends && recommended(index, ours.there, theirs.there)):
+	case len(onlyOurs) == 0 && (!recommends || !recommended(index, ours.there, theirs.there)):
 		return "left over"
 	}
 	return ""

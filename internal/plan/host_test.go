@@ -121,3 +121,45 @@ func testServersShipWithoutSystemTools(t *testing.T, archive plan.Archive) {
 		})
 	}
 }
+
+// Another release of Debian than the machine's own, from the machine's own mirrors.
+func TestTrixieWithItsUpdatesMakesAPlan(t *testing.T) {
+	archive := fetched(t, "trixie", "trixie-updates", "trixie-security")
+	if len(archive.Suites) != 3 {
+		t.Fatalf("suites %+v", archive.Suites)
+	}
+	ours, im := choose(archive, []string{"nginx", "postgresql", "python3"}, true)
+	if ours.refused != "" {
+		t.Fatal(ours.refused)
+	}
+	if !complete(archive.Index, ours.there) {
+		t.Error("something needs what isn't there")
+	}
+	theirs := newOracle(t, archive.Index, im.Base).install(t, []string{"nginx", "postgresql", "python3"}, true)
+	if kind := compare(archive.Index, ours, theirs, true); kind != "same" {
+		t.Errorf("kind %q: only apt: %v, only imx: %v", kind, minus(theirs.there, ours.there), minus(ours.there, theirs.there))
+	}
+}
+
+// A build root is never shipped, so it has to be small; what makes it so changes nothing else.
+func TestTheBuildRootTakesTheSmallerOfTwoAlternatives(t *testing.T) {
+	for _, suites := range [][]string{{"bookworm", "bookworm-updates", "bookworm-security"}, {"trixie", "trixie-updates", "trixie-security"}} {
+		archive := fetched(t, suites...)
+		ours, im := choose(archive, []string{"libc6"}, false)
+		theirs := newOracle(t, archive.Index, nil).install(t, archive.Index.Essential(), false)
+		onlyApt, onlyOurs := minus(theirs.there, ours.there), minus(ours.there, theirs.there)
+		if !complete(archive.Index, ours.there) || size(archive.Index, onlyOurs) > size(archive.Index, onlyApt) {
+			t.Errorf("only apt: %v\nonly imx: %v", onlyApt, onlyOurs)
+		}
+		t.Logf("%s: %d packages, %v; apt's root has also %v, %v more", suites[0], len(im.Base), size(archive.Index, ours.there), onlyApt,
+			size(archive.Index, onlyApt)-size(archive.Index, onlyOurs))
+	}
+}
+
+func size(index *deb.Index, set map[string]string) imx.Size {
+	var sum imx.Size
+	for name, version := range set {
+		sum += entry(index, name, version).Installed
+	}
+	return sum
+}

@@ -10,9 +10,9 @@ import (
 	"imx"
 )
 
-// spare is the part of a line that stays free for a running step's message. It doesn't depend on the
-// messages themselves, or the columns would jump with each.
-const spare = 5
+// spare is the part of a line, one in so many, that is free for a running step's message. It doesn't
+// depend on the messages themselves, or the columns would jump with each.
+const spare = 4
 
 // shape is what a line of a running step has besides its name, its time and its message.
 type shape struct {

@@ -8,6 +8,46 @@ import (
 	"imx/internal/build"
 )
 
+// builds are the builds of one plan's images, some at a time.
+type builds struct {
+	work
+
+	stock     *stock
+	fetch     build.Fetch
+	recording sync.Mutex // held from looking at the state to recording what it lacks
+}
+
+// image builds one image, publishes it, and records it unless it is on the log.
+func (p *Pipeline) image(ctx context.Context, b *builds, ip imx.ImagePlan) (imx.Image, error) {
+	r, err := p.cfg.Builder.Run(ctx, ip, b.stock.fetching(ip.Spec.Name, b.fetch), b.report)
+	if err != nil {
+		return imx.Image{}, err
+	}
+	if !r.Cached {
+		b.stock.built(ip)
+	}
+	if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
+		return r.Image, err
+	}
+	b.recording.Lock()
+	defer b.recording.Unlock()
+	if p.cfg.Control.State().Images[r.Image.Plan] == r.Image {
+		return r.Image, nil
+	}
+	return r.Image, p.cfg.Control.Record(b.by, imx.ImageBuilt{Image: r.Image})
+}
+
+// excusing returns a report that says of steps which fail because another image's build did just
+// that, in place of how they noticed. together ends with the first build that fails, ctx with the caller.
+func excusing(ctx, together context.Context, report imx.Report) imx.Report {
+	return func(p imx.Progress) {
+		if p.Status == imx.StepFailed && together.Err() != nil && ctx.Err() == nil {
+			p.Message = "given up: another image failed"
+		}
+		report(p)
+	}
+}
+
 // stock tells which packages several builds found here, and which they had to fetch.
 type stock struct {
 	mu      sync.Mutex
@@ -50,8 +90,8 @@ func (s *stock) built(p imx.ImagePlan) {
 	}
 }
 
-// report says how many packages were found here, where some were.
-func (s *stock) report(report imx.Report) {
+// tell says how many packages were found here, where some were.
+func (s *stock) tell(report imx.Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := 0
