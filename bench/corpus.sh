@@ -46,13 +46,17 @@ ten_images() {
 images_template() {
   rm -rf "$1"
   mkdir -p "$1"
-  {
-    printf 'archive "debian" {\n  suites = %s\n}\n' "$(strings "$2")"
-    while read -r name packages; do
-      printf 'image "%s" {\n  from     = archive.debian\n  packages = %s\n  command  = ["/bin/true"]\n}\n' \
-        "$name" "$(strings "$packages $(tr ' ' = <"$4" | xargs)")"
-    done <"$3"
-  } >"$1/bench.imx.hcl"
+  printf 'archive "debian" {\n  suites = %s\n}\n' "$(strings "$2")" >"$1/bench.imx.hcl"
+  local name packages
+  while read -r name packages; do
+    cat <<EOF
+image "$name" {
+  from     = archive.debian
+  packages = $(strings "$packages $(tr ' ' = <"$4" | xargs)")
+  command  = ["/bin/true"]
+}
+EOF
+  done <"$3" >>"$1/bench.imx.hcl"
 }
 # image_blobs DIR: builds a template; every blob of every image, with its size.
 image_blobs() {
