@@ -4,16 +4,18 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 COMMIT   := $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GO       := CGO_ENABLED=0 go
-# What Debian must provide: to build images and run instances, and, in the second line, only for tests.
+# What Debian must provide: to build images and run instances, then only for tests.
 RUN_DEPS  := crun conmon xz-utils util-linux ca-certificates debian-archive-keyring git
 TEST_DEPS := gcc libc6-dev skopeo nftables iproute2
+# What bench/ measures the builder against, and what it reads their results with.
+BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux
 # Debian names of what is missing, so that a machine that has everything needs no root and no network.
 missing   = $(shell for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done)
 
-.PHONY: help deps deps-test build client check lint vet test script golden fuzz bench demo clean
+.PHONY: help deps deps-test build client check lint vet test script golden fuzz deps-bench bench bench-builder demo clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 deps: ## install what imx needs from Debian, if it is missing
 	@set -- $(call missing,$(RUN_DEPS)); [ $$# -eq 0 ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$@"; }
@@ -59,8 +61,14 @@ fuzz: ## each parser's fuzzer for half a minute
 	  for f in $$(grep -hoE '^func Fuzz[A-Za-z]+' $$p/*_test.go | sed 's/func //'); do \
 	    echo "== $$p $$f"; go test ./$$p -run '^$$' -fuzz "^$$f\$$" -fuzztime 30s || exit 1; done; done
 
-bench: deps-test build ## the figures of docs/benchmarks.md
+deps-bench: deps-test ## install what imx is measured against
+	@set -- $(call missing,$(BENCH_DEPS)); [ $$# -eq 0 ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$@"; }
+
+bench: deps-bench build ## the figures of docs/benchmarks.md, all of them
 	./bench/run
+
+bench-builder: deps-bench build ## those of the builder alone; FIGURES="cold sizes" for some
+	./bench/builder $(FIGURES)
 
 demo: deps build ## the main job, from a template to a rollback; KEEP=1 leaves it running
 	bin/imx demo $(if $(KEEP),--keep)

@@ -40,7 +40,9 @@ type Archive struct {
 	Suites     []string `json:"suites,omitempty"`     // empty means those of the host's sources
 	Components []string `json:"components,omitempty"` // empty means main
 	Keyring    []byte   `json:"keyring,omitempty"`    // OpenPGP public keys; empty means Debian's keyring
-	At         Pos      `json:"at,omitzero"`
+	// Expired says that indexes past their Valid-Until are taken: those of snapshots, which stay as they were.
+	Expired bool `json:"expired,omitempty"`
+	At      Pos  `json:"at,omitzero"`
 }
 
 // File is a file that a template puts somewhere. In a Template, Content holds the bytes; in a

@@ -21,6 +21,8 @@ const MaxBody = 16 << 20
 type Applier interface {
 	Plan(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.PlanResult, error)
 	Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
+	// CheckRepro builds each image twice and compares.
+	CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error)
 	Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
 }
 
@@ -46,6 +48,14 @@ type Viewer interface {
 	Version() imx.Version
 }
 
+// Freezer keeps packages for good.
+type Freezer interface {
+	// Freeze keeps every package that a lock names, and the lock.
+	Freeze(ctx context.Context, by imx.Principal, req imx.FreezeRequest, report imx.Report) (imx.Frozen, error)
+	// Archives lists the suites that were seen, and what is frozen.
+	Archives(ctx context.Context) (imx.Archives, error)
+}
+
 // Images answers what is inside images.
 type Images interface {
 	// Images lists them, the newest first.
@@ -66,6 +76,7 @@ type Config struct {
 	Viewer   Viewer
 	Images   Images
 	Logs     Logs
+	Freezer  Freezer
 	Registry http.Handler // answers below /v2/; nil means that there is no registry
 	Log      *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
 }

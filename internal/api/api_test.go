@@ -40,7 +40,7 @@ func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
 	}
 	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })
 	server := &http.Server{ConnContext: api.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: api.New(api.Config{
-		Applier: m, Operator: m, Viewer: m, Images: m, Logs: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Applier: m, Operator: m, Viewer: m, Images: m, Logs: m, Freezer: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -96,6 +96,10 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 		applied := ok(c.Apply(ctx, web(), quiet))(t)
 		same(t, "apply", []any{applied.Releases[0].Number, applied.Releases[0].By}, []any{number + 1, by})
 	}
+
+	frozen := ok(c.Freeze(ctx, imx.FreezeRequest{Lock: &imx.Lock{Packages: []imx.Package{{Name: "a"}}}, Name: "shop"}, quiet))(t)
+	same(t, "frozen", frozen, imx.Frozen{Name: "shop", Tag: "lock-1", Packages: 1})
+	same(t, "archives", ok(c.Archives(ctx))(t).Frozen, []imx.Frozen{frozen})
 
 	same(t, "status", ok(c.Status(ctx, time.Time{}))(t).State.Services["web"].Current, 2)
 	past := time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC)
@@ -271,7 +275,7 @@ func TestAnswersThatBreakOffDoNotLookWhole(t *testing.T) {
 // A client that takes nothing must not hold up what it asked for.
 func TestSlowClientDoesNotHoldUpTheTask(t *testing.T) {
 	m := newMemory()
-	handler := api.New(api.Config{Applier: chatty{m}, Operator: m, Viewer: m, Logs: m})
+	handler := api.New(api.Config{Applier: chatty{m}, Operator: m, Viewer: m, Logs: m, Freezer: m})
 	server, peer := pair(t)
 	body := string(ok(json.Marshal(web()))(t))
 	req := ok(http.NewRequestWithContext(api.ConnContext(t.Context(), server), http.MethodPost, "/v1/plan", strings.NewReader(body)))(t)

@@ -18,6 +18,8 @@ func plan(s *server, r *request) error { return planned(r, s.Applier.Plan) }
 
 func build(s *server, r *request) error { return planned(r, s.Applier.Build) }
 
+func checkRepro(s *server, r *request) error { return planned(r, s.Applier.CheckRepro) }
+
 func apply(s *server, r *request) error { return planned(r, s.Applier.Apply) }
 
 // planned runs one of the Applier's methods.
@@ -58,6 +60,20 @@ func instances(s *server, r *request) error {
 			}
 		}
 		return all, nil
+	})
+}
+
+func archives(s *server, r *request) error {
+	return answer(r, s.Freezer.Archives)
+}
+
+func freeze(s *server, r *request) error {
+	var req imx.FreezeRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	return stream(r, func(ctx context.Context, report imx.Report) (imx.Frozen, error) {
+		return s.Freezer.Freeze(ctx, r.by, req, report)
 	})
 }
 

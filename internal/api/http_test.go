@@ -45,7 +45,7 @@ func TestStatusesAndErrorBodies(t *testing.T) {
 	m := newMemory()
 	server, _ := pair(t)
 	ctx := api.ConnContext(t.Context(), server)
-	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Registry: http.HandlerFunc(
+	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m, Registry: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })})
 	for _, x := range []struct {
 		method, target, body string
@@ -74,6 +74,8 @@ func TestStatusesAndErrorBodies(t *testing.T) {
 		{"POST", "/v1/plan", `{"lock":{"images":[{"name":7}]}}`, 400, "cannot unmarshal number"},
 		{"POST", "/v1/plan", `{"template":{"images":[{"files":[{"digest":"md5:0"}]}]}}`, 400, "is not a digest"},
 		{"POST", "/v1/plan", `{"template":{"source":{"folder":"` + strings.Repeat("x", api.MaxBody) + `"}}}`, 413, "larger than the 16.0 MiB"},
+		{"POST", "/v1/archives/freeze", `{"name":"shop"}`, 404, "there is no imx.lock"},
+		{"GET", "/v1/archives", "", 200, `"frozen":null`},
 		{"POST", "/v1/services/web/scale", `{}`, 400, "scaling needs a number"},
 		{"POST", "/v1/services/web/scale", `{"replicas":1}`, 404, "there is no service"},
 		{"POST", "/v1/services/web/rollback", `{"to":-1}`, 400, "-1 is not a release's number"},
@@ -96,7 +98,7 @@ func TestStatusesAndErrorBodies(t *testing.T) {
 // Whoever comes in by another way than the unix socket is nobody.
 func TestCallerThatTheKernelDoesNotNameIsRefused(t *testing.T) {
 	m := newMemory()
-	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m})
+	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m})
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/version", http.NoBody))
 	if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "can't tell who is asking") {
@@ -131,7 +133,7 @@ func FuzzRequests(f *testing.F) {
 		}
 		r.URL = at
 		w := httptest.NewRecorder()
-		api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m}).ServeHTTP(w, r)
+		api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m}).ServeHTTP(w, r)
 		if w.Code < http.StatusBadRequest {
 			return
 		}

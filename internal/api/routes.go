@@ -33,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return slices.Concat(planRoutes(), readRoutes(), imageRoutes(), serviceRoutes())
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), serviceRoutes())
 }
 
 func planRoutes() []route {
@@ -51,8 +51,28 @@ func planRoutes() []route {
 			says: "Plans and builds the images, and makes no release.",
 		},
 		{
+			method: http.MethodPost, path: "/v1/build/repro", body: "PlanRequest", answer: "ReproResult", form: formUpdates, serve: checkRepro,
+			says: "Plans and builds the images, then builds each a second time from nothing but its packages, and compares. " +
+				"Bytes that differ are told by the result, not by the status.",
+		},
+		{
 			method: http.MethodPost, path: "/v1/apply", body: "PlanRequest", answer: "ApplyResult", form: formUpdates, serve: apply,
 			says: "Plans, builds, and rolls the releases out. Each release of the result tells whether it became good or failed.",
+		},
+	}
+}
+
+func archiveRoutes() []route {
+	return []route{
+		{
+			method: http.MethodGet, path: "/v1/archives", answer: "Archives", form: formJSON, serve: archives,
+			says: "The suites that the server saw an index of, and the frozen sets that it has. A set's bytes are in the registry: " +
+				"repository `frozen/` and its name, under its tag.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/archives/freeze", body: "FreezeRequest", answer: "Frozen", form: formUpdates, serve: freeze,
+			says: "Keeps every package that the lock names, and the lock, fetching what is missing. Nothing deletes them from then on, " +
+				"and a build with the lock needs no archive. A set that was copied elsewhere is brought in by pushing it to the registry.",
 		},
 	}
 }

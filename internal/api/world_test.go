@@ -15,6 +15,7 @@ import (
 
 // memory is a server's parts in small: what is asked of it happens, in memory and at once.
 type memory struct {
+	frozen []imx.Frozen
 	mu     sync.Mutex
 	state  imx.State
 	events []imx.Event
@@ -57,6 +58,11 @@ func (m *memory) Plan(_ context.Context, by imx.Principal, req imx.PlanRequest, 
 func (m *memory) Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	p, err := m.Plan(ctx, by, req, report)
 	return imx.ApplyResult{Plan: p, Images: []imx.Image{{Name: "web"}}}, err
+}
+
+func (m *memory) CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error) {
+	b, err := m.Build(ctx, by, req, report)
+	return imx.ReproResult{Plan: b.Plan, Images: []imx.Repro{{Image: b.Images[0], Again: b.Images[0]}}}, err
 }
 
 func (m *memory) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
@@ -152,6 +158,24 @@ func (m *memory) Destroy(_ context.Context, by imx.Principal, names []string, vo
 		report(imx.Progress{Step: "destroy " + name, Status: imx.StepDone})
 	}
 	return nil
+}
+
+func (m *memory) Freeze(_ context.Context, by imx.Principal, req imx.FreezeRequest, report imx.Report) (imx.Frozen, error) {
+	if req.Lock == nil {
+		return imx.Frozen{}, imx.Errorf(imx.NotFound, "there is no imx.lock")
+	}
+	report(imx.Progress{Step: "freeze", Status: imx.StepDone, Message: "for " + string(by)})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := imx.Frozen{Name: req.Name, Tag: "lock-1", Packages: len(req.Lock.Packages)}
+	m.frozen = append(m.frozen, f)
+	return f, nil
+}
+
+func (m *memory) Archives(context.Context) (imx.Archives, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return imx.Archives{Suites: m.state.Suites, Frozen: m.frozen}, nil
 }
 
 func (m *memory) Status(_ context.Context, at time.Time) (imx.Status, error) {

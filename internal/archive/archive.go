@@ -42,7 +42,7 @@ type Archive struct {
 	lists  *listCache // of Packages files, by the digests that verified InReleases give
 	client *http.Client
 	rings  keyrings
-	idle   time.Duration // a transfer that brings nothing for so long has failed
+	pace   pace
 
 	bringing singleflight.Group // of lists that aren't in the cache, by digest
 	reading  sync.RWMutex       // held for reading by a fetch that needs lists, for writing by prune
@@ -69,7 +69,7 @@ func New(cfg Config) (*Archive, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	a := &Archive{cfg: cfg, client: newClient(cfg.Client), idle: 30 * time.Second}
+	a := &Archive{cfg: cfg, client: newClient(cfg.Client), pace: pace{every: 30 * time.Second, bytes: 120 << 10}}
 	if err := os.MkdirAll(a.releaseDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("making the cache of archive indices: %w", err)
 	}
@@ -103,6 +103,7 @@ type suite struct {
 	locked  imx.LockedSuite
 	from    mirror // the one that the release came from
 	cached  bool   // it hadn't changed
+	notices imx.Diagnostics
 	err     error
 }
 
@@ -132,6 +133,7 @@ func (a *Archive) Fetch(ctx context.Context, decl imx.Archive, arch string, know
 	}
 	snapshot := Snapshot{Index: deb.IndexOf(lists...), Priorities: map[string]int{}, Notices: append(notices, left...)}
 	for _, s := range suites {
+		snapshot.Notices = append(snapshot.Notices, s.notices...)
 		snapshot.Priorities[s.suite] = s.release.Priority
 		snapshot.Suites = append(snapshot.Suites, s.locked)
 	}

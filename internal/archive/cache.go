@@ -92,8 +92,8 @@ func (c *listCache) remember(d imx.Digest, l *deb.List) {
 	defer c.mu.Unlock()
 	c.held = append(slices.DeleteFunc(c.held, func(h held) bool { return h.digest == d }), held{d, l})
 	total := int64(0)
-	for i := len(c.held) - 1; i >= 0; i-- {
-		if total += c.held[i].list.Memory(); total > listMemory {
+	for i, h := range slices.Backward(c.held) {
+		if total += h.list.Memory(); total > listMemory {
 			c.held = slices.Clone(c.held[i+1:])
 			return
 		}

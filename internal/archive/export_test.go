@@ -8,8 +8,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 )
 
-// SetIdle shortens how long a transfer may bring nothing.
-func SetIdle(a *Archive, d time.Duration) { a.idle = d }
+// SetPace makes the least that a transfer must bring that many bytes in each stretch of time.
+func SetPace(a *Archive, every time.Duration, bytes int64) { a.pace = pace{every, bytes} }
 
 // UnpackersOfXZ are the two ways to decompress xz.
 func UnpackersOfXZ() map[string]unpacker {

@@ -55,13 +55,13 @@ func (f *fetch) loadAll(ctx context.Context, wanted []list) (brought bool, _ []*
 	f.reading.RLock()
 	defer f.reading.RUnlock()
 	lists := make([]*deb.List, len(wanted))
-	var any atomic.Bool
+	var missed atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
 	for i, l := range wanted {
 		group.Go(func() error {
 			stored, err := f.lists.open(l.plain.Digest)
 			if err != nil { // it isn't there, or is damaged
-				any.Store(true)
+				missed.Store(true)
 				stored, err = f.bringOnce(ctx, l)
 			}
 			if err != nil {
@@ -72,7 +72,7 @@ func (f *fetch) loadAll(ctx context.Context, wanted []list) (brought bool, _ []*
 		})
 	}
 	err := group.Wait()
-	return any.Load(), lists, err
+	return missed.Load(), lists, err
 }
 
 func (s *suite) dists(path string) string { return "dists/" + s.suite + "/" + path }
@@ -95,7 +95,8 @@ func (f *fetch) bringOnce(ctx context.Context, l list) (*deb.List, error) {
 		if err != nil {
 			return nil, err
 		}
-		return stored.(*deb.List), nil
+		l, _ := stored.(*deb.List) // bring returns nothing else
+		return l, nil
 	}
 }
 
@@ -144,7 +145,8 @@ func (f *fetch) bringAs(ctx context.Context, l list, ending string, packed deb.R
 	name := "Packages of " + f.decl.Name + " " + l.suite.suite
 	return f.lists.write(l.plain.Digest, func(w io.Writer) error {
 		err := unpack(ctx, file, func(plain io.Reader) error {
-			exact := &body{r: io.NopCloser(plain), size: l.plain.Size, limit: l.plain.Size, alive: func() {}, explain: func(err error) error { return err }}
+			exact := newBody(io.NopCloser(plain), request{size: l.plain.Size, limit: l.plain.Size})
+			exact.explain = func(err error) error { return err }
 			return deb.WriteList(w, exact, l.plain.Digest, name)
 		})
 		if err != nil && ending != "" {

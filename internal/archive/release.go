@@ -131,9 +131,15 @@ func (f *fetch) checkRelease(s *suite, now time.Time) error {
 	case rel.Date.After(now.Add(time.Hour)):
 		return imx.Errorf(imx.Refused, "has the date %s, which is in the future: now is %s", date, clock).
 			WithHint("set this machine's clock right")
-	case !rel.ValidUntil.IsZero() && now.After(rel.ValidUntil):
+	case !rel.ValidUntil.IsZero() && now.After(rel.ValidUntil) && !f.decl.Expired:
 		return imx.Errorf(imx.Refused, "has expired: it was valid until %s, now is %s", rel.ValidUntil.Format(time.RFC3339), clock).
-			WithHint("use a mirror that is kept up to date, or set this machine's clock right")
+			WithHint("use a mirror that is kept up to date, or set this machine's clock right; if the archive is one that no longer changes, say expired = true in its archive block")
+	case !rel.ValidUntil.IsZero() && now.After(rel.ValidUntil):
+		s.notices = imx.Diagnostics{{
+			Severity: imx.SeverityNotice, At: f.decl.At,
+			Summary: fmt.Sprintf("archive %q, suite %q: its index has expired, it was valid until %s; it is taken because the archive says expired = true",
+				f.decl.Name, s.suite, rel.ValidUntil.Format(time.RFC3339)),
+		}}
 	}
 	for _, k := range f.known {
 		if k.Archive == f.decl.Name && k.Suite == s.suite && rel.Date.Before(k.Date) {
@@ -157,6 +163,9 @@ func subjectError(archive, suiteName, path string, err error) error {
 	known := imx.AsError(err)
 	named := imx.Errorf(known.Kind, "archive %q, suite %q: %s: %w", archive, suiteName, path, err)
 	named.Hint = known.Hint
+	if named.Hint == "" && named.Kind == imx.Refused {
+		named.Hint = hintHostile
+	}
 	return named
 }
 

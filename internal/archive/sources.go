@@ -140,7 +140,7 @@ type hostSources struct {
 	notices    imx.Diagnostics
 }
 
-// sibling is a suite of the host's sources that isn't wanted, on a mirror that the archive's keyring signs.
+// sibling is a suite of the host's sources whose Signed-By names keys of the archive.
 type sibling struct {
 	suite string
 	mirror
@@ -159,9 +159,11 @@ func (h *hostSources) add(e entry) {
 		return
 	}
 	for _, name := range e.suites {
-		if len(h.decl.Suites) > 0 && !slices.Contains(h.decl.Suites, name) {
+		if len(h.decl.Suites) > 0 {
 			h.addSiblings(e, name)
-			continue
+			if !slices.Contains(h.decl.Suites, name) {
+				continue
+			}
 		}
 		for _, uri := range e.uris {
 			if reason := h.addMirror(e, name, uri); reason != "" {
@@ -204,7 +206,7 @@ func (h *hostSources) addMirror(e entry, name, uri string) (reason string) {
 	return ""
 }
 
-// addSiblings remembers where a suite that isn't wanted is, if its Signed-By names keys of the archive.
+// addSiblings remembers where a suite is, wanted or not, if its Signed-By names keys of the archive.
 func (h *hostSources) addSiblings(e entry, name string) {
 	if e.signedBy == "" {
 		return

@@ -24,6 +24,7 @@ import (
 	"imx"
 	"imx/internal/archive"
 	"imx/internal/archive/archivetest"
+	"imx/internal/deb"
 )
 
 // hostFetcher has apt sources of its own, and the archive's keyring as Debian's. In the sources, MAIN stands for the
@@ -303,6 +304,39 @@ func TestBothWaysToDecompressGiveTheSameBytes(t *testing.T) {
 		}
 		if err := unpack(t.Context(), bytes.NewReader(packed.Bytes()), func(io.Reader) error { return full }); !errors.Is(err, full) {
 			t.Errorf("%s: err = %v, want the user's own", name, err)
+		}
+	}
+}
+
+// A template may want another release of Debian than the machine's own: it is on the same mirror,
+// and its security suite where the machine's own security suite is.
+func TestASuiteThatTheHostLacksIsLookedForWhereItsKinIs(t *testing.T) {
+	made := archivetest.New(t, hello())
+	made.Suite, made.Fields = "trixie", map[string]string{"NotAutomatic": "yes", "ButAutomaticUpgrades": "yes"}
+	made.Publish()
+	signed := "deb [signed-by=KEYRING] MAIN bookworm main\n"
+	for name, c := range map[string]struct {
+		sources string
+		suites  []string
+		kind    imx.Kind
+	}{
+		"beside the host's own": {signed, []string{"bookworm", "trixie"}, ""},
+		"alone":                 {signed, []string{"trixie"}, ""},
+		"not on the mirror":     {signed, []string{"sid"}, imx.NotFound},
+		"no mirror of security": {signed, []string{"trixie-security"}, imx.NotFound},
+		"a key that isn't told": {"deb MAIN bookworm main\n", []string{"trixie"}, imx.NotFound},
+		"another vendor's key":  {"deb [signed-by=/nowhere] MAIN bookworm main\n", []string{"trixie"}, imx.NotFound},
+	} {
+		decl := imx.Archive{Name: "debian", Suites: c.suites}
+		snapshot, err := hostFetcher(t, made, map[string]string{"sources.list": c.sources}).fetch(t, decl)
+		if c.kind != "" {
+			if imx.KindOf(err) != c.kind {
+				t.Errorf("%s: err = %v, want kind %s", name, err, c.kind)
+			}
+			continue
+		}
+		if err != nil || len(snapshot.Suites) != len(c.suites) || snapshot.Priorities["trixie"] != deb.PriorityLow {
+			t.Errorf("%s: suites = %+v, priorities = %v, err = %v", name, snapshot.Suites, snapshot.Priorities, err)
 		}
 	}
 }

@@ -14,11 +14,49 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"imx"
 )
+
+// pace is the least that a transfer has to bring: so many bytes in each stretch of time. A mirror that sends
+// a byte now and then would else hold a build for as long as it likes.
+type pace struct {
+	every time.Duration
+	bytes int64
+}
+
+// watch calls the transfer off when a stretch brought too little, until stop is called.
+func (p pace) watch(came *atomic.Int64, cancel context.CancelCauseFunc) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(p.every)
+		defer tick.Stop()
+		for before := int64(0); ; {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			now := came.Load()
+			if now-before < p.bytes {
+				cancel(p.tooSlow(now - before))
+				return
+			}
+			before = now
+		}
+	}()
+	return func() { close(done) }
+}
+
+func (p pace) tooSlow(n int64) error {
+	if n == 0 {
+		return unavailable("nothing came for %s", p.every)
+	}
+	return unavailable("only %d bytes came in %s, wanted are %d at least", n, p.every, p.bytes)
+}
 
 // attempts is how often a transfer is begun that breaks off or isn't answered; apt's default too.
 const attempts = 3
@@ -102,9 +140,9 @@ func wait(ctx context.Context, d time.Duration) bool {
 func (a *Archive) once(ctx context.Context, req request, use func(*response) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stalled := unavailable("nothing came for %s", a.idle)
-	timer := time.AfterFunc(a.idle, func() { cancel(stalled) })
-	defer timer.Stop()
+	came := new(atomic.Int64)
+	stop := a.pace.watch(came, cancel)
+	defer stop()
 
 	open := a.openWeb
 	if req.root.Scheme == "file" {
@@ -116,7 +154,7 @@ func (a *Archive) once(ctx context.Context, req request, use func(*response) err
 	}
 	if resp.body != nil {
 		defer resp.Close()
-		resp.alive = func() { timer.Reset(a.idle) }
+		resp.came = came
 		resp.explain = func(err error) error { return transferError(ctx, err) }
 	}
 	err = use(resp)
@@ -146,7 +184,7 @@ func (a *Archive) openWeb(ctx context.Context, req request) (*response, error) {
 	case resp.StatusCode == http.StatusNotModified && !req.since.IsZero():
 		return &response{notModified: true}, resp.Body.Close()
 	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
-		err = imx.Errorf(imx.NotFound, "the mirror doesn't have it")
+		err = imx.Errorf(imx.NotFound, "the mirror doesn't have it").WithHint(hintNotThere)
 	default:
 		err = unavailable("the mirror answers %s", resp.Status)
 	}
@@ -157,7 +195,7 @@ func (a *Archive) openWeb(ctx context.Context, req request) (*response, error) {
 func openFile(_ context.Context, req request) (*response, error) {
 	f, err := os.Open(filepath.Join(req.root.Path, filepath.FromSlash(req.path)))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, imx.Errorf(imx.NotFound, "the mirror doesn't have it")
+		return nil, imx.Errorf(imx.NotFound, "the mirror doesn't have it").WithHint(hintNotThere)
 	}
 	if err != nil {
 		return nil, err
@@ -171,13 +209,13 @@ type body struct {
 	size    int64 // exact; -1 if unknown
 	limit   int64
 	n       int64
-	alive   func() // called when something came
+	came    *atomic.Int64 // bytes so far, for whoever watches the transfer's pace
 	explain func(error) error
 	failed  error // the transfer's failure, as Read returned it
 }
 
 func newBody(r io.ReadCloser, req request) *body {
-	return &body{r: r, size: req.size, limit: req.limit}
+	return &body{r: r, size: req.size, limit: req.limit, came: new(atomic.Int64)}
 }
 
 // Read implements io.Reader.
@@ -187,6 +225,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, err := b.r.Read(p)
 	b.n += int64(n)
+	b.came.Add(int64(n))
 	switch {
 	case b.n > b.limit:
 		err = imx.Errorf(imx.Refused, "has more than the %d bytes that it may have", b.limit)
@@ -201,7 +240,6 @@ func (b *body) Read(p []byte) (int, error) {
 		b.failed = err
 		return 0, err
 	}
-	b.alive()
 	return n, nil
 }
 
@@ -210,6 +248,8 @@ func (b *body) Close() error { return b.r.Close() }
 
 const (
 	hintUnavailable = "check this machine's network, then try again; with an imx.lock and its packages already here no archive is needed"
+	hintNotThere    = "look whether the suite and the mirror are the ones that are meant, or take another mirror"
+	hintHostile     = "nothing of it was used: take another mirror, and tell those who keep the archive if theirs says the same"
 	hintMismatch    = "the mirror may be in the middle of an update: try again in a few minutes; if that doesn't help, use another mirror"
 )
 

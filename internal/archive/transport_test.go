@@ -78,7 +78,7 @@ func TestAMirrorThatFallsSilentIsGivenUp(t *testing.T) {
 	})
 	t.Cleanup(func() { close(release) })
 	f := newFetcher(t)
-	archive.SetIdle(f.Archive, 50*time.Millisecond)
+	archive.SetPace(f.Archive, 50*time.Millisecond, 10)
 	_, err := f.fetch(t, decl)
 	wantError(t, err, imx.Unavailable, "nothing came for 50ms")
 }
@@ -90,6 +90,49 @@ func TestAServerErrorIsUnavailableWithItsStatus(t *testing.T) {
 	})
 	_, err := newFetcher(t).fetch(t, decl)
 	wantError(t, err, imx.Unavailable, "the mirror answers 503 Service Unavailable")
+}
+
+// A byte now and then keeps a connection alive, and a build waiting.
+func TestAMirrorThatDripsIsGivenUp(t *testing.T) {
+	made := archivetest.New(t, hello())
+	decl := made.Serve("own", func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for r.Context().Err() == nil {
+				_, _ = w.Write([]byte("-"))
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-tick.C:
+				case <-r.Context().Done():
+				}
+			}
+		})
+	})
+	f := newFetcher(t)
+	archive.SetPace(f.Archive, 100*time.Millisecond, 1<<20)
+	_, err := f.fetch(t, decl)
+	wantError(t, err, imx.Unavailable, "InRelease: only ", " bytes came in 100ms, wanted are 1048576 at least")
+	err = f.packages(t, decl, made.Pin("own", "hello"))
+	wantError(t, err, imx.Unavailable, "hello_1.0_amd64.deb: only ")
+	if f.blobs.Has(made.Pin("own", "hello").Digest) {
+		t.Error("it is in the blob store")
+	}
+}
+
+func TestAnInReleaseWithoutEndIsCutOff(t *testing.T) {
+	made := archivetest.New(t, hello())
+	decl := made.Serve("own", func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for block := make([]byte, 1<<20); r.Context().Err() == nil; {
+				if _, err := w.Write(block); err != nil {
+					return
+				}
+			}
+		})
+	})
+	_, err := newFetcher(t).fetch(t, decl)
+	wantError(t, err, imx.Refused, "InRelease: has more than the 16777216 bytes")
 }
 
 func TestRedirectsAreFollowedOverTheWebAndNowhereElse(t *testing.T) {
@@ -107,8 +150,48 @@ func TestRedirectsAreFollowedOverTheWebAndNowhereElse(t *testing.T) {
 	if _, err := newFetcher(t).fetch(t, redirect(target.Mirror)); err != nil {
 		t.Errorf("to another server: %v", err)
 	}
-	_, err := newFetcher(t).fetch(t, redirect("file://"+made.Dir))
-	wantSomeHint(t, err, imx.Refused, `redirects to an address of the kind "file"`)
+	for _, kind := range []string{"file", "ftp", "gopher", "data"} {
+		_, err := newFetcher(t).fetch(t, redirect(kind+"://"+made.Dir))
+		wantError(t, err, imx.Refused, `redirects to an address of the kind "`+kind+`"`)
+	}
+	circle := made.Serve("own", func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) })
+	})
+	_, err := newFetcher(t).fetch(t, circle)
+	wantError(t, err, imx.Refused, "InRelease: the mirror redirects in a circle")
+}
+
+// A mirror's own address can hold a password. Where it redirects to is told nothing of that.
+func TestARedirectTakesNoCredentialsAlong(t *testing.T) {
+	made := archivetest.New(t, hello())
+	var asked atomic.Int64
+	target := made.Serve("own", func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			for _, name := range []string{"Authorization", "Cookie", "Proxy-Authorization"} {
+				if v := r.Header.Get(name); v != "" {
+					t.Errorf("%s is %q", name, v)
+				}
+			}
+			if strings.Contains(r.Referer(), "secret") {
+				t.Errorf("the referer is %q", r.Referer())
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, ok := r.BasicAuth(); !ok || password != "secret" {
+			t.Errorf("the mirror itself isn't told the password, but %q", password)
+		}
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "secret"})
+		http.Redirect(w, r, target.Mirror+r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	t.Cleanup(front.Close)
+	decl := made.Declare("own")
+	decl.Mirror = strings.Replace(front.URL, "://", "://user:secret@", 1)
+	if _, err := newFetcher(t).fetch(t, decl); err != nil || asked.Load() == 0 {
+		t.Errorf("asked %d times: %v", asked.Load(), err)
+	}
 }
 
 func TestAnEndedContextEndsAFetch(t *testing.T) {

@@ -4,25 +4,42 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/ulikunitz/xz"
+
+	"imx"
 )
 
 // unpacker hands what r holds, decompressed, to use.
 type unpacker func(ctx context.Context, r io.Reader, use func(io.Reader) error) error
+
+// decompressed makes what a decompressor complains about the bytes' fault.
+type decompressed struct{ io.Reader }
+
+// Read implements io.Reader.
+func (d decompressed) Read(p []byte) (int, error) {
+	n, err := d.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = malformed(err)
+	}
+	return n, err
+}
+
+func malformed(err error) error { return imx.Errorf(imx.Refused, "it can't be decompressed: %w", err) }
 
 func asItIs(_ context.Context, r io.Reader, use func(io.Reader) error) error { return use(r) }
 
 func gunzip(_ context.Context, r io.Reader, use func(io.Reader) error) error {
 	z, err := gzip.NewReader(bufio.NewReaderSize(r, 256<<10))
 	if err != nil {
-		return err
+		return malformed(err)
 	}
-	return use(z)
+	return use(decompressed{z})
 }
 
 // unxz decompresses with the xz program, which takes half of the time that Go takes, and with Go
@@ -50,7 +67,7 @@ func unxz(ctx context.Context, r io.Reader, use func(io.Reader) error) error {
 		return err
 	}
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("xz: %w: %s", err, bytes.TrimSpace(complaint.Bytes()))
+		return malformed(fmt.Errorf("xz: %w: %s", err, bytes.TrimSpace(complaint.Bytes())))
 	}
 	return nil
 }
@@ -58,7 +75,7 @@ func unxz(ctx context.Context, r io.Reader, use func(io.Reader) error) error {
 func unxzGo(r io.Reader, use func(io.Reader) error) error {
 	z, err := xz.NewReader(r)
 	if err != nil {
-		return err
+		return malformed(err)
 	}
-	return use(z)
+	return use(decompressed{z})
 }

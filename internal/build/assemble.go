@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,41 +25,41 @@ import (
 const LabelPlan = "io.imx.plan"
 
 // assemble lays the template's files over the packages' layers and stores the image's
-// configuration and manifest.
-func (b *Builder) assemble(p imx.ImagePlan, packed *packed) (Result, error) {
+// configuration, manifest and inventory. It returns the image's whole tree, too.
+func (b *Builder) assemble(ctx context.Context, p imx.ImagePlan, packed *packed) (Result, tree, error) {
 	t := tree{}
 	for _, it := range packed.Items {
 		t[it.Path] = it
 	}
 	who := accounts{packed.Passwd, packed.Group}
-	if err := b.lay(t, p.Spec, who); err != nil {
-		return Result{}, err
+	if err := b.lay(t, p, who); err != nil {
+		return Result{}, nil, err
 	}
 	user, err := who.user(p.Spec.User)
 	if err != nil {
-		return Result{}, trouble(err, "user of image."+p.Spec.Name)
+		return Result{}, nil, trouble(err, "user of image."+p.Spec.Name)
 	}
-	top, err := b.pack(t, templated, p.Epoch)
+	top, err := b.pack(ctx, []group{{"files of the template", t.withParents(t.from(imx.OriginTemplate))}}, p.Spec.Compression)
 	if err != nil {
-		return Result{}, err
+		return Result{}, nil, err
 	}
-	layers := slices.Clone(packed.Layers)
-	if top != nil {
-		layers = append(layers, *top)
-	}
+	layers := slices.Concat(packed.Layers, top)
 	manifest, err := b.describe(p, user, layers)
 	if err != nil {
-		return Result{}, err
+		return Result{}, nil, err
 	}
 	d, _, err := b.cfg.Blobs.Put(bytes.NewReader(manifest), "")
 	if err != nil {
-		return Result{}, err
+		return Result{}, nil, err
 	}
 	image := imx.Image{Name: p.Spec.Name, Digest: d, Plan: p.Digest(), Files: t.files(), Packages: len(p.Ship)}
 	for _, l := range layers {
 		image.Size += imx.Size(l.Descriptor.Size)
 	}
-	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest}, nil
+	if image.Inventory, err = b.takeStock(t, packed, layers); err != nil {
+		return Result{}, nil, err
+	}
+	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest}, t, nil
 }
 
 // describe stores the image's configuration and returns its manifest.
@@ -85,7 +86,7 @@ func (b *Builder) describe(p imx.ImagePlan, user string, layers []layer) ([]byte
 	}
 	for _, l := range layers {
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.DiffID)
-		config.History = append(config.History, v1.History{Created: &created, CreatedBy: "imx: " + l.CreatedBy})
+		config.History = append(config.History, v1.History{Created: &created, CreatedBy: "imx: " + l.Says})
 		manifest.Layers = append(manifest.Layers, l.Descriptor)
 	}
 	raw, err := json.Marshal(config)
@@ -112,13 +113,14 @@ func environment(vars map[string]string) []string {
 }
 
 // lay puts the template's directories and files into the tree, over what packages carry.
-func (b *Builder) lay(t tree, spec imx.ImageSpec, who accounts) error {
+func (b *Builder) lay(t tree, p imx.ImagePlan, who accounts) error {
+	spec, at := p.Spec, p.Epoch.Unix()
 	for _, d := range spec.Directories {
 		mode := fs.FileMode(d.Mode)
 		if mode == 0 {
 			mode = 0o755
 		}
-		it := &item{Mode: fs.ModeDir | permissions(mode)}
+		it := &item{Mode: fs.ModeDir | permissions(mode), Time: at}
 		if err := t.lay(d.Path, d.Owner, it, who); err != nil {
 			return trouble(err, fmt.Sprintf("directory %s of image.%s", d.Path, spec.Name))
 		}
@@ -128,7 +130,7 @@ func (b *Builder) lay(t tree, spec imx.ImageSpec, who accounts) error {
 		if mode == 0 {
 			mode = 0o644
 		}
-		it := &item{Mode: permissions(mode), Size: f.Size}
+		it := &item{Mode: permissions(mode), Size: f.Size, Digest: f.Digest, Time: at}
 		it.open = func() (io.ReadCloser, error) { return b.cfg.Blobs.Reader(f.Digest) }
 		if err := t.lay(f.Path, f.Owner, it, who); err != nil {
 			return trouble(err, fmt.Sprintf("file %s of image.%s", f.Path, spec.Name))
@@ -161,7 +163,7 @@ func (t tree) lay(name, owner string, it *item, who accounts) error {
 	for dir := path.Dir(place); dir != "."; dir = path.Dir(dir) {
 		switch above := t[dir]; {
 		case above == nil:
-			t[dir] = &item{Path: dir, Mode: fs.ModeDir | 0o755, part: templated}
+			t[dir] = &item{Path: dir, Mode: fs.ModeDir | 0o755, Time: it.Time, Origin: imx.OriginTemplate}
 		case !above.Mode.IsDir():
 			return imx.Errorf(imx.Invalid, "/%s, which it would lie below, is %s", dir, kindOf(above.Mode))
 		}
@@ -169,7 +171,7 @@ func (t tree) lay(name, owner string, it *item, who accounts) error {
 	if it.UID, it.GID, err = who.owner(owner); err != nil {
 		return err
 	}
-	it.Path, it.part = place, templated
+	it.Path, it.Origin = place, imx.OriginTemplate
 	t[place] = it
 	return nil
 }

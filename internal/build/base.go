@@ -87,10 +87,11 @@ func (b *Builder) bootstrap(ctx context.Context, dir string, p imx.ImagePlan, s 
 	}
 	return b.enter(ctx, dir, empty, baseEpoch(), func(ctx context.Context, box *sandbox) error {
 		d := &dpkg{box: box, steps: s, total: len(p.Base), unpacked: len(p.Base) - len(left), force: []string{"--force-depends"}}
-		if err := b.handOver(ctx, d, left); err != nil {
-			return err
-		}
-		return d.configure(ctx, "-a")
+		return inOrder(
+			func() error { return b.handOver(ctx, d, left) },
+			box.idle,
+			func() error { return d.configure(ctx, "-a") },
+		)
 	})
 }
 
@@ -108,6 +109,11 @@ func furnish(upper string) error {
 	}
 	for _, dir := range []string{"info", "updates", "triggers", "alternatives"} {
 		if err := x.mkdir(databaseDir+"/"+dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, dir := range manualSections() {
+		if err := x.mkdir(dir, 0o755); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package build_test
 
 import (
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func BenchmarkBuild(b *testing.B) {
 			b.Fatal(err)
 		}
 		fresh := &world{cache: w.cache, archive: w.archive, snapshot: w.snapshot, blobs: blobs}
-		if err := fresh.fetch(b.Context(), append(p.Base, p.Ship...), quiet); err != nil {
+		if err := fresh.fetch(b.Context(), slices.Concat(p.Base, p.Tools, p.Ship), quiet); err != nil {
 			b.Fatal(err)
 		}
 		builder, err := build.New(fresh.config(b.TempDir()))

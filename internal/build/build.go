@@ -8,6 +8,8 @@
 //
 //	unpacked/<digest of a .deb>/         the same package's two archives, checked and without compression
 //	base/<digest of ImagePlan.Base>/     a configured build root, shared by all images
+//	contents/<digest of a .deb>          what is in the package (JSON)
+//	layers/<digest of the items>         a layer (JSON; bytes in the blob store)
 //	packages/<digest of the packages>    the layers that the packages make (JSON; bytes in the blob store)
 //	plans/<ImagePlan.Digest>             the built image (JSON; bytes in the blob store)
 //	roots/<digest of the manifest>       the digest of the image's root file system, beside roots/<digest>.erofs
@@ -55,6 +57,8 @@ type Builder struct {
 	cfg   Config
 	busy  keyed
 	slots chan struct{}
+	// backwards has it take packages in the opposite order, for a second opinion (CheckRepro).
+	backwards bool
 }
 
 // Result is a built image.
@@ -82,7 +86,7 @@ func New(cfg Config) (*Builder, error) {
 	if err := os.RemoveAll(b.path("tmp")); err != nil {
 		return nil, trouble(err, "removing what a dead process left in the build folder")
 	}
-	for _, name := range []string{"", "unpacked", "base", "packages", "plans", "roots", "tmp"} {
+	for _, name := range []string{"", "unpacked", "base", "contents", "layers", "packages", "plans", "roots", "tmp"} {
 		if err := os.MkdirAll(b.path(name), 0o700); err != nil {
 			return nil, trouble(err, "making the build folder")
 		}
@@ -96,7 +100,7 @@ func New(cfg Config) (*Builder, error) {
 // Refused (a package that no image may have), Exhausted (no space, no time), and those of Fetch. After
 // an error or a killed process, the next Run starts from the steps that were done.
 func (b *Builder) Run(ctx context.Context, p imx.ImagePlan, fetch Fetch, report imx.Report) (Result, error) {
-	s := steps{name: "build image." + p.Spec.Name, begun: time.Now(), fetch: fetch, report: report}
+	s := steps{name: Step(p), begun: time.Now(), fetch: fetch, report: report}
 	res, err := b.run(ctx, p, s)
 	switch {
 	case err != nil:
@@ -162,6 +166,9 @@ func (b *Builder) known(ctx context.Context, p imx.ImagePlan) (Result, bool) {
 	if json.Unmarshal(manifest, &m) != nil || !b.cfg.Blobs.Has(imx.Digest(m.Config.Digest)) || !b.hasLayers(m.Layers) {
 		return Result{}, false
 	}
+	if !b.cfg.Blobs.Has(r.Image.Inventory) {
+		return Result{}, false
+	}
 	_, root, err := b.Root(ctx, r.Image.Digest)
 	if err != nil {
 		return Result{}, false
@@ -181,21 +188,21 @@ func (b *Builder) hasLayers(layers []v1.Descriptor) bool {
 }
 
 func (b *Builder) make(ctx context.Context, p imx.ImagePlan, s steps) (Result, error) {
-	packed, err := b.packages(ctx, p, s)
+	packed, err := b.packages(ctx, b.arranged(p), s)
 	if err != nil {
 		return Result{}, err
 	}
+	defer packed.release()
 	s.say("packing the template's files")
-	res, err := b.assemble(p, packed)
+	res, t, err := b.assemble(ctx, p, packed)
 	if err != nil {
 		return Result{}, err
 	}
 	s.say("making the root file system")
-	_, root, err := b.Root(ctx, res.Image.Digest)
+	_, res.Image.Root, err = b.root(ctx, res.Image.Digest, t)
 	if err != nil {
 		return Result{}, err
 	}
-	res.Image.Root = root
 	return res, b.remember("plans", p.Digest(), record{Format: format, Image: res.Image})
 }
 

@@ -31,9 +31,9 @@ type collector struct {
 }
 
 // collect returns the tree of all that packages and their scripts contribute to p's image.
-func collect(p imx.ImagePlan, box *sandbox, note func(format string, args ...any)) (tree, error) {
+func collect(p imx.ImagePlan, box *sandbox, root disk, note func(format string, args ...any)) (tree, error) {
 	c := &collector{
-		plan: p, root: disk{box.root}, upper: box.upper, tree: tree{},
+		plan: p, root: root, upper: box.upper, tree: tree{},
 		owned: map[string]bool{}, shared: map[string]bool{}, tools: map[string]bool{}, asked: map[string]bool{}, note: note,
 	}
 	for _, p := range p.Tools {
@@ -105,18 +105,16 @@ func (c *collector) never(name string) bool {
 	return matches(unwanted, name) || matches(neverShipped(), name) && !matches(alwaysShipped(), name) && !matches(wanted, name)
 }
 
-// put takes an item. A directory that several packages carry goes with the dependencies if one of
-// them is one.
+// put takes an item that a package carries or, without an owner, that scripts made. A directory that
+// several packages carry is that of the first by name.
 func (c *collector) put(it *item, owner string) {
-	it.owner = owner
-	it.part = dependencies
-	if owner == "" || c.asked[owner] {
-		it.part = asked
+	it.Owner, it.Origin = owner, imx.OriginPackage
+	if owner == "" {
+		it.Origin = imx.OriginGenerated
 	}
-	if old := c.tree[it.Path]; old != nil && old.part < it.part {
-		return
+	if c.tree[it.Path] == nil {
+		c.tree[it.Path] = it
 	}
-	c.tree[it.Path] = it
 }
 
 // diversions reads dpkg's database of files that one package moves aside for its own (triples of
@@ -184,7 +182,7 @@ func (t tree) furnish() {
 	dirs := skeleton()
 	for _, dir := range mergedDirs() {
 		dirs = append(dirs, "usr/"+dir)
-		t[dir] = &item{Path: dir, Mode: fs.ModeSymlink | 0o777, Link: "usr/" + dir}
+		t[dir] = &item{Path: dir, Mode: fs.ModeSymlink | 0o777, Link: "usr/" + dir, Origin: imx.OriginFrame}
 	}
 	for _, name := range dirs {
 		mode := fs.ModeDir | 0o755
@@ -194,12 +192,13 @@ func (t tree) furnish() {
 		case "root":
 			mode = fs.ModeDir | 0o700
 		}
-		t[name] = &item{Path: name, Mode: mode}
+		t[name] = &item{Path: name, Mode: mode, Origin: imx.OriginFrame}
 	}
-	t["var/run"] = &item{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run"}
+	t["var/run"] = &item{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run", Origin: imx.OriginFrame}
 	for _, name := range mountPoints() {
 		if t[name] == nil {
 			t[name] = text(name, nil)
+			t[name].Origin = imx.OriginFrame
 		}
 	}
 }
@@ -215,7 +214,7 @@ func (c *collector) parents() error {
 			if err != nil {
 				return err
 			}
-			parent.part = it.part
+			parent.Origin, parent.Owner = it.Origin, it.Owner
 			c.tree[dir] = parent
 		}
 	}
@@ -231,7 +230,7 @@ func (c *collector) guard() error {
 	}
 	var out []string
 	for _, it := range c.tree.sorted() {
-		if it.Mode.IsDir() || c.asked[it.owner] {
+		if it.Mode.IsDir() || c.asked[it.Owner] {
 			continue
 		}
 		target, err := c.root.resolve(it.Path)
@@ -239,7 +238,7 @@ func (c *collector) guard() error {
 			return err
 		}
 		last := c.tree[target]
-		if last != nil && c.asked[last.owner] && !it.Mode.IsRegular() {
+		if last != nil && c.asked[last.Owner] && !it.Mode.IsRegular() {
 			continue // a link to one that was asked for
 		}
 		if shells[it.Path] || shells[target] || matches(packageManagers(), target) {
@@ -247,7 +246,7 @@ func (c *collector) guard() error {
 		}
 	}
 	for _, name := range out {
-		c.note("leaving out /%s of %s: shells and package managers are asked for by name", name, c.tree[name].owner)
+		c.note("leaving out /%s of %s: shells and package managers are asked for by name", name, c.tree[name].Owner)
 		delete(c.tree, name)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -17,22 +18,38 @@ const databaseDir = "var/lib/dpkg"
 // would: new, unpacked, none of their scripts run.
 type database struct {
 	x         *extractor
-	installed []*parcel           // what is there already
-	accounts  bool                // the root has users that owners may be meant by
-	fixed     map[string]bool     // paths of diversions and of overrides of owner and mode
-	interests map[string][]string // packages that wait for changes below a path
-	stanzas   bytes.Buffer
-	pending   map[string]map[string]bool // by trigger, the packages that await it; "-" for none
+	installed []*parcel // what is there already
+	accounts  bool      // the root has users that owners may be meant by
+	// What scripts said about paths: where a file of another package goes, and who owns one. fixed has
+	// the paths of both.
+	diversions map[string]diversion
+	overrides  map[string]override
+	fixed      map[string]bool
+	interests  map[string][]string // packages that wait for changes below a path
+	stanzas    bytes.Buffer
+	pending    map[string]map[string]bool // by trigger, the packages that await it; "-" for none
+}
+
+// diversion is where a path's file goes, unless the package that says so brings it; by is ":" for none.
+type diversion struct{ to, by string }
+
+// override is a path's owner and mode, whatever its package says.
+type override struct {
+	uid, gid int
+	mode     int64
 }
 
 // openDatabase reads what decides how packages are unpacked over the root.
 func openDatabase(x *extractor) (*database, error) {
-	db := &database{x: x, fixed: map[string]bool{}, interests: map[string][]string{}, pending: map[string]map[string]bool{}}
+	db := &database{
+		x: x, diversions: map[string]diversion{}, overrides: map[string]override{}, fixed: map[string]bool{},
+		interests: map[string][]string{}, pending: map[string]map[string]bool{},
+	}
 	var err error
 	if db.accounts, err = x.exists("etc/passwd"); err != nil {
 		return nil, err
 	}
-	return db, inOrder(db.readStatus, db.readFixed, db.readInterests)
+	return db, inOrder(db.readStatus, db.readDiversions, db.readOverrides, db.readInterests)
 }
 
 func (db *database) readStatus() error {
@@ -53,21 +70,52 @@ func (db *database) readStatus() error {
 	return nil
 }
 
-func (db *database) readFixed() error {
-	diversions, err := db.lines("diversions")
-	if err != nil {
-		return err
-	}
-	for i := 0; i+2 < len(diversions); i += 3 { // from, to, by
-		db.fixed[diversions[i]], db.fixed[diversions[i+1]] = true, true
-	}
-	overrides, err := db.lines("statoverride")
-	for _, line := range overrides { // owner, group, mode, path
-		if fields := strings.SplitN(line, " ", 4); len(fields) == 4 {
-			db.fixed[fields[3]] = true
-		}
+func (db *database) readDiversions() error {
+	lines, err := db.lines("diversions")
+	for i := 0; i+2 < len(lines); i += 3 { // from, to, by
+		db.diversions[lines[i]] = diversion{lines[i+1], lines[i+2]}
+		db.fixed[lines[i]], db.fixed[lines[i+1]] = true, true
 	}
 	return err
+}
+
+// diverted is where a package's path really goes.
+func (db *database) diverted(p *parcel, name string) string {
+	if d, ok := db.diversions[name]; ok && d.by != p.pkg.Name {
+		return d.to
+	}
+	return name
+}
+
+func (db *database) readOverrides() error {
+	lines, err := db.lines("statoverride")
+	if len(lines) == 0 || err != nil {
+		return err
+	}
+	var who accounts
+	for file, text := range map[string]*string{"etc/passwd": &who.passwd, "etc/group": &who.group} {
+		raw, err := db.x.read(file)
+		if err != nil {
+			return err
+		}
+		*text = string(raw)
+	}
+	for _, line := range lines { // owner, group, mode, path; a number has a # before it
+		fields := strings.SplitN(line, " ", 4)
+		if len(fields) != 4 {
+			continue
+		}
+		var o override
+		if o.uid, o.gid, err = who.owner(strings.ReplaceAll(fields[0]+":"+fields[1], "#", "")); err != nil {
+			return fmt.Errorf("dpkg's override of %s: %w", fields[3], err)
+		}
+		if o.mode, err = strconv.ParseInt(fields[2], 8, 16); err != nil {
+			return fmt.Errorf("dpkg's override of %s: %w", fields[3], err)
+		}
+		db.overrides[fields[3]] = o
+		db.fixed[fields[3]] = true
+	}
+	return nil
 }
 
 func (db *database) readInterests() error {
@@ -102,8 +150,8 @@ func (db *database) mayOwn(h *tar.Header) bool {
 	return root(h.Uid, h.Uname) && root(h.Gid, h.Gname)
 }
 
-// add records a package whose files were placed.
-func (db *database) add(p *parcel, l laid) error {
+// stanza records an unpacked package as dpkg would, its control files with it.
+func (db *database) stanza(p *parcel) error {
 	db.stanzas.WriteString("Package: " + p.pkg.Name + "\nStatus: install ok unpacked\n")
 	for line := range bytes.Lines(bytes.TrimSpace(p.stanza)) {
 		if name, _, ok := bytes.Cut(line, []byte(":")); ok && bytes.EqualFold(name, []byte("package")) {
@@ -116,11 +164,20 @@ func (db *database) add(p *parcel, l laid) error {
 		db.stanzas.WriteString("Conffiles:\n " + strings.Join(names, " newconffile\n ") + " newconffile\n")
 	}
 	db.stanzas.WriteByte('\n')
+	return db.info(p, p.files)
+}
+
+// files records which files of a package were placed, and what that triggers.
+func (db *database) files(p *parcel, l laid) error {
 	db.trigger(p, l)
-	files := append(slices.Clone(p.files), controlFile{"list", 0o644, []byte(strings.Join(l.paths, "\n") + "\n")})
+	files := []controlFile{{"list", 0o644, []byte(strings.Join(l.paths, "\n") + "\n")}}
 	if len(l.md5) > 0 {
 		files = append(files, controlFile{"md5sums", 0o644, []byte(strings.Join(l.md5, "\n") + "\n")})
 	}
+	return db.info(p, files)
+}
+
+func (db *database) info(p *parcel, files []controlFile) error {
 	for _, f := range files {
 		if err := db.x.write(path.Join(databaseDir, "info", p.record()+"."+f.name), f.mode, f.content); err != nil {
 			return err
@@ -164,6 +221,10 @@ func (db *database) activate(trigger, awaiting string) {
 
 // write writes what was added.
 func (db *database) write() error {
+	return inOrder(db.writeStatus, db.writeTriggers)
+}
+
+func (db *database) writeStatus() error {
 	if db.stanzas.Len() == 0 {
 		return nil
 	}
@@ -174,9 +235,10 @@ func (db *database) write() error {
 	if len(status) > 0 {
 		status = append(bytes.TrimSpace(status), "\n\n"...)
 	}
-	if err := db.x.write(databaseDir+"/status", 0o644, append(status, db.stanzas.Bytes()...)); err != nil {
-		return err
-	}
+	return db.x.write(databaseDir+"/status", 0o644, append(status, db.stanzas.Bytes()...))
+}
+
+func (db *database) writeTriggers() error {
 	text, err := db.x.read(databaseDir + "/triggers/Unincorp")
 	if err != nil || len(db.pending) == 0 {
 		return err

@@ -13,8 +13,8 @@ import (
 )
 
 // writeDeb makes a .deb (deb(5)) without compression from an unpacked package. Every entry is written
-// anew, so that dpkg can't read it otherwise than Go, which checked it.
-func writeDeb(out io.WriteSeeker, dir string) error {
+// anew, so that dpkg can't read it otherwise than Go, which checked it. A lean one has no files.
+func writeDeb(out io.WriteSeeker, dir string, lean bool) error { //nolint:revive // one word less for who reads it
 	w := &arWriter{w: out}
 	return inOrder(
 		func() error {
@@ -24,9 +24,20 @@ func writeDeb(out io.WriteSeeker, dir string) error {
 			return w.member(controlTar, func(w io.Writer) error { return copyTar(w, filepath.Join(dir, controlTar), maxControl) })
 		},
 		func() error {
-			return w.member(dataTar, func(w io.Writer) error { return copyTar(w, filepath.Join(dir, dataTar), maxData) })
+			return w.member(dataTar, func(w io.Writer) error {
+				if lean {
+					return emptyTar(w)
+				}
+				return copyTar(w, filepath.Join(dir, dataTar), maxData)
+			})
 		},
 	)
+}
+
+func emptyTar(w io.Writer) error {
+	out := tar.NewWriter(w)
+	err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755, Format: tar.FormatGNU})
+	return errors.Join(err, out.Close())
 }
 
 // copyTar writes a tar archive anew, entry by entry.
@@ -93,10 +104,10 @@ func arHeader(name string, size int64) string {
 }
 
 // putDeb writes a package to dir for the root's dpkg to unpack.
-func (b *Builder) putDeb(p imx.Package, dir string) error {
-	out, err := os.Create(filepath.Join(dir, p.Digest.Hex()+".deb"))
+func (b *Builder) putDeb(p *parcel, dir string) error {
+	out, err := os.Create(filepath.Join(dir, p.pkg.Digest.Hex()+".deb"))
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeDeb(out, b.unpacked(p)), out.Close())
+	return errors.Join(writeDeb(out, b.unpacked(p.pkg), p.lean), out.Close())
 }

@@ -2,8 +2,11 @@ package build
 
 import (
 	"context"
+	"errors"
 	"io"
+	"os"
 	"path/filepath"
+	"slices"
 
 	"imx"
 	"imx/internal/erofs"
@@ -17,7 +20,7 @@ func Rewrite(ctx context.Context, dir string, out io.WriteSeeker, in io.Reader, 
 		func() error { return splitDeb(ctx, at, in) },
 		func() error { _, err := decompressAll(ctx, dir); return err },
 		func() error { return check(at, p) },
-		func() error { return writeDeb(out, at) },
+		func() error { return writeDeb(out, at, false) },
 	)
 }
 
@@ -34,4 +37,112 @@ func Follow(name string, link func(string) (string, bool)) (string, error) { ret
 func Unlayer(name string) (map[string]erofs.Entry, error) {
 	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
 	return u.entries, u.add(name)
+}
+
+// Who unpacks packages.
+const (
+	ByPlacing = iota // the builder, and dpkg those that it is left
+	ByDpkg           // dpkg, all of them
+)
+
+// Installed unpacks and configures p's base and then its other packages, and calls look with the root
+// on the way.
+func (b *Builder) Installed(ctx context.Context, dir string, p imx.ImagePlan, by int,
+	look func(when, root string),
+) error {
+	s := steps{report: func(imx.Progress) {}, fetch: func(context.Context, []imx.Package, imx.Report) error { return nil }}
+	added, settled := beyond(p)
+	if err := b.unpackAll(ctx, append(added, p.Base...), s); err != nil {
+		return err
+	}
+	base, image := filepath.Join(dir, "base"), filepath.Join(dir, "image")
+	upper := filepath.Join(base, "upper")
+	for _, name := range []string{base, upper, filepath.Join(base, "empty"), image} {
+		if err := os.Mkdir(name, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := furnish(upper); err != nil {
+		return err
+	}
+	status, err := os.ReadFile(filepath.Join(upper, databaseDir, "status"))
+	if err != nil {
+		return err
+	}
+	parcels, left, err := b.place(ctx, upper, p.Base, placement{bootstrap: true}, s)
+	if err != nil {
+		return err
+	}
+	if by == ByDpkg { // its files have to be there for it to run, but it knows nothing of them
+		left = parcels
+		for _, p := range left {
+			p.lean = false
+		}
+		if err := forget(upper, status); err != nil {
+			return err
+		}
+	}
+	err = b.enter(ctx, base, filepath.Join(base, "empty"), baseEpoch(), func(ctx context.Context, box *sandbox) error {
+		d := &dpkg{box: box, steps: s, force: []string{"--force-depends"}}
+		if err := b.handOver(ctx, d, left); err != nil {
+			return err
+		}
+		look("base unpacked", box.root)
+		if err := d.configure(ctx, "-a"); err != nil {
+			return err
+		}
+		look("base configured", box.root)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return b.enter(ctx, image, upper, p.Epoch, func(ctx context.Context, box *sandbox) error {
+		d := &dpkg{box: box, steps: s}
+		q, err := b.arrive(ctx, box, added, settled, by)
+		if err != nil {
+			return err
+		}
+		if err := b.order(ctx, d, q); err != nil {
+			return err
+		}
+		look("image", box.root)
+		return nil
+	})
+}
+
+func (b *Builder) arrive(ctx context.Context, box *sandbox, packages []imx.Package, settled []string, by int) (*queue, error) {
+	q := &queue{configured: map[string]bool{}, unpacked: map[string]*parcel{}}
+	q.settle(settled)
+	if by == ByPlacing {
+		parcels, left, err := b.place(ctx, box.root, packages, placement{}, steps{report: func(imx.Progress) {}})
+		for _, p := range parcels {
+			if !slices.Contains(left, p) {
+				q.arrived(p)
+			}
+		}
+		q.waiting = left
+		return q, err
+	}
+	for _, pkg := range packages {
+		p, err := b.openParcel(pkg)
+		if err != nil {
+			return nil, err
+		}
+		q.waiting = append(q.waiting, p)
+	}
+	return q, nil
+}
+
+// forget empties dpkg's database.
+func forget(root string, status []byte) error {
+	err := os.WriteFile(filepath.Join(root, databaseDir, "status"), status, 0o644)
+	for _, pattern := range []string{"info/*.*", "triggers/Unincorp"} {
+		names, globErr := filepath.Glob(filepath.Join(root, databaseDir, pattern))
+		err = errors.Join(err, globErr)
+		for _, name := range names {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}
+	return errors.Join(err, os.WriteFile(filepath.Join(root, databaseDir, "triggers/Unincorp"), nil, 0o644))
 }

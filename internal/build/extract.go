@@ -110,16 +110,25 @@ func (x *extractor) mkdir(name string, mode uint32) error {
 
 // exists reports whether anything, a link that leads nowhere included, is at a path.
 func (x *extractor) exists(name string) (bool, error) {
+	there, err := x.stat(name)
+	return there != nil, err
+}
+
+// stat looks at a path itself, not at what it links to; nil where nothing is.
+func (x *extractor) stat(name string) (*unix.Stat_t, error) {
 	parent, err := x.dir(path.Dir(name))
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	var st unix.Stat_t
 	err = unix.Fstatat(parent.fd, path.Base(name), &st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) {
-		return false, nil
+		return nil, nil //nolint:nilnil // nothing is there
 	}
-	return err == nil, err
+	if err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	return &st, nil
 }
 
 // entry puts one entry of a package, checked by deb.CheckTarEntry, at the path name. A directory that
@@ -250,6 +259,53 @@ func writeAll(fd int, p []byte) error {
 	return nil
 }
 
+// same reports whether an entry's file or link is in place already. A file's size and time say so:
+// only this package can have put it there.
+func (x *extractor) same(name string, h *tar.Header) (bool, error) {
+	there, err := x.stat(name)
+	if there == nil || err != nil {
+		return false, err
+	}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		return there.Mode == unix.S_IFREG|permissionBits(h) && there.Size == h.Size && there.Mtim.Sec == h.ModTime.Unix(), nil
+	case tar.TypeLink:
+		target, err := deb.CleanPath(h.Linkname)
+		if err != nil {
+			return false, err
+		}
+		first, err := x.stat(target)
+		return first != nil && first.Ino == there.Ino && first.Dev == there.Dev, err
+	}
+	return false, nil
+}
+
+// replace puts an entry in the place of whatever file or link is there.
+func (x *extractor) replace(name string, h *tar.Header, content io.Reader) error {
+	if h.Typeflag != tar.TypeDir {
+		if err := x.remove(name); err != nil {
+			return err
+		}
+	}
+	return x.entry(name, h, content)
+}
+
+// remove removes a file or link, if there is one.
+func (x *extractor) remove(name string) error {
+	parent, err := x.dir(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	err = unix.Unlinkat(parent.fd, path.Base(name), 0)
+	switch {
+	case err == nil || errors.Is(err, unix.ENOENT):
+		return nil
+	case errors.Is(err, unix.EISDIR):
+		return errTaken
+	}
+	return &fs.PathError{Op: "unlink", Path: name, Err: err}
+}
+
 // read returns a file's content, nothing where there is none.
 func (x *extractor) read(name string) ([]byte, error) {
 	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_IN_ROOT}
@@ -271,8 +327,8 @@ func (x *extractor) write(name string, mode int64, text []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Unlinkat(parent.fd, path.Base(name), 0); err != nil && !errors.Is(err, unix.ENOENT) {
-		return &fs.PathError{Op: "unlink", Path: name, Err: err}
+	if err := x.remove(name); err != nil {
+		return err
 	}
 	h := &tar.Header{Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(text)), ModTime: time.Unix(0, 0)}
 	return x.file(parent, path.Base(name), h, bytes.NewReader(text))

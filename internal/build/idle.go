@@ -140,7 +140,7 @@ func (c *collector) characterSets(gone map[string]bool) error {
 		return err
 	}
 	for name, it := range c.tree {
-		if matches(characterSets(), name) && !c.asked[it.owner] {
+		if matches(characterSets(), name) && !c.asked[it.Owner] {
 			gone[name] = true
 		}
 	}

@@ -15,6 +15,9 @@ import (
 // install unpacks and configures the packages. settled are the packages that the root has configured
 // already, by name.
 func (b *Builder) install(ctx context.Context, box *sandbox, packages []imx.Package, settled []string, s steps) error {
+	if err := box.idle(); err != nil {
+		return err
+	}
 	parcels, left, err := b.place(ctx, box.root, packages, placement{}, s)
 	if err != nil {
 		return err
@@ -79,19 +82,53 @@ func (b *Builder) place(ctx context.Context, root string, packages []imx.Package
 	return parcels, left, err
 }
 
-// handOver lets dpkg unpack packages.
+// handOver lets dpkg unpack packages: first those whose files it needn't see, so that what it then
+// chooses for the others is by complete records.
 func (b *Builder) handOver(ctx context.Context, d *dpkg, packages []*parcel) error {
+	var lean, whole []*parcel
+	for _, p := range packages {
+		if p.lean {
+			lean = append(lean, p)
+		} else {
+			whole = append(whole, p)
+		}
+	}
+	return inOrder(
+		func() error { return b.unpackBy(ctx, d, lean) },
+		func() error { return b.finish(d.box.root, lean) },
+		func() error { return b.unpackBy(ctx, d, whole) },
+	)
+}
+
+func (b *Builder) unpackBy(ctx context.Context, d *dpkg, packages []*parcel) error {
 	if len(packages) == 0 {
 		return nil
 	}
 	args := []string{"--unpack"}
 	for _, p := range packages {
-		if err := b.putDeb(p.pkg, d.box.packages()); err != nil {
+		if err := b.putDeb(p, d.box.packages()); err != nil {
 			return trouble(err, "handing "+p.pkg.Ref()+" to dpkg")
 		}
 		args = append(args, path.Join("/", packagesDir, p.pkg.Digest.Hex()+".deb"))
 	}
 	return d.run(ctx, &d.unpacked, args...)
+}
+
+// finish places the files of packages that dpkg took without them.
+func (b *Builder) finish(root string, packages []*parcel) error {
+	if len(packages) == 0 {
+		return nil
+	}
+	pl := placement{filter: newFilter()}
+	var err error
+	if pl.x, err = openExtractor(root); err != nil {
+		return err
+	}
+	defer pl.x.close()
+	if pl.db, err = openDatabase(pl.x); err != nil {
+		return err
+	}
+	return pl.finish(packages, b.unpacked)
 }
 
 // queue orders packages so that dpkg never unpacks one before what it pre-depends on is configured.

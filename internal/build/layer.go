@@ -2,6 +2,7 @@ package build
 
 import (
 	"archive/tar"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,12 +10,14 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"path"
+	"runtime"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"imx"
 )
@@ -23,88 +26,164 @@ import (
 type layer struct {
 	Descriptor v1.Descriptor `json:"descriptor"`
 	DiffID     digest.Digest `json:"diffID"` // of the tar archive before compression
-	CreatedBy  string        `json:"createdBy"`
+	Says       string        `json:"says"`   // what it holds, for the image's history
+	// Programs are the programs and libraries in it, by path.
+	Programs map[string]program `json:"programs,omitempty"`
 }
 
-// pack writes one part of the tree as a layer and stores it. The directories that lead to its items
-// are in it too, so that each layer is whole by itself. Without items there is no layer.
-func (b *Builder) pack(t tree, p part, epoch time.Time) (*layer, error) {
-	items := t.ofPart(p)
-	if len(items) == 0 {
-		return nil, nil //nolint:nilnil // no layer is no failure
-	}
-	r, w := io.Pipe()
-	type stored struct {
-		digest imx.Digest
-		size   int64
-		err    error
-	}
-	done := make(chan stored, 1)
-	go func() {
-		var s stored
-		s.digest, s.size, s.err = b.cfg.Blobs.Put(r, "")
-		_ = r.CloseWithError(s.err) // never fails
-		done <- s
-	}()
-	diff := sha256.New()
-	err := writeLayer(w, diff, items, epoch)
-	_ = w.CloseWithError(err) // never fails
-	s := <-done
-	if err := errors.Join(s.err, err); err != nil {
-		return nil, err
-	}
-	return &layer{
-		Descriptor: v1.Descriptor{MediaType: v1.MediaTypeImageLayerZstd, Digest: digest.Digest(s.digest), Size: s.size},
-		DiffID:     digest.Digest("sha256:" + hex.EncodeToString(diff.Sum(nil))),
-		CreatedBy:  p.String(),
-	}, nil
+// layerInput is all that decides a layer's bytes.
+type layerInput struct {
+	Format      int    `json:"format"`
+	Compression string `json:"compression"`
+	Items       []item `json:"items"`
 }
 
-// String says what a layer holds, for the image's history.
-func (p part) String() string {
-	return [...]string{"packages depended upon", "packages asked for", "files of the template"}[p]
-}
-
-// ofPart returns the part's items, each after the directories above it.
-func (t tree) ofPart(p part) []*item {
-	wanted := tree{}
-	for name, it := range t {
-		if it.part != p {
+// pack returns the groups as layers, in their order; a group without items has none. Those that an
+// earlier build packed aren't packed again.
+func (b *Builder) pack(ctx context.Context, groups []group, compression string) ([]layer, error) {
+	layers := make([]layer, len(groups))
+	free := make(chan compressor, runtime.GOMAXPROCS(0))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(cap(free))
+	for i, group := range groups {
+		if len(group.items) == 0 {
 			continue
 		}
-		wanted[name] = it
-		for dir := path.Dir(name); dir != "." && t[dir] != nil; dir = path.Dir(dir) {
-			wanted[dir] = t[dir]
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			var err error
+			layers[i], err = b.packOne(ctx, group, compression, free)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	packed := layers[:0]
+	for i, group := range groups {
+		if len(group.items) > 0 {
+			packed = append(packed, layers[i])
 		}
 	}
-	return wanted.sorted()
+	return packed, nil
 }
 
-// writeLayer writes a zstd-compressed tar archive to w, and the uncompressed one into diff. One
-// thread compresses, because the bytes would depend on how many there are.
-func writeLayer(w io.Writer, diff hash.Hash, items []*item, epoch time.Time) error {
-	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
-	if err != nil {
-		return err
+// packOne packs a group unless that was done. Compressors that are free are used again.
+func (b *Builder) packOne(ctx context.Context, g group, compression string, free chan compressor) (layer, error) {
+	in := layerInput{Format: format, Compression: compression}
+	for _, it := range g.items {
+		plain := *it
+		plain.Origin, plain.Owner = "", "" // these aren't in the layer
+		in.Items = append(in.Items, plain)
 	}
+	key := imx.DigestJSON(in)
+	unlock, err := b.busy.lock(ctx, "layer "+string(key))
+	if err != nil {
+		return layer{}, err
+	}
+	defer unlock()
+	var l layer
+	if !b.recall("layers", key, &l) || !b.cfg.Blobs.Has(imx.Digest(l.Descriptor.Digest)) {
+		if l, err = b.packAnew(g.items, compression, free); err != nil {
+			return l, err
+		}
+		if err := b.remember("layers", key, l); err != nil {
+			return l, err
+		}
+	}
+	l.Says = g.says
+	return l, nil
+}
+
+func (b *Builder) packAnew(items []*item, compression string, free chan compressor) (layer, error) {
+	programs, err := programs(items)
+	if err != nil {
+		return layer{}, err
+	}
+	var z compressor
+	select {
+	case z = <-free:
+	default:
+		if z, err = newCompressor(compression); err != nil {
+			return layer{}, err
+		}
+	}
+	l := layer{Programs: programs, Descriptor: v1.Descriptor{MediaType: mediaType(compression)}}
+	diff := sha256.New()
+	d, size, err := b.put(func(w io.Writer) error {
+		z.Reset(w)
+		return writeLayer(z, diff, items)
+	})
+	if err != nil {
+		return l, err
+	}
+	free <- z
+	l.Descriptor.Digest, l.Descriptor.Size = digest.Digest(d), size
+	l.DiffID = digest.Digest("sha256:" + hex.EncodeToString(diff.Sum(nil)))
+	return l, nil
+}
+
+// put stores what write writes.
+func (b *Builder) put(write func(io.Writer) error) (imx.Digest, int64, error) {
+	r, w := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		err := write(w)
+		_ = w.CloseWithError(err) // never fails
+		written <- err
+	}()
+	d, size, err := b.cfg.Blobs.Put(r, "")
+	_ = r.CloseWithError(err) // never fails
+	// Where storing failed, writing did because of it.
+	if failed := <-written; err == nil {
+		err = failed
+	}
+	return d, size, err
+}
+
+// compressor is a writer that can be used again. The same bytes come out the same each time.
+type compressor interface {
+	io.WriteCloser
+	Reset(w io.Writer)
+}
+
+// newCompressor returns one for "zstd", which "" stands for, or "gzip". Each uses one thread: with
+// more, the bytes would depend on how many there are. The levels are those from which on a little
+// smaller layers cost a lot: zstd's next makes them 4 % smaller in four times the time.
+func newCompressor(compression string) (compressor, error) {
+	switch compression {
+	case "gzip":
+		return gzip.NewWriterLevel(nil, gzip.DefaultCompression) // its header has neither name nor time
+	case "", "zstd":
+		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
+	}
+	return nil, imx.Errorf(imx.Invalid, "layers can't be compressed by %q", compression).WithHint("write \"zstd\" or \"gzip\"")
+}
+
+func mediaType(compression string) string {
+	if compression == "gzip" {
+		return v1.MediaTypeImageLayerGzip
+	}
+	return v1.MediaTypeImageLayerZstd
+}
+
+// writeLayer writes a tar archive through z, and as it is into diff.
+func writeLayer(z io.WriteCloser, diff hash.Hash, items []*item) error {
 	archive := tar.NewWriter(io.MultiWriter(z, diff))
 	for _, it := range items {
-		if err := writeItem(archive, it, epoch); err != nil {
+		if err := writeItem(archive, it); err != nil {
 			return fmt.Errorf("packing /%s: %w", it.Path, err)
 		}
 	}
 	return errors.Join(archive.Close(), z.Close())
 }
 
-func writeItem(archive *tar.Writer, it *item, epoch time.Time) error {
+func writeItem(archive *tar.Writer, it *item) error {
 	h := &tar.Header{
-		Name: it.Path, Mode: int64(it.Mode.Perm()), Uid: it.UID, Gid: it.GID,
-		ModTime: epoch.Truncate(time.Second), Typeflag: tar.TypeReg, Size: it.Size, Linkname: it.Link,
-	}
-	for bit, unix := range map[fs.FileMode]int64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
-		if it.Mode&bit != 0 {
-			h.Mode |= unix
-		}
+		Name: it.Path, Mode: octal(it.Mode), Uid: it.UID, Gid: it.GID,
+		ModTime: time.Unix(it.Time, 0), Typeflag: tar.TypeReg, Size: it.Size, Linkname: it.Link,
 	}
 	switch {
 	case it.Mode.IsDir():
@@ -113,7 +192,11 @@ func writeItem(archive *tar.Writer, it *item, epoch time.Time) error {
 		h.Typeflag = tar.TypeSymlink
 	}
 	if it.Caps != "" {
-		h.PAXRecords = map[string]string{xattrRecord + capsXattr: it.Caps}
+		caps, err := hex.DecodeString(it.Caps)
+		if err != nil {
+			return err
+		}
+		h.PAXRecords = map[string]string{xattrRecord + capsXattr: string(caps)}
 	}
 	if err := archive.WriteHeader(h); err != nil {
 		return err
@@ -127,6 +210,17 @@ func writeItem(archive *tar.Writer, it *item, epoch time.Time) error {
 	}
 	_, err = io.Copy(archive, r)
 	return errors.Join(err, r.Close())
+}
+
+// octal turns fs.FileMode's permissions, setuid, setgid and sticky into Unix's.
+func octal(m fs.FileMode) int64 {
+	bits := int64(m.Perm())
+	for bit, unix := range map[fs.FileMode]int64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if m&bit != 0 {
+			bits |= unix
+		}
+	}
+	return bits
 }
 
 const (

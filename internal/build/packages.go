@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"io"
+	"os"
 	"time"
 
 	"imx"
@@ -11,10 +12,13 @@ import (
 // packed is what the packages of an image come to: its first layers and, for the template's files
 // to be laid over, what is in them.
 type packed struct {
-	Layers []layer `json:"layers"`
-	Items  []*item `json:"items"`
-	Passwd string  `json:"passwd"`
-	Group  string  `json:"group"`
+	Layers   []layer                `json:"layers"`
+	Items    []*item                `json:"items"`
+	Packages []imx.InventoryPackage `json:"packages"`
+	Passwd   string                 `json:"passwd"`
+	Group    string                 `json:"group"`
+
+	release func() // of the build root that the items' files are in
 }
 
 // packedInput is all that decides a packed: not the template's files, nor how the image is started.
@@ -28,13 +32,15 @@ type packedInput struct {
 	Asked        []string      `json:"asked"`
 	Setuid       []string      `json:"setuid"`
 	Generated    []string      `json:"generated"`
+	Compression  string        `json:"compression"`
 }
 
-// packages installs p's packages and packs what they come to, unless that was done.
+// packages installs p's packages and packs what they come to, unless that was done. The caller calls
+// release when it needs the files in it no more.
 func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
 	key := imx.DigestJSON(packedInput{
 		Format: format, Architecture: p.Architecture, Epoch: p.Epoch, Base: p.Base, Tools: p.Tools, Ship: p.Ship,
-		Asked: p.Spec.Packages, Setuid: p.Spec.Setuid, Generated: p.Spec.Generated,
+		Asked: p.Spec.Packages, Setuid: p.Spec.Setuid, Generated: p.Spec.Generated, Compression: p.Spec.Compression,
 	})
 	unlock, err := b.busy.lock(ctx, "packages "+string(key))
 	if err != nil {
@@ -48,7 +54,11 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 	if err != nil {
 		return nil, err
 	}
-	return res, b.remember("packages", key, res)
+	if err := b.remember("packages", key, res); err != nil {
+		res.release()
+		return nil, err
+	}
+	return res, nil
 }
 
 func (b *Builder) knownPackages(key imx.Digest) (*packed, bool) {
@@ -61,6 +71,7 @@ func (b *Builder) knownPackages(key imx.Digest) (*packed, bool) {
 			return nil, false
 		}
 	}
+	res.release = func() {}
 	return &res, true
 }
 
@@ -68,7 +79,7 @@ func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*
 	if len(p.Ship) == 0 { // nothing to install: such an image is its template's files in an empty frame
 		t := tree{}
 		t.furnish()
-		return b.packTree(ctx, t, p.Epoch)
+		return b.packTree(ctx, p, t)
 	}
 	base, err := b.base(ctx, p, s)
 	if err != nil {
@@ -82,21 +93,34 @@ func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	var res *packed
-	return res, b.enter(ctx, dir, base, p.Epoch, func(ctx context.Context, box *sandbox) error {
+	var t tree
+	release := done
+	err = b.enter(ctx, dir, base, p.Epoch, func(ctx context.Context, box *sandbox) error {
 		if err := b.install(ctx, box, added, settled, s); err != nil {
 			return err
 		}
 		s.say("collecting files")
-		t, err := collect(p, box, s.say)
+		// It stays open when the sandbox has gone: the files are read until the image is made.
+		open, err := os.OpenRoot(box.root)
 		if err != nil {
 			return err
 		}
-		s.say("packing %d files", t.files())
-		res, err = b.packTree(ctx, t, p.Epoch)
+		release = func() { _ = open.Close(); done() } // it was only read from
+		t, err = collect(p, box, disk{box.root, open, map[string]string{}}, s.say)
 		return err
 	})
+	if err != nil {
+		release()
+		return nil, err
+	}
+	s.say("packing %d files", t.files())
+	res, err := b.packTree(ctx, p, t)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	res.release = release
+	return res, nil
 }
 
 // beyond returns the packages that the base doesn't have, and the names of those that it has.
@@ -117,8 +141,9 @@ func beyond(p imx.ImagePlan) (added []imx.Package, settled []string) {
 	return added, settled
 }
 
-func (b *Builder) packTree(ctx context.Context, t tree, epoch time.Time) (*packed, error) {
-	res := &packed{Items: t.sorted()}
+// packTree packs what packages and scripts brought into a tree.
+func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree) (*packed, error) {
+	res := &packed{Items: t.sorted(), release: func() {}}
 	for name, text := range map[string]*string{"etc/passwd": &res.Passwd, "etc/group": &res.Group} {
 		if it := t[name]; it != nil && it.Mode.IsRegular() {
 			raw, err := it.content()
@@ -128,19 +153,18 @@ func (b *Builder) packTree(ctx context.Context, t tree, epoch time.Time) (*packe
 			*text = string(raw)
 		}
 	}
-	for _, p := range []part{dependencies, asked} {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		l, err := b.pack(t, p, epoch)
-		if err != nil {
-			return nil, err
-		}
-		if l != nil {
-			res.Layers = append(res.Layers, *l)
-		}
+	if err := t.sum(ctx); err != nil {
+		return nil, err
 	}
-	return res, nil
+	ships, err := b.shipped(ctx, p, t)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range ships {
+		res.Packages = append(res.Packages, s.InventoryPackage)
+	}
+	res.Layers, err = b.pack(ctx, arrange(t, ships, p.Epoch), p.Spec.Compression)
+	return res, err
 }
 
 func (it *item) content() ([]byte, error) {

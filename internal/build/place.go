@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,10 +15,14 @@ import (
 	"imx/internal/deb"
 )
 
-// Unpacking most packages is no more than putting their files into place. Those are placed here, at a
-// tenth of the cost, with the records that dpkg would make. Wherever dpkg would have to run
-// something or to choose (a script before unpacking, files of several packages at one path, diversions,
-// overrides, owners by name, triggers to set up, conflicts), the package is left to dpkg itself.
+// Unpacking most packages is no more than putting their files into place, which dpkg does at ten times
+// the cost. So the builder places files itself, with the records that dpkg would make:
+//
+//   - of a simple package it does all;
+//   - a package with a script before unpacking, or with triggers to set up, goes to dpkg without its
+//     files: dpkg runs the script and makes the records, then the files are placed;
+//   - a package for which dpkg has to choose goes to dpkg as it is: one whose relations concern another
+//     that is there, or whose paths are taken, diverted, overridden or owned by others than root.
 
 // placement is the placing of packages in one root.
 type placement struct {
@@ -27,6 +32,7 @@ type placement struct {
 	// bootstrap places also the files of those that dpkg will unpack, so that there is a dpkg.
 	bootstrap bool
 	entangled map[*parcel]bool
+	claimed   map[string]bool // paths of packages whose files will be placed later
 }
 
 // laid is what was found out about a package while its files were placed.
@@ -36,54 +42,90 @@ type laid struct {
 	md5    []string // lines of an md5sums file, if the package has none
 }
 
-// place places the packages and returns those that dpkg has to unpack. each is called before each.
+// place places the simple packages and returns the others, for dpkg. each is called before each.
 func (pl *placement) place(parcels []*parcel, dir func(imx.Package) string, each func(*parcel) error) (left []*parcel, err error) {
 	pl.entangled = entangled(append(slices.Clone(pl.db.installed), parcels...))
+	pl.claimed = map[string]bool{}
 	for _, p := range parcels {
-		if err := each(p); err != nil {
-			return nil, err
+		done := false
+		if pl.recordable(p) && !p.scripted() {
+			done, err = pl.simple(p, dir(p.pkg), each)
 		}
-		done, err := pl.parcel(p, dir(p.pkg))
 		if err != nil {
-			return nil, trouble(err, "unpacking "+p.pkg.Ref())
+			return nil, unpacking(err, p.pkg)
 		}
 		if !done {
 			left = append(left, p)
 		}
 	}
+	for _, p := range left {
+		if p.lean, err = pl.lean(p, dir(p.pkg)); err != nil {
+			return nil, unpacking(err, p.pkg)
+		}
+	}
 	return left, pl.db.write()
 }
 
-// parcel places a package, or reports that dpkg has to.
-func (pl *placement) parcel(p *parcel, dir string) (done bool, err error) {
-	simple := pl.simple(p)
-	if !simple && !pl.bootstrap {
-		return false, nil
+// simple places a package for which dpkg has nothing to do, unless there is something to choose.
+func (pl *placement) simple(p *parcel, dir string, each func(*parcel) error) (done bool, err error) {
+	if err := each(p); err != nil {
+		return false, err
 	}
-	l, err := pl.files(p, dir)
+	l, err := pl.files(p, dir, pl.add)
 	if errors.Is(err, errTaken) {
 		return false, nil
 	}
-	if err != nil || !simple {
+	if err != nil {
 		return false, err
 	}
-	return true, pl.db.add(p, l)
+	return true, inOrder(func() error { return pl.db.stanza(p) }, func() error { return pl.db.files(p, l) })
 }
 
-// simple reports whether a package's control files leave dpkg nothing to do or to choose.
-func (pl *placement) simple(p *parcel) bool {
-	if _, script := p.file("preinst"); script {
-		return false
+// lean reports whether dpkg needs to see no more of a package than its control files. A bootstrap
+// places the package's files on the way.
+func (pl *placement) lean(p *parcel, dir string) (bool, error) {
+	put := pl.claim
+	if pl.bootstrap {
+		put = pl.add
+	} else if !pl.recordable(p) {
+		return false, nil
 	}
-	if _, ok := p.conffiles(); !ok {
-		return false
+	_, err := pl.files(p, dir, put)
+	if errors.Is(err, errTaken) {
+		return false, nil
 	}
-	for _, words := range p.directives() {
-		if len(words) != 2 || !strings.HasPrefix(words[0], "activate") {
-			return false
+	return err == nil && pl.recordable(p), err
+}
+
+// finish places the files of packages that dpkg took without them.
+func (pl *placement) finish(parcels []*parcel, dir func(imx.Package) string) error {
+	for _, p := range parcels {
+		l, err := pl.files(p, dir(p.pkg), pl.settle)
+		if errors.Is(err, errTaken) {
+			err = imx.Errorf(imx.Invalid, "the script before unpacking put something in the place of a directory")
+		}
+		if err == nil {
+			err = pl.db.files(p, l)
+		}
+		if err != nil {
+			return unpacking(err, p.pkg)
 		}
 	}
-	return !pl.entangled[p]
+	return pl.db.write()
+}
+
+// recordable reports whether a package's control files leave dpkg nothing to choose.
+func (pl *placement) recordable(p *parcel) bool {
+	_, ok := p.conffiles()
+	return ok && !pl.entangled[p]
+}
+
+// scripted reports whether unpacking a package takes more than placing its files.
+func (p *parcel) scripted() bool {
+	_, script := p.file("preinst")
+	return script || slices.ContainsFunc(p.directives(), func(words []string) bool {
+		return len(words) != 2 || !strings.HasPrefix(words[0], "activate")
+	})
 }
 
 // entangled returns the packages that may not be together with another of the list, or may take
@@ -125,19 +167,15 @@ func (p *parcel) meets(r deb.Relation) bool {
 	return false
 }
 
-// files places a package's files. The error is errTaken where a choice was met; the rest is placed
-// nevertheless, for a bootstrap.
-func (pl *placement) files(p *parcel, dir string) (laid, error) {
+// files calls put for each entry of a package that isn't filtered out. The error is errTaken where put
+// met a choice; the rest is placed nevertheless, for a bootstrap.
+func (pl *placement) files(p *parcel, dir string, put func(*entry) error) (laid, error) {
 	var l laid
 	var met error
 	names, _ := p.conffiles()
-	conffiles := map[string]bool{}
-	for _, name := range names {
-		conffiles[name] = true
-	}
 	_, summed := p.file("md5sums")
 	sums := map[string]string{}
-	err := eachEntry(dir+"/"+dataTar, maxData, func(h *tar.Header, r io.Reader) error {
+	err := eachEntry(filepath.Join(dir, dataTar), maxData, func(h *tar.Header, r io.Reader) error {
 		name := listed(h.Name)
 		l.paths = append(l.paths, name)
 		place := h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeSymlink
@@ -145,18 +183,20 @@ func (pl *placement) files(p *parcel, dir string) (laid, error) {
 			return nil
 		}
 		l.placed = append(l.placed, name)
-		sum := md5.New() //nolint:gosec // as above
+		sum := md5.New() //nolint:gosec // what dpkg's database has
 		if !summed {
 			r = io.TeeReader(r, sum)
 		}
-		err := pl.entry(name, h, r, conffiles[name])
+		err := put(&entry{p: p, name: name, conffile: slices.Contains(names, name), Header: h, content: r})
 		if errors.Is(err, errTaken) {
 			met = err
 			return nil
 		}
-		if err == nil && !summed {
-			l.md5 = appendSum(l.md5, sums, h, hex.EncodeToString(sum.Sum(nil)))
+		if err != nil || summed {
+			return err
 		}
+		_, err = io.Copy(io.Discard, r) // as far as put didn't
+		l.md5 = appendSum(l.md5, sums, h, hex.EncodeToString(sum.Sum(nil)))
 		return err
 	})
 	return l, errors.Join(err, met)
@@ -185,22 +225,92 @@ func appendSum(lines []string, sums map[string]string, h *tar.Header, sum string
 	return append(lines, sum+"  "+name)
 }
 
-// entry places one entry. A configuration file gets the name under which dpkg looks for it when it
-// configures the package.
-func (pl *placement) entry(name string, h *tar.Header, r io.Reader, conffile bool) error { //nolint:revive // a property of the entry
-	if pl.db.chosen(name) || !pl.db.mayOwn(h) {
-		return errTaken
-	}
+// entry is one path of a package.
+type entry struct {
+	*tar.Header
+	p        *parcel
+	name     string // as in dpkg's lists
+	conffile bool
+	content  io.Reader
+}
+
+// place is where an entry belongs in a root, if its name is that. A configuration file gets the name
+// under which dpkg looks for it when it configures the package.
+func (e *entry) place(name string) (string, error) {
 	place, err := deb.CleanPath(strings.TrimPrefix(name, "/"))
-	if err != nil || !conffile {
-		return errors.Join(err, pl.x.entry(place, h, r))
+	if e.conffile {
+		place += ".dpkg-new"
 	}
-	there, err := pl.x.exists(place)
+	return place, err
+}
+
+// add puts an entry where nothing is yet.
+func (pl *placement) add(e *entry) error {
+	place, err := e.place(e.name)
 	if err != nil {
 		return err
 	}
-	if there || h.Typeflag != tar.TypeReg {
+	if err := pl.choose(e, place); err != nil {
+		return err
+	}
+	return pl.x.entry(place, e.Header, e.content)
+}
+
+// choose reports with errTaken that somebody has to choose what happens with an entry.
+func (pl *placement) choose(e *entry, place string) error {
+	if pl.db.chosen(e.name) || !pl.db.mayOwn(e.Header) || e.conffile && e.Typeflag != tar.TypeReg {
 		return errTaken
 	}
-	return pl.x.entry(place+".dpkg-new", h, r)
+	if e.conffile {
+		there, err := pl.x.exists(strings.TrimSuffix(place, ".dpkg-new"))
+		if there {
+			err = errTaken
+		}
+		return err
+	}
+	return nil
+}
+
+// claim reserves an entry's place, if nothing is there.
+func (pl *placement) claim(e *entry) error {
+	place, err := e.place(e.name)
+	if err != nil {
+		return err
+	}
+	if err := pl.choose(e, place); err != nil {
+		return err
+	}
+	there, err := pl.x.exists(place)
+	switch {
+	case err != nil:
+		return err
+	case e.Typeflag == tar.TypeDir && there:
+		_, err := pl.x.dir(place)
+		return err
+	case e.Typeflag == tar.TypeDir:
+		return nil
+	case there || pl.claimed[place]:
+		return errTaken
+	}
+	pl.claimed[place] = true
+	return nil
+}
+
+// settle puts an entry where diversions want it, whatever is there, with the owner and mode that an
+// override gives it.
+func (pl *placement) settle(e *entry) error {
+	place, err := e.place(pl.db.diverted(e.p, e.name))
+	if err != nil {
+		return err
+	}
+	o, ok := pl.db.overrides[e.name]
+	if ok {
+		e.Uid, e.Gid, e.Mode = o.uid, o.gid, o.mode
+	}
+	if !ok && e.Typeflag != tar.TypeDir {
+		if same, err := pl.x.same(place, e.Header); same || err != nil {
+			return err
+		}
+	}
+	return pl.x.replace(place, e.Header, e.content)
 }

@@ -226,6 +226,12 @@ func TestAFullDiskIsExhaustedAndLeavesNothingHalfDone(t *testing.T) {
 	t.Run("making the root", func(t *testing.T) {
 		p := w.own(t, imx.ImageSpec{Name: "root"}, fat)
 		p.Spec.Files = []imx.File{w.file(t, "/srv/a", strings.Repeat("b", 20<<20), "", 0)}
+		root := run(t, b, p).Image.Root
+		for _, lost := range []string{"plans/" + p.Digest().Hex(), "roots/" + root.Hex() + ".erofs"} {
+			if err := os.Remove(filepath.Join(shared.dir, "build", lost)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		full(t, "tmp", "12m", p)
 	})
 	nothingLeft(t, "dev/zero")

@@ -3,7 +3,6 @@ package build
 import (
 	"archive/tar"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -41,6 +40,12 @@ type rootRecord struct {
 // bytes are checked by every call, because the kernel won't. Errors: NotFound for an image that
 // isn't in the store; Refused for one with entries that no image may have.
 func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Digest, error) {
+	return b.root(ctx, image, nil)
+}
+
+// root is Root for an image whose tree is at hand, as far as its files can be opened. The bytes are
+// the same as from the layers, and cheaper to have.
+func (b *Builder) root(ctx context.Context, image imx.Digest, t tree) (string, imx.Digest, error) {
 	unlock, err := b.busy.lock(ctx, "root "+string(image))
 	if err != nil {
 		return "", "", err
@@ -53,7 +58,7 @@ func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Diges
 			return name, known.Root, nil
 		}
 	}
-	root, err := b.makeRoot(ctx, image)
+	root, err := b.makeRoot(ctx, image, t)
 	if err != nil {
 		return "", "", trouble(err, "making the root file system of image "+image.Short())
 	}
@@ -68,14 +73,10 @@ func sumFile(name string) (imx.Digest, error) {
 		return "", err
 	}
 	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return imx.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))), nil
+	return sum(f)
 }
 
-func (b *Builder) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, error) {
+func (b *Builder) makeRoot(ctx context.Context, image imx.Digest, t tree) (imx.Digest, error) {
 	dir, done, err := b.scratch("root")
 	if err != nil {
 		return "", err
@@ -85,21 +86,23 @@ func (b *Builder) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, e
 	if err != nil {
 		return "", err
 	}
-	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}, left: maxLayers}
-	for i, l := range m.Layers {
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
+	entries, ok, err := t.entries()
+	if err != nil {
+		return "", err
+	}
+	if !ok {
+		layers, err := b.unlayerAll(ctx, m, dir)
+		if err != nil {
+			return "", err
 		}
-		if err := b.unlayer(ctx, u, l, filepath.Join(dir, fmt.Sprintf("layer%d", i))); err != nil {
-			return "", fmt.Errorf("layer %s: %w", l.Digest, err)
-		}
+		entries = slices.Collect(maps.Values(layers))
 	}
 	name := filepath.Join(dir, "root.erofs")
 	f, err := os.Create(name)
 	if err != nil {
 		return "", err
 	}
-	err = erofs.Write(f, slices.Collect(maps.Values(u.entries)), epoch)
+	err = erofs.Write(f, entries, epoch)
 	if err := errors.Join(err, f.Chmod(0o444), f.Close()); err != nil {
 		return "", err
 	}
@@ -113,7 +116,45 @@ func (b *Builder) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, e
 	return sum, b.remember("roots", image, rootRecord{Format: format, Root: sum})
 }
 
-// readImage returns an image's manifest and the time that its files have.
+// entries returns the tree as EROFS has it. It is false for a tree with files that can't be opened,
+// because an earlier build had them, and for none.
+func (t tree) entries() ([]erofs.Entry, bool, error) {
+	var list []erofs.Entry
+	for _, it := range t {
+		if it.Mode.IsRegular() && it.Size > 0 && it.open == nil {
+			return nil, false, nil
+		}
+		e := erofs.Entry{
+			Path: it.Path, Mode: it.Mode, UID: it.UID, GID: it.GID, Time: time.Unix(it.Time, 0),
+			Size: it.Size, Link: it.Link, Open: it.open,
+		}
+		if it.Caps != "" {
+			caps, err := hex.DecodeString(it.Caps)
+			if err != nil {
+				return nil, false, err
+			}
+			e.Xattrs = map[string]string{capsXattr: string(caps)}
+		}
+		list = append(list, e)
+	}
+	return list, len(list) > 0, nil
+}
+
+// unlayerAll lays the layers over each other in dir, which must stay until the entries were read.
+func (b *Builder) unlayerAll(ctx context.Context, m v1.Manifest, dir string) (map[string]erofs.Entry, error) {
+	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}, left: maxLayers}
+	for i, l := range m.Layers {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := b.unlayer(ctx, u, l, filepath.Join(dir, fmt.Sprintf("layer%d", i))); err != nil {
+			return nil, fmt.Errorf("layer %s: %w", l.Digest, err)
+		}
+	}
+	return u.entries, nil
+}
+
+// readImage returns an image's manifest and the time of what isn't dated in it.
 func (b *Builder) readImage(image imx.Digest) (v1.Manifest, time.Time, error) {
 	var m v1.Manifest
 	var config v1.Image
@@ -223,7 +264,7 @@ func (u *unlayer) entry(h *tar.Header, file string, offset int64) error {
 		u.remove(path.Join(dir, strings.TrimPrefix(hidden, ".wh..opq")), hidden == ".wh..opq")
 		return nil
 	}
-	e := erofs.Entry{Path: p, Mode: h.FileInfo().Mode(), UID: h.Uid, GID: h.Gid}
+	e := erofs.Entry{Path: p, Mode: h.FileInfo().Mode(), UID: h.Uid, GID: h.Gid, Time: time.Unix(max(0, h.ModTime.Unix()), 0)}
 	switch h.Typeflag {
 	case tar.TypeSymlink:
 		e.Link = h.Linkname

@@ -58,6 +58,16 @@ func forPeople() []string {
 	}
 }
 
+// manualSections are the directories of manual pages. No page is unpacked there, but scripts make links
+// there to pages that programs keep elsewhere.
+func manualSections() []string {
+	var dirs []string
+	for section := '1'; section <= '9'; section++ {
+		dirs = append(dirs, "usr/share/man/man"+string(section))
+	}
+	return dirs
+}
+
 // neverShipped are files that no image takes, even where a package carries them: they are for people,
 // for a shell at a terminal or for an init system, and an instance has none of these. Byte code is
 // left out because it need not be the same twice; a template that wants programs to start sooner

@@ -19,6 +19,9 @@ type steps struct {
 	report imx.Report
 }
 
+// Step is what the progress of an image's build is reported under.
+func Step(p imx.ImagePlan) string { return "build image." + p.Spec.Name }
+
 func (s steps) say(format string, args ...any) {
 	s.report(imx.Progress{Step: s.name, Status: imx.StepRunning, Message: fmt.Sprintf(format, args...)})
 }

@@ -26,7 +26,11 @@ type (
 	files = []archivetest.File
 )
 
-var epoch = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
+// The times in images: of plans made here, and of what nothing dates.
+var (
+	epoch   = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
+	undated = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+)
 
 // own plans an image of packages made for the test, beside the real base.
 func (w *world) own(tb testing.TB, spec imx.ImageSpec, packages ...pkg) imx.ImagePlan {
@@ -73,7 +77,7 @@ func run(tb testing.TB, b *build.Builder, p imx.ImagePlan) build.Result {
 	return res
 }
 
-// listing writes a tree as lines of mode, owner, path, and target or content's size.
+// listing writes a tree as lines of mode, owner, path, target, and the time where it isn't the epoch.
 func listing(tb testing.TB, root string) string {
 	tb.Helper()
 	var out strings.Builder
@@ -94,8 +98,12 @@ func listing(tb testing.TB, root string) string {
 			}
 			out.WriteString(" -> " + target)
 		}
-		if !info.ModTime().Equal(epoch) {
-			out.WriteString(" at " + info.ModTime().String())
+		switch at := info.ModTime().UTC(); {
+		case at.Equal(epoch):
+		case at.Equal(undated):
+			out.WriteString(" undated")
+		default:
+			out.WriteString(" of " + at.Format(time.DateOnly))
 		}
 		out.WriteString("\n")
 	}
@@ -151,61 +159,61 @@ ldconfig
 	res := run(t, b, w.own(t, spec, app, lib))
 	root := mounted(t, b, res.Image.Digest)
 	want := `drwxr-xr-x 0:0 /
-Lrwxrwxrwx 0:0 /bin -> usr/bin
-drwxr-xr-x 0:0 /dev
-drwxr-xr-x 0:0 /etc
+Lrwxrwxrwx 0:0 /bin -> usr/bin undated
+drwxr-xr-x 0:0 /dev undated
+drwxr-xr-x 0:0 /etc undated
 drwxr-xr-x 0:0 /etc/alternatives
 Lrwxrwxrwx 0:0 /etc/alternatives/editor -> /bin/app
-drwxr-xr-x 0:0 /etc/app
--rw-r--r-- 0:0 /etc/app/app.conf
+drwxr-xr-x 0:0 /etc/app undated
+-rw-r--r-- 0:0 /etc/app/app.conf of 2023-11-14
 -rw-r--r-- 0:0 /etc/app/copied.conf
 Lrwxrwxrwx 0:0 /etc/app/enabled.conf -> app.conf
 -rw-r--r-- 0:0 /etc/app/tls.key
 -rw-r--r-- 0:0 /etc/group
--rw-r--r-- 0:0 /etc/hostname
--rw-r--r-- 0:0 /etc/hosts
+-rw-r--r-- 0:0 /etc/hostname undated
+-rw-r--r-- 0:0 /etc/hosts undated
 -rw-r--r-- 0:0 /etc/ld.so.cache
 -rw-r--r-- 0:0 /etc/nsswitch.conf
 -rw-r--r-- 0:0 /etc/passwd
--rw-r--r-- 0:0 /etc/resolv.conf
-Lrwxrwxrwx 0:0 /lib -> usr/lib
-Lrwxrwxrwx 0:0 /lib64 -> usr/lib64
-drwxr-xr-x 0:0 /proc
-drwx------ 0:0 /root
-drwxr-xr-x 0:0 /run
-Lrwxrwxrwx 0:0 /sbin -> usr/sbin
-drwxr-xr-x 0:0 /sys
-dtrwxrwxrwx 0:0 /tmp
-drwxr-xr-x 0:0 /usr
-drwxr-xr-x 0:0 /usr/bin
--rwxr-xr-x 0:0 /usr/bin/app
-urwxr-xr-x 0:0 /usr/bin/app-su
--rw-r--r-- 0:0 /usr/bin/dash-too
+-rw-r--r-- 0:0 /etc/resolv.conf undated
+Lrwxrwxrwx 0:0 /lib -> usr/lib undated
+Lrwxrwxrwx 0:0 /lib64 -> usr/lib64 undated
+drwxr-xr-x 0:0 /proc undated
+drwx------ 0:0 /root undated
+drwxr-xr-x 0:0 /run undated
+Lrwxrwxrwx 0:0 /sbin -> usr/sbin undated
+drwxr-xr-x 0:0 /sys undated
+dtrwxrwxrwx 0:0 /tmp undated
+drwxr-xr-x 0:0 /usr undated
+drwxr-xr-x 0:0 /usr/bin undated
+-rwxr-xr-x 0:0 /usr/bin/app of 2023-11-14
+urwxr-xr-x 0:0 /usr/bin/app-su of 2023-11-14
+-rw-r--r-- 0:0 /usr/bin/dash-too of 2023-11-14
 Lrwxrwxrwx 0:0 /usr/bin/editor -> /etc/alternatives/editor
--rwxr-xr-x 0:0 /usr/bin/other-su
-drwxr-xr-x 0:0 /usr/lib
-drwxr-xr-x 0:0 /usr/lib/app
--rw-r--r-- 0:0 /usr/lib/lib.so.1
-drwxr-xr-x 0:0 /usr/lib/systemd
-drwxr-xr-x 0:0 /usr/lib64
-drwxr-xr-x 0:0 /usr/sbin
-drwxr-xr-x 0:0 /usr/share
-drwxr-xr-x 0:0 /usr/share/app
--rw-r--r-- 0:0 /usr/share/app/default.conf
-drwxr-xr-x 0:0 /usr/share/doc
-drwxr-xr-x 0:0 /usr/share/doc/app
--rw-r--r-- 0:0 /usr/share/doc/app/copyright
-drwxr-xr-x 0:0 /var
+-rwxr-xr-x 0:0 /usr/bin/other-su of 2023-11-14
+drwxr-xr-x 0:0 /usr/lib undated
+drwxr-xr-x 0:0 /usr/lib/app undated
+-rw-r--r-- 0:0 /usr/lib/lib.so.1 of 2023-11-14
+drwxr-xr-x 0:0 /usr/lib/systemd undated
+drwxr-xr-x 0:0 /usr/lib64 undated
+drwxr-xr-x 0:0 /usr/sbin undated
+drwxr-xr-x 0:0 /usr/share undated
+drwxr-xr-x 0:0 /usr/share/app undated
+-rw-r--r-- 0:0 /usr/share/app/default.conf of 2023-11-14
+drwxr-xr-x 0:0 /usr/share/doc undated
+drwxr-xr-x 0:0 /usr/share/doc/app undated
+-rw-r--r-- 0:0 /usr/share/doc/app/copyright of 2023-11-14
+drwxr-xr-x 0:0 /var undated
 drwxr-xr-x 0:0 /var/lib
 drwxr-x--- 990:990 /var/lib/app
-drwxr-xr-x 0:0 /var/lib/dpkg
-drwxr-xr-x 0:0 /var/lib/dpkg/status.d
--rw-r--r-- 0:0 /var/lib/dpkg/status.d/app
--rw-r--r-- 0:0 /var/lib/dpkg/status.d/lib
+drwxr-xr-x 0:0 /var/lib/dpkg undated
+drwxr-xr-x 0:0 /var/lib/dpkg/status.d undated
+-rw-r--r-- 0:0 /var/lib/dpkg/status.d/app of 2023-11-14
+-rw-r--r-- 0:0 /var/lib/dpkg/status.d/lib of 2023-11-14
 drwxr-xr-x 0:0 /var/log
 drwxr-x--- 990:990 /var/log/app
-Lrwxrwxrwx 0:0 /var/run -> /run
-dtrwxrwxrwx 0:0 /var/tmp
+Lrwxrwxrwx 0:0 /var/run -> /run undated
+dtrwxrwxrwx 0:0 /var/tmp undated
 `
 	if diff := cmp.Diff(want, listing(t, root)); diff != "" {
 		t.Errorf("wanted (-), found (+):\n%s", diff)
@@ -415,5 +423,21 @@ func TestSetuidOfAFileThatIsNotThereIsRefused(t *testing.T) {
 	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{Setuid: []string{"/usr/bin/nothing"}}, pkg{Name: "empty"}), w.fetch, log(t))
 	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "setuid names /usr/bin/nothing, but image.own has no such file") {
 		t.Error(err)
+	}
+}
+
+func TestLinksToManualPagesThatScriptsMakeHaveAPlaceAndAreNotTaken(t *testing.T) {
+	w, b := host(t)
+	app := pkg{
+		Name:  "app",
+		Files: files{{Path: "/usr/lib/app/bin/run", Content: "code", Mode: 0o755}, {Path: "/usr/lib/app/man/run.1.gz", Content: "help"}},
+		Scripts: map[string]string{"postinst": `#!/bin/sh -e
+update-alternatives --install /usr/bin/run run /usr/lib/app/bin/run 10 --slave /usr/share/man/man1/run.1.gz run.1.gz /usr/lib/app/man/run.1.gz
+`},
+	}
+	res := run(t, b, w.own(t, imx.ImageSpec{Packages: []string{"app"}}, app))
+	all := listing(t, mounted(t, b, res.Image.Digest))
+	if !strings.Contains(all, " /usr/bin/run -> /etc/alternatives/run\n") || strings.Contains(all, "/usr/share/man") {
+		t.Errorf("the image has\n%s", all)
 	}
 }

@@ -2,6 +2,7 @@ package build
 
 import (
 	"cmp"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -18,29 +19,23 @@ import (
 	"imx"
 )
 
-// part says which layer an item goes into. What changes seldom comes first, so that a changed
-// page or a patched package moves few bytes.
-type part int
-
-const (
-	dependencies part = iota // packages that were only depended upon, and what every image has
-	asked                    // packages asked for by name, and what scripts generated
-	templated                // files and directories of the template
-)
-
 // item is one path of an image.
 type item struct {
-	Path string      `json:"path"` // clean, relative, with no symbolic link as a parent
-	Mode fs.FileMode `json:"mode"`
-	UID  int         `json:"uid,omitempty"`
-	GID  int         `json:"gid,omitempty"`
-	Size int64       `json:"size,omitempty"`
-	Link string      `json:"link,omitempty"`
-	Caps string      `json:"caps,omitempty"` // the attribute security.capability
+	Path   string      `json:"path"` // clean, relative, with no symbolic link as a parent
+	Mode   fs.FileMode `json:"mode"`
+	UID    int         `json:"uid,omitempty"`
+	GID    int         `json:"gid,omitempty"`
+	Size   int64       `json:"size,omitempty"`
+	Link   string      `json:"link,omitempty"`
+	Caps   string      `json:"caps,omitempty"`   // the attribute security.capability, in hex
+	Time   int64       `json:"time,omitempty"`   // when it was last changed, in seconds since 1970
+	Digest imx.Digest  `json:"digest,omitempty"` // of a file's content
 
-	open  func() (io.ReadCloser, error)
-	part  part
-	owner string // name of the package that carries it, "" for generated ones
+	Origin imx.PathOrigin `json:"origin"`
+	Owner  string         `json:"owner,omitempty"` // name of the package that carries it, "" for others
+
+	// open gives a file's content. It is nil in items that an earlier build remembered.
+	open func() (io.ReadCloser, error)
 }
 
 // tree is an image's content by path.
@@ -49,6 +44,17 @@ type tree map[string]*item
 // sorted returns the items in the order of their paths, parents before children.
 func (t tree) sorted() []*item {
 	return slices.SortedFunc(maps.Values(t), func(a, b *item) int { return cmp.Compare(a.Path, b.Path) })
+}
+
+// from returns the items of an origin.
+func (t tree) from(o imx.PathOrigin) tree {
+	part := tree{}
+	for name, it := range t {
+		if it.Origin == o {
+			part[name] = it
+		}
+	}
+	return part
 }
 
 func (t tree) files() int {
@@ -113,7 +119,15 @@ const maxHops = 40 // as Linux does
 
 // disk reads items from a root on disk that isn't this process's own: links in it are followed as
 // if it were.
-type disk struct{ root string }
+type disk struct {
+	root string
+	// dir is the same root, from where files are opened: unlike the path, it is there on every thread,
+	// and after the namespace that the path is in has gone.
+	dir *os.Root
+	// dirs remembers where directories are, by the paths that packages have them under: the root doesn't
+	// change any more.
+	dirs map[string]string
+}
 
 func (d disk) path(name string) string { return filepath.Join(d.root, name) }
 
@@ -132,7 +146,7 @@ func (d disk) item(name string) (*item, error) {
 	case info.IsDir():
 	case info.Mode().IsRegular():
 		it.Size = info.Size()
-		it.open = func() (io.ReadCloser, error) { return os.Open(d.path(name)) }
+		it.open = func() (io.ReadCloser, error) { return d.dir.Open(name) }
 	case info.Mode()&fs.ModeSymlink != 0:
 		if it.Link, err = os.Readlink(d.path(name)); err != nil {
 			return nil, err
@@ -143,20 +157,28 @@ func (d disk) item(name string) (*item, error) {
 	return it, nil
 }
 
-// caps returns a file's capabilities as the kernel keeps them, "" for none.
+// caps returns a file's capabilities as the kernel keeps them, in hex, "" for none.
 func (d disk) caps(name string) string {
 	buf := make([]byte, 64)
 	n, err := unix.Lgetxattr(d.path(name), "security.capability", buf)
 	if err != nil {
 		return ""
 	}
-	return string(buf[:n])
+	return hex.EncodeToString(buf[:n])
 }
 
 // parent follows the symbolic links in name's parents, and not name itself.
 func (d disk) parent(name string) (string, error) {
-	dir, err := d.resolve(path.Dir(name))
-	return path.Join(dir, path.Base(name)), err
+	dir := path.Dir(name)
+	place, ok := d.dirs[dir]
+	if !ok {
+		var err error
+		if place, err = d.resolve(dir); err != nil {
+			return "", err
+		}
+		d.dirs[dir] = place
+	}
+	return path.Join(place, path.Base(name)), nil
 }
 
 // resolve follows all symbolic links of name. What doesn't exist stays as it is.

@@ -84,6 +84,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["flip"] = flip
 	p.Cmds["tag"] = tag
 	p.Cmds["tinydisk"] = tinydisk
+	p.Cmds["ownarchive"] = ownArchive(t)
 	return p
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -8,13 +9,19 @@ import (
 	"strings"
 	"time"
 
+	"charm.land/lipgloss/v2"
+
 	"imx"
 	"imx/internal/inventory"
 	"imx/internal/term"
 )
 
-// largest is how many packages, folders and the like `imx image show` names before it only counts.
-const largest = 8
+const (
+	// largest is how many packages, folders and the like `imx image show` names before it only counts.
+	largest = 8
+	// grave is the same for what may be dangerous.
+	grave = 30
+)
 
 // showImageList prints a table of images, or that there are none.
 func showImageList(out term.Stream, images []imx.ImageView, now time.Time) error {
@@ -58,10 +65,9 @@ func showImage(out term.Stream, s shownImage, now time.Time) error {
 	}
 	blocks := []string{
 		fmt.Sprintf("%s  %s  %s %s, %s ago\n", ink.Bold(s.Name), ink.Name(s.Digest.Short()), verb, term.Stamp(s.Built), term.Age(s.Built, now)),
-		runFacts(ink, s),
-		concerns(ink, s),
+		runFacts(ink, s, out.Columns()),
+		concerns(ink, s, out.Columns()),
 		packageTable(out, s, largest),
-		layerTable(out, s.Layers),
 	}
 	if s.Scanned {
 		blocks = append(blocks, ink.Warn("note:")+" no inventory was kept with this image, so its layers were read:\n"+
@@ -75,7 +81,8 @@ func showImage(out term.Stream, s shownImage, now time.Time) error {
 // facts is a table of labels and what is to be said under each.
 type facts struct {
 	term.Table
-	ink term.Ink
+	ink     term.Ink
+	columns int // of the terminal, or 0
 }
 
 func (f *facts) say(label, says string) {
@@ -84,16 +91,37 @@ func (f *facts) say(label, says string) {
 	}
 }
 
+// list says words, on as many lines as they take.
+func (f *facts) list(label string, all []string) {
+	width := pageWidth
+	if f.columns > 0 {
+		width = min(width, f.columns)
+	}
+	const indent = 16 // about what labels take
+	line := ""
+	for i, word := range all {
+		if i < len(all)-1 {
+			word += ","
+		}
+		if line != "" && indent+lipgloss.Width(line+" "+word) > width {
+			f.say(label, line)
+			label, line = " ", ""
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	f.say(label, line)
+}
+
 // runFacts says how large an image is and how it runs.
-func runFacts(ink term.Ink, s shownImage) string {
-	f := facts{ink: ink}
+func runFacts(ink term.Ink, s shownImage, columns int) string {
+	f := facts{ink: ink, columns: columns}
 	f.say("digest", string(s.Digest))
 	f.say("run by", runBy(ink, s.RunBy))
 	f.say("tags", strings.Join(pushedTags(s.ImageView), ", "))
 	f.say("size", fmt.Sprintf("%s, unpacked %s: %s in %s", s.Size, s.Summary.Size,
 		term.Count(int64(s.Summary.Files), "file"), term.Count(int64(len(s.Inventory.Packages)), "package")))
-	f.say("folders", portions(s.Summary.Folders))
-	f.say("not of packages", origins(s.Summary))
+	f.list("folders", portions(s.Summary.Folders))
+	f.list("not of packages", origins(s.Summary))
 	for _, setting := range inventory.Settings(s.Configuration) {
 		value := term.Clean(setting.Value)
 		if setting.Name == "user" {
@@ -105,6 +133,7 @@ func runFacts(ink term.Ink, s shownImage) string {
 		f.say("user", userName(ink, s))
 	}
 	f.say("service ports", servicePorts(s.RunBy))
+	f.list("layers", layerSizes(s.Layers))
 	return f.Text(ink, 0)
 }
 
@@ -116,19 +145,30 @@ func pushedTags(v imx.ImageView) []string {
 	return nil
 }
 
-func portions(all []inventory.Share) string {
+func portions(all []inventory.Share) []string {
 	var words []string
-	for _, s := range all[:min(largest, len(all))] {
+	for _, s := range all {
 		words = append(words, s.Name+" "+s.Size.String())
 	}
-	if rest := len(all) - len(words); rest > 0 {
-		words = append(words, fmt.Sprintf("%d more", rest))
+	return some(words, largest)
+}
+
+// layerSizes says how many layers there are, and which are the largest.
+func layerSizes(layers []imx.ImageLayer) []string {
+	var words []string
+	for _, l := range slices.SortedStableFunc(slices.Values(layers), func(a, b imx.ImageLayer) int { return cmp.Compare(b.Size, a.Size) }) {
+		words = append(words, strings.TrimSpace(term.Clean(strings.TrimPrefix(l.Says, "imx: "))+" "+l.Size.String()))
 	}
-	return strings.Join(words, ", ")
+	if len(words) == 0 {
+		return nil
+	}
+	words = some(words, largest)
+	words[0] = fmt.Sprintf("%d: %s", len(layers), words[0])
+	return words
 }
 
 // origins sums up the files that no package carries.
-func origins(s inventory.Summary) string {
+func origins(s inventory.Summary) []string {
 	var words []string
 	for _, o := range []struct {
 		origin imx.PathOrigin
@@ -140,7 +180,7 @@ func origins(s inventory.Summary) string {
 			words = append(words, fmt.Sprintf("%s %s (%s)", term.Count(int64(p.Files), "file"), o.says, p.Size))
 		}
 	}
-	return strings.Join(words, ", ")
+	return words
 }
 
 // userName says who an image runs as: "33:33 (www-data)".
@@ -170,8 +210,8 @@ func servicePorts(uses []imx.ImageUse) string {
 }
 
 // concerns says what in an image deserves a look, also where there is nothing of it.
-func concerns(ink term.Ink, s shownImage) string {
-	f := facts{ink: ink}
+func concerns(ink term.Ink, s shownImage, columns int) string {
+	f := facts{ink: ink, columns: columns}
 	var privileged, writable, listens, accounts []string
 	for _, p := range s.Summary.Privileged {
 		privileged = append(privileged, ink.Bad(p.Path)+" ("+inventory.Privileges(p)+")")
@@ -189,28 +229,32 @@ func concerns(ink term.Ink, s shownImage) string {
 	for _, u := range s.Inventory.Users {
 		accounts = append(accounts, fmt.Sprintf("%s %d", term.Clean(u.Name), u.UID))
 	}
-	good := ink.Good("none")
-	f.say("setuid, capabilities", some(privileged, good))
-	f.say("writable by all", some(writable, good))
+	good := []string{ink.Good("none")}
+	f.list("setuid, caps", orElse(some(privileged, grave), good))
+	f.list("writable by all", orElse(some(writable, grave), good))
 	if s.Scanned {
 		f.say("can listen", "not known")
 	} else {
-		f.say("can listen", some(listens, "none"))
+		f.list("can listen", orElse(some(listens, largest), []string{"none"}))
 	}
-	f.say("accounts", some(accounts, "none"))
+	f.list("accounts", orElse(some(accounts, largest), []string{"none"}))
 	return f.Text(ink, 0)
 }
 
-// some lists words as far as a person reads them, or says what stands for none.
-func some(words []string, none string) string {
+// orElse returns words, or what stands for none.
+func orElse(words, none []string) []string {
 	if len(words) == 0 {
 		return none
 	}
-	said := strings.Join(words[:min(largest, len(words))], ", ")
-	if rest := len(words) - largest; rest > 0 {
-		said += fmt.Sprintf(" and %d more", rest)
+	return words
+}
+
+// some returns at most so many words, and how many more there are.
+func some(words []string, most int) []string {
+	if len(words) <= most+1 {
+		return words
 	}
-	return said
+	return append(words[:most:most], fmt.Sprintf("%d more", len(words)-most))
 }
 
 // packageTable lists an image's packages, the largest first, at most so many. One that the template
@@ -271,23 +315,6 @@ func sourceOf(p imx.InventoryPackage) string {
 		return p.Source
 	}
 	return ""
-}
-
-func layerTable(out term.Stream, layers []imx.ImageLayer) string {
-	table := term.Table{Head: []string{"LAYER", "SIZE", "COMPRESSION", "WHAT"}}
-	for _, l := range layers {
-		table.Add(l.Digest.Short(), l.Size.String(), compression(l.MediaType), term.Clean(strings.TrimPrefix(l.Says, "imx: ")))
-	}
-	return table.Text(out.Ink, out.Columns())
-}
-
-func compression(mediaType string) string {
-	for _, ending := range []string{"zstd", "gzip"} {
-		if strings.HasSuffix(mediaType, ending) {
-			return ending
-		}
-	}
-	return "none"
 }
 
 // showImagePackages prints all packages.

@@ -45,10 +45,26 @@ func (c *Client) Build(ctx context.Context, req imx.PlanRequest, report imx.Repo
 	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/build", req}, report)
 }
 
+// CheckRepro plans and builds the images, and builds each a second time to compare. Bytes that differ
+// aren't an error: the ReproResult tells of them.
+func (c *Client) CheckRepro(ctx context.Context, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error) {
+	return long[imx.ReproResult](ctx, c, call{http.MethodPost, "/v1/build/repro", req}, report)
+}
+
 // Apply plans, builds, and rolls the releases out. It returns when each rollout has ended; a release
 // that failed is told by its State, not by an error.
 func (c *Client) Apply(ctx context.Context, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/apply", req}, report)
+}
+
+// Freeze keeps every package that a lock names for good, and the lock.
+func (c *Client) Freeze(ctx context.Context, req imx.FreezeRequest, report imx.Report) (imx.Frozen, error) {
+	return long[imx.Frozen](ctx, c, call{http.MethodPost, "/v1/archives/freeze", req}, report)
+}
+
+// Archives returns the suites that the server saw an index of, and its frozen sets.
+func (c *Client) Archives(ctx context.Context) (imx.Archives, error) {
+	return read[imx.Archives](ctx, c, "/v1/archives", nil)
 }
 
 // Status returns the state at a moment, or now for the zero Time.

@@ -24,6 +24,7 @@ import (
 	"imx/internal/engine"
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
+	"imx/internal/frozen"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
 	"imx/internal/reconcile"
@@ -120,7 +121,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	}
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
-		Publish: s.publish, Admit: s.engine.Admit, Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Architecture: runtime.GOARCH, Now: time.Now,
 	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
 	return nil
@@ -167,6 +168,11 @@ func (s *server) publish(ctx context.Context, repository, tag string, r build.Re
 	return err
 }
 
+func (s *server) keep(ctx context.Context, repository, tag string, manifest []byte) error {
+	_, err := s.registry.Put(ctx, repository, tag, manifest, frozen.ManifestType)
+	return err
+}
+
 func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
 		Applier:  s.pipeline,
@@ -174,6 +180,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Viewer:   viewer{s, v},
 		Images:   s.pipeline,
 		Logs:     logs{s.engine},
+		Freezer:  freezer{s},
 		Registry: s.registry.Handler(),
 		Log:      s.logger,
 	})

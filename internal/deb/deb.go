@@ -31,5 +31,9 @@ func cut(err error, what string) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return refused("%s ends too early: %w", what, io.ErrUnexpectedEOF)
 	}
-	return imx.Errorf(imx.Unavailable, "%s can't be read: %w", what, err)
+	kind := imx.Unavailable
+	if known, ok := errors.AsType[*imx.Error](err); ok {
+		kind = known.Kind // the reader knows better
+	}
+	return imx.Errorf(kind, "%s can't be read: %w", what, err)
 }

@@ -26,15 +26,15 @@ type List struct {
 
 // parts are the sections of a list's index. All numbers are little-endian.
 type parts struct {
-	sums       table // CRC-32C of each block of the text
-	offsets    table // where each stanza begins, sorted by package name, then as in the text
-	lengths    table // bytes of each stanza
-	names      words // of packages, sorted
-	stanzas    table // for each name, the end of its stanzas in offsets
-	virtual    words // names that packages provide, sorted
-	providers  table // for each virtual name, the end of its providers in provider
-	provider   table // places in names
-	standing   table // places in names
+	sums      table // CRC-32C of each block of the text
+	offsets   table // where each stanza begins, sorted by package name, then as in the text
+	lengths   table // bytes of each stanza
+	names     words // of packages, sorted
+	stanzas   table // for each name, the end of its stanzas in offsets
+	virtual   words // names that packages provide, sorted
+	providers table // for each virtual name, the end of its providers in provider
+	provider  table // places in names
+	standing  table // places in names
 }
 
 // table is a list of 32-bit numbers.
@@ -156,9 +156,12 @@ func readFooter(r io.ReaderAt, size int64, key imx.Digest) (footer, error) {
 	if string(rest[:32]) != keyBytes(key) {
 		return f, damagedList("it is another list")
 	}
-	f.text, f.index = int64(binary.LittleEndian.Uint64(rest[32:])), int64(binary.LittleEndian.Uint64(rest[40:]))
-	f.sum = binary.LittleEndian.Uint32(rest[48:])
-	if f.text < 0 || f.index < 0 || f.index > maxIndex || f.text > size || f.text+f.index+int64(footerSize) != size {
+	text, index := binary.LittleEndian.Uint64(rest[32:]), binary.LittleEndian.Uint64(rest[40:])
+	if text > maxText || index > maxIndex {
+		return f, damagedList("its parts are too long")
+	}
+	f = footer{text: int64(text), index: int64(index), sum: binary.LittleEndian.Uint32(rest[48:])}
+	if f.text+f.index+int64(footerSize) != size {
 		return f, damagedList("its parts don't add up")
 	}
 	return f, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 )
 
 const (
@@ -221,14 +222,7 @@ func controlAmong(b []byte) bool {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-func hasBlank(b []byte) bool {
-	for _, c := range b {
-		if isBlank(c) {
-			return true
-		}
-	}
-	return false
-}
+func hasBlank(b []byte) bool { return slices.ContainsFunc(b, isBlank) }
 
 func lower(b []byte) {
 	for i, c := range b {

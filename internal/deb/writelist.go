@@ -50,12 +50,14 @@ type summer struct {
 	sums table
 }
 
-// add appends to the text, and passes it on once there is enough.
-func (s *summer) add(parts ...[]byte) error {
-	for _, p := range parts {
-		s.b = append(s.b, p...)
-		s.n += int64(len(p))
-	}
+// addLine appends a line to the text.
+func (s *summer) addLine(b []byte) {
+	s.b = append(append(s.b, b...), '\n')
+	s.n += int64(len(b)) + 1
+}
+
+// passBlocks passes whole blocks on once there are enough.
+func (s *summer) passBlocks() error {
 	if len(s.b) < writeBlocks*listBlock {
 		return nil
 	}
@@ -65,7 +67,7 @@ func (s *summer) add(parts ...[]byte) error {
 // pass passes n bytes on: whole blocks, or all that is left.
 func (s *summer) pass(n int) error {
 	for at := 0; at < n; at += listBlock {
-		s.sums.add(int(crc32.Checksum(s.b[at:min(at+listBlock, n)], castagnoli())))
+		s.sums = s.sums.add(int(crc32.Checksum(s.b[at:min(at+listBlock, n)], castagnoli())))
 	}
 	_, err := s.w.Write(s.b[:n])
 	s.b = append(s.b[:0], s.b[n:]...)
@@ -76,11 +78,11 @@ func (s *summer) end() error { return s.pass(len(s.b)) }
 
 // listWriter gathers what a list's index is made of.
 type listWriter struct {
-	text       summer
-	stanzas    []stanzaAt
-	provides   []provides
-	standing   []string
-	parts      parts
+	text     summer
+	stanzas  []stanzaAt
+	provides []provides
+	standing []string
+	parts    parts
 }
 
 // stanzaAt is where a package's stanza is.
@@ -94,13 +96,13 @@ type provides struct{ virtual, name string }
 
 func (x *listWriter) add(s *Stanza, p Package) error {
 	start := x.text.n
-	for name, value := range s.Fields() {
-		if !isKept(name) {
-			continue
+	for _, f := range s.fields {
+		if isKept(s.text[f.name:f.nameEnd]) {
+			x.text.addLine(s.text[f.name:f.valueEnd])
 		}
-		if err := x.text.add(name, []byte(": "), value, []byte("\n")); err != nil {
-			return err
-		}
+	}
+	if err := x.text.passBlocks(); err != nil {
+		return err
 	}
 	if x.text.n > maxText {
 		return refused("what is to be kept of the list has more than %d bytes", int64(maxText))
@@ -113,11 +115,10 @@ func (x *listWriter) add(s *Stanza, p Package) error {
 		return nil
 	}
 	groups, err := ParseRelations(p.Relations.Provides)
-	if err != nil {
-		return nil //nolint:nilerr // as in Index.Providers: it provides nothing
-	}
-	for _, g := range groups {
-		x.provides = append(x.provides, provides{g[0].Name, p.Name})
+	if err == nil { // else it provides nothing, as in Index.Providers
+		for _, g := range groups {
+			x.provides = append(x.provides, provides{g[0].Name, p.Name})
+		}
 	}
 	return nil
 }
@@ -135,14 +136,14 @@ func (x *listWriter) index() []byte {
 		p.offsets = binary.LittleEndian.AppendUint32(p.offsets, s.offset)
 		p.lengths = binary.LittleEndian.AppendUint32(p.lengths, s.length)
 		if i+1 == len(x.stanzas) || x.stanzas[i+1].name != s.name {
-			p.names.add(s.name)
-			p.stanzas.add(i + 1)
+			p.names = p.names.add(s.name)
+			p.stanzas = p.stanzas.add(i + 1)
 		}
 	}
 	x.addProvides()
 	slices.Sort(x.standing)
 	for _, name := range slices.Compact(x.standing) {
-		p.standing.add(p.names.place(name))
+		p.standing = p.standing.add(p.names.place(name))
 	}
 	var head, body []byte
 	for _, t := range p.tables() {
@@ -165,15 +166,15 @@ func (x *listWriter) addProvides() {
 	})
 	all := slices.Compact(x.provides)
 	for i, one := range all {
-		x.parts.provider.add(x.parts.names.place(one.name))
+		x.parts.provider = x.parts.provider.add(x.parts.names.place(one.name))
 		if i+1 == len(all) || all[i+1].virtual != one.virtual {
-			x.parts.virtual.add(one.virtual)
-			x.parts.providers.add(i + 1)
+			x.parts.virtual = x.parts.virtual.add(one.virtual)
+			x.parts.providers = x.parts.providers.add(i + 1)
 		}
 	}
 }
 
-func (t *table) add(n int) { *t = binary.LittleEndian.AppendUint32(*t, u32(int64(n))) }
+func (t table) add(n int) table { return binary.LittleEndian.AppendUint32(t, u32(int64(n))) }
 
 // isKept reports whether a stored list has the field of that name. Whoever changes this changes listMagic.
 func isKept(name []byte) bool {
@@ -189,9 +190,9 @@ func isKept(name []byte) bool {
 // u32 is for numbers of bytes of a text, and of what is in it, and checksums: none is above maxText.
 func u32(n int64) uint32 { return uint32(n) } //nolint:gosec // G115: see above
 
-func (w *words) add(s string) {
-	w.text = append(w.text, s...)
-	w.ends.add(len(w.text))
+func (w words) add(s string) words {
+	text := append(w.text, s...)
+	return words{ends: w.ends.add(len(text)), text: text}
 }
 
 // place returns where a word is that was added.

@@ -67,18 +67,24 @@ type node struct {
 	children []*node // sorted by name
 }
 
-func (n *node) Name() string       { return path.Base(n.entry.Path) }
-func (n *node) Size() int64        { return n.entry.Size }
-func (n *node) Mode() fs.FileMode  { return n.entry.Mode }
-func (n *node) ModTime() time.Time { return n.tree.epoch }
-func (n *node) IsDir() bool        { return n.entry.Mode.IsDir() }
+func (n *node) Name() string      { return path.Base(n.entry.Path) }
+func (n *node) Size() int64       { return n.entry.Size }
+func (n *node) Mode() fs.FileMode { return n.entry.Mode }
+func (n *node) IsDir() bool       { return n.entry.Mode.IsDir() }
+
+func (n *node) ModTime() time.Time {
+	if n.entry.Time.IsZero() {
+		return n.tree.epoch
+	}
+	return n.entry.Time
+}
 
 // Sys returns what fs.FileInfo has no place for, in the type that go-erofs reads.
 func (n *node) Sys() any {
 	return &goerofs.Stat{
-		UID:    uint32(n.entry.UID),         //nolint:gosec // check bounds it
-		GID:    uint32(n.entry.GID),         //nolint:gosec // check bounds it
-		Mtime:  uint64(n.tree.epoch.Unix()), //nolint:gosec // Write refuses negative times
+		UID:    uint32(n.entry.UID),        //nolint:gosec // check bounds it
+		GID:    uint32(n.entry.GID),        //nolint:gosec // check bounds it
+		Mtime:  uint64(n.ModTime().Unix()), //nolint:gosec // Write and check refuse negative times
 		Nlink:  n.links(),
 		Xattrs: n.entry.Xattrs,
 	}

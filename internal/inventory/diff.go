@@ -159,6 +159,7 @@ func pathChanges(a, b imx.Inventory) []PathChange {
 
 // differences names what differs between a path and the same path elsewhere.
 func differences(a, b imx.InventoryPath) []string {
+	shared := a.Kind == imx.PathDirectory && b.Kind == a.Kind // among packages: any of them may be named
 	var what []string
 	for _, part := range []struct {
 		name    string
@@ -171,8 +172,8 @@ func differences(a, b imx.InventoryPath) []string {
 		{"owner", a.UID != b.UID || a.GID != b.GID},
 		{"capabilities", a.Capabilities != b.Capabilities},
 		{"listens", a.Listens != b.Listens},
-		{"package", a.Package != b.Package},
-		{"origin", a.Origin != b.Origin},
+		{"package", !shared && a.Package != b.Package},
+		{"origin", !shared && a.Origin != b.Origin},
 	} {
 		if part.differs {
 			what = append(what, part.name)

@@ -91,6 +91,9 @@ func patched(a imx.Inventory, d inventory.Diff) imx.Inventory {
 func byName(paths map[string]imx.InventoryPath, users map[string]imx.InventoryUser, versions map[string]string) imx.Inventory {
 	var inv imx.Inventory
 	for _, p := range paths {
+		if p.Kind == imx.PathDirectory {
+			p.Package, p.Origin = "", "" // several packages may carry it: which one is named is no difference
+		}
 		inv.Paths = append(inv.Paths, p)
 	}
 	for _, u := range users {

@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,6 +31,8 @@ type Config struct {
 	Blobs   *blob.Store
 	// Publish puts a built image's manifest into the registry under a repository and tag.
 	Publish func(ctx context.Context, repository, tag string, r build.Result) error
+	// Keep puts a manifest whose blobs are in the blob store into the registry under a repository and tag.
+	Keep func(ctx context.Context, repository, tag string, manifest []byte) error
 	// Admit asks the engine whether it could run a release.
 	Admit        func(ctx context.Context, r imx.Release) error
 	Architecture string // Debian's name: "amd64"
@@ -139,6 +140,31 @@ func (p *Pipeline) Build(ctx context.Context, by imx.Principal, req imx.PlanRequ
 	return imx.ApplyResult{Plan: planned, Images: images}, err
 }
 
+// CheckRepro plans a template, builds its images and each of them a second time (build.CheckRepro). An image
+// whose bytes differ is told by the result, not by an error.
+func (p *Pipeline) CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error) {
+	built, err := p.Build(ctx, by, req, report)
+	result := imx.ReproResult{Plan: built.Plan, Images: []imx.Repro{}}
+	if err != nil {
+		return result, err
+	}
+	for _, ip := range built.Plan.Plan.Images {
+		r, err := p.cfg.Builder.CheckRepro(ctx, ip, p.fetcher(req.Template), report)
+		if err != nil {
+			return result, err
+		}
+		result.Images = append(result.Images, r)
+	}
+	return result, nil
+}
+
+// fetcher returns what brings a template's packages.
+func (p *Pipeline) fetcher(t imx.Template) build.Fetch {
+	return func(ctx context.Context, packages []imx.Package, report imx.Report) error {
+		return p.packages(ctx, t, packages, report)
+	}
+}
+
 // work is a planned template on its way to images and releases.
 type work struct {
 	by       imx.Principal
@@ -154,33 +180,32 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 	if err := p.keep(w.template, w.planned.Plan); err != nil {
 		return nil, err
 	}
-	fetch := func(ctx context.Context, packages []imx.Package, report imx.Report) error {
-		from := func(name string) (imx.Archive, bool) { return declared(w.template, name) }
-		return p.cfg.Archive.Packages(ctx, from, packages, report)
-	}
+	fetch := p.fetcher(w.template)
 	images := make([]imx.Image, len(w.planned.Plan.Images))
-	var recording sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
+	group, together := errgroup.WithContext(ctx)
 	group.SetLimit(parallelBuilds)
+	b := builds{stock: newStock(), fetch: fetch, work: w}
+	b.report = excusing(ctx, together, w.report)
+	for _, ip := range w.planned.Plan.Images {
+		w.report(imx.Progress{Step: build.Step(ip), Status: imx.StepRunning, Message: "waiting"})
+	}
 	for i, ip := range w.planned.Plan.Images {
-		group.Go(func() error {
-			r, err := p.cfg.Builder.Run(ctx, ip, fetch, w.report)
-			if err != nil {
-				return err
-			}
-			images[i] = r.Image
-			if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
-				return err
-			}
-			recording.Lock()
-			defer recording.Unlock()
-			if p.cfg.Control.State().Images[r.Image.Plan] == r.Image {
-				return nil
-			}
-			return p.cfg.Control.Record(w.by, imx.ImageBuilt{Image: r.Image})
+		group.Go(func() (err error) {
+			images[i], err = p.image(together, &b, ip)
+			return err
 		})
 	}
-	return images, group.Wait()
+	err := group.Wait()
+	if err == nil {
+		b.stock.tell(w.report)
+	}
+	return images, err
+}
+
+// packages brings packages into the blob store, those that aren't there.
+func (p *Pipeline) packages(ctx context.Context, t imx.Template, packages []imx.Package, report imx.Report) error {
+	from := func(name string) (imx.Archive, bool) { return declared(t, name) }
+	return p.cfg.Archive.Packages(ctx, from, packages, report)
 }
 
 // built returns what an image was made from, for the comparison of a plan with what runs. A plan

@@ -32,6 +32,7 @@ type world struct {
 	debs    *archivetest.Archive
 	admit   func(imx.Release) error
 	tags    []string
+	kept    []string // manifests, as repository:tag digest
 }
 
 func newWorld(t *testing.T) *world {
@@ -73,6 +74,10 @@ func newWorld(t *testing.T) *world {
 		Control: w.control, Archive: debs, Builder: builder, Blobs: blobs, Architecture: "amd64", Now: time.Now,
 		Publish: func(_ context.Context, repository, tag string, _ build.Result) error {
 			w.tags = append(w.tags, repository+":"+tag)
+			return nil
+		},
+		Keep: func(_ context.Context, repository, tag string, manifest []byte) error {
+			w.kept = append(w.kept, repository+":"+tag+" "+string(imx.DigestBytes(manifest)))
 			return nil
 		},
 		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) },
@@ -160,6 +165,24 @@ func TestAPackageWithOtherBytesThanTheLockSaysNeverGetsIntoAnImage(t *testing.T)
 	s := w.control.State()
 	if s.Apply != nil || s.Next != before+2 || len(s.Images) != 0 || len(w.tags) != 0 {
 		t.Errorf("after the refusal: apply %v, %d more events, images %v, tags %v", s.Apply, s.Next-before, s.Images, w.tags)
+	}
+}
+
+// The list is signed, and so is the digest: still a package is what its own control data says.
+func TestAPackageThatSaysItIsAnotherNeverGetsIntoAnImage(t *testing.T) {
+	w := newWorld(t)
+	other := w.debs.Pin("own", "libhello")
+	var list strings.Builder
+	for _, name := range []string{"base\nEssential: yes", "hello"} {
+		fmt.Fprintf(&list, "Package: %s\nVersion: 1.0\nArchitecture: amd64\nFilename: %s\nSize: %d\nSHA256: %s\n\n", name, other.Path, other.Size, other.Digest.Hex())
+	}
+	w.debs.PublishList(list.String())
+	_, err := w.Build(t.Context(), "root", imx.PlanRequest{Template: w.parse(t, packaged)}, quiet)
+	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "it is the package libhello_1.0_amd64, not base_1.0_amd64") {
+		t.Errorf("a package under another name: %v", err)
+	}
+	if len(w.control.State().Images) != 0 || len(w.tags) != 0 {
+		t.Errorf("images %v, tags %v", w.control.State().Images, w.tags)
 	}
 }
 

@@ -1,10 +1,8 @@
 package plan_test
 
-// apt is the oracle: on the archive that this machine's own apt knows, the solver has to choose
-// what `apt-get install --no-install-recommends` chooses on an empty system.
+// What plans are like on the archive that this machine's own apt knows.
 
 import (
-	"bufio"
 	"bytes"
 	"os/exec"
 	"slices"
@@ -49,29 +47,6 @@ func hostArchive(t *testing.T) plan.Archive {
 	return plan.Archive{Index: deb.NewIndex(lists...), Suites: suites}
 }
 
-// aptChoice returns "name version" of what apt would install for the packages of the base and asked.
-func aptChoice(t *testing.T, archive plan.Archive, asked []string) []string {
-	t.Helper()
-	args := []string{
-		"--simulate", "-o", "Dir::State::status=/dev/null", "-o", "APT::Get::AllowUnauthenticated=true",
-		"--no-install-recommends", "install",
-	}
-	standing := slices.Concat(archive.Index.Essential(), archive.Index.Granted())
-	out, err := exec.Command("apt-get", slices.Concat(args, standing, asked)...).Output()
-	if err != nil {
-		t.Skipf("apt-get can't simulate here: %v", err)
-	}
-	var chosen []string
-	lines := bufio.NewScanner(bytes.NewReader(out))
-	for lines.Scan() {
-		if words := strings.Fields(lines.Text()); len(words) > 2 && words[0] == "Inst" {
-			chosen = append(chosen, words[1]+" "+strings.TrimPrefix(words[2], "("))
-		}
-	}
-	slices.Sort(chosen)
-	return chosen
-}
-
 func resolveHost(t *testing.T, archive plan.Archive, asked ...string) imx.ImagePlan {
 	t.Helper()
 	for _, name := range asked {
@@ -95,22 +70,21 @@ func TestOnTheHostsOwnArchive(t *testing.T) {
 	t.Run("servers ship without system tools", func(t *testing.T) { testServersShipWithoutSystemTools(t, archive) })
 }
 
-// testAptChoosesTheSame leaves one known difference out: apt is asked for everything at
-// once, while Base is settled first here, so that all images share it. Asked for gawk, apt
-// lets it stand for the awk that base-files wants, and we take mawk too.
+// testAptChoosesTheSame lets apt read the archive's lists for itself, whole: what imx reads of them
+// (see TestAptChoosesTheSame) has to be what apt reads.
 func testAptChoosesTheSame(t *testing.T, archive plan.Archive) {
 	for _, asked := range [][]string{
-		{"nginx-light"}, {"redis-server"}, {"python3", "python3-redis"}, {"postgresql-15"}, {"wordpress", "exim4"},
+		{"nginx-light"}, {"redis-server"}, {"python3", "python3-redis"}, {"postgresql-15"}, {"gawk", "wordpress", "exim4"},
 	} {
 		t.Run(strings.Join(asked, "+"), func(t *testing.T) {
-			im := resolveHost(t, archive, asked...)
-			var got []string
-			for _, pkg := range slices.Concat(im.Base, im.Tools, im.Ship) {
-				got = append(got, pkg.Name+" "+pkg.Version)
+			ours, im := choose(archive, asked, false)
+			if ours.refused != "" {
+				t.Skip("the host's archive is another one: ", ours.refused)
 			}
-			slices.Sort(got)
-			if diff := cmp.Diff(aptChoice(t, archive, asked), slices.Compact(got)); diff != "" {
-				t.Errorf("apt's choice (-), ours (+):\n%s", diff)
+			o := newOracle(t, archive.Index, im.Base)
+			theirs := o.simulate(t, asked, "APT::Install-Recommends=false", "Dir::Etc::Preferences=/dev/null", "Dir::Etc::PreferencesParts=/dev/null")
+			if diff := cmp.Diff(theirs.there, ours.there); diff != "" || theirs.refused != "" {
+				t.Errorf("apt's choice (-), ours (+):\n%s%s", diff, theirs.refused)
 			}
 		})
 	}
@@ -146,4 +120,46 @@ func testServersShipWithoutSystemTools(t *testing.T, archive plan.Archive) {
 			}
 		})
 	}
+}
+
+// Another release of Debian than the machine's own, from the machine's own mirrors.
+func TestTrixieWithItsUpdatesMakesAPlan(t *testing.T) {
+	archive := fetched(t, "trixie", "trixie-updates", "trixie-security")
+	if len(archive.Suites) != 3 {
+		t.Fatalf("suites %+v", archive.Suites)
+	}
+	ours, im := choose(archive, []string{"nginx", "postgresql", "python3"}, true)
+	if ours.refused != "" {
+		t.Fatal(ours.refused)
+	}
+	if !complete(archive.Index, ours.there) {
+		t.Error("something needs what isn't there")
+	}
+	theirs := newOracle(t, archive.Index, im.Base).install(t, []string{"nginx", "postgresql", "python3"}, true)
+	if kind := compare(archive.Index, ours, theirs, true); kind != "same" {
+		t.Errorf("kind %q: only apt: %v, only imx: %v", kind, minus(theirs.there, ours.there), minus(ours.there, theirs.there))
+	}
+}
+
+// A build root is never shipped, so it has to be small; what makes it so changes nothing else.
+func TestTheBuildRootTakesTheSmallerOfTwoAlternatives(t *testing.T) {
+	for _, suites := range [][]string{{"bookworm", "bookworm-updates", "bookworm-security"}, {"trixie", "trixie-updates", "trixie-security"}} {
+		archive := fetched(t, suites...)
+		ours, im := choose(archive, []string{"libc6"}, false)
+		theirs := newOracle(t, archive.Index, nil).install(t, slices.Concat(archive.Index.Essential(), archive.Index.Granted()), false)
+		onlyApt, onlyOurs := minus(theirs.there, ours.there), minus(ours.there, theirs.there)
+		if !complete(archive.Index, ours.there) || size(archive.Index, onlyOurs) > size(archive.Index, onlyApt) {
+			t.Errorf("only apt: %v\nonly imx: %v", onlyApt, onlyOurs)
+		}
+		t.Logf("%s: %d packages, %v; apt's root has also %v, %v more", suites[0], len(im.Base), size(archive.Index, ours.there), onlyApt,
+			size(archive.Index, onlyApt)-size(archive.Index, onlyOurs))
+	}
+}
+
+func size(index *deb.Index, set map[string]string) imx.Size {
+	var sum imx.Size
+	for name, version := range set {
+		sum += entry(index, name, version).Installed
+	}
+	return sum
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/google/go-cmp/cmp"
 
 	"imx"
 	"imx/internal/deb"
@@ -157,6 +158,34 @@ func TestABrokenLockIsAnsweredWithADiagnostic(t *testing.T) {
 		if err := said.Err(); err == nil || !strings.Contains(err.Error(), imx.LockFile) {
 			t.Errorf("got %v", err)
 		}
+	}
+}
+
+// A mistake is told at the package's own place in the template, however deep below it the reason is.
+func TestMistakesAreToldAtThePackagesOwnPlace(t *testing.T) {
+	list := parsePackages(t, "host", "bookworm", "nginx-common 1; Depends: libfoo (>= 2)\nnginx 1; Depends: nginx-common\nlibfoo 1.5\ngood 1; Recommends: gone")
+	tpl := parseTemplate("image web: good, nginx, ngnix   recommends")
+	for i := range tpl.Images[0].Packages {
+		tpl.Images[0].PackagesAt = append(tpl.Images[0].PackagesAt, imx.Pos{File: "app.imx.hcl", Line: 10 + i})
+	}
+	resolve := func() imx.Diagnostics {
+		_, _, said := plan.Resolve(plan.Input{Template: tpl, Architecture: "amd64", Indexes: map[string]plan.Archive{
+			"host": {Index: deb.NewIndex(list), Suites: []imx.LockedSuite{lockedSuite("host", "bookworm", "2025-06-01")}},
+		}})
+		return said
+	}
+	want := `error: app.imx.hcl:11: image.web: nginx -> nginx-common needs libfoo (>= 2), the archive has 1.5
+  hint: add the suite or archive that has it, or leave out "nginx"
+error: app.imx.hcl:12: image.web: there is no package "ngnix" for amd64 in archive host
+  hint: did you mean "nginx"?
+`
+	if diff := cmp.Diff(want, diagnostics(resolve())); diff != "" {
+		t.Error(diff)
+	}
+	tpl.Images[0].Packages, tpl.Images[0].PackagesAt = tpl.Images[0].Packages[:1], tpl.Images[0].PackagesAt[:1]
+	want = "notice: app.imx.hcl:10: image.web: good recommends gone, the archive has no gone; it is left out\n"
+	if diff := cmp.Diff(want, diagnostics(resolve())); diff != "" {
+		t.Error(diff)
 	}
 }
 

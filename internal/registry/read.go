@@ -54,6 +54,40 @@ func (r *Registry) blobSize(repo string, d imx.Digest) (int64, error) {
 	return size, err
 }
 
+// Blob returns a blob of at most limit bytes that the repository has, after checking it. Errors: NotFound;
+// Refused for a longer or a damaged one.
+func (r *Registry) Blob(repo string, d imx.Digest, limit int64) ([]byte, error) {
+	if _, err := r.blobSize(repo, d); err != nil {
+		return nil, err
+	}
+	return r.blobs.ReadAll(d, limit)
+}
+
+// Tagged is a tag of a repository.
+type Tagged struct{ Repository, Tag string }
+
+// Tagged returns the tags of the repositories whose name begins with prefix, sorted.
+func (r *Registry) Tagged(prefix string) ([]Tagged, error) {
+	names, err := r.repositories()
+	if err != nil {
+		return nil, err
+	}
+	var all []Tagged
+	for _, name := range names {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		tags, err := r.list(name, tagNames)
+		if err != nil {
+			return nil, err
+		}
+		for _, tag := range tags {
+			all = append(all, Tagged{name, tag})
+		}
+	}
+	return all, nil
+}
+
 func (r *Registry) resolveBlob(_ context.Context, repo string, digest ociregistry.Digest) (ociregistry.Descriptor, error) {
 	size, err := r.blobSize(repo, imx.Digest(digest))
 	return ociregistry.Descriptor{MediaType: octetStream, Digest: digest, Size: size}, err

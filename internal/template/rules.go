@@ -191,6 +191,13 @@ func isSignal(s string) flaw {
 	}
 }
 
+func isCompression(s string) flaw {
+	if s == "zstd" || s == "gzip" {
+		return flaw{}
+	}
+	return flaw{summary: "is " + quote(s) + ", which is no compression of layers", hint: `write "zstd" or "gzip"`}
+}
+
 func isURLPath(s string) flaw {
 	if u, err := url.ParseRequestURI(s); err != nil || u.Host != "" || !strings.HasPrefix(s, "/") || !plain(s) {
 		return flaw{summary: "is " + quote(s) + ", which is not a path of a URL", hint: `begin with "/", as in "/healthz"`}

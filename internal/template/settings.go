@@ -36,6 +36,10 @@ func archiveBlock() *block {
 					name: "keyring", unset: "Debian's keyring", example: `file("archive.asc")`,
 					doc: "The OpenPGP public keys that sign the archive.",
 				}),
+				field(truth(), func(a *A) *bool { return &a.Expired }, setting{
+					name: "expired", unset: "`false`", example: `true`,
+					doc: "Take indexes past their `Valid-Until`, as snapshots of an archive have them. An older one than was seen is still refused.",
+				}),
 			},
 		})
 }
@@ -88,6 +92,10 @@ func imageBlock() *block {
 				field(manyStrings(isGlob), func(i *I) *[]string { return &i.Generated }, setting{
 					name: "generated", unset: "none", example: `["/var/lib/app/*"]`,
 					doc: "Patterns of further paths to take that packages' scripts make while the image is built; one that begins with `!` leaves out instead.",
+				}),
+				field(oneString("string", isCompression), func(i *I) *string { return &i.Compression }, setting{
+					name: "compression", unset: "`zstd`", example: `"gzip"`,
+					doc: "How its layers are compressed: `zstd`, or `gzip` for old programs that pull it.",
 				}),
 			},
 			blocks: []*block{

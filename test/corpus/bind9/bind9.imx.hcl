@@ -15,7 +15,7 @@ service "bind9" {
 
   port "dns" {
     container = 5353
-    publish   = 21506
+    publish   = 5353
   }
   file "/etc/bind/server.conf" {
     content = file("server.conf")

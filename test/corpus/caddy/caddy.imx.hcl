@@ -19,7 +19,7 @@ service "caddy" {
 
   port "http" {
     container = 8080
-    publish   = 21510
+    publish   = 8080
   }
   file "/etc/caddy/shop.caddyfile" {
     content = file("shop.caddyfile")

@@ -15,7 +15,7 @@ service "etcd" {
 
   port "client" {
     container = 2379
-    publish   = 21509
+    publish   = 2379
   }
   volume "data" {
     path = "/var/lib/etcd"

@@ -11,7 +11,7 @@ service "mosquitto" {
 
   port "mqtt" {
     container = 1883
-    publish   = 21504
+    publish   = 1883
   }
   file "/etc/mosquitto/broker.conf" {
     content = file("broker.conf")

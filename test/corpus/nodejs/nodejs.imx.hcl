@@ -15,7 +15,7 @@ service "nodejs" {
 
   port "http" {
     container = 8000
-    publish   = 21502
+    publish   = 8000
   }
   health {
     http {

@@ -15,7 +15,7 @@ service "prometheus-node-exporter" {
 
   port "http" {
     container = 9100
-    publish   = 21508
+    publish   = 9100
   }
   health {
     http {

@@ -14,7 +14,7 @@ service "prometheus" {
 
   port "http" {
     container = 9090
-    publish   = 21507
+    publish   = 9090
   }
   file "/etc/prometheus/shop.yml" {
     content = file("shop.yml")

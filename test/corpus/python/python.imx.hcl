@@ -22,7 +22,7 @@ service "python" {
 
   port "http" {
     container = 8000
-    publish   = 21501
+    publish   = 8000
   }
   tmpfs "/tmp" {
     size = "16MiB"

@@ -2,7 +2,6 @@
 
 image "rabbitmq" {
   packages = ["rabbitmq-server", "dash", "coreutils", "sed"]
-  generated = ["!/var/lib/rabbitmq/.erlang.cookie"]
   user     = "rabbitmq"
   workdir  = "/var/lib/rabbitmq"
   command  = ["/usr/lib/rabbitmq/bin/rabbitmq-server"]
@@ -24,7 +23,7 @@ service "rabbitmq" {
 
   port "amqp" {
     container = 5672
-    publish   = 21512
+    publish   = 5672
   }
   file "/etc/rabbitmq/shop.conf" {
     content = file("shop.conf")

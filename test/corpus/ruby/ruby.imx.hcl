@@ -16,7 +16,7 @@ service "ruby" {
 
   port "http" {
     container = 8000
-    publish   = 21511
+    publish   = 8000
   }
   tmpfs "/tmp" {
     size = "16MiB"

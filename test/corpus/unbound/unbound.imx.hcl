@@ -11,7 +11,7 @@ service "unbound" {
 
   port "dns" {
     container = 5353
-    publish   = 21505
+    publish   = 5353
   }
   file "/etc/unbound/resolver.conf" {
     content = file("resolver.conf")

@@ -1,0 +1,144 @@
+# shellcheck shell=bash
+# The figures that are taken over the templates of a whole folder. Sourced by builder, after rivals.sh.
+corpus=${CORPUS:-test/corpus}
+
+# moved: ten images of the corpus that have OpenSSL's libraries, all in one template, before and after its patch. What a
+# machine that has the old images must fetch is every blob that they don't have.
+moved() {
+  local both="$codename $codename-security" count
+  apt_root "$codename" && apt_simulate libssl3 openssl
+  pinned libssl3 >"$scratch/ssl.main"
+  apt_root "$both" && apt_simulate libssl3 openssl
+  pinned libssl3 >"$scratch/ssl.both"
+  if cmp -s "$scratch/ssl.main" "$scratch/ssl.both"; then
+    say "OpenSSL is the same in $codename and $codename-security today: no patch to measure"
+    return
+  fi
+  start_server "$scratch/data"
+  ten_images "$both" "$scratch/ssl.main" >"$scratch/images.main"
+  count=$(wc -l <"$scratch/images.main")
+  images_template "$scratch/ten" "$both" "$scratch/images.main" "$scratch/ssl.main"
+  image_blobs "$scratch/ten" >"$scratch/blobs.main"
+  images_template "$scratch/ten" "$both" "$scratch/images.main" "$scratch/ssl.both"
+  image_blobs "$scratch/ten" >"$scratch/blobs.both"
+  stop_server
+  awk -v count="$count" 'NR == FNR {old[$1]; next} {all += $2; if (!seen[$1]++) {distinct += $2; if (!($1 in old)) fresh += $2}} END {
+    printf "| bytes moved when OpenSSL is patched in %d images | %.1f MB | the images: %.1f MB, %.1f MB without what they share | %.1f %% | under 5 %% |\n",
+      count, fresh / 1e6, all / 1e6, distinct / 1e6, 100 * fresh / all }' "$scratch/blobs.main" "$scratch/blobs.both" >>"$scratch/table"
+}
+# pinned NAME: what apt-get just chose with NAME's version, as "name version".
+pinned() {
+  awk -v name="$1" '$1 == "Inst" {v[$2] = substr($3, 2)} END {for (p in v) if (v[p] == v[name]) print p, v[p]}' "$scratch/output" | sort
+}
+# ten_images "SUITES" PINS: the corpus's images that have a package of PINS, at most ten: "name package...".
+ten_images() {
+  local folder
+  for folder in "$corpus"/*/; do
+    rm -rf "$scratch/folder"
+    cp -r "$folder" "$scratch/folder"
+    rm -f "$scratch/folder/imx.lock"
+    "$imx" plan --json "$scratch/folder" 2>"$scratch/output" | jq -r --rawfile pins "$2" --arg release "$codename" '
+      ($pins | split("\n") | map(split(" ")[0])) as $names | select(all(.lock.suites[]; .suite | startswith($release))) |
+      .plan.images[] | select(any(.ship[]?; .name | IN($names[]))) | "\(.spec.name) \(.spec.packages | join(" "))"' || true
+  done | head -n 10
+}
+# images_template DIR "SUITES" IMAGES PINS: writes a template of these images, each with PINS.
+images_template() {
+  rm -rf "$1"
+  mkdir -p "$1"
+  {
+    printf 'archive "debian" {\n  suites = %s\n}\n' "$(strings "$2")"
+    while read -r name packages; do
+      printf 'image "%s" {\n  from     = archive.debian\n  packages = %s\n  command  = ["/bin/true"]\n}\n' \
+        "$name" "$(strings "$packages $(tr ' ' = <"$4" | xargs)")"
+    done <"$3"
+  } >"$1/bench.imx.hcl"
+}
+# image_blobs DIR: builds a template; every blob of every image, with its size.
+image_blobs() {
+  local digest
+  "$imx" build --json "$1" >"$scratch/result" 2>"$scratch/output" || { tail -n 40 "$scratch/output" >&2; return 1; }
+  for digest in $(jq -r '.images[].digest' "$scratch/result"); do
+    echo "$digest $(stat -c %s "$(blob "$digest")")"
+    jq -r '.config, .layers[] | "\(.digest) \(.size)"' "$(blob "$digest")"
+  done
+}
+
+# sizes: every image of the corpus, and the same packages made by the rivals.
+sizes() {
+  local folder
+  start_server "$scratch/data"
+  echo "| image | imx | files | mmdebstrap | files | buildah | files |" >"$scratch/images"
+  echo "|---|---|---|---|---|---|---|" >>"$scratch/images"
+  for folder in "$corpus"/*/; do
+    size_folder "$folder"
+  done
+  stop_server
+  [ -e "$scratch/figures/size.imx" ] || { say "no image that all could make"; return; }
+  total_row "compressed size of $(wc -l <"$scratch/figures/size.imx") images" size size.imx MB 1e6 "4x smaller"
+  total_row "the same, imx's layers by gzip -6 like the rivals'" size size.gzip MB 1e6 "-"
+  total_row "files in them" files files.imx "" 1 "10x fewer"
+}
+# size_folder DIR: a template that names no package is left out: no rival could make it.
+size_folder() {
+  local name image packages
+  name=$(basename "$1")
+  grep -q '^ *packages *=' "$1"/*.imx.hcl || { say "$name: names no package, left out"; return; }
+  rm -rf "$scratch/folder"
+  cp -r "$1" "$scratch/folder"
+  rm -f "$scratch/folder/imx.lock"
+  if ! "$imx" build --json "$scratch/folder" >"$scratch/result" 2>"$scratch/output"; then
+    say "$name isn't built: $(tail -n 1 "$scratch/output")"
+    return
+  fi
+  while read -r image packages; do
+    size_image "$image" "$(jq -r '[.plan.lock.suites[].suite] | sort | join(" ")' "$scratch/result")" "$packages"
+  done < <(jq -r '.plan.plan.images[].spec | select(.packages) | "\(.name) \(.packages | join(" "))"' "$scratch/result")
+}
+# size_image NAME "SUITES" "PACKAGES": takes the figures of an image only where all could make it.
+size_image() {
+  local ours mm bu base=slim-${2%%[- ]*}
+  say "sizes of $1: $3"
+  [ -d "$scratch/buildah/$base" ] || buildah_base "$base" "$2" || absent buildah
+  mapfile -t ours < <(imx_size "$1")
+  mapfile -t mm < <(mmdebstrap_size "$2" "$3")
+  mapfile -t bu < <(buildah_image "size-$1" "$base" "$2" "$3" && buildah_size "size-$1")
+  quietly "${buildah[@]}" rmi "size-$1" || true
+  if [ "${#ours[@]}${#mm[@]}${#bu[@]}" != 322 ]; then
+    say "$1 is left out: not all could make it: $(tail -n 1 "$scratch/output")"
+    return
+  fi
+  record size.imx "${ours[0]}"; record files.imx "${ours[1]}"; record size.gzip "${ours[2]}"
+  record size.mmdebstrap "${mm[0]}"; record files.mmdebstrap "${mm[1]}"
+  record size.buildah "${bu[0]}"; record files.buildah "${bu[1]}"
+  awk -v n="$1" -v l="${ours[*]} ${mm[*]} ${bu[*]}" 'BEGIN { split(l, v, " ")
+    printf "| %s | %.1f MB | %d | %.1f MB | %d | %.1f MB | %d |\n", n, v[1] / 1e6, v[2], v[4] / 1e6, v[5], v[6] / 1e6, v[7] }' >>"$scratch/images"
+}
+mmdebstrap_size() {
+  mmdebstrap_tar "$scratch/root.tar" "$1" "$2" || return
+  gzip -6 <"$scratch/root.tar" | wc -c
+  tar -tvf "$scratch/root.tar" | grep -vc ^d
+}
+# imx_size IMAGE: bytes of the layers as they are served, their files, and the bytes if they were compressed like the rivals'.
+imx_size() {
+  local manifest layer
+  manifest=$(blob "$(jq -r --arg n "$1" '.images[] | select(.name == $n).digest' "$scratch/result")")
+  jq '[.layers[].size] | add' "$manifest"
+  for layer in $(jq -r '.layers[].digest' "$manifest"); do
+    zstd -dcqf "$(blob "$layer")" >"$scratch/layer.tar" # gzip's format too
+    tar -tvf "$scratch/layer.tar" | grep -vc ^d >>"$scratch/layer.files" || true
+    gzip -6 <"$scratch/layer.tar" | wc -c >>"$scratch/layer.gzip"
+  done
+  awk '{s += $1} END {print s}' "$scratch/layer.files"
+  awk '{s += $1} END {print s}' "$scratch/layer.gzip"
+  rm "$scratch/layer.files" "$scratch/layer.gzip" "$scratch/layer.tar"
+}
+blob() { local hex=${1#sha256:}; echo "$scratch/data/blobs/sha256/${hex:0:2}/$hex"; }
+# total_row WHAT FIGURE OURS UNIT DIVISOR AIM: sums over the corpus, OURS beside the FIGURE of each rival.
+total_row() {
+  local rival
+  for rival in mmdebstrap buildah; do
+    awk -v what="$1" -v unit="$4" -v d="$5" -v aim="$6" -v rival="$rival" -v ours="$(total "$3")" -v theirs="$(total "$2.$rival")" 'BEGIN {
+      printf "| %s | %.0f %s | %s: %.0f %s | %.1fx | %s |\n", what, ours / d, unit, rival, theirs / d, unit, theirs / ours, aim }' >>"$scratch/table"
+  done
+}

@@ -1,0 +1,164 @@
+package build
+
+import (
+	"cmp"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"time"
+
+	"imx"
+)
+
+// The layers of an image, from the lowest:
+//
+//   - the frame, which is the same in all images
+//   - for each source package, in the order of their names, what its packages carry and no script
+//     changed, with dpkg's stanzas of them: the packages of one source are patched together
+//   - of images with very many sources, what the smallest of them carry, in one layer
+//   - what scripts made and changed
+//   - the files and directories of the template
+//
+// What is in a source's layer follows from its own packages and the general rules alone, so images that
+// share a package share its layer, and a patch moves no other.
+
+// maxSources is how many sources have a layer of their own. With the other layers these are 100: tools
+// that mount images give up at 127.
+const maxSources = 96
+
+// group is what goes into one layer.
+type group struct {
+	says  string // what it is, for the image's history
+	items []*item
+}
+
+// undated is the time of what neither a package nor a plan dates: the frame and packages' directories.
+func undated() int64 { return baseEpoch().Unix() }
+
+// arrange says which items go into which layer, and dates them all: what packages carry as they have
+// it, what scripts made or changed with the epoch. A directory that several packages carry is in the
+// layer of each, as that has it; where that isn't what it came to in the end, the layer of what scripts
+// changed has the last word. Layers laid over each other give the tree. The order of ships doesn't matter.
+func arrange(t tree, ships []shipped, epoch time.Time) []group {
+	ships = slices.SortedFunc(slices.Values(ships), byName)
+	named := map[string]shipped{}
+	for _, s := range ships {
+		named[s.Name] = s
+	}
+	frame, changed := tree{}, tree{}
+	for name, it := range t {
+		it.Time = epoch.Unix()
+		switch it.Origin {
+		case imx.OriginFrame:
+			it.Time = undated()
+			frame[name] = it
+		case imx.OriginPackage:
+			was := named[it.Owner].has[name]
+			switch {
+			case it.Mode.IsDir():
+				it.Time = undated()
+			case was != nil && it.isAs(was):
+				it.Time = was.Time
+			default:
+				changed[name] = it
+			}
+		case imx.OriginGenerated, imx.OriginTemplate:
+			changed[name] = it
+		}
+	}
+	groups := append([]group{{"what every image has", frame.sorted()}}, bySource(t, ships)...)
+	t.correct(changed, groups)
+	return append(groups, group{"what scripts of the packages made", t.withParents(changed)})
+}
+
+// bySource returns a group for each source package, and one for the smallest where there are too many.
+func bySource(t tree, ships []shipped) []group {
+	sources := map[string][]shipped{}
+	for _, s := range ships {
+		sources[s.Source] = append(sources[s.Source], s)
+	}
+	groups := map[string]group{}
+	sizes := map[string]int64{}
+	for name, own := range sources {
+		groups[name] = group{"source package " + name, t.carried(own)}
+		for _, it := range groups[name].items {
+			sizes[name] += it.Size
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(sources), func(a, b string) int {
+		return cmp.Or(cmp.Compare(sizes[b], sizes[a]), cmp.Compare(a, b))
+	})
+	var small []shipped
+	if len(names) > maxSources {
+		for _, name := range names[maxSources:] {
+			small = append(small, sources[name]...)
+		}
+		names = names[:maxSources]
+	}
+	slices.Sort(names)
+	var list []group
+	for _, name := range names {
+		list = append(list, groups[name])
+	}
+	if small != nil {
+		list = append(list, group{"further source packages", t.carried(small)})
+	}
+	return list
+}
+
+// carried returns what the packages carry, as they have it, and the directories above that.
+func (t tree) carried(ships []shipped) []*item {
+	own := tree{}
+	for _, s := range ships {
+		for name, was := range s.has {
+			it := t[name]
+			switch {
+			case it == nil:
+			case it.Mode.IsDir() && was.Mode.IsDir():
+				if own[name] == nil {
+					own[name] = folder(name, was)
+				}
+			case it.Owner == s.Name && it.Origin == imx.OriginPackage && it.isAs(was):
+				own[name] = it
+			}
+		}
+	}
+	for _, it := range own.sorted() {
+		for dir := path.Dir(it.Path); dir != "." && own[dir] == nil; dir = path.Dir(dir) {
+			own[dir] = folder(dir, &item{Mode: fs.ModeDir | 0o755})
+		}
+	}
+	return own.sorted()
+}
+
+// folder is a directory as a package has it.
+func folder(name string, was *item) *item {
+	return &item{Path: name, Mode: was.Mode, UID: was.UID, GID: was.GID, Time: undated()}
+}
+
+// correct adds to changed those directories of the tree that the groups don't have as they are.
+func (t tree) correct(changed tree, groups []group) {
+	last := tree{}
+	for _, g := range groups {
+		for _, it := range g.items {
+			last[it.Path] = it
+		}
+	}
+	for name, it := range t {
+		if was := last[name]; it.Mode.IsDir() && (was == nil || !it.isAs(was) || it.Time != was.Time) {
+			changed[name] = it
+		}
+	}
+}
+
+// withParents returns the items of part, each after the directories above it, as the tree has those.
+func (t tree) withParents(part tree) []*item {
+	whole := maps.Clone(part)
+	for name := range part {
+		for dir := path.Dir(name); dir != "." && t[dir] != nil; dir = path.Dir(dir) {
+			whole[dir] = t[dir]
+		}
+	}
+	return whole.sorted()
+}

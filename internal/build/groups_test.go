@@ -1,0 +1,166 @@
+// Which paths go into which layer: a pure choice, shown by its laws.
+
+package build_test
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"imx"
+	"imx/internal/build"
+)
+
+// scene is some packages and the tree that installing them came to.
+type scene struct {
+	tree  build.Tree
+	ships []build.Shipped
+}
+
+// drawScene makes packages that share directories and sources, and scripts that change what they like.
+func drawScene(t *rapid.T) scene {
+	s := scene{tree: build.Tree{}}
+	s.tree["usr"] = &build.Item{Path: "usr", Mode: fs.ModeDir | 0o755, Origin: imx.OriginFrame}
+	for i := range rapid.IntRange(1, 8).Draw(t, "packages") {
+		name := fmt.Sprintf("p%d", i)
+		has := map[string]*build.Item{}
+		for j := range rapid.IntRange(0, 4).Draw(t, "files") {
+			dir := "usr/" + rapid.SampledFrom([]string{"a", "b", "a/c"}).Draw(t, "dir")
+			file := fmt.Sprintf("%s/%s-%d", dir, name, j)
+			has[file] = &build.Item{Path: file, Mode: 0o644, Size: int64(j), Digest: imx.DigestBytes([]byte(file)), Time: int64(1000 + i)}
+			for d := dir; d != "."; d = path.Dir(d) {
+				mode := rapid.SampledFrom([]fs.FileMode{0o755, 0o700}).Draw(t, "mode")
+				if has[d] == nil {
+					has[d] = &build.Item{Path: d, Mode: fs.ModeDir | mode, Time: 7}
+				}
+			}
+		}
+		source := fmt.Sprintf("s%d", rapid.IntRange(0, 3).Draw(t, "source"))
+		s.ships = append(s.ships, build.Ship(name, source, has))
+		s.install(name, has)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.tree)) {
+		switch rapid.IntRange(0, 9).Draw(t, "script") {
+		case 0:
+			s.tree[name].UID = 33
+		case 1:
+			if s.tree[name].Mode.IsRegular() {
+				s.tree[name].Digest = imx.DigestBytes([]byte("changed"))
+			}
+		case 2:
+			made := name + ".made"
+			s.tree[made] = &build.Item{Path: made, Mode: fs.ModeDir | 0o755, Origin: imx.OriginGenerated}
+			if !s.tree[name].Mode.IsDir() {
+				s.tree[made].Mode = 0o600
+			}
+		}
+	}
+	return s
+}
+
+// install puts what a package has into the tree, as dpkg does: the first decides about directories.
+func (s scene) install(name string, has map[string]*build.Item) {
+	for _, file := range slices.Sorted(maps.Keys(has)) {
+		if s.tree[file] == nil {
+			it := *has[file]
+			it.Origin, it.Owner, it.Time = imx.OriginPackage, name, 0
+			s.tree[file] = &it
+		}
+	}
+}
+
+// flat is an item without what no layer has.
+func flat(it build.Item) build.Item {
+	it.Origin, it.Owner = "", ""
+	return it
+}
+
+func diff(a, b any) string { return cmp.Diff(a, b, cmpopts.IgnoreUnexported(build.Item{})) }
+
+func TestLayersLaidOverEachOtherAreTheTree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawScene(t)
+		layers, _ := build.Arrange(s.tree, s.ships, epoch)
+		want, got := map[string]build.Item{}, map[string]build.Item{}
+		for name, it := range s.tree {
+			want[name] = flat(*it)
+		}
+		for _, layer := range layers {
+			seen := map[string]bool{".": true}
+			for _, it := range layer {
+				if !seen[path.Dir(it.Path)] || seen[it.Path] {
+					t.Fatalf("%s comes without the directory above it, or twice", it.Path)
+				}
+				seen[it.Path] = true
+				got[it.Path] = flat(*it)
+			}
+		}
+		if d := diff(want, got); d != "" {
+			t.Fatalf("tree (-), layers (+):\n%s", d)
+		}
+	})
+}
+
+func TestTheLayerOfASourceFollowsFromItsOwnPackagesAlone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawScene(t)
+		layers, says := build.Arrange(s.tree, s.ships, epoch)
+		of := rapid.SampledFrom(s.ships).Draw(t, "package").Source
+		lone := scene{tree: build.Tree{"usr": s.tree["usr"]}}
+		for _, ship := range slices.Backward(s.ships) {
+			if ship.Source == of {
+				lone.ships = append(lone.ships, ship)
+			}
+		}
+		for _, ship := range lone.ships {
+			has := map[string]*build.Item{}
+			for name, it := range s.tree {
+				if it.Owner == ship.Name && it.Origin == imx.OriginPackage {
+					has[name] = it
+				}
+			}
+			maps.Copy(lone.tree, has) // what a script changed is left out of the layer here as there
+			for name, it := range s.tree {
+				if it.Mode.IsDir() && it.Origin == imx.OriginPackage {
+					lone.tree[name] = it
+				}
+			}
+		}
+		alone, saysAlone := build.Arrange(lone.tree, lone.ships, epoch.Add(time.Hour))
+		var one, other []build.Item
+		for _, it := range layers[slices.Index(says, "source package "+of)] {
+			one = append(one, flat(*it))
+		}
+		for _, it := range alone[slices.Index(saysAlone, "source package "+of)] {
+			other = append(other, flat(*it))
+		}
+		if d := diff(one, other); d != "" {
+			t.Fatalf("with others (-), alone and at another epoch (+):\n%s", d)
+		}
+	})
+}
+
+func TestManySourcesShareTheLastOfTheirLayers(t *testing.T) {
+	s := scene{tree: build.Tree{}}
+	for i := range 300 {
+		name := fmt.Sprintf("p%03d", i)
+		has := map[string]*build.Item{name: {Path: name, Mode: 0o644, Size: int64(i), Digest: imx.DigestBytes([]byte(name))}}
+		s.ships = append(s.ships, build.Ship(name, name, has))
+		s.install(name, has)
+	}
+	layers, says := build.Arrange(s.tree, s.ships, epoch)
+	if len(layers) != 99 { // with the template's it makes 100
+		t.Errorf("%d layers", len(layers))
+	}
+	if says[1] != "source package p204" || says[96] != "source package p299" || says[97] != "further source packages" || len(layers[97]) != 204 {
+		t.Errorf("%q, the shared one has %d paths", says, len(layers[97]))
+	}
+}

@@ -1,0 +1,111 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+
+	"imx"
+	"imx/internal/build"
+)
+
+// builds are the builds of one plan's images, some at a time.
+type builds struct {
+	work
+
+	stock     *stock
+	fetch     build.Fetch
+	recording sync.Mutex // held from looking at the state to recording what it lacks
+}
+
+// image builds one image, publishes it, and records it unless it is on the log.
+func (p *Pipeline) image(ctx context.Context, b *builds, ip imx.ImagePlan) (imx.Image, error) {
+	r, err := p.cfg.Builder.Run(ctx, ip, b.stock.fetching(ip.Spec.Name, b.fetch), b.report)
+	if err != nil {
+		return imx.Image{}, err
+	}
+	if !r.Cached {
+		b.stock.built(ip)
+	}
+	if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
+		return r.Image, err
+	}
+	b.recording.Lock()
+	defer b.recording.Unlock()
+	if p.cfg.Control.State().Images[r.Image.Plan] == r.Image {
+		return r.Image, nil
+	}
+	return r.Image, p.cfg.Control.Record(b.by, imx.ImageBuilt{Image: r.Image})
+}
+
+// excusing returns a report that says of steps which fail because another image's build did just
+// that, in place of how they noticed. together ends with the first build that fails, ctx with the caller.
+func excusing(ctx, together context.Context, report imx.Report) imx.Report {
+	return func(p imx.Progress) {
+		if p.Status == imx.StepFailed && together.Err() != nil && ctx.Err() == nil {
+			p.Message = "given up: another image failed"
+		}
+		report(p)
+	}
+}
+
+// stock tells which packages several builds found here, and which they had to fetch.
+type stock struct {
+	mu      sync.Mutex
+	needed  map[imx.Digest]bool
+	fetched map[imx.Digest]bool
+}
+
+func newStock() *stock {
+	return &stock{needed: map[imx.Digest]bool{}, fetched: map[imx.Digest]bool{}}
+}
+
+// fetching returns a Fetch for the build of one image, whose steps have the image's name: two builds
+// fetch at the same time.
+func (s *stock) fetching(image string, fetch build.Fetch) build.Fetch {
+	return func(ctx context.Context, packages []imx.Package, report imx.Report) error {
+		err := fetch(ctx, packages, func(p imx.Progress) {
+			p.Step += " " + image
+			report(p)
+		})
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, p := range packages {
+			s.fetched[p.Digest] = true
+		}
+		return nil
+	}
+}
+
+// built notes what a build that was no mere finding needed.
+func (s *stock) built(p imx.ImagePlan) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range [][]imx.Package{p.Base, p.Tools, p.Ship} {
+		for _, pkg := range list {
+			s.needed[pkg.Digest] = true
+		}
+	}
+}
+
+// tell says how many packages were found here, where some were.
+func (s *stock) tell(report imx.Report) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := 0
+	for d := range s.needed {
+		if !s.fetched[d] {
+			found++
+		}
+	}
+	if found == 0 {
+		return
+	}
+	status := imx.StepDone
+	if found == len(s.needed) {
+		status = imx.StepCached
+	}
+	report(imx.Progress{Step: "reuse packages", Status: status, Done: int64(found), Total: int64(len(s.needed)), Unit: "packages"})
+}
