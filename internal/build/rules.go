@@ -146,13 +146,16 @@ type companion struct{ programs, files []string }
 // interpreter, what compilers read without one (Debian's compilers all provide cc), and so on.
 func companions() []companion {
 	return []companion{
-		{[]string{"usr/bin/perl"}, []string{"usr/share/perl5/**", "usr/share/perl/**", "usr/lib/*/perl*/**", "usr/lib/*/perl-base/**", "etc/perl/**"}},
+		{[]string{"usr/bin/perl"}, []string{
+			"usr/share/perl5/**", "usr/share/perl/**", "usr/lib/*/perl*/**", "usr/lib/*/perl-base/**", "etc/perl/**", "usr/**/*.pm",
+		}},
 		{[]string{"usr/bin/python3*", "usr/bin/gdb"}, []string{"usr/share/gcc/python/**", "usr/share/python3/**"}},
 		{[]string{"usr/bin/gdb"}, []string{"usr/share/gdb/**"}},
 		{[]string{"usr/bin/cc"}, []string{
 			"usr/include/**", "usr/lib/**/*.a", "usr/lib/**/*.la", "usr/lib/*/*.o", "usr/lib/*/pkgconfig/**", "usr/share/pkgconfig/**",
 			"usr/lib/*/cmake/**", "usr/share/cmake/**", "usr/share/aclocal/**",
 		}},
+		{[]string{"usr/lib/*/libLLVM*.so*"}, []string{"usr/lib/**/*.bc", "usr/lib/**/bitcode/**"}},
 		{[]string{"usr/bin/localedef"}, []string{"usr/share/i18n/**"}},
 		{[]string{"usr/sbin/ifup"}, []string{"etc/network/**"}},
 		{[]string{"usr/sbin/dhclient"}, []string{"etc/dhcp/**"}},
