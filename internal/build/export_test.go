@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"imx"
 	"imx/internal/erofs"
@@ -146,3 +147,6 @@ func forget(root string, status []byte) error {
 	}
 	return errors.Join(err, os.WriteFile(filepath.Join(root, databaseDir, "triggers/Unincorp"), nil, 0o644))
 }
+
+// Redated is redated.
+func Redated(store []byte, at time.Time) ([]byte, bool) { return redated(store, at) }
