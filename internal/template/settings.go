@@ -65,6 +65,10 @@ func imageBlock() *block {
 					name: "recommends", unset: "`false`", example: `true`,
 					doc: "Whether what the packages recommend comes with them too, as far as it can be had.",
 				}),
+				field(manyStrings(isPackageName), func(i *I) *[]string { return &i.Without }, setting{
+					name: "without", unset: "none", example: `["iproute2"]`,
+					doc: "Packages that the image does without, though others depend on them; what only they need stays out too.",
+				}),
 				field(oneString("string", isUser), func(i *I) *string { return &i.User }, setting{
 					name: "user", unset: "root", example: `"www-data"`, doc: "Who runs the command: a user's name, or `uid` or `uid:gid`.",
 				}),
