@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"imx"
 	"imx/internal/erofs"
@@ -153,6 +154,9 @@ func forget(root string, status []byte) error {
 	}
 	return errors.Join(err, os.WriteFile(filepath.Join(root, databaseDir, "triggers/Unincorp"), nil, 0o644))
 }
+
+// Redated is redated.
+func Redated(store []byte, at time.Time) ([]byte, bool) { return redated(store, at) }
 
 // Groups are the control groups that builders of the same folder have at the moment.
 func (b *Builder) Groups() ([]string, error) {

@@ -125,10 +125,11 @@ func leftOutFiles() []string {
 func taken() []string {
 	return []string{
 		"etc/passwd", "etc/group", "etc/nsswitch.conf", "etc/ld.so.cache", "etc/localtime", "etc/timezone",
-		"etc/mailcap", "etc/ca-certificates.conf", "etc/ssl/certs/ca-certificates.crt", "etc/protocols", "etc/services",
+		"etc/mailcap", "etc/ca-certificates.conf", "etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/java/cacerts", "etc/protocols", "etc/services",
 		"etc/aliases", "etc/papersize",
 		"usr/lib/locale/**", "usr/lib/*/gconv/gconv-modules.cache", "usr/lib/*/gio/modules/giomodule.cache",
 		"usr/lib/*/gdk-pixbuf-2.0/*/loaders.cache", "usr/share/glib-2.0/schemas/gschemas.compiled",
+		"usr/lib/*/gtk-*/*/immodules.cache",
 		"usr/share/mime/**", "usr/share/icons/*/icon-theme.cache", "etc/xml/**", "etc/sgml/**", "var/lib/xml-core/**", "var/lib/sgml-base/**",
 	}
 }
