@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 	"io"
+	"maps"
 	"path"
 	"slices"
 )
@@ -139,9 +140,7 @@ func contains(r io.Reader, one, other string) (bool, error) {
 func (t tree) listens(layers []layer) map[string]bool {
 	all := map[string]program{}
 	for _, l := range layers {
-		for name, p := range l.Programs {
-			all[name] = p
-		}
+		maps.Copy(all, l.Programs)
 	}
 	libraries := map[string][]string{}
 	for _, it := range t.sorted() {
