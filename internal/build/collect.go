@@ -34,14 +34,10 @@ type collector struct {
 func collect(p imx.ImagePlan, box *sandbox, root disk, note func(format string, args ...any)) (tree, error) {
 	c := &collector{
 		plan: p, root: root, upper: box.upper, tree: tree{},
-		owned: map[string]bool{}, shared: map[string]bool{}, tools: map[string]bool{}, asked: map[string]bool{}, note: note,
+		owned: map[string]bool{}, shared: map[string]bool{}, tools: map[string]bool{}, asked: p.Spec.Asked(), note: note,
 	}
 	for _, p := range p.Tools {
 		c.tools[p.Name] = true
-	}
-	for _, name := range p.Spec.Packages {
-		name, _, _ = strings.Cut(name, "=")
-		c.asked[name] = true
 	}
 	return c.tree, inOrder(c.packageFiles, c.stanzas, c.skeleton, c.generated, c.alternatives, c.guard, c.idle, c.parents, c.privileges)
 }
