@@ -145,7 +145,7 @@ func (c *collector) stanzas() error {
 		if err != nil {
 			return err
 		}
-		found[identity(s).Ref()] = stanza
+		found[s.Identity().Ref()] = stanza
 	}
 	for _, p := range c.plan.Ship {
 		stanza, ok := found[p.Ref()]

@@ -7,7 +7,6 @@ import (
 	"path"
 	"runtime"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -66,19 +65,7 @@ func about(p imx.Package, stanza []byte) (imx.InventoryPackage, error) {
 	if err != nil {
 		return imx.InventoryPackage{}, err
 	}
-	summary, _, _ := strings.Cut(s.Field("description"), "\n")
-	said := imx.InventoryPackage{
-		Package: p, Source: p.Name, SourceVersion: p.Version,
-		Section: s.Field("section"), Description: strings.TrimSpace(summary),
-		PreDepends: s.Field("pre-depends"), Depends: s.Field("depends"),
-		Recommends: s.Field("recommends"), Provides: s.Field("provides"),
-	}
-	// "Source: name" or, where the versions differ, "Source: name (version)" (Debian policy 5.6.1)
-	if name, version, differs := strings.Cut(s.Field("source"), " ("); name != "" {
-		said.Source = name
-		if differs {
-			said.SourceVersion = strings.TrimSuffix(version, ")")
-		}
-	}
+	said := s.Inventory()
+	said.Package = p
 	return said, nil
 }
