@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"io"
 	"maps"
@@ -201,7 +202,11 @@ func Arrange(t Tree, ships []Shipped, epoch time.Time) (layers [][]*Item, says [
 
 // ReadProgram reads an ELF file.
 func ReadProgram(r io.ReaderAt) (runs, listens bool, err error) {
-	p, err := readProgram(r)
+	f, err := elf.NewFile(r)
+	if err != nil {
+		return false, false, err
+	}
+	p, err := readProgram(f)
 	return p.Runs, p.Listens, err
 }
 

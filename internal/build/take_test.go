@@ -406,12 +406,12 @@ func TestAPreDependencyIsConfiguredBeforeItsDependentIsUnpacked(t *testing.T) {
 
 func TestAShellIsTakenOnlyIfItsPackageIsAskedFor(t *testing.T) {
 	w, b := host(t)
-	for _, asked := range []string{"dash", "libc6"} {
+	for asked, there := range map[string]bool{"dash": true, "dash=1.0": true, "dash/stable": true, "libc6": false} {
 		p := w.planned(t, imx.ImageSpec{Name: "own", Packages: []string{"dash"}})
 		p.Spec.Packages = []string{asked}
 		root := mounted(t, b, run(t, b, p).Image.Digest)
 		for _, name := range []string{"usr/bin/dash", "usr/bin/sh"} {
-			if _, err := os.Lstat(filepath.Join(root, name)); (err == nil) != (asked == "dash") {
+			if _, err := os.Lstat(filepath.Join(root, name)); (err == nil) != there {
 				t.Errorf("asked for %s: %s is there: %v", asked, name, err == nil)
 			}
 		}
