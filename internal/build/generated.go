@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"imx"
 )
@@ -138,12 +140,33 @@ func (c *collector) patterns() (wanted, unwanted []string) {
 }
 
 func (c *collector) takeGenerated(name string) error {
+	if strings.ContainsFunc(name, unicode.IsControl) { // as in packages: it would read as something else wherever it is shown
+		return imx.Errorf(imx.Invalid, "scripts of the packages generated %q, which has a control character in its name", "/"+name).
+			WithHint("leave it out with generated = [%q]", "!/"+strings.Map(wildcard, name))
+	}
 	it, err := c.root.item(name)
 	if err != nil {
 		return err
 	}
+	if it.Mode.IsRegular() && it.Size < maxKeyStore {
+		content, err := it.content()
+		if err != nil {
+			return err
+		}
+		if dated, ok := redated(content, c.plan.Epoch); ok {
+			it.open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(dated)), nil }
+		}
+	}
 	c.put(it, "")
 	return nil
+}
+
+// wildcard puts a "?" in place of a character that a template's text can't have.
+func wildcard(r rune) rune {
+	if unicode.IsControl(r) {
+		return '?'
+	}
+	return r
 }
 
 // fromBase takes the state that configuring the base made and that rules name exactly: the accounts,
@@ -157,8 +180,11 @@ func (c *collector) fromBase() error {
 		if err != nil {
 			return err
 		}
-		if it.Mode&fs.ModeSymlink == 0 {
-			c.put(it, "")
+		if it.Mode&fs.ModeSymlink != 0 {
+			continue
+		}
+		if err := c.takeGenerated(name); err != nil {
+			return err
 		}
 	}
 	return nil
