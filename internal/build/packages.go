@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"imx"
@@ -86,7 +87,8 @@ func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*
 		return nil, err
 	}
 	added, settled := beyond(p)
-	if err := b.unpackAll(ctx, added, s); err != nil {
+	// Of what the base has, too, the contents are read: its packages may have left unpacked/ since it was made.
+	if err := b.unpackAll(ctx, union(added, p.Ship), s); err != nil {
 		return nil, err
 	}
 	dir, done, err := b.scratch("build")
@@ -139,6 +141,17 @@ func beyond(p imx.ImagePlan) (added []imx.Package, settled []string) {
 		}
 	}
 	return added, settled
+}
+
+// union returns the packages of both lists, each once.
+func union(first, second []imx.Package) []imx.Package {
+	all := slices.Clone(first)
+	for _, p := range second {
+		if !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // packTree packs what packages and scripts brought into a tree.
