@@ -180,9 +180,16 @@ func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree) (*packe
 	return res, err
 }
 
+// maxContent bounds the files that are read into memory: accounts, stanzas, lists. Debian's largest have 100 KiB.
+const maxContent = 16 << 20
+
+// content returns what is in a small file; a large one is Refused.
 func (it *item) content() ([]byte, error) {
 	if it.Size == 0 {
 		return nil, nil
+	}
+	if it.Size > maxContent {
+		return nil, imx.Errorf(imx.Refused, "/%s has %s, more than the %s that it may have", it.Path, imx.Size(it.Size), imx.Size(maxContent))
 	}
 	r, err := it.open()
 	if err != nil {

@@ -163,7 +163,7 @@ func (s *sandbox) devices() error {
 		}
 	}
 	shm := filepath.Join(s.root, "dev/shm")
-	if err := errors.Join(os.Mkdir(shm, 0o700), os.Chmod(shm, 0o1777|os.ModeSticky)); err != nil {
+	if err := errors.Join(os.Mkdir(shm, 0o700), os.Chmod(shm, 0o777|os.ModeSticky)); err != nil {
 		return err
 	}
 	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {
@@ -220,6 +220,7 @@ func (s *sandbox) run(ctx context.Context, status func(line string), argv ...str
 		for lines.Scan() {
 			status(lines.Text())
 		}
+		_, _ = io.Copy(io.Discard, r) // a line that is too long ends the scan, and mustn't block who writes
 	})
 	err = errors.Join(w.Close(), cmd.Wait())
 	reading.Wait()
@@ -241,7 +242,7 @@ func (s *sandbox) outcome(ctx context.Context, err error, out *tail) error {
 		return imx.Errorf(imx.Exhausted, "it was stopped after %s of output; the last of it:\n%s", imx.Size(maxOutput), out.lines())
 	case strings.Contains(out.lines(), "No space left on device"):
 		return imx.Errorf(imx.Exhausted, "no space left on the disk:\n%s", out.lines()).
-			WithHint("free some space in the data folder's file system, then do the same again: what was built is kept")
+			WithHint(hintFull)
 	}
 	return imx.Errorf(imx.Invalid, "%w; the last it wrote:\n%s", err, out.lines())
 }
