@@ -59,7 +59,9 @@ func meeting() []pkg {
 		{Name: "links", Files: files{
 			{Path: "/usr/share/one", Content: "linked"},
 			{Header: &tar.Header{Name: "./usr/share/two", Typeflag: tar.TypeLink, Linkname: "./usr/share/one", Mode: 0o644}},
-			{Path: "/usr/share/doc/links/README"}, {Path: "/usr/share/doc/links/copyright"}, {Path: "/usr/share/man/man1/links.1"},
+			{Path: "/usr/share/doc/links/README"},
+			{Path: "/usr/share/doc/links/copyright"},
+			{Path: "/usr/share/man/man1/links.1"},
 		}},
 	}
 }

@@ -208,7 +208,10 @@ func TestABuildThatWasKilledAtAnyMomentIsRightTheNextTime(t *testing.T) {
 			break
 		}
 		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL { //nolint:forcetypeassert // Linux's
+		if !errors.As(err, &exit) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if status, ok := exit.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		killed++
