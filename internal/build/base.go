@@ -114,7 +114,7 @@ func furnish(upper string) error {
 		}
 	}
 	for _, dir := range []string{"info", "updates", "triggers", "alternatives"} {
-		if err := x.mkdir(databaseDir+"/"+dir); err != nil {
+		if err := x.mkdir(databaseDir + "/" + dir); err != nil {
 			return err
 		}
 	}

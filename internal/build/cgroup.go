@@ -160,18 +160,18 @@ func (g *cage) met() string {
 
 // remove kills what is left in the cage and removes it.
 func (g *cage) remove() {
-	until := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(5 * time.Second)
 	for _, d := range g.dirs {
-		removeGroup(d, until)
+		removeGroup(d, deadline)
 	}
 }
 
 // removeGroup removes a group as soon as the last of its processes is gone. New tries again where the
-// kernel takes longer than that.
-func removeGroup(dir string, until time.Time) {
+// kernel takes longer than the deadline.
+func removeGroup(dir string, deadline time.Time) {
 	for {
 		err := os.Remove(dir)
-		if err == nil || errors.Is(err, fs.ErrNotExist) || time.Now().After(until) {
+		if err == nil || errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
 			return
 		}
 		text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // an unreadable one has none to kill

@@ -96,7 +96,7 @@ func retry(f func() (int, error)) (int, error) {
 	}
 }
 
-// mkdir makes a directory with mode 0755.
+// mkdir makes a directory with 0755, and its parents where they aren't there.
 func (x *extractor) mkdir(name string) error {
 	parent, err := x.dir(path.Dir(name))
 	if err != nil {

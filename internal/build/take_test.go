@@ -375,6 +375,19 @@ func TestCharacterSetsAreThereAsFarAsSomethingAsksForThem(t *testing.T) {
 	}
 }
 
+func TestAGeneratedPathWithAControlCharacterIsRefused(t *testing.T) {
+	w, b := host(t)
+	writes := pkg{Name: "breaks", Scripts: map[string]string{"postinst": "#!/bin/sh -e\necho '# one' >'/etc/a\nb'\n"}}
+	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, writes), w.fetch, log(t))
+	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), `"/etc/a\nb", which has a control character`) {
+		t.Errorf("error of kind %q: %v", imx.KindOf(err), err)
+	}
+	if hint := imx.AsError(err).Hint; hint != `leave it out with generated = ["!/etc/a?b"]` {
+		t.Errorf("hint %s", hint)
+	}
+	run(t, b, w.own(t, imx.ImageSpec{Generated: []string{"!/etc/a?b"}}, writes))
+}
+
 func TestADivertedFileIsTakenFromWhereItsPackageHasIt(t *testing.T) {
 	w, b := host(t)
 	plain := pkg{Name: "plain", Files: files{{Path: "/usr/bin/tool", Content: "plain"}}}
