@@ -213,7 +213,7 @@ func (it *item) imports(function string) (bool, error) {
 	}
 	f, err := elf.NewFile(at)
 	if err != nil {
-		return false, nil //nolint:nilerr // no ELF object
+		return false, nil
 	}
 	names := f.SectionByType(elf.SHT_STRTAB)
 	if s := f.Section(".dynstr"); s != nil {
@@ -223,11 +223,11 @@ func (it *item) imports(function string) (bool, error) {
 		return false, nil
 	}
 	if all, err := names.Data(); err != nil || !bytes.Contains(all, []byte("\x00"+function+"\x00")) {
-		return false, nil //nolint:nilerr // damaged
+		return false, nil
 	}
 	imported, err := f.ImportedSymbols()
 	if err != nil {
-		return false, nil //nolint:nilerr // damaged
+		return false, nil
 	}
 	return slices.ContainsFunc(imported, func(s elf.ImportedSymbol) bool { return s.Name == function }), nil
 }
