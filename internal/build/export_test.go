@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"imx"
 	"imx/internal/erofs"
@@ -45,12 +47,18 @@ const (
 	ByDpkg           // dpkg, all of them
 )
 
-// Installed unpacks and configures p's base and then its other packages, and calls look with the root
-// on the way.
-func (b *Builder) Installed(ctx context.Context, dir string, p imx.ImagePlan, by int,
-	look func(when, root string),
-) error {
-	s := steps{report: func(imx.Progress) {}, fetch: func(context.Context, []imx.Package, imx.Report) error { return nil }}
+// Installation is how a test has packages installed.
+type Installation struct {
+	Dir   string // empty
+	By    int
+	Fetch Fetch
+	Look  func(when, root string) // called on the way, with the root
+}
+
+// Install unpacks and configures p's base and then its other packages.
+func (b *Builder) Install(ctx context.Context, p imx.ImagePlan, in Installation) error {
+	dir, by, look := in.Dir, in.By, in.Look
+	s := steps{report: func(imx.Progress) {}, fetch: in.Fetch}
 	added, settled := beyond(p)
 	if err := b.unpackAll(ctx, append(added, p.Base...), s); err != nil {
 		return err
@@ -145,4 +153,59 @@ func forget(root string, status []byte) error {
 		}
 	}
 	return errors.Join(err, os.WriteFile(filepath.Join(root, databaseDir, "triggers/Unincorp"), nil, 0o644))
+}
+
+// Redated is redated.
+func Redated(store []byte, at time.Time) ([]byte, bool) { return redated(store, at) }
+
+// Groups are the control groups that builders of the same folder have at the moment.
+func (b *Builder) Groups() ([]string, error) {
+	var all []string
+	for _, root := range append(slices.Collect(maps.Values(b.groups.v1)), b.groups.v2) {
+		found, err := filepath.Glob(filepath.Join(root, b.groups.prefix+"*"))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// Caged reports whether the machine lets the builder bound memory and processes.
+func (b *Builder) Caged() bool {
+	g := b.groups.cage("test", b.cfg.bounds())
+	defer g.remove()
+	return g.whole()
+}
+
+// What arrange takes and gives.
+type (
+	Item    = item
+	Tree    = tree
+	Shipped = shipped
+)
+
+// Ship returns a package with what its .deb has.
+func Ship(name, source string, has map[string]*item) Shipped {
+	p := imx.InventoryPackage{Package: imx.Package{Name: name}, Source: source}
+	return shipped{InventoryPackage: p, has: has}
+}
+
+// Arrange returns the items of each layer, and what each is.
+func Arrange(t Tree, ships []Shipped, epoch time.Time) (layers [][]*Item, says []string) {
+	for _, g := range arrange(t, ships, epoch) {
+		layers, says = append(layers, g.items), append(says, g.says)
+	}
+	return layers, says
+}
+
+// ReadProgram reads an ELF file.
+func ReadProgram(r io.ReaderAt) (runs, listens bool, err error) {
+	p, err := readProgram(r)
+	return p.Runs, p.Listens, err
+}
+
+// Differences compares two trees.
+func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
+	return differences(first, second)
 }

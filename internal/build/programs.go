@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 	"io"
+	"maps"
 	"path"
 	"slices"
 )
@@ -96,28 +97,30 @@ func readProgram(r io.ReaderAt) (program, error) {
 	return p, nil
 }
 
-// goListens looks for the method that all of Go's listeners come through. The linker leaves out
+// goListens looks for the methods that all of Go's listeners come from. The linker leaves out
 // what no code calls, and a stripped program keeps the names of its functions for stack traces.
 func goListens(f *elf.File) (bool, error) {
-	const name = "net.(*netFD).listenStream"
-	for _, s := range f.Sections {
-		if s.Type != elf.SHT_PROGBITS || s.Flags&elf.SHF_EXECINSTR != 0 || s.Flags&elf.SHF_ALLOC == 0 {
+	// where the names are: by themselves or, in a relocatable program, among other data
+	for _, place := range []string{".gopclntab", ".data.rel.ro.gopclntab", ".data.rel.ro"} {
+		s := f.Section(place)
+		if s == nil || s.Type != elf.SHT_PROGBITS {
 			continue
 		}
-		if found, err := contains(s.Open(), name); err != nil || found {
+		found, err := contains(s.Open(), "net.(*sysListener).listenTCP", "net.(*sysListener).listenUnix")
+		if err != nil || found {
 			return found, err
 		}
 	}
 	return false, nil
 }
 
-// contains looks for text in what r gives.
-func contains(r io.Reader, text string) (bool, error) {
+// contains looks for one of two texts in what r gives.
+func contains(r io.Reader, one, other string) (bool, error) {
 	buf := make([]byte, 0, 1<<18)
 	for {
 		n, err := io.ReadFull(r, buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		if bytes.Contains(buf, []byte(text)) {
+		if bytes.Contains(buf, []byte(one)) || bytes.Contains(buf, []byte(other)) {
 			return true, nil
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -126,7 +129,7 @@ func contains(r io.Reader, text string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		kept := copy(buf, buf[len(buf)-len(text):])
+		kept := copy(buf, buf[len(buf)-max(len(one), len(other)):])
 		buf = buf[:kept]
 	}
 }
@@ -137,9 +140,7 @@ func contains(r io.Reader, text string) (bool, error) {
 func (t tree) listens(layers []layer) map[string]bool {
 	all := map[string]program{}
 	for _, l := range layers {
-		for name, p := range l.Programs {
-			all[name] = p
-		}
+		maps.Copy(all, l.Programs)
 	}
 	libraries := map[string][]string{}
 	for _, it := range t.sorted() {

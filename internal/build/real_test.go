@@ -12,8 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
-	"imx/internal/blob"
-	"imx/internal/build"
 )
 
 // realImages are images of real packages, with a command that shows that they work.
@@ -83,34 +81,4 @@ func chrooted(tb testing.TB, root string, command ...string) string {
 		tb.Errorf("%v: %v\n%s", command, err, out)
 	}
 	return string(out)
-}
-
-func TestTheSamePlanGivesTheSameBytesInAnotherFolder(t *testing.T) {
-	w, b := host(t)
-	umask := unix.Umask(0o077)
-	defer unix.Umask(umask)
-	t.Setenv("TZ", "Asia/Tokyo")
-	t.Setenv("LC_ALL", "C")
-	t.Setenv("HOME", t.TempDir())
-	blobs, err := blob.Open(filepath.Join(t.TempDir(), "blobs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	far := &world{cache: w.cache, archive: w.archive, snapshot: w.snapshot, blobs: blobs}
-	other, err := build.New(far.config(filepath.Join(t.TempDir(), "a folder, with: odd characters")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, image := range realImages() {
-		image.spec.Name = name
-		p := w.planned(t, image.spec)
-		here := run(t, b, p)
-		there, err := other.Run(t.Context(), p, far.fetch, quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if here.Image != there.Image || string(here.Manifest) != string(there.Manifest) {
-			t.Errorf("%s: here %+v\n%s\nthere %+v\n%s", name, here.Image, here.Manifest, there.Image, there.Manifest)
-		}
-	}
 }

@@ -57,7 +57,9 @@ func (b *Builder) stranger(dir string) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	other, err := New(Config{Dir: filepath.Join(dir, "another: folder", "with a longer name"), Blobs: blobs, Limit: b.cfg.Limit})
+	cfg := b.cfg
+	cfg.Dir, cfg.Blobs = filepath.Join(dir, "another: folder", "with a longer name"), blobs
+	other, err := New(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +75,7 @@ func (b *Builder) again(ctx context.Context, other *Builder, p imx.ImagePlan, fe
 		}
 	}
 	second := func(step imx.Progress) {
-		step.Step += " again"
+		step.Step = "re" + step.Step // "rebuild image.web"
 		report(step)
 	}
 	given := func(ctx context.Context, packages []imx.Package, report imx.Report) error {

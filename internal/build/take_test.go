@@ -441,3 +441,30 @@ update-alternatives --install /usr/bin/run run /usr/lib/app/bin/run 10 --slave /
 		t.Errorf("the image has\n%s", all)
 	}
 }
+
+func TestATextThatAScriptWritesBesideAPackagesOwnFilesIsConfiguration(t *testing.T) {
+	w, b := host(t)
+	app := pkg{
+		Name:  "app",
+		Files: files{{Path: "/etc/app/app.conf", Content: "x"}, {Path: "/usr/share/app/parts/README", Content: "x"}},
+		Scripts: map[string]string{"postinst": `#!/bin/sh -e
+echo "parts = imap" >/usr/share/app/parts/imap
+echo "name = $(hostname --fqdn)" >/etc/app/name.conf
+: >/etc/app/empty
+echo build >/etc/mailname
+echo root: nobody >/etc/aliases
+echo secret >/etc/app/host_key
+echo public >/etc/app/host_key.pub
+`},
+	}
+	root := mounted(t, b, run(t, b, w.own(t, imx.ImageSpec{Packages: []string{"app"}}, app)).Image.Digest)
+	all := " " + strings.Join(paths(t, root), " ") + " "
+	for name, taken := range map[string]bool{
+		"usr/share/app/parts/imap": true, "etc/app/name.conf": true, "etc/app/empty": true, "etc/aliases": true,
+		"etc/mailname": false, "etc/app/host_key": false, "etc/app/host_key.pub": false,
+	} {
+		if strings.Contains(all, " "+name+" ") != taken {
+			t.Errorf("/%s is taken: %v, in%s", name, !taken, all)
+		}
+	}
+}
