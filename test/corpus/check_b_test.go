@@ -192,7 +192,7 @@ func keepsAKey(ctx context.Context, address string) error {
 }
 
 // dial connects with the context's deadline on all that is said.
-func dial(ctx context.Context, address string) (*bufio.ReadWriter, func() error, error) {
+func dial(ctx context.Context, address string) (*bufio.ReadWriter, func(), error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, nil, err
@@ -200,5 +200,5 @@ func dial(ctx context.Context, address string) (*bufio.ReadWriter, func() error,
 	if deadline, ok := ctx.Deadline(); ok {
 		err = c.SetDeadline(deadline)
 	}
-	return bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c)), c.Close, err
+	return bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c)), func() { _ = c.Close() }, err
 }
