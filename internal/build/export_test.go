@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"io"
 	"maps"
@@ -176,4 +177,40 @@ func (b *Builder) Caged() bool {
 	g := b.groups.cage("test", b.cfg.bounds())
 	defer g.remove()
 	return g.whole()
+}
+
+// What arrange takes and gives.
+type (
+	Item    = item
+	Tree    = tree
+	Shipped = shipped
+)
+
+// Ship returns a package with what its .deb has.
+func Ship(name, source string, has map[string]*item) Shipped {
+	p := imx.InventoryPackage{Package: imx.Package{Name: name}, Source: source}
+	return shipped{InventoryPackage: p, has: has}
+}
+
+// Arrange returns the items of each layer, and what each is.
+func Arrange(t Tree, ships []Shipped, epoch time.Time) (layers [][]*Item, says []string) {
+	for _, g := range arrange(t, ships, epoch) {
+		layers, says = append(layers, g.items), append(says, g.says)
+	}
+	return layers, says
+}
+
+// ReadProgram reads an ELF file.
+func ReadProgram(r io.ReaderAt) (runs, listens bool, err error) {
+	f, err := elf.NewFile(r)
+	if err != nil {
+		return false, false, err
+	}
+	p, err := readProgram(f)
+	return p.Runs, p.Listens, err
+}
+
+// Differences compares two trees.
+func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
+	return differences(first, second)
 }

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"imx"
 )
@@ -139,6 +141,10 @@ func (c *collector) patterns() (wanted, unwanted []string) {
 }
 
 func (c *collector) takeGenerated(name string) error {
+	if strings.ContainsFunc(name, unicode.IsControl) { // as in packages: it would read as something else wherever it is shown
+		return imx.Errorf(imx.Invalid, "scripts of the packages generated %q, which has a control character in its name", "/"+name).
+			WithHint("leave it out with generated = [%q]", "!/"+strings.Map(wildcard, name))
+	}
 	it, err := c.root.item(name)
 	if err != nil {
 		return err
@@ -154,6 +160,14 @@ func (c *collector) takeGenerated(name string) error {
 	}
 	c.put(it, "")
 	return nil
+}
+
+// wildcard puts a "?" in place of a character that a template's text can't have.
+func wildcard(r rune) rune {
+	if unicode.IsControl(r) {
+		return '?'
+	}
+	return r
 }
 
 // fromBase takes the state that configuring the base made and that rules name exactly: the accounts,
@@ -208,24 +222,36 @@ func (c *collector) copied(it *item) (*item, error) {
 	if c.bySize == nil {
 		c.measure()
 	}
-	content, err := it.content()
-	if err != nil {
-		return nil, err
-	}
 	var found *item
 	for _, other := range c.bySize[it.Size] {
 		if found != nil && c.tree[other.Path] == nil {
 			continue
 		}
-		same, err := other.content()
+		same, err := sameContent(it, other)
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Equal(content, same) {
+		if same {
 			found = other
 		}
 	}
 	return found, nil
+}
+
+// sameContent compares two files of one size. Neither is read whole into memory: scripts make databases.
+func sameContent(one, other *item) (bool, error) {
+	a, err := one.open()
+	if err != nil {
+		return false, err
+	}
+	defer a.Close()
+	b, err := other.open()
+	if err != nil {
+		return false, err
+	}
+	defer b.Close()
+	at, err := diverge(bufio.NewReader(a), bufio.NewReader(b))
+	return at.same, err
 }
 
 // measure finds the size of each file that a package of the build root carries.

@@ -126,7 +126,7 @@ const (
 	cCalls    = "int opens(void); int main(void) { return opens(); }\n"
 	cQuiet    = "int main(void) { return 0; }\n"
 	goListens = "package main\nimport \"net/http\"\nfunc main() { _ = http.ListenAndServe(\":80\", nil) }\n"
-	goDials   = "package main\nimport \"net\"\nfunc main() { _, _ = net.Dial(\"tcp\", \"127.0.0.1:80\") }\n"
+	goDials   = "package main\nimport \"net\"\nfunc main() { _, _ = net.Dial(\"tcp\", \"127.0.0.1:80\"); _, _ = net.ListenPacket(\"udp\", \":0\") }\n"
 )
 
 func TestProgramsThatCanListenAreFound(t *testing.T) {
@@ -140,9 +140,12 @@ func TestProgramsThatCanListenAreFound(t *testing.T) {
 	direct := compiled(t, "direct.c", cListens+"int main(void) { return opens(); }\n", "gcc", "-s")
 	static := compiled(t, "static.c", cListens+"int main(void) { return opens(); }\n", "gcc", "-static")
 	app := pkg{Name: "app", Files: files{
-		{Path: "/usr/lib/libopens.so.1.0", Content: library}, {Path: "/usr/lib/libopens.so.1", Link: "libopens.so.1.0"},
-		{Path: "/usr/bin/calls", Content: calls, Mode: 0o755}, {Path: "/usr/bin/direct", Content: direct, Mode: 0o755},
-		{Path: "/usr/bin/static", Content: static, Mode: 0o755}, {Path: "/usr/share/no-program", Content: direct},
+		{Path: "/usr/lib/libopens.so.1.0", Content: library},
+		{Path: "/usr/lib/libopens.so.1", Link: "libopens.so.1.0"},
+		{Path: "/usr/bin/calls", Content: calls, Mode: 0o755},
+		{Path: "/usr/bin/direct", Content: direct, Mode: 0o755},
+		{Path: "/usr/bin/static", Content: static, Mode: 0o755},
+		{Path: "/usr/share/no-program", Content: direct},
 		{Path: "/usr/bin/quiet", Content: compiled(t, "quiet.c", cQuiet, "gcc"), Mode: 0o755},
 		{Path: "/usr/bin/a-script", Content: "#!/usr/bin/direct\n" + strings.Repeat("listen\n", 20), Mode: 0o755},
 		{Path: "/usr/bin/half", Content: direct[:100], Mode: 0o755},

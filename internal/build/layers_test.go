@@ -82,7 +82,9 @@ func TestAPatchedSourceMovesItsOwnLayerAndTheEpochMovesNone(t *testing.T) {
 func TestWhatScriptsChangedIsInTheirLayerAndThePackagesStaysAsItIs(t *testing.T) {
 	w, b := host(t)
 	app := pkg{Name: "app", Files: files{
-		{Path: "/etc/app.conf", Content: "port = 0"}, {Path: "/etc/app.d", Folder: true}, {Path: "/etc/app.d/kept", Content: "kept"},
+		{Path: "/etc/app.conf", Content: "port = 0"},
+		{Path: "/etc/app.d", Folder: true},
+		{Path: "/etc/app.d/kept", Content: "kept"},
 		{Path: "/usr/share/app/data", Content: "data"},
 	}}
 	plain := run(t, b, w.own(t, imx.ImageSpec{}, app))
@@ -113,7 +115,8 @@ func TestARootMadeFromTheLayersAloneHasTheSameBytes(t *testing.T) {
 	w, b := host(t)
 	changed := pkg{
 		Name: "own", Files: files{
-			{Path: "/usr/lib/own/data", Content: strings.Repeat("data", 5000)}, {Path: "/usr/bin/own", Content: "su", Mode: 0o4755},
+			{Path: "/usr/lib/own/data", Content: strings.Repeat("data", 5000)},
+			{Path: "/usr/bin/own", Content: "su", Mode: 0o4755},
 			{Header: &tar.Header{Name: "./usr/bin/hard", Typeflag: tar.TypeLink, Linkname: "./usr/bin/own", Mode: 0o4755, ModTime: time.Unix(5, 0)}},
 		},
 		Scripts: map[string]string{"postinst": "#!/bin/sh -e\nchmod 0711 /usr/lib/own\ninstall -d -o 33 /var/lib/own\n"},

@@ -18,7 +18,7 @@ const patchedSource = "openssl"
 func patchedImages() map[string][]string {
 	return map[string][]string{
 		"web": {"nginx-light"}, "httpd": {"apache2-bin"}, "proxy": {"haproxy"}, "store": {"redis-server"}, "script": {"python3"},
-		"node": {"nodejs"}, "broker": {"mosquitto"}, "resolver": {"unbound"}, "names": {"nsd"}, "gems": {"ruby"},
+		"node": {"nodejs"}, "fetch": {"curl"}, "resolver": {"unbound"}, "names": {"nsd"}, "gems": {"ruby"},
 	}
 }
 

@@ -75,7 +75,7 @@ func (b *Builder) again(ctx context.Context, other *Builder, p imx.ImagePlan, fe
 		}
 	}
 	second := func(step imx.Progress) {
-		step.Step += " again"
+		step.Step = "re" + step.Step // "rebuild image.web"
 		report(step)
 	}
 	given := func(ctx context.Context, packages []imx.Package, report imx.Report) error {

@@ -4,12 +4,15 @@
 package build_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,6 +59,32 @@ func TestARememberedImageIsNotBelievedWhenALayerIsGone(t *testing.T) {
 	}
 	if again := run(t, b, p); again.Cached || again.Image != first.Image {
 		t.Errorf("first %+v, again %+v", first, again)
+	}
+}
+
+func TestAPackageOfTheBuildRootThatLeftTheDiskCanStillBeShipped(t *testing.T) {
+	w, b := host(t)
+	p := w.own(t, imx.ImageSpec{Name: "old"}, pkg{Name: "beside-old"})
+	run(t, b, p)
+	old := p.Base[slices.IndexFunc(p.Base, func(p imx.Package) bool { return p.Name == "libc6" })]
+	dir := filepath.Join(shared.dir, "build")
+	long := time.Now().AddDate(0, -2, 0)
+	if err := os.Chtimes(filepath.Join(dir, "unpacked", old.Digest.Hex()), long, long); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "contents", old.Digest.Hex())); err != nil {
+		t.Fatal(err)
+	}
+	later, err := build.New(w.config(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "unpacked", old.Digest.Hex())); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal("it is still there:", err)
+	}
+	p.Ship = append(p.Ship, old)
+	if res := run(t, later, p); res.Image.Packages != 2 {
+		t.Errorf("%+v", res.Image)
 	}
 }
 
@@ -180,7 +209,7 @@ func TestABuildThatWasKilledAtAnyMomentIsRightTheNextTime(t *testing.T) {
 			break
 		}
 		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL { //nolint:forcetypeassert // Linux's
+		if !errors.As(err, &exit) || exit.String() != "signal: killed" {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		killed++
@@ -252,6 +281,20 @@ func small(tb testing.TB, dir, size string) {
 			tb.Error(err)
 		}
 	})
+}
+
+// xz names the file that it can't write, not the one that it reads.
+func TestADiskThatIsFullWhileXZDecompressesIsCalledThat(t *testing.T) {
+	dir := t.TempDir()
+	small(t, dir, "1m")
+	deb, err := pkg{Name: "fat", Pack: "xz", Files: files{{Path: "/usr/share/fat", Content: strings.Repeat("fat", 1<<20)}}}.Deb()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = build.Rewrite(t.Context(), dir, nil, bytes.NewReader(deb), imx.Package{})
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("got %v, want %v", err, unix.ENOSPC)
+	}
 }
 
 func TestAFullDiskIsExhaustedAndLeavesNothingHalfDone(t *testing.T) {

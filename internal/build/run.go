@@ -60,6 +60,7 @@ func (s *sandbox) run(ctx context.Context, status func(line string), argv ...str
 			default:
 			}
 		}
+		_, _ = io.Copy(io.Discard, p.status) // a line that is too long ends the scan, and mustn't block who writes
 	})
 	go s.watch(ctx, moved, stop)
 	err = p.cmd.Wait()
@@ -75,6 +76,10 @@ type process struct {
 }
 
 func (s *sandbox) start(ctx context.Context, argv []string) (*process, error) {
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		return nil, imx.Errorf(imx.Unavailable, "making the build's process table: %w", err).WithHint("install the package util-linux")
+	}
 	status, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -85,7 +90,7 @@ func (s *sandbox) start(ctx context.Context, argv []string) (*process, error) {
 	}
 	args := append([]string{
 		"-c", gate, "gate",
-		"unshare", "--pid", "--mount", "--fork", "--kill-child=KILL", "--", "/bin/sh", "-c", start, "start",
+		unshare, "--pid", "--mount", "--fork", "--kill-child=KILL", "--", "/bin/sh", "-c", start, "start",
 		"/usr/bin/setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + capabilities, "--",
 	}, argv...)
 	p := &process{cmd: exec.CommandContext(ctx, "/bin/sh", args...), out: &tail{}, status: status}
@@ -160,7 +165,7 @@ func (s *sandbox) outcome(ctx context.Context, err error, out *tail) error {
 		return imx.Errorf(imx.Exhausted, "it was stopped after %s of output; the last of it:\n%s", imx.Size(maxOutput), out.lines())
 	case strings.Contains(out.lines(), "No space left on device"):
 		return imx.Errorf(imx.Exhausted, "no space left on the disk:\n%s", out.lines()).
-			WithHint("free some space in the data folder's file system, then do the same again: what was built is kept")
+			WithHint(hintFull)
 	}
 	return imx.Errorf(imx.Invalid, "%w; the last it wrote:\n%s", err, out.lines())
 }

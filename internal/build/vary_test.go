@@ -183,7 +183,7 @@ export FAKETIME=+4000.54d NO_FAKE_STAT=1 LD_PRELOAD=/run/clock/libfaketime.so.1
 exec %s "$@"
 `, dir, unshare)
 	for name, content := range map[string][]byte{"library": library, "unshare": []byte(text)} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

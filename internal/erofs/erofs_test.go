@@ -168,10 +168,15 @@ func meant(tb testing.TB, entries []erofs.Entry) map[string]seen {
 		if e.Mode&fs.ModeSymlink != 0 {
 			s.Mode = fs.ModeSymlink | 0o777
 		}
+		if !e.Time.IsZero() {
+			s.Time = e.Time.Unix()
+		}
 		all[e.Path] = s
 	}
 	for p, s := range all {
-		s.Time, s.Links = epoch.Unix(), 1
+		if s.Links = 1; s.Time == 0 {
+			s.Time = epoch.Unix()
+		}
 		if s.Mode.IsDir() {
 			s.Links = 2
 			for q, child := range all {
@@ -190,6 +195,7 @@ func TestAMountedImageHoldsWhatWasWritten(t *testing.T) {
 		{Path: "etc", Mode: fs.ModeDir | 0o750, GID: 42},
 		file("etc/passwd", 0o644, "root:x:0:0\n"),
 		file("etc/empty", 0o600, ""),
+		{Path: "etc/old", Mode: fs.ModeDir | 0o755, Time: time.Unix(1_000_000_000, 0)},
 		file("usr/bin/su", 0o755|fs.ModeSetuid, strings.Repeat("binary", 5000)),
 		{Path: "bin", Mode: fs.ModeSymlink | 0o777, Link: "usr/bin"},
 		{Path: "tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
@@ -280,6 +286,9 @@ func draw(t *rapid.T) []erofs.Entry {
 			continue
 		}
 		e := erofs.Entry{Path: p, UID: rapid.SampledFrom([]int{0, 33, 65534, 70000}).Draw(t, "uid"), GID: i}
+		if rapid.Bool().Draw(t, "dated") {
+			e.Time = time.Unix(rapid.SampledFrom([]int64{1, epoch.Unix(), 1 << 33}).Draw(t, "time"), 0)
+		}
 		perm := fs.FileMode(rapid.Uint32Range(0, 0o777).Draw(t, "perm"))
 		switch rapid.IntRange(0, 5).Draw(t, "type") {
 		case 0:
@@ -310,6 +319,7 @@ func TestATreeThatMakesNoSenseIsRefused(t *testing.T) {
 		`the root is not a directory`:       {file(".", 0o644, "")},
 		`"a" is of type`:                    {{Path: "a", Mode: fs.ModeNamedPipe}},
 		`symbolic link to ""`:               {{Path: "a", Mode: fs.ModeSymlink}},
+		`before 1970`:                       {{Path: "a", Mode: fs.ModeDir, Time: time.Unix(-1, 0)}},
 		`has the owner -1:0`:                {{Path: "a", Mode: fs.ModeDir, UID: -1}},
 		`no content`:                        {{Path: "a", Size: 1}},
 		`has more than 255 bytes`:           {file(strings.Repeat("a", 256), 0o644, "")},

@@ -91,7 +91,7 @@ func imageBlock() *block {
 				}),
 				field(manyStrings(isGlob), func(i *I) *[]string { return &i.Generated }, setting{
 					name: "generated", unset: "none", example: `["/var/lib/app/*"]`,
-					doc: "Patterns of further paths to take that packages' scripts make while the image is built; one that begins with `!` leaves out instead.",
+					doc: "Patterns of further paths to take, of those that packages' scripts make while the image is built or that imx leaves out by its rules; one that begins with `!` leaves out instead, also what packages carry.",
 				}),
 				field(oneString("string", isCompression), func(i *I) *string { return &i.Compression }, setting{
 					name: "compression", unset: "`zstd`", example: `"gzip"`,
