@@ -46,13 +46,17 @@ ten_images() {
 images_template() {
   rm -rf "$1"
   mkdir -p "$1"
-  {
-    printf 'archive "debian" {\n  suites = %s\n}\n' "$(strings "$2")"
-    while read -r name packages; do
-      printf 'image "%s" {\n  from     = archive.debian\n  packages = %s\n  command  = ["/bin/true"]\n}\n' \
-        "$name" "$(strings "$packages $(tr ' ' = <"$4" | xargs)")"
-    done <"$3"
-  } >"$1/bench.imx.hcl"
+  printf 'archive "debian" {\n  suites = %s\n}\n' "$(strings "$2")" >"$1/bench.imx.hcl"
+  local name packages
+  while read -r name packages; do
+    cat <<EOF
+image "$name" {
+  from     = archive.debian
+  packages = $(strings "$packages $(tr ' ' = <"$4" | xargs)")
+  command  = ["/bin/true"]
+}
+EOF
+  done <"$3" >>"$1/bench.imx.hcl"
 }
 # image_blobs DIR: builds a template; every blob of every image, with its size.
 image_blobs() {
@@ -74,10 +78,14 @@ sizes() {
     size_folder "$folder"
   done
   stop_server
-  [ -e "$scratch/figures/size.imx" ] || { say "no image that all could make"; return; }
-  total_row "compressed size of $(wc -l <"$scratch/figures/size.imx") images" size size.imx MB 1e6 "4x smaller"
-  total_row "the same, imx's layers by gzip -6 like the rivals'" size size.gzip MB 1e6 "-"
-  total_row "files in them" files files.imx "" 1 "10x fewer"
+  local rival count
+  for rival in mmdebstrap buildah; do
+    [ -e "$scratch/figures/size.$rival" ] || continue
+    count=$(wc -l <"$scratch/figures/size.$rival")
+    total_row "compressed size of $count images" "$rival" size size MB 1e6 "4x smaller"
+    total_row "the same, imx's layers by gzip -6 like $rival's" "$rival" gzip size MB 1e6 "-"
+    total_row "files in them" "$rival" files files "" 1 "10x fewer"
+  done
 }
 # size_folder DIR: a template that names no package is left out: no rival could make it.
 size_folder() {
@@ -95,7 +103,7 @@ size_folder() {
     size_image "$image" "$(jq -r '[.plan.lock.suites[].suite] | sort | join(" ")' "$scratch/result")" "$packages"
   done < <(jq -r '.plan.plan.images[].spec | select(.packages) | "\(.name) \(.packages | join(" "))"' "$scratch/result")
 }
-# size_image NAME "SUITES" "PACKAGES": takes the figures of an image only where all could make it.
+# size_image NAME "SUITES" "PACKAGES": a line about one image, which counts beside each rival that can make it.
 size_image() {
   local ours mm bu base=slim-${2%%[- ]*}
   say "sizes of $1: $3"
@@ -104,15 +112,20 @@ size_image() {
   mapfile -t mm < <(mmdebstrap_size "$2" "$3")
   mapfile -t bu < <(buildah_image "size-$1" "$base" "$2" "$3" && buildah_size "size-$1")
   quietly "${buildah[@]}" rmi "size-$1" || true
-  if [ "${#ours[@]}${#mm[@]}${#bu[@]}" != 322 ]; then
-    say "$1 is left out: not all could make it: $(tail -n 1 "$scratch/output")"
-    return
-  fi
-  record size.imx "${ours[0]}"; record files.imx "${ours[1]}"; record size.gzip "${ours[2]}"
-  record size.mmdebstrap "${mm[0]}"; record files.mmdebstrap "${mm[1]}"
-  record size.buildah "${bu[0]}"; record files.buildah "${bu[1]}"
-  awk -v n="$1" -v l="${ours[*]} ${mm[*]} ${bu[*]}" 'BEGIN { split(l, v, " ")
-    printf "| %s | %.1f MB | %d | %.1f MB | %d | %.1f MB | %d |\n", n, v[1] / 1e6, v[2], v[4] / 1e6, v[5], v[6] / 1e6, v[7] }' >>"$scratch/images"
+  beside mmdebstrap "${ours[@]}" "${mm[@]}"
+  beside buildah "${ours[@]}" "${bu[@]}"
+  awk -v n="$1" -v o="${ours[*]}" -v m="${mm[*]}" -v b="${bu[*]}" '
+    function cells(text, v) { return split(text, v, " ") < 2 ? " - | - |" : sprintf(" %.1f MB | %d |", v[1] / 1e6, v[2]) }
+    BEGIN { print "| " n " |" cells(o) cells(m) cells(b) }' >>"$scratch/images"
+}
+# beside RIVAL BYTES FILES GZIPPED [BYTES FILES]: records an image of imx and the rival's, if the rival made it.
+beside() {
+  [ $# -eq 6 ] || { say "$1 can't make this one: $(tail -n 1 "$scratch/output")"; return; }
+  record "size.imx.$1" "$2"
+  record "files.imx.$1" "$3"
+  record "gzip.imx.$1" "$4"
+  record "size.$1" "$5"
+  record "files.$1" "$6"
 }
 mmdebstrap_size() {
   mmdebstrap_tar "$scratch/root.tar" "$1" "$2" || return
@@ -134,11 +147,8 @@ imx_size() {
   rm "$scratch/layer.files" "$scratch/layer.gzip" "$scratch/layer.tar"
 }
 blob() { local hex=${1#sha256:}; echo "$scratch/data/blobs/sha256/${hex:0:2}/$hex"; }
-# total_row WHAT FIGURE OURS UNIT DIVISOR AIM: sums over the corpus, OURS beside the FIGURE of each rival.
+# total_row WHAT RIVAL FIGURE FIGURE UNIT DIVISOR AIM: sums over the images that both could make: imx's figure beside the rival's.
 total_row() {
-  local rival
-  for rival in mmdebstrap buildah; do
-    awk -v what="$1" -v unit="$4" -v d="$5" -v aim="$6" -v rival="$rival" -v ours="$(total "$3")" -v theirs="$(total "$2.$rival")" 'BEGIN {
-      printf "| %s | %.0f %s | %s: %.0f %s | %.1fx | %s |\n", what, ours / d, unit, rival, theirs / d, unit, theirs / ours, aim }' >>"$scratch/table"
-  done
+  awk -v what="$1" -v rival="$2" -v ours="$(total "$3.imx.$2")" -v theirs="$(total "$4.$2")" -v unit="${5:+ $5}" -v d="$6" -v aim="$7" 'BEGIN {
+    printf "| %s | %.0f%s | %s: %.0f%s | %.1fx | %s |\n", what, ours / d, unit, rival, theirs / d, unit, theirs / ours, aim }' >>"$scratch/table"
 }

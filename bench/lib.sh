@@ -43,11 +43,15 @@ enter_groups "$group"
 
 cleanup() {
   stop_server
-  local pid g
+  local g pids
   for g in "${group:-}" "${memory:-}"; do
     [ -d "$g" ] || continue
-    while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done <"$g/cgroup.procs"
-    for _ in $(seq 50); do rmdir "$g" 2>/dev/null && break; sleep 0.1; done
+    for _ in $(seq 100); do # what ends may start something before it does
+      mapfile -t pids <"$g/cgroup.procs"
+      [ "${#pids[@]}" -eq 0 ] || kill -KILL "${pids[@]}" 2>/dev/null || true
+      rmdir "$g" 2>/dev/null && break
+      sleep 0.1
+    done
   done
   umount "$scratch" 2>/dev/null || umount --lazy "$scratch" 2>/dev/null || true
   rm -rf --one-file-system "$place"
@@ -55,9 +59,9 @@ cleanup() {
 
 say() { printf '== %s\n' "$*" >&2; }
 
-# quietly COMMAND...: shows its output only if it fails.
+# quietly COMMAND...: keeps its output in $scratch/output, and shows the end of it if it fails.
 quietly() {
-  "$@" >"$scratch/output" 2>&1 || { tail -n 40 "$scratch/output" >&2; return 1; }
+  "$@" </dev/null >"$scratch/output" 2>&1 || { tail -n 40 "$scratch/output" >&2; return 1; }
 }
 
 # Microseconds of CPU time (user and system) that the group has used.
@@ -86,6 +90,7 @@ start_server() {
   shift
   export IMX_DATA=$data
   mkdir -p "$data"
+  : >"$scratch/ready"
   "${inside[@]}" "$@" "$imx" server --data "$data" --listen none ${NETWORK:+--network "$NETWORK"} >"$scratch/ready" 2>"$scratch/server.log" &
   server=$!
   for _ in $(seq 300); do

@@ -9,10 +9,12 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 epoch=$(date +%s)
 buildah=(buildah --root "$scratch/buildah/root" --runroot "$scratch/buildah/run" --storage-driver overlay)
 
-# absent RIVAL: notes that it can't run here, with the last thing it said.
+# absent RIVAL: notes once that it can't run here, with the last thing it said.
 absent() {
-  say "$1 can't run here: $(tail -n 1 "$scratch/output" 2>/dev/null)"
-  echo "$1: $(tail -n 1 "$scratch/output" 2>/dev/null)" >>"$scratch/absent"
+  local why
+  why=$(tail -n 1 "$scratch/output" 2>/dev/null)
+  say "$1 can't run here: $why"
+  grep -qs "^$1:" "$scratch/absent" || echo "$1: $why" >>"$scratch/absent"
 }
 
 # sources SUITE...: lines for apt with these suites, from the host's mirrors. Another release's suite is where the host's own
@@ -37,14 +39,15 @@ mmdebstrap_tar() {
     ${packages:+"--include=${packages// /,}"} "$@" "${suites%%[- ]*}" "$tar" "${lines[@]}"
 }
 
-# buildah_base TAG "SUITES": a slim base image, which leaves out what slim ones do.
+# buildah_base TAG "SUITES": a slim base image, which leaves out what slim ones do. The empty folders are for the scripts of
+# Java and PostgreSQL, which fail without; users of slim images make them too.
 buildah_base() {
   local dir=$scratch/buildah/$1
   mkdir -p "$dir"
   mmdebstrap_tar "$dir/base.tar" "$2" "" --variant=minbase \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/locale/*' &&
-    printf 'FROM scratch\nADD base.tar /\n' >"$dir/Containerfile" &&
+    printf 'FROM scratch\nADD base.tar /\nRUN mkdir -p /usr/share/man/man1 /usr/share/man/man7\n' >"$dir/Containerfile" &&
     quietly "${inside[@]}" "${buildah[@]}" build --isolation chroot --layers -t "$1" "$dir" &&
     rm "$dir/base.tar"
 }
