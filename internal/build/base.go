@@ -32,8 +32,10 @@ func (b *Builder) base(ctx context.Context, p imx.ImagePlan, s steps) (string, e
 	}
 	defer unlock()
 	if exists(name) {
+		s.say("the build root is there already")
 		return name, nil
 	}
+	s.part = "build root: "
 	if err := b.unpackAll(ctx, p.Base, s); err != nil {
 		return "", err
 	}

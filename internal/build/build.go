@@ -17,6 +17,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,9 +43,23 @@ const atOnce = 2
 type Config struct {
 	Dir   string // its own folder, on a file system that overlayfs can write to
 	Blobs *blob.Store
-	// Limit is how long one run of dpkg may take, for all its packages; 0 means 15 minutes.
-	Limit time.Duration
+	// Limit is how long one run of dpkg may take, for all its packages; 0 means 15 minutes. StepLimit is
+	// how long it may take for one step of one package; 0 means 5 minutes.
+	Limit, StepLimit time.Duration
+	// Memory and Processes are what maintainer scripts may use together; 0 means 4 GiB and 2048.
+	Memory    imx.Size
+	Processes int
 }
+
+func (c Config) withDefaults() Config {
+	c.Limit = cmp.Or(c.Limit, 15*time.Minute)
+	c.StepLimit = cmp.Or(c.StepLimit, 5*time.Minute)
+	c.Memory = cmp.Or(c.Memory, 4<<30)
+	c.Processes = cmp.Or(c.Processes, 2048)
+	return c
+}
+
+func (c Config) bounds() bounds { return bounds{c.Memory, c.Processes} }
 
 // Fetch brings the packages' .debs into the builder's blob store. Which archives it knows is its
 // caller's business: they are declared in templates, and a plan names no mirror.
@@ -54,9 +69,10 @@ type Fetch func(ctx context.Context, packages []imx.Package, report imx.Report) 
 // of the same thing one does the work and the other waits for it. No other process may use its
 // folder at the same time.
 type Builder struct {
-	cfg   Config
-	busy  keyed
-	slots chan struct{}
+	cfg    Config
+	groups cgroups
+	busy   keyed
+	slots  chan struct{}
 	// backwards has it take packages in the opposite order, for a second opinion (CheckRepro).
 	backwards bool
 }
@@ -71,15 +87,18 @@ type Result struct {
 
 // New returns a builder after removing what a dead process left in the folder.
 func New(cfg Config) (*Builder, error) {
-	if cfg.Limit == 0 {
-		cfg.Limit = 15 * time.Minute
-	}
+	cfg = cfg.withDefaults()
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, trouble(err, "finding the build folder")
 	}
 	cfg.Dir = dir
-	b := &Builder{cfg: cfg, slots: make(chan struct{}, atOnce)}
+	groups, err := findCgroups(dir)
+	if err != nil {
+		return nil, trouble(err, "looking for control groups")
+	}
+	groups.sweep()
+	b := &Builder{cfg: cfg, groups: groups, slots: make(chan struct{}, atOnce)}
 	if err := unmountBelow(b.path("tmp")); err != nil {
 		return nil, trouble(err, "unmounting what a dead process left in the build folder")
 	}

@@ -19,6 +19,7 @@ type parcel struct {
 	stanza    []byte // the control file as it is
 	same      bool   // Multi-Arch: same
 	files     []controlFile
+	plain     bool                   // nothing in them is for dpkg to choose
 	lean      bool                   // dpkg needs to see no more of it than these
 	relations map[string][]deb.Group // by field, in lower case
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -20,10 +19,9 @@ type database struct {
 	x         *extractor
 	installed []*parcel // what is there already
 	accounts  bool      // the root has users that owners may be meant by
-	// What scripts said about paths: where a file of another package goes, and who owns one. fixed has
-	// the paths of both.
+	// What scripts said about paths: where a file of another package goes. fixed has the paths of these
+	// and of overrides of owner and mode.
 	diversions map[string]diversion
-	overrides  map[string]override
 	fixed      map[string]bool
 	interests  map[string][]string // packages that wait for changes below a path
 	stanzas    bytes.Buffer
@@ -33,16 +31,10 @@ type database struct {
 // diversion is where a path's file goes, unless the package that says so brings it; by is ":" for none.
 type diversion struct{ to, by string }
 
-// override is a path's owner and mode, whatever its package says.
-type override struct {
-	uid, gid int
-	mode     int64
-}
-
 // openDatabase reads what decides how packages are unpacked over the root.
 func openDatabase(x *extractor) (*database, error) {
 	db := &database{
-		x: x, diversions: map[string]diversion{}, overrides: map[string]override{}, fixed: map[string]bool{},
+		x: x, diversions: map[string]diversion{}, fixed: map[string]bool{},
 		interests: map[string][]string{}, pending: map[string]map[string]bool{},
 	}
 	var err error
@@ -89,33 +81,12 @@ func (db *database) diverted(p *parcel, name string) string {
 
 func (db *database) readOverrides() error {
 	lines, err := db.lines("statoverride")
-	if len(lines) == 0 || err != nil {
-		return err
+	for _, line := range lines { // owner, group, mode, path
+		if fields := strings.SplitN(line, " ", 4); len(fields) == 4 {
+			db.fixed[fields[3]] = true
+		}
 	}
-	var who accounts
-	for file, text := range map[string]*string{"etc/passwd": &who.passwd, "etc/group": &who.group} {
-		raw, err := db.x.read(file)
-		if err != nil {
-			return err
-		}
-		*text = string(raw)
-	}
-	for _, line := range lines { // owner, group, mode, path; a number has a # before it
-		fields := strings.SplitN(line, " ", 4)
-		if len(fields) != 4 {
-			continue
-		}
-		var o override
-		if o.uid, o.gid, err = who.owner(strings.ReplaceAll(fields[0]+":"+fields[1], "#", "")); err != nil {
-			return fmt.Errorf("dpkg's override of %s: %w", fields[3], err)
-		}
-		if o.mode, err = strconv.ParseInt(fields[2], 8, 16); err != nil {
-			return fmt.Errorf("dpkg's override of %s: %w", fields[3], err)
-		}
-		db.overrides[fields[3]] = o
-		db.fixed[fields[3]] = true
-	}
-	return nil
+	return err
 }
 
 func (db *database) readInterests() error {
@@ -171,8 +142,8 @@ func (db *database) stanza(p *parcel) error {
 func (db *database) files(p *parcel, l laid) error {
 	db.trigger(p, l)
 	files := []controlFile{{"list", 0o644, []byte(strings.Join(l.paths, "\n") + "\n")}}
-	if len(l.md5) > 0 {
-		files = append(files, controlFile{"md5sums", 0o644, []byte(strings.Join(l.md5, "\n") + "\n")})
+	if !l.summed {
+		files = append(files, controlFile{"md5sums", 0o644, []byte(strings.Join(append(l.md5, ""), "\n"))})
 	}
 	return db.info(p, files)
 }

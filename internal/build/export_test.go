@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,12 +47,18 @@ const (
 	ByDpkg           // dpkg, all of them
 )
 
-// Installed unpacks and configures p's base and then its other packages, and calls look with the root
-// on the way.
-func (b *Builder) Installed(ctx context.Context, dir string, p imx.ImagePlan, by int,
-	look func(when, root string),
-) error {
-	s := steps{report: func(imx.Progress) {}, fetch: func(context.Context, []imx.Package, imx.Report) error { return nil }}
+// Installation is how a test has packages installed.
+type Installation struct {
+	Dir   string // empty
+	By    int
+	Fetch Fetch
+	Look  func(when, root string) // called on the way, with the root
+}
+
+// Install unpacks and configures p's base and then its other packages.
+func (b *Builder) Install(ctx context.Context, p imx.ImagePlan, in Installation) error {
+	dir, by, look := in.Dir, in.By, in.Look
+	s := steps{report: func(imx.Progress) {}, fetch: in.Fetch}
 	added, settled := beyond(p)
 	if err := b.unpackAll(ctx, append(added, p.Base...), s); err != nil {
 		return err
@@ -178,4 +185,24 @@ func ReadProgram(r io.ReaderAt) (runs, listens bool, err error) {
 // Differences compares two trees.
 func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
 	return differences(first, second)
+}
+
+// Groups are the control groups that builders of the same folder have at the moment.
+func (b *Builder) Groups() ([]string, error) {
+	var all []string
+	for _, root := range append(slices.Collect(maps.Values(b.groups.v1)), b.groups.v2) {
+		found, err := filepath.Glob(filepath.Join(root, b.groups.prefix+"*"))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// Caged reports whether the machine lets the builder bound memory and processes.
+func (b *Builder) Caged() bool {
+	g := b.groups.cage("test", b.cfg.bounds())
+	defer g.remove()
+	return g.whole()
 }

@@ -144,7 +144,12 @@ func (x *extractor) entry(name string, h *tar.Header, content io.Reader) error {
 	base := path.Base(name)
 	switch h.Typeflag {
 	case tar.TypeLink:
-		err = x.link(parent, base, h.Linkname)
+		err = inOrder(
+			func() error { return x.link(parent, base, h.Linkname) },
+			func() error { return x.own(parent, base, h) },
+			func() error { return unix.Fchmodat(parent.fd, base, permissionBits(h), 0) }, // whatever the target's is, as dpkg does
+			func() error { return stamp(parent, base, h) },
+		)
 	case tar.TypeSymlink:
 		err = inOrder(
 			func() error { return unix.Symlinkat(h.Linkname, parent.fd, base) },

@@ -15,6 +15,9 @@ import (
 // install unpacks and configures the packages. settled are the packages that the root has configured
 // already, by name.
 func (b *Builder) install(ctx context.Context, box *sandbox, packages []imx.Package, settled []string, s steps) error {
+	if !box.cage.whole() {
+		s.say("no control groups for memory and processes here: scripts are bounded by time, and each process's memory by itself")
+	}
 	if err := box.idle(); err != nil {
 		return err
 	}
@@ -39,6 +42,9 @@ func (b *Builder) order(ctx context.Context, d *dpkg, q *queue) error {
 	for len(q.waiting) > 0 {
 		ready := q.ready()
 		if len(ready) > 0 {
+			if err := b.thin(d.box.root, ready); err != nil {
+				return err
+			}
 			if err := b.handOver(ctx, d, ready); err != nil {
 				return err
 			}
@@ -65,19 +71,14 @@ func (b *Builder) place(ctx context.Context, root string, packages []imx.Package
 		}
 		parcels = append(parcels, parcel)
 	}
-	if pl.x, err = openExtractor(root); err != nil {
-		return nil, nil, err
-	}
-	defer pl.x.close()
-	if pl.db, err = openDatabase(pl.x); err != nil {
-		return nil, nil, err
-	}
-	pl.filter = newFilter()
 	done := 0
-	left, err = pl.place(parcels, b.unpacked, func(p *parcel) error {
-		s.count(done, len(parcels), "unpacking %s", p.pkg.Name)
-		done++
-		return context.Cause(ctx)
+	err = pl.over(root, func() error {
+		left, err = pl.place(parcels, b.unpacked, func(p *parcel) error {
+			s.count(done, len(parcels), "unpacking %s", p.pkg.Name)
+			done++
+			return context.Cause(ctx)
+		})
+		return err
 	})
 	return parcels, left, err
 }
@@ -95,9 +96,31 @@ func (b *Builder) handOver(ctx context.Context, d *dpkg, packages []*parcel) err
 	}
 	return inOrder(
 		func() error { return b.unpackBy(ctx, d, lean) },
-		func() error { return b.finish(d.box.root, lean) },
+		func() error {
+			if len(lean) == 0 {
+				return nil
+			}
+			pl := placement{}
+			return pl.over(d.box.root, func() error { return pl.finish(lean, b.unpacked) })
+		},
 		func() error { return b.unpackBy(ctx, d, whole) },
 	)
+}
+
+// thin finds out of which packages dpkg needn't see the files, as the root is now.
+func (b *Builder) thin(root string, packages []*parcel) error {
+	pl := placement{claimed: map[string]bool{}}
+	return pl.over(root, func() error {
+		for _, p := range packages {
+			if !p.plain {
+				continue
+			}
+			if err := pl.thin(p, b.unpacked(p.pkg), pl.claim); err != nil {
+				return unpacking(err, p.pkg)
+			}
+		}
+		return nil
+	})
 }
 
 func (b *Builder) unpackBy(ctx context.Context, d *dpkg, packages []*parcel) error {
@@ -112,23 +135,6 @@ func (b *Builder) unpackBy(ctx context.Context, d *dpkg, packages []*parcel) err
 		args = append(args, path.Join("/", packagesDir, p.pkg.Digest.Hex()+".deb"))
 	}
 	return d.run(ctx, &d.unpacked, args...)
-}
-
-// finish places the files of packages that dpkg took without them.
-func (b *Builder) finish(root string, packages []*parcel) error {
-	if len(packages) == 0 {
-		return nil
-	}
-	pl := placement{filter: newFilter()}
-	var err error
-	if pl.x, err = openExtractor(root); err != nil {
-		return err
-	}
-	defer pl.x.close()
-	if pl.db, err = openDatabase(pl.x); err != nil {
-		return err
-	}
-	return pl.finish(packages, b.unpacked)
 }
 
 // queue orders packages so that dpkg never unpacks one before what it pre-depends on is configured.

@@ -39,13 +39,27 @@ type placement struct {
 type laid struct {
 	paths  []string // as in dpkg's lists: absolute, in the package's own order and spelling
 	placed []string // those of paths that weren't filtered out
-	md5    []string // lines of an md5sums file, if the package has none
+	summed bool     // the package has an md5sums file itself
+	md5    []string // lines of one that it lacks
+}
+
+// over calls f with the placement open over a root.
+func (pl *placement) over(root string, f func() error) error {
+	var err error
+	if pl.x, err = openExtractor(root); err != nil {
+		return err
+	}
+	defer pl.x.close()
+	if pl.db, err = openDatabase(pl.x); err != nil {
+		return err
+	}
+	pl.filter = newFilter()
+	return f()
 }
 
 // place places the simple packages and returns the others, for dpkg. each is called before each.
 func (pl *placement) place(parcels []*parcel, dir func(imx.Package) string, each func(*parcel) error) (left []*parcel, err error) {
 	pl.entangled = entangled(append(slices.Clone(pl.db.installed), parcels...))
-	pl.claimed = map[string]bool{}
 	for _, p := range parcels {
 		done := false
 		if pl.recordable(p) && !p.scripted() {
@@ -59,8 +73,12 @@ func (pl *placement) place(parcels []*parcel, dir func(imx.Package) string, each
 		}
 	}
 	for _, p := range left {
-		if p.lean, err = pl.lean(p, dir(p.pkg)); err != nil {
-			return nil, unpacking(err, p.pkg)
+		p.plain = pl.recordable(p)
+		if pl.bootstrap {
+			err = pl.thin(p, dir(p.pkg), pl.add)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return left, pl.db.write()
@@ -81,20 +99,15 @@ func (pl *placement) simple(p *parcel, dir string, each func(*parcel) error) (do
 	return true, inOrder(func() error { return pl.db.stanza(p) }, func() error { return pl.db.files(p, l) })
 }
 
-// lean reports whether dpkg needs to see no more of a package than its control files. A bootstrap
-// places the package's files on the way.
-func (pl *placement) lean(p *parcel, dir string) (bool, error) {
-	put := pl.claim
-	if pl.bootstrap {
-		put = pl.add
-	} else if !pl.recordable(p) {
-		return false, nil
-	}
+// thin finds out whether dpkg needs to see no more of a package than its control files: whether put
+// meets no choice for any of its files.
+func (pl *placement) thin(p *parcel, dir string, put func(*entry) error) error {
 	_, err := pl.files(p, dir, put)
+	p.lean = err == nil && p.plain
 	if errors.Is(err, errTaken) {
-		return false, nil
+		return nil
 	}
-	return err == nil && pl.recordable(p), err
+	return err
 }
 
 // finish places the files of packages that dpkg took without them.
@@ -173,7 +186,7 @@ func (pl *placement) files(p *parcel, dir string, put func(*entry) error) (laid,
 	var l laid
 	var met error
 	names, _ := p.conffiles()
-	_, summed := p.file("md5sums")
+	_, l.summed = p.file("md5sums")
 	sums := map[string]string{}
 	err := eachEntry(filepath.Join(dir, dataTar), maxData, func(h *tar.Header, r io.Reader) error {
 		name := listed(h.Name)
@@ -184,7 +197,7 @@ func (pl *placement) files(p *parcel, dir string, put func(*entry) error) (laid,
 		}
 		l.placed = append(l.placed, name)
 		sum := md5.New() //nolint:gosec // what dpkg's database has
-		if !summed {
+		if !l.summed {
 			r = io.TeeReader(r, sum)
 		}
 		err := put(&entry{p: p, name: name, conffile: slices.Contains(names, name), Header: h, content: r})
@@ -192,7 +205,7 @@ func (pl *placement) files(p *parcel, dir string, put func(*entry) error) (laid,
 			met = err
 			return nil
 		}
-		if err != nil || summed {
+		if err != nil || l.summed {
 			return err
 		}
 		_, err = io.Copy(io.Discard, r) // as far as put didn't
@@ -296,21 +309,15 @@ func (pl *placement) claim(e *entry) error {
 	return nil
 }
 
-// settle puts an entry where diversions want it, whatever is there, with the owner and mode that an
-// override gives it.
+// settle puts an entry where diversions want it, whatever is there. Overrides of owner and mode that a
+// script before unpacking brings count from the next run on, as with dpkg.
 func (pl *placement) settle(e *entry) error {
 	place, err := e.place(pl.db.diverted(e.p, e.name))
 	if err != nil {
 		return err
 	}
-	o, ok := pl.db.overrides[e.name]
-	if ok {
-		e.Uid, e.Gid, e.Mode = o.uid, o.gid, o.mode
-	}
-	if !ok && e.Typeflag != tar.TypeDir {
-		if same, err := pl.x.same(place, e.Header); same || err != nil {
-			return err
-		}
+	if same, err := pl.x.same(place, e.Header); same || err != nil {
+		return err
 	}
 	return pl.x.replace(place, e.Header, e.content)
 }

@@ -161,17 +161,20 @@ func TestPlacedPackagesAreAsDpkgUnpacksThem(t *testing.T) {
 	w, b := host(t)
 	for _, release := range []string{"bookworm", "trixie"} {
 		t.Run(release, func(t *testing.T) {
-			comparePlacing(t, b, w.ofRelease(t, release, "nginx-light", "python3-minimal"))
+			comparePlacing(t, w, b, w.ofRelease(t, release, "nginx-light", "python3-minimal"))
 		})
 	}
 }
 
-func comparePlacing(t *testing.T, b *build.Builder, p imx.ImagePlan) {
+func comparePlacing(t *testing.T, w *world, b *build.Builder, p imx.ImagePlan) {
 	t.Helper()
 	var seen [2]map[string]map[string]string
 	for by := range seen {
 		seen[by] = map[string]map[string]string{}
-		err := b.Installed(t.Context(), t.TempDir(), p, by, func(when, root string) { seen[by][when] = described(t, root) })
+		err := b.Install(t.Context(), p, build.Installation{
+			Dir: t.TempDir(), By: by, Fetch: w.fetch,
+			Look: func(when, root string) { seen[by][when] = described(t, root) },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -57,7 +57,9 @@ func (b *Builder) stranger(dir string) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	other, err := New(Config{Dir: filepath.Join(dir, "another: folder", "with a longer name"), Blobs: blobs, Limit: b.cfg.Limit})
+	cfg := b.cfg
+	cfg.Dir, cfg.Blobs = filepath.Join(dir, "another: folder", "with a longer name"), blobs
+	other, err := New(cfg)
 	if err != nil {
 		return nil, err
 	}

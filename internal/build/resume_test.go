@@ -10,8 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,11 +99,12 @@ func TestAPackageThatCannotBeFetchedEndsTheBuildWithThatError(t *testing.T) {
 	}
 }
 
-// TestBuildUntilKilled is the process that TestAKilledBuild kills.
+// TestBuildUntilKilled is the process that other tests kill, or that kills itself when it reports for the
+// n-th time.
 func TestBuildUntilKilled(t *testing.T) {
 	dir := os.Getenv("IMX_TEST_KILLED_DIR")
 	if dir == "" {
-		t.Skip("run by TestAKilledBuildLeavesNothingAndTheNextOneGoesOn")
+		t.Skip("run by the tests of killed builds")
 	}
 	blobs, err := blob.Open(filepath.Join(dir, "blobs"))
 	if err != nil {
@@ -118,7 +122,17 @@ func TestBuildUntilKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var reports atomic.Int64
+	last, err := strconv.ParseInt(os.Getenv("IMX_TEST_KILLED_AT"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, err = b.Run(t.Context(), p, nil, func(pr imx.Progress) {
+		if reports.Add(1) == last {
+			if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		}
 		if pr.Message != "configuring immortal" {
 			return
 		}
@@ -126,23 +140,71 @@ func TestBuildUntilKilled(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Error("nobody killed it:", err)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// killable is a process that builds p in dir and kills itself when it reports for the n-th time.
+func killable(tb testing.TB, dir string, p imx.ImagePlan, n int) (cmd *exec.Cmd, plan string) {
+	tb.Helper()
+	raw, err := json.Marshal(p)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	plan = filepath.Join(tb.TempDir(), "plan")
+	if err := os.WriteFile(plan, raw, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	cmd = exec.Command(os.Args[0], "-test.run=^TestBuildUntilKilled$")
+	cmd.Env = append(os.Environ(), "IMX_TEST_KILLED_DIR="+dir, "IMX_TEST_KILLED_PLAN="+plan, "IMX_TEST_KILLED_AT="+strconv.Itoa(n))
+	return cmd, plan
+}
+
+func TestABuildThatWasKilledAtAnyMomentIsRightTheNextTime(t *testing.T) {
+	w, b := host(t)
+	p := w.own(t, imx.ImageSpec{Packages: []string{"app"}}, pkg{
+		Name: "app", Files: files{{Path: "/usr/bin/app", Content: "app", Mode: 0o755}},
+		Scripts: map[string]string{"preinst": "#!/bin/sh\nexit 0\n", "postinst": "#!/bin/sh\necho app:x:100: >>/etc/group\n"},
+	})
+	want := run(t, b, p)
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(shared.dir, "blobs"), filepath.Join(dir, "blobs")); err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for n := 1; ; n *= 2 {
+		cmd, _ := killable(t, dir, p, n)
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			break
+		}
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL { //nolint:forcetypeassert // Linux's
+			t.Fatalf("%v\n%s", err, out)
+		}
+		killed++
+	}
+	if killed < 5 {
+		t.Errorf("it was killed only %d times", killed)
+	}
+	anew, err := build.New(build.Config{Dir: filepath.Join(dir, "build"), Blobs: w.blobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, anew, p); !got.Cached || got.Image != want.Image {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if groups, err := anew.Groups(); err != nil || len(groups) > 0 {
+		t.Errorf("left behind: %v, %v", groups, err)
+	}
 }
 
 func TestAKilledBuildLeavesNothingAndTheNextOneGoesOn(t *testing.T) {
 	w, b := host(t)
 	p := w.own(t, imx.ImageSpec{}, script("immortal", "test -e /usr/share/patience || sleep 31536005"))
 	run(t, b, w.own(t, imx.ImageSpec{}, pkg{Name: "base"})) // so that the process that is killed has a base
-	raw, err := json.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan := filepath.Join(t.TempDir(), "plan")
-	if err := os.WriteFile(plan, raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestBuildUntilKilled$")
-	cmd.Env = append(os.Environ(), "IMX_TEST_KILLED_DIR="+shared.dir, "IMX_TEST_KILLED_PLAN="+plan)
+	cmd, plan := killable(t, shared.dir, p, 0)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +232,7 @@ func TestAKilledBuildLeavesNothingAndTheNextOneGoesOn(t *testing.T) {
 	nothingLeft(t, "31536005")
 	p.Ship = append(p.Ship, w.put(t, pkg{Name: "a-patience", Files: files{{Path: "/usr/share/patience"}}}))
 	res, err := again.Run(t.Context(), p, w.fetch, func(pr imx.Progress) {
-		if strings.HasPrefix(pr.Message, "extracting") {
+		if strings.HasPrefix(pr.Message, "build root: ") {
 			t.Error("the base was made again")
 		}
 	})

@@ -1,21 +1,15 @@
 package build
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,8 +24,9 @@ type sandbox struct {
 	dir   string // the work folder
 	root  string // the build root: what dpkg sees as "/"
 	upper string // what was changed against the lower layer
-	limit time.Duration
 	epoch time.Time
+	cfg   Config
+	cage  *cage
 }
 
 // packagesDir is where the build root shows the packages that its dpkg is to unpack.
@@ -45,7 +40,7 @@ func (s *sandbox) packages() string { return filepath.Join(s.dir, "packages") }
 func (b *Builder) enter(ctx context.Context, dir, lower string, epoch time.Time, f func(context.Context, *sandbox) error) error {
 	box := &sandbox{
 		dir: dir, root: filepath.Join(dir, "root"), upper: filepath.Join(dir, "upper"),
-		limit: b.cfg.Limit, epoch: epoch,
+		epoch: epoch, cfg: b.cfg,
 	}
 	for _, name := range []string{"root", "upper", "work", "lower", "packages"} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil { //nolint:gosec // a file system's root
@@ -55,6 +50,8 @@ func (b *Builder) enter(ctx context.Context, dir, lower string, epoch time.Time,
 	if err := os.Chmod(box.upper, 0o755); err != nil { //nolint:gosec // a file system's root, whatever the umask
 		return err
 	}
+	box.cage = b.groups.cage(filepath.Base(dir), b.cfg.bounds())
+	defer box.cage.remove()
 	done := make(chan error, 1)
 	onOwnThread(func() {
 		err := box.mount(lower)
@@ -172,115 +169,6 @@ func (s *sandbox) devices() error {
 		}
 	}
 	return nil
-}
-
-// capabilities is what installing packages takes; all others are dropped for good. Without
-// CAP_SYS_CHROOT and CAP_DAC_READ_SEARCH there is no way out of a chroot, and the kernel gives no user
-// namespace to who is in one.
-const capabilities = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setfcap"
-
-// start is run by the host's shell as the first process of the new process table. /proc is read-only:
-// the root user may write to much of /proc/sys without any capability.
-const start = `mount -t proc -o ro,nosuid,nodev,noexec proc root/proc && exec chroot root "$@"`
-
-// keptLines is how many of the last lines of output a failure shows.
-const keptLines = 20
-
-// maxOutput ends a program that writes more, in bytes.
-const maxOutput = 64 << 20
-
-// run runs a program of the build root as root, with a process table of its own, and returns when
-// the last of its processes has ended. Lines that it writes to descriptor 3 go to status. The error
-// is Exhausted after the time limit; otherwise it has the last lines of output.
-func (s *sandbox) run(ctx context.Context, status func(line string), argv ...string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, errTooLong)
-	defer cancel()
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	args := append([]string{
-		"--pid", "--mount", "--fork", "--kill-child=KILL", "--", "/bin/sh", "-c", start, "start",
-		"/usr/bin/setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + capabilities, "--",
-	}, argv...)
-	out := &tail{}
-	cmd := exec.CommandContext(ctx, "unshare", args...)
-	cmd.Env = s.environment()
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.ExtraFiles = []*os.File{w}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		return errors.Join(err, w.Close())
-	}
-	var reading sync.WaitGroup
-	reading.Go(func() {
-		lines := bufio.NewScanner(r)
-		for lines.Scan() {
-			status(lines.Text())
-		}
-	})
-	err = errors.Join(w.Close(), cmd.Wait())
-	reading.Wait()
-	return s.outcome(ctx, err, out)
-}
-
-var errTooLong = errors.New("took longer than it may")
-
-func (s *sandbox) outcome(ctx context.Context, err error, out *tail) error {
-	cause := context.Cause(ctx)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(cause, errTooLong):
-		return imx.Errorf(imx.Exhausted, "it was stopped after %s; the last it wrote:\n%s", s.limit, out.lines())
-	case cause != nil:
-		return cause
-	case out.total > maxOutput:
-		return imx.Errorf(imx.Exhausted, "it was stopped after %s of output; the last of it:\n%s", imx.Size(maxOutput), out.lines())
-	case strings.Contains(out.lines(), "No space left on device"):
-		return imx.Errorf(imx.Exhausted, "no space left on the disk:\n%s", out.lines()).
-			WithHint("free some space in the data folder's file system, then do the same again: what was built is kept")
-	}
-	return imx.Errorf(imx.Invalid, "%w; the last it wrote:\n%s", err, out.lines())
-}
-
-func (s *sandbox) environment() []string {
-	return []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=/tmp", "LC_ALL=C.UTF-8", "TZ=UTC", "TERM=dumb",
-		"DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
-		"SOURCE_DATE_EPOCH=" + fmt.Sprint(s.epoch.Unix()),
-	}
-}
-
-// tail keeps the last lines of a program's output.
-type tail struct {
-	mu    sync.Mutex
-	kept  []byte
-	total int64
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.total += int64(len(p)); t.total > maxOutput {
-		return 0, io.ErrShortWrite
-	}
-	const room = 16 << 10
-	t.kept = append(t.kept, p...)
-	if len(t.kept) > 2*room {
-		t.kept = slices.Clone(t.kept[len(t.kept)-room:])
-	}
-	return len(p), nil
-}
-
-func (t *tail) lines() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := strings.Split(string(bytes.ToValidUTF8(bytes.TrimSpace(t.kept), []byte("?"))), "\n")
-	return "  " + strings.Join(lines[max(0, len(lines)-keptLines):], "\n  ")
 }
 
 // unmountBelow unmounts all that is mounted below dir in the process's own namespace. Builds mount

@@ -57,6 +57,9 @@ func nothingLeft(tb testing.TB, word string) {
 		if entries, err := os.ReadDir(filepath.Join(dir, "tmp")); err != nil || len(entries) > 0 {
 			found = append(found, fmt.Sprint("tmp: ", entries, err))
 		}
+		if groups, err := shared.builder.Groups(); err != nil || len(groups) > 0 {
+			found = append(found, fmt.Sprint("groups: ", groups, err))
+		}
 		if len(found) == 0 {
 			return
 		}
@@ -110,6 +113,92 @@ func TestAScriptThatHangsIsStoppedAtTheLimit(t *testing.T) {
 		t.Errorf("kind %q: %v", imx.KindOf(err), err)
 	}
 	nothingLeft(t, "31536003")
+}
+
+// bounded is the shared builder with other bounds.
+func bounded(tb testing.TB, change func(*build.Config)) *build.Builder {
+	tb.Helper()
+	cfg := shared.world.config(filepath.Join(shared.dir, "build"))
+	change(&cfg)
+	b, err := build.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+func TestTheLimitOfAStepIsForEachPackageAnew(t *testing.T) {
+	w, _ := host(t)
+	b := bounded(t, func(c *build.Config) { c.StepLimit = 2 * time.Second })
+	var slow []pkg
+	for _, name := range []string{"slow-a", "slow-b", "slow-c", "slow-d"} {
+		slow = append(slow, script(name, "sleep 0.9"))
+	}
+	run(t, b, w.own(t, imx.ImageSpec{}, slow...))
+	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, append(slow, script("slow-e", "echo the last word; sleep 31536006"))...), w.fetch, log(t))
+	if imx.KindOf(err) != imx.Exhausted || !strings.Contains(err.Error(), "configuring the package slow-e: it was stopped after 2s") ||
+		!strings.Contains(err.Error(), "the last word") {
+		t.Errorf("kind %q: %v", imx.KindOf(err), err)
+	}
+	nothingLeft(t, "31536006")
+}
+
+// harmful are scripts that the builder must not let have their way: what they do, how the build ends
+// (nil kind: well) and what its error says.
+func harmful() map[string]struct {
+	pkg  pkg
+	kind imx.Kind
+	says []string
+} {
+	type harm = struct {
+		pkg  pkg
+		kind imx.Kind
+		says []string
+	}
+	const asks = `. /usr/share/debconf/confmodule
+db_input critical asks/name || true
+db_go || true
+db_get asks/name
+test -n "$RET" || { echo "nobody gave a name" >&2; exit 9; }`
+	question := script("asks", asks)
+	question.Scripts["templates"] = "Template: asks/name\nType: string\nDescription: Name?\n It must have one.\n"
+	early := pkg{Name: "early", Scripts: map[string]string{"preinst": "#!/bin/sh\necho too early to tell; exit 4\n"}}
+	return map[string]harm{
+		"forks without end":        {script("forks", `bomb() { bomb | bomb & }; bomb; sleep 31536007`), imx.Exhausted, []string{"more than 64 processes"}},
+		"takes all memory":         {script("eats", `x=$(tr '\0' x </dev/zero)`), imx.Exhausted, []string{"more than 128.0 MiB of memory"}},
+		"fills the temporary disk": {script("fills", `cat /dev/zero >/tmp/31536007`), imx.Exhausted, []string{"more than 128.0 MiB of memory"}},
+		"reads an answer":          {script("reads", `echo "Proceed?"; read answer || { echo "no answer" >&2; exit 7; }`), imx.Invalid, []string{"Proceed?", "no answer"}},
+		"asks by debconf":          {question, imx.Invalid, []string{"nobody gave a name"}},
+		"wants the network":        {script("calls", `exec 3<>/dev/tcp/192.0.2.1/80`), imx.Invalid, []string{"Network is unreachable"}},
+		"fails before unpacking":   {early, imx.Invalid, []string{"unpacking the package early", "too early to tell"}},
+		"kills the first process":  {script("kills", `kill -KILL 1; kill -TERM 1; kill -HUP 1; test -e /proc/1/comm`), "", nil},
+		"kills all processes":      {script("slays", `(sleep 31536007 &) ; trap "" TERM; kill -TERM -1; kill -KILL -1 || true`), "", nil},
+	}
+}
+
+func TestAScriptThatDoesHarmIsStoppedOrHasNoEffect(t *testing.T) {
+	w, b := host(t)
+	if !b.Caged() {
+		t.Skip("this machine has no control groups for memory and processes")
+	}
+	run(t, b, w.own(t, imx.ImageSpec{}, pkg{Name: "base"})) // the base may use more
+	small := bounded(t, func(c *build.Config) {
+		c.Memory, c.Processes, c.StepLimit = 128<<20, 64, 20*time.Second
+	})
+	for does, harm := range harmful() {
+		t.Run(does, func(t *testing.T) {
+			_, err := small.Run(t.Context(), w.own(t, imx.ImageSpec{}, harm.pkg), w.fetch, quiet)
+			if imx.KindOf(err) != harm.kind {
+				t.Errorf("kind %q: %v", imx.KindOf(err), err)
+			}
+			for _, want := range append(harm.says, harm.pkg.Name) {
+				if err != nil && !strings.Contains(err.Error(), want) {
+					t.Errorf("the error lacks %q: %v", want, err)
+				}
+			}
+			nothingLeft(t, "31536007")
+		})
+	}
 }
 
 func TestAScriptThatWritesWithoutEndIsStopped(t *testing.T) {

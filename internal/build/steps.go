@@ -14,6 +14,7 @@ import (
 // steps reports the progress of one build.
 type steps struct {
 	name   string
+	part   string // what is being made, before each message; "" for the image itself
 	begun  time.Time
 	fetch  Fetch
 	report imx.Report
@@ -23,13 +24,13 @@ type steps struct {
 func Step(p imx.ImagePlan) string { return "build image." + p.Spec.Name }
 
 func (s steps) say(format string, args ...any) {
-	s.report(imx.Progress{Step: s.name, Status: imx.StepRunning, Message: fmt.Sprintf(format, args...)})
+	s.report(imx.Progress{Step: s.name, Status: imx.StepRunning, Message: s.part + fmt.Sprintf(format, args...)})
 }
 
 // count is say with so many packages done.
 func (s steps) count(done, total int, format string, args ...any) {
 	s.report(imx.Progress{
-		Step: s.name, Status: imx.StepRunning, Message: fmt.Sprintf(format, args...),
+		Step: s.name, Status: imx.StepRunning, Message: s.part + fmt.Sprintf(format, args...),
 		Done: int64(done), Total: int64(total), Unit: "packages",
 	})
 }

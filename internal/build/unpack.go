@@ -51,6 +51,9 @@ func (b *Builder) unpackAll(ctx context.Context, packages []imx.Package, s steps
 			unfetched = append(unfetched, p)
 		}
 	}
+	if known := len(packages) - len(missing); known > 0 && len(missing) > 0 {
+		s.say("%d of %d packages are unpacked already", known, len(packages))
+	}
 	if len(unfetched) > 0 {
 		s.say("fetching %d packages", len(unfetched))
 		if err := s.fetch(ctx, unfetched, s.report); err != nil {

@@ -61,6 +61,7 @@ $ imx image list --json | jq -r '.[] | select(.runBy) | .digest'`,
 }
 
 type imageShowOptions struct {
+	Image    string
 	Files    bool
 	Packages bool
 }
@@ -86,7 +87,8 @@ $ imx image show --json service.web | jq -r '.inventory.packages[] | "\(.name) \
 		most:     1,
 		complete: onlyFirst(completeImages(g)),
 	}.command(func(ctx context.Context, args []string) error {
-		return runImageShow(ctx, args[0], opts, g, t)
+		opts.Image = args[0]
+		return runImageShow(ctx, opts, g, t)
 	})
 	opts.addFlags(cmd.Flags())
 	return cmd
@@ -99,8 +101,8 @@ type shownImage struct {
 	Summary inventory.Summary `json:"summary"`
 }
 
-func runImageShow(ctx context.Context, image string, opts imageShowOptions, g *Global, t *term.Terminal) error {
-	d, err := g.client().Image(ctx, image)
+func runImageShow(ctx context.Context, opts imageShowOptions, g *Global, t *term.Terminal) error {
+	d, err := g.client().Image(ctx, opts.Image)
 	if err != nil {
 		return err
 	}
@@ -121,7 +123,8 @@ func runImageShow(ctx context.Context, image string, opts imageShowOptions, g *G
 }
 
 type imageWhyOptions struct {
-	All bool
+	Image, Subject string
+	All            bool
 }
 
 func (o *imageWhyOptions) addFlags(f *pflag.FlagSet) {
@@ -147,18 +150,19 @@ $ imx image why web libssl3`,
 		most:     2,
 		complete: onlyFirst(completeImages(g)),
 	}.command(func(ctx context.Context, args []string) error {
-		return runImageWhy(ctx, args[0], args[1], opts, g, t)
+		opts.Image, opts.Subject = args[0], args[1]
+		return runImageWhy(ctx, opts, g, t)
 	})
 	opts.addFlags(cmd.Flags())
 	return cmd
 }
 
-func runImageWhy(ctx context.Context, image, subject string, opts imageWhyOptions, g *Global, t *term.Terminal) error {
-	d, err := g.client().Image(ctx, image)
+func runImageWhy(ctx context.Context, opts imageWhyOptions, g *Global, t *term.Terminal) error {
+	d, err := g.client().Image(ctx, opts.Image)
 	if err != nil {
 		return err
 	}
-	why, err := inventory.Explain(d.Inventory, subject)
+	why, err := inventory.Explain(d.Inventory, opts.Subject)
 	if err != nil {
 		return err
 	}
@@ -172,6 +176,7 @@ func runImageWhy(ctx context.Context, image, subject string, opts imageWhyOption
 }
 
 type imageDiffOptions struct {
+	From, To string
 	Files    bool
 	ExitCode bool
 }
@@ -184,11 +189,11 @@ func (o *imageDiffOptions) addFlags(f *pflag.FlagSet) {
 func newImageDiffCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts imageDiffOptions
 	cmd := page{
-		use:   "diff IMAGE IMAGE [--files] [--exit-code]",
+		use:   "diff IMAGE OTHER [--files] [--exit-code]",
 		short: "Show what changes from one image to another",
-		long: `Compares two images: packages, files (kind, content, mode, owner), sizes, accounts, setuid files and
+		long: `Compares IMAGE with OTHER: packages, files (kind, content, mode, owner), sizes, accounts, setuid files and
 capabilities, programs that can listen, and how they run. Files that come with a package
-that changes are counted; all others are named.` + imageSays,
+that changes are counted; all others are named.` + imageSays + ` So does OTHER.`,
 		example: `
 $ imx image diff service.web web
 $ imx image diff --exit-code web@3afb973e65eb web; test $? = 10 && echo it differs`,
@@ -202,18 +207,19 @@ $ imx image diff --exit-code web@3afb973e65eb web; test $? = 10 && echo it diffe
 		most:     2,
 		complete: completeImages(g),
 	}.command(func(ctx context.Context, args []string) error {
-		return runImageDiff(ctx, args[0], args[1], opts, g, t)
+		opts.From, opts.To = args[0], args[1]
+		return runImageDiff(ctx, opts, g, t)
 	})
 	opts.addFlags(cmd.Flags())
 	return cmd
 }
 
-func runImageDiff(ctx context.Context, from, to string, opts imageDiffOptions, g *Global, t *term.Terminal) error {
-	a, err := g.client().Image(ctx, from)
+func runImageDiff(ctx context.Context, opts imageDiffOptions, g *Global, t *term.Terminal) error {
+	a, err := g.client().Image(ctx, opts.From)
 	if err != nil {
 		return err
 	}
-	b, err := g.client().Image(ctx, to)
+	b, err := g.client().Image(ctx, opts.To)
 	if err != nil {
 		return err
 	}
@@ -232,9 +238,9 @@ func runImageDiff(ctx context.Context, from, to string, opts imageDiffOptions, g
 	return err
 }
 
-// completeImages offers the names of images and, for services of other names, those.
+// completeImages offers the names of images, and each image by name and digest.
 func completeImages(g *Global) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), patience)
 		defer cancel()
 		images, err := g.client().Images(ctx)

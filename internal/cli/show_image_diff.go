@@ -91,7 +91,8 @@ func showImageDiff(out term.Stream, a, b imx.ImageDetail, c chosenPaths) error {
 		_, err := fmt.Fprintf(out, "%s%s\n", title, same(ink, a, b))
 		return err
 	}
-	blocks := title + diffSizes(ink, a, b, c.Diff)
+	var blocks strings.Builder
+	blocks.WriteString(title + diffSizes(ink, a, b, c.Diff))
 	for _, part := range []struct{ title, text string }{
 		{"packages", diffPackages(ink, c)},
 		{"files", diffPaths(ink, c)},
@@ -99,13 +100,13 @@ func showImageDiff(out term.Stream, a, b imx.ImageDetail, c chosenPaths) error {
 		{"runs as", diffSettings(ink, c.Configuration)},
 	} {
 		if part.text != "" {
-			blocks += "\n" + ink.Bold(part.title) + "\n" + part.text
+			blocks.WriteString("\n" + ink.Bold(part.title) + "\n" + part.text)
 		}
 	}
 	if a.Scanned || b.Scanned {
-		blocks += "\n" + ink.Warn("note:") + " one has no inventory of its own: what brought a file, and what can listen, isn't compared\n"
+		blocks.WriteString("\n" + ink.Warn("note:") + " one has no inventory of its own: what brought a file, and what can listen, isn't compared\n")
 	}
-	_, err := io.WriteString(out, blocks)
+	_, err := io.WriteString(out, blocks.String())
 	return err
 }
 

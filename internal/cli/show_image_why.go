@@ -47,7 +47,7 @@ func pathText(ink term.Ink, d imx.ImageDetail, w inventory.Why) string {
 	b.WriteString(ink.Bold(term.Clean(p.Path)) + arrow(p) + "  " + ink.Dim(what) + marksOf(ink, p) + "\n")
 	b.WriteString("  " + broughtBy(d, p) + "\n")
 	if t := w.Target; t != nil {
-		b.WriteString(fmt.Sprintf("  it ends at %s, %s\n", ink.Name(term.Clean(t.Path)), broughtBy(d, *t)))
+		fmt.Fprintf(&b, "  it ends at %s, %s\n", ink.Name(term.Clean(t.Path)), broughtBy(d, *t))
 	}
 	return b.String()
 }
@@ -104,13 +104,14 @@ func chainText(ink term.Ink, c inventory.Chain) string {
 	if len(c.Steps) == 0 {
 		return "  the template names it\n"
 	}
-	text := "  the template names " + ink.Name(c.From) + "\n"
+	var b strings.Builder
+	b.WriteString("  the template names " + ink.Name(c.From) + "\n")
 	for _, s := range c.Steps {
-		text += fmt.Sprintf("  %s %s %s", ink.Name(s.From), s.Field, s.Relation)
+		provided := ""
 		if s.Provides {
-			text += ", which " + ink.Name(s.To) + " provides"
+			provided = ", which " + ink.Name(s.To) + " provides"
 		}
-		text += ink.Dim("  → "+s.To+" "+s.Version) + "\n"
+		fmt.Fprintf(&b, "  %s %s %s%s%s\n", ink.Name(s.From), s.Field, s.Relation, provided, ink.Dim("  → "+s.To+" "+s.Version))
 	}
-	return text
+	return b.String()
 }

@@ -115,11 +115,10 @@ func (x *listWriter) add(s *Stanza, p Package) error {
 		return nil
 	}
 	groups, err := ParseRelations(p.Relations.Provides)
-	if err != nil {
-		return nil // as in Index.Providers: it provides nothing
-	}
-	for _, g := range groups {
-		x.provides = append(x.provides, provides{g[0].Name, p.Name})
+	if err == nil { // else it provides nothing, as in Index.Providers
+		for _, g := range groups {
+			x.provides = append(x.provides, provides{g[0].Name, p.Name})
+		}
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 // spare is the part of a line, one in so many, that is free for a running step's message. It doesn't
 // depend on the messages themselves, or the columns would jump with each.
-const spare = 4
+const spare = 5
 
 // shape is what a line of a running step has besides its name, its time and its message.
 type shape struct {
@@ -24,7 +24,6 @@ type shape struct {
 func shapes() []shape {
 	return []shape{
 		{bar: 16, amount: true, unit: true},
-		{bar: 10, amount: true, unit: true},
 		{bar: 10, amount: true},
 		{bar: 6, amount: true},
 		{amount: true},
@@ -52,14 +51,14 @@ func (b *board) layout(steps []*step, now time.Time, columns int) []string {
 	}
 	lines := make([]string, 0, len(steps))
 	for i, row := range table {
-		line := frame + " "
+		parts := []string{}
 		for j, cell := range row {
 			if widths[j] > 0 {
-				line += pad(cell, widths[j]) + gap
+				parts = append(parts, pad(cell, widths[j]))
 			}
 		}
-		says := joined([]string{steps[i].rate(now), steps[i].Message}, gap)
-		lines = append(lines, Cut(strings.TrimRight(line+b.ink.Dim(says), " "), columns))
+		parts = append(parts, b.ink.Dim(joined([]string{steps[i].rate(now), steps[i].Message}, gap)))
+		lines = append(lines, Cut(strings.TrimRight(frame+" "+strings.Join(parts, gap), " "), columns))
 	}
 	return lines
 }

@@ -3,6 +3,7 @@ package term
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -147,7 +148,7 @@ func (d *display) replace(stay, live []string) {
 	if up := d.height(); up > 0 {
 		fmt.Fprintf(&b, "\x1b[%dF", up)
 	}
-	for _, line := range append(stay[:len(stay):len(stay)], live...) {
+	for _, line := range slices.Concat(stay, live) {
 		b.WriteString("\x1b[K" + line + "\n")
 	}
 	if len(d.drawn) > 0 {

@@ -1,0 +1,206 @@
+package build
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imx"
+)
+
+// cgroups are where the machine has the controllers that bound a sandbox: version 1 trees, one for each,
+// or the one tree of version 2.
+type cgroups struct {
+	prefix string            // of the builder's own groups
+	v1     map[string]string // mount point by controller
+	v2     string            // mount point, if the controllers are there
+}
+
+// findCgroups looks for the controllers. Without them, rlimits and time bound a sandbox.
+func findCgroups(builder string) (cgroups, error) {
+	id := sha256.Sum256([]byte(builder))
+	c := cgroups{prefix: "imx-build-" + hex.EncodeToString(id[:4]) + "-", v1: map[string]string{}}
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return c, err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		left, right, ok := strings.Cut(lines.Text(), " - ") // proc_pid_mountinfo(5)
+		before, after := strings.Fields(left), strings.Fields(right)
+		if !ok || len(before) < 5 || len(after) < 3 {
+			continue
+		}
+		switch after[0] {
+		case "cgroup":
+			for _, option := range strings.Split(after[2], ",") {
+				if option == "memory" || option == "pids" {
+					c.v1[option] = before[4]
+				}
+			}
+		case "cgroup2":
+			c.v2 = before[4]
+		}
+	}
+	if len(c.v1) < 2 && c.v2 != "" && !handsDown(c.v2) {
+		c.v2 = ""
+	}
+	return c, nil
+}
+
+// handsDown reports whether groups below the root of a version 2 tree can have the controllers.
+func handsDown(root string) bool {
+	control := filepath.Join(root, "cgroup.subtree_control")
+	_ = os.WriteFile(control, []byte("+memory +pids"), 0o600) // what is said below counts
+	have, err := os.ReadFile(control)
+	words := strings.Fields(string(have))
+	return err == nil && slices.Contains(words, "memory") && slices.Contains(words, "pids")
+}
+
+// cage is the groups of one sandbox. Without groups it bounds the memory of each process by itself.
+type cage struct {
+	bounds bounds
+	dirs   []string
+	counts []count
+}
+
+// count is a number in a group's file that grows when a limit was met.
+type count struct {
+	file, key string
+	limit     string // what the limit is, for people
+}
+
+// bounds are what the processes of a sandbox may use together.
+type bounds struct {
+	memory    imx.Size
+	processes int
+}
+
+// cage makes groups for a sandbox. Where the machine lets no groups be made, the cage has none.
+func (c cgroups) cage(name string, b bounds) *cage {
+	memory, processes := strconv.FormatInt(int64(b.memory), 10), strconv.Itoa(b.processes)
+	files := [][3]string{{"memory", "memory.limit_in_bytes", memory}, {"memory", "memory.memsw.limit_in_bytes", memory}, {"pids", "pids.max", processes}}
+	dir := func(controller string) string { return filepath.Join(c.v1[controller], c.prefix+name) }
+	g := &cage{bounds: b}
+	switch {
+	case len(c.v1) == 2:
+		g.dirs = slices.Compact([]string{dir("memory"), dir("pids")})
+		g.counts = []count{{dir("memory") + "/memory.oom_control", "oom_kill", b.memory.String() + " of memory"}}
+	case c.v2 != "":
+		files = [][3]string{{"", "memory.max", memory}, {"", "memory.swap.max", "0"}, {"", "memory.oom.group", "1"}, {"", "pids.max", processes}}
+		dir = func(string) string { return filepath.Join(c.v2, c.prefix+name) }
+		g.dirs = []string{dir("")}
+		g.counts = []count{{dir("") + "/memory.events", "oom_kill", b.memory.String() + " of memory"}}
+	default:
+		return g
+	}
+	g.counts = append(g.counts, count{dir("pids") + "/pids.events", "max", processes + " processes"})
+	if err := g.make(files, dir); err != nil {
+		g.remove()
+		return &cage{bounds: b}
+	}
+	return g
+}
+
+func (g *cage) make(files [][3]string, dir func(string) string) error {
+	for _, d := range g.dirs {
+		if err := os.Mkdir(d, 0o750); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		err := os.WriteFile(filepath.Join(dir(f[0]), f[1]), []byte(f[2]), 0o600)
+		swap := strings.Contains(f[1], "sw") // not counted by every kernel
+		if err != nil && (!swap || !errors.Is(err, fs.ErrNotExist)) {
+			return err
+		}
+	}
+	return nil
+}
+
+// whole reports whether the cage bounds all that is in it together.
+func (g *cage) whole() bool { return len(g.dirs) > 0 }
+
+// enter puts a process, which has no children yet, into the cage.
+func (g *cage) enter(pid int) error {
+	if !g.whole() {
+		limit := unix.Rlimit{Cur: uint64(g.bounds.memory), Max: uint64(g.bounds.memory)} //nolint:gosec // not negative
+		return unix.Prlimit(pid, unix.RLIMIT_DATA, &limit, nil)
+	}
+	for _, d := range g.dirs {
+		if err := os.WriteFile(filepath.Join(d, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// met says which limit was met, "" if none.
+func (g *cage) met() string {
+	for _, c := range g.counts {
+		text, _ := os.ReadFile(c.file) // an absent one says nothing
+		for line := range strings.Lines(string(text)) {
+			if n, ok := strings.CutPrefix(line, c.key+" "); ok && strings.TrimSpace(n) != "0" {
+				return c.limit
+			}
+		}
+	}
+	return ""
+}
+
+// remove kills what is left in the cage and removes it.
+func (g *cage) remove() {
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // ends whatever its caller's end is
+	defer stop()
+	for _, d := range g.dirs {
+		removeGroup(ctx, d)
+	}
+}
+
+// removeGroup removes a group as soon as the last of its processes is gone. New tries again where the
+// kernel takes longer than ctx.
+func removeGroup(ctx context.Context, dir string) {
+	for {
+		err := os.Remove(dir)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // an unreadable one has none to kill
+		for line := range strings.Lines(string(text)) {
+			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 1 {
+				_ = unix.Kill(pid, unix.SIGKILL) // it may be gone already
+			}
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sweep removes the groups that a dead builder of the same folder left.
+func (c cgroups) sweep() {
+	roots := []string{c.v2}
+	for _, root := range c.v1 {
+		roots = append(roots, root)
+	}
+	for _, root := range roots {
+		left, err := filepath.Glob(filepath.Join(root, c.prefix+"*"))
+		if root == "" || err != nil {
+			continue
+		}
+		(&cage{dirs: left}).remove()
+	}
+}
