@@ -32,8 +32,9 @@ type LockedImage struct {
 	From Names  `json:"from"` // the archives
 	// Epoch is ImagePlan.Epoch: the newest Date of the suites when the packages in Ship were
 	// chosen. It stays while they do, so that a newer index alone doesn't make a new image.
-	Epoch time.Time `json:"epoch"`
-	Asked []string  `json:"asked"`
+	Epoch   time.Time `json:"epoch"`
+	Asked   []string  `json:"asked"`
+	Without []string  `json:"without,omitempty"` // repeats ImageSpec.Without
 	// Recommends repeats ImageSpec.Recommends.
 	Recommends bool     `json:"recommends,omitempty"`
 	Base       []string `json:"base"`

@@ -82,6 +82,9 @@ type ImageSpec struct {
 	// Generated names further paths (globs) that maintainer scripts make and the image takes.
 	Generated []string `json:"generated,omitempty"`
 	At        Pos      `json:"at,omitzero"`
+	// Without names packages that the image does without, though others depend on them: they configure
+	// the build root, and neither they nor what only they need is shipped.
+	Without []string `json:"without,omitempty"`
 	// Recommends says that what packages recommend is installed too, as far as it can be had.
 	Recommends bool `json:"recommends,omitempty"`
 	// Compression is that of the layers: "zstd" or "gzip"; "" means zstd.

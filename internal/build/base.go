@@ -97,6 +97,10 @@ func (b *Builder) bootstrap(ctx context.Context, dir string, p imx.ImagePlan, s 
 	})
 }
 
+// hosts is the build root's /etc/hosts: scripts ask for the machine's full name, which no name server
+// can answer here, and write it into configuration. No image takes the file.
+const hosts = "127.0.0.1 localhost\n127.0.1.1 build.localdomain " + hostName + "\n"
+
 // furnish makes what must be there before the first package.
 func furnish(upper string) error {
 	x, err := openExtractor(upper)
@@ -125,6 +129,7 @@ func furnish(upper string) error {
 		databaseDir + "/info/format":       "1\n",
 		databaseDir + "/triggers/File":     "",
 		databaseDir + "/triggers/Unincorp": "",
+		"etc/hosts":                        hosts,
 	} {
 		if err := x.write(name, 0o644, []byte(text)); err != nil {
 			return err

@@ -40,7 +40,9 @@ func collect(p imx.ImagePlan, box *sandbox, root disk, note func(format string, 
 		c.tools[p.Name] = true
 	}
 	for _, name := range p.Spec.Packages {
-		name, _, _ = strings.Cut(name, "=")
+		if i := strings.IndexAny(name, "=/"); i >= 0 {
+			name = name[:i]
+		}
 		c.asked[name] = true
 	}
 	return c.tree, inOrder(c.packageFiles, c.stanzas, c.skeleton, c.generated, c.alternatives, c.guard, c.idle, c.parents, c.privileges)

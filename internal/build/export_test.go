@@ -187,6 +187,9 @@ func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, er
 	return differences(first, second)
 }
 
+// Redated is redated.
+func Redated(store []byte, at time.Time) ([]byte, bool) { return redated(store, at) }
+
 // Groups are the control groups that builders of the same folder have at the moment.
 func (b *Builder) Groups() ([]string, error) {
 	var all []string

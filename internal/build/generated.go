@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -142,6 +143,15 @@ func (c *collector) takeGenerated(name string) error {
 	if err != nil {
 		return err
 	}
+	if it.Mode.IsRegular() && it.Size < maxKeyStore {
+		content, err := it.content()
+		if err != nil {
+			return err
+		}
+		if dated, ok := redated(content, c.plan.Epoch); ok {
+			it.open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(dated)), nil }
+		}
+	}
 	c.put(it, "")
 	return nil
 }
@@ -157,8 +167,11 @@ func (c *collector) fromBase() error {
 		if err != nil {
 			return err
 		}
-		if it.Mode&fs.ModeSymlink == 0 {
-			c.put(it, "")
+		if it.Mode&fs.ModeSymlink != 0 {
+			continue
+		}
+		if err := c.takeGenerated(name); err != nil {
+			return err
 		}
 	}
 	return nil

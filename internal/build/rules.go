@@ -103,7 +103,7 @@ func leftOut() []string {
 		"tmp/**", "run/**", "dev/**", "proc/**", "sys/**", "root/**", "var/tmp/**",
 		"etc/shadow", "etc/gshadow", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-",
 		"etc/subuid", "etc/subgid", "etc/subuid-", "etc/subgid-", "etc/.pwd.lock", "etc/shells", "etc/.updated", "var/.updated",
-		"etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab",
+		"etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/mailname", "etc/hosts", "etc/resolv.conf", "etc/mtab",
 		"etc/adjtime", "etc/default/locale", "etc/locale.gen", "etc/networks",
 		"etc/apt/**", "etc/apparmor.d/**", "etc/systemd/**", "etc/pam.d/**", "etc/ssl/private/**",
 		"**/.bashrc", "**/.bash_logout", "**/.profile", // copies of etc/skel, which useradd makes in a home
@@ -125,10 +125,11 @@ func leftOutFiles() []string {
 func taken() []string {
 	return []string{
 		"etc/passwd", "etc/group", "etc/nsswitch.conf", "etc/ld.so.cache", "etc/localtime", "etc/timezone",
-		"etc/mailcap", "etc/ca-certificates.conf", "etc/ssl/certs/ca-certificates.crt", "etc/protocols", "etc/services",
-		"etc/hosts.allow", "etc/hosts.deny",
+		"etc/mailcap", "etc/ca-certificates.conf", "etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/java/cacerts", "etc/protocols", "etc/services",
+		"etc/aliases", "etc/papersize",
 		"usr/lib/locale/**", "usr/lib/*/gconv/gconv-modules.cache", "usr/lib/*/gio/modules/giomodule.cache",
 		"usr/lib/*/gdk-pixbuf-2.0/*/loaders.cache", "usr/share/glib-2.0/schemas/gschemas.compiled",
+		"usr/lib/*/gtk-*/*/immodules.cache",
 		"usr/share/mime/**", "usr/share/icons/*/icon-theme.cache", "etc/xml/**", "etc/sgml/**", "var/lib/xml-core/**", "var/lib/sgml-base/**",
 	}
 }
@@ -146,13 +147,16 @@ type companion struct{ programs, files []string }
 // interpreter, what compilers read without one (Debian's compilers all provide cc), and so on.
 func companions() []companion {
 	return []companion{
-		{[]string{"usr/bin/perl"}, []string{"usr/share/perl5/**", "usr/share/perl/**", "usr/lib/*/perl*/**", "usr/lib/*/perl-base/**", "etc/perl/**"}},
+		{[]string{"usr/bin/perl"}, []string{
+			"usr/share/perl5/**", "usr/share/perl/**", "usr/lib/*/perl*/**", "usr/lib/*/perl-base/**", "etc/perl/**", "usr/**/*.pm",
+		}},
 		{[]string{"usr/bin/python3*", "usr/bin/gdb"}, []string{"usr/share/gcc/python/**", "usr/share/python3/**"}},
 		{[]string{"usr/bin/gdb"}, []string{"usr/share/gdb/**"}},
 		{[]string{"usr/bin/cc"}, []string{
 			"usr/include/**", "usr/lib/**/*.a", "usr/lib/**/*.la", "usr/lib/*/*.o", "usr/lib/*/pkgconfig/**", "usr/share/pkgconfig/**",
 			"usr/lib/*/cmake/**", "usr/share/cmake/**", "usr/share/aclocal/**",
 		}},
+		{[]string{"usr/lib/*/libLLVM*.so*"}, []string{"usr/lib/**/*.bc", "usr/lib/**/bitcode/**"}},
 		{[]string{"usr/bin/localedef"}, []string{"usr/share/i18n/**"}},
 		{[]string{"usr/sbin/ifup"}, []string{"etc/network/**"}},
 		{[]string{"usr/sbin/dhclient"}, []string{"etc/dhcp/**"}},

@@ -18,7 +18,7 @@ import (
 )
 
 // sandbox is a build root that is mounted, and seen, only in namespaces of its own: mounts,
-// network (with nothing but a loopback that is down), host name and System V IPC. All of it ends
+// network (with nothing but a loopback of its own), host name and System V IPC. All of it ends
 // with the thread that made it, whatever ends the process.
 type sandbox struct {
 	dir   string // the work folder
@@ -28,6 +28,9 @@ type sandbox struct {
 	cfg   Config
 	cage  *cage
 }
+
+// hostName is the name of the machine that scripts see.
+const hostName = "build"
 
 // packagesDir is where the build root shows the packages that its dpkg is to unpack.
 const packagesDir = "run/packages"
@@ -94,8 +97,9 @@ func (s *sandbox) mount(lower string) error {
 		return fmt.Errorf("leaving the host's mounts: %w", err)
 	}
 	err := inOrder(
-		func() error { return unix.Sethostname([]byte("build")) },
+		func() error { return unix.Sethostname([]byte(hostName)) },
 		func() error { return unix.Setdomainname([]byte("(none)")) },
+		loopback,
 		func() error { return unix.Mount(lower, "lower", "", unix.MS_BIND, "") },
 		overlay,
 		func() error { return tmpfs("root/proc", "mode=555") }, // a place for each program's own /proc
@@ -110,6 +114,21 @@ func (s *sandbox) mount(lower string) error {
 		return fmt.Errorf("mounting the build root: %w", err)
 	}
 	return nil
+}
+
+// loopback starts the network namespace's own loopback: there are scripts that talk to a program that they
+// started, and programs that want some interface to be there.
+func loopback() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	lo, err := unix.NewIfreq("lo")
+	if err == nil {
+		lo.SetUint16(unix.IFF_UP)
+		err = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
+	}
+	return errors.Join(err, unix.Close(fd))
 }
 
 func inOrder(steps ...func() error) error {

@@ -246,8 +246,11 @@ func TestAScriptSeesNothingOfTheHostAndHasNoPowerOverIt(t *testing.T) {
 exec >/etc/seen 2>/dev/null
 try() { name=$1; shift; if "$@" >/dev/null 2>&1; then echo "$name: yes"; else echo "$name: no"; fi; }
 connect() { exec 3<>/dev/tcp/127.0.0.1/%s; }
+talk() { perl -MIO::Socket::INET -e '
+	my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", Listen => 1) or exit 1;
+	IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $s->sockport) or exit 1'; }
 escape() { mkdir -p /srv/x && perl -e 'chroot("/srv/x") or exit 1; chdir("..") for 1..20; chroot("."); exit(-e "%s" ? 0 : 1)'; }
-echo "host: $(hostname)"
+echo "host: $(hostname), in full $(hostname --fqdn)"
 echo "user: $(id -u)"
 echo "interfaces: $(tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | xargs)"
 echo "first process: $(cat /proc/1/comm)"
@@ -259,6 +262,7 @@ echo "frontend: $DEBIAN_FRONTEND"
 try "the host's files" cat %s
 try "way out of the root" escape
 try "network" connect
+try "loopback of its own" talk
 try "mount" mount -t tmpfs none /mnt
 try "mount in a user namespace" unshare -Urm mount -t tmpfs none /mnt
 try "device nodes" mknod /tmp/null c 1 3
@@ -273,7 +277,7 @@ rm -rf /srv/x
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `host: build
+	want := `host: build, in full build.localdomain
 user: 0
 interfaces: lo
 first process: dpkg
@@ -285,6 +289,7 @@ frontend: noninteractive
 the host's files: no
 way out of the root: no
 network: no
+loopback of its own: yes
 mount: no
 mount in a user namespace: no
 device nodes: no

@@ -12,8 +12,8 @@ import (
 // it is.
 //
 //   - The copy of a file that a package carries is taken if that file is.
-//   - Configuration is taken: a text in a directory below /etc that is a package's own, or anywhere one
-//     that only comments.
+//   - Configuration is taken: a text in a directory below /etc or /usr/share that is a package's own, or
+//     anywhere one that only comments, or is empty.
 //   - What lies in a directory that only tools carry is the tools'.
 //   - State isn't taken, as it lives only in volumes: what belongs to a user other than root, or lies in
 //     such a user's directory, which the software itself may write.
@@ -79,7 +79,8 @@ func (c *collector) configuration(it *item) (verdict, error) {
 	if err != nil || !utf8.Valid(content) || bytes.ContainsRune(content, 0) {
 		return ask, err
 	}
-	if dir := path.Dir(it.Path); strings.HasPrefix(dir, "etc/") && c.owned[dir] {
+	dir := path.Dir(it.Path)
+	if c.owned[dir] && (strings.HasPrefix(dir, "etc/") || strings.HasPrefix(dir, "usr/share/")) {
 		c.note("taking /%s, which a script wrote", it.Path)
 		return take, nil
 	}

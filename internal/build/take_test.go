@@ -250,6 +250,131 @@ echo x >/etc/writes.state
 	}
 }
 
+func TestWhatScriptsGenerateIsJudgedByWhatItIs(t *testing.T) {
+	w, b := host(t)
+	app := pkg{
+		Name: "app", Files: files{
+			{Path: "/etc/app/app.conf", Content: "setting"},
+			{Path: "/usr/share/app/page.html", Content: "<p>It works.</p>"},
+		},
+		Scripts: map[string]string{"postinst": `#!/bin/sh -e
+echo "app:x:990:990::/var/lib/app:/usr/sbin/nologin" >>/etc/passwd
+echo "port = 80" >/etc/app/port.conf
+cp /usr/share/app/page.html /srv/page.html
+cp /usr/share/tool/other.html /srv/other.html
+echo "# nothing is set" >/etc/app.defaults
+(umask 077; head -c 16 /dev/urandom | base64 >/etc/app/secret)
+install -d -o 990 /var/lib/app
+install -d -o 990 /var/lib/app/base
+echo data >/var/lib/app/base/1
+echo data >/var/lib/app/cluster
+touch /etc/app/state && chown 990 /etc/app/state
+mkdir -p /var/lib/marks && : >/var/lib/marks/enabled
+echo catalog >/var/lib/tool/catalog
+ln -s /var/lib/app/cluster /var/lib/app/link
+`},
+	}
+	tool := pkg{Name: "tool", Files: files{{Path: "/usr/share/tool/other.html", Content: "another"}, {Path: "/var/lib/tool/first", Content: "1"}}}
+	p := w.own(t, imx.ImageSpec{Packages: []string{"app"}}, tool, app)
+	p.Tools, p.Ship = append(p.Tools, p.Ship[0]), p.Ship[1:]
+	root := mounted(t, b, run(t, b, p).Image.Digest)
+	got := ""
+	for _, name := range paths(t, root) {
+		for _, place := range []string{"etc/app", "srv", "var/lib/app", "var/lib/marks", "var/lib/tool"} {
+			if strings.HasPrefix(name, place) {
+				got += name + "\n"
+			}
+		}
+	}
+	want := `etc/app
+etc/app/app.conf
+etc/app/port.conf
+etc/app.defaults
+srv
+srv/page.html
+var/lib/app
+var/lib/marks
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("wanted (-), found (+):\n%s", diff)
+	}
+}
+
+func TestWhatNothingInTheImageCanUseIsLeftOutUnlessTheTemplateNamesIt(t *testing.T) {
+	w, b := host(t)
+	app := pkg{Name: "app", Files: files{
+		{Path: "/usr/bin/run", Content: "#!/usr/bin/own -x\n", Mode: 0o755},
+		{Path: "/usr/bin/run-by-name", Content: "#!/usr/bin/env -S X=1 own\n", Mode: 0o755},
+		{Path: "/usr/bin/own", Content: "\x7fELF and so on", Mode: 0o755},
+		{Path: "/usr/bin/shell", Content: "#!/bin/sh\n", Mode: 0o755},
+		{Path: "/usr/bin/shell-link", Link: "shell"},
+		{Path: "/usr/share/app/shell.inc", Content: "#!/bin/sh\n"},
+		{Path: "/usr/share/app/kept", Content: "#!/bin/sh\n", Mode: 0o755},
+		{Path: "/usr/include/app.h", Content: "int x;"},
+		{Path: "/usr/lib/libapp.a", Content: "code"},
+		{Path: "/usr/share/perl5/App.pm", Content: "1;"},
+		{Path: "/usr/share/zoneinfo/right/UTC", Content: "zone"},
+		{Path: "/usr/share/zoneinfo/UTC", Content: "zone"},
+	}}
+	for _, generated := range [][]string{nil, {"/usr/share/app/kept", "/usr/include/**", "!/usr/share/zoneinfo/UTC"}} {
+		p := w.own(t, imx.ImageSpec{Packages: []string{"none"}, Generated: generated}, app)
+		root := mounted(t, b, run(t, b, p).Image.Digest)
+		var got []string
+		for _, name := range paths(t, root) {
+			info, err := os.Lstat(filepath.Join(root, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(name, "usr/") && !info.IsDir() && !strings.Contains(name, "/doc/") {
+				got = append(got, strings.TrimPrefix(name, "usr/"))
+			}
+		}
+		want := []string{"bin/own", "bin/run", "bin/run-by-name", "share/app/shell.inc", "share/zoneinfo/UTC"}
+		if generated != nil {
+			want = []string{"bin/own", "bin/run", "bin/run-by-name", "include/app.h", "share/app/kept", "share/app/shell.inc"}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("generated = %q: wanted (-), found (+):\n%s", generated, diff)
+		}
+	}
+}
+
+func TestCharacterSetsAreThereAsFarAsSomethingAsksForThem(t *testing.T) {
+	w, b := host(t)
+	asks, err := os.ReadFile("/usr/bin/iconv") // of the package that every Debian system has the C library's programs from
+	if err != nil {
+		t.Fatal(err)
+	}
+	const dir = "/usr/lib/own-linux-gnu/gconv/"
+	const all = "COMMON.so RARE.so gconv-modules gconv-modules.d/gconv-modules-extra.conf"
+	for place, want := range map[string]string{
+		"/usr/share/app/no-program":               "",
+		"/usr/lib/own-linux-gnu/libapp.so.1":      "COMMON.so gconv-modules",
+		"/usr/lib/own-linux-gnu/app/convert.so":   all,
+		"/usr/bin/app.so":                         all,
+		"/usr/lib/locale/de_DE.ISO-8859-1/LC_ALL": all,
+	} {
+		p := w.own(t, imx.ImageSpec{Packages: []string{"none"}}, pkg{Name: "libc", Files: files{
+			{Path: dir + "gconv-modules", Content: "# main\nalias\tC//\tCOMMON//\nmodule\tCOMMON//\tINTERNAL\tCOMMON\t1\n"},
+			{Path: dir + "gconv-modules.d/gconv-modules-extra.conf", Content: "module\tRARE//\tINTERNAL\tRARE\t1\n"},
+			{Path: dir + "COMMON.so", Content: "code"},
+			{Path: dir + "RARE.so", Content: "code"},
+			{Path: place, Content: string(asks)},
+		}})
+		root := mounted(t, b, run(t, b, p).Image.Digest)
+		var got []string
+		for _, name := range paths(t, root) {
+			rest, ok := strings.CutPrefix("/"+name, dir)
+			if info, err := os.Stat(filepath.Join(root, name)); ok && err == nil && !info.IsDir() {
+				got = append(got, rest)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("iconv_open(3) in %s: there is %q instead of %q", place, got, want)
+		}
+	}
+}
+
 func TestADivertedFileIsTakenFromWhereItsPackageHasIt(t *testing.T) {
 	w, b := host(t)
 	plain := pkg{Name: "plain", Files: files{{Path: "/usr/bin/tool", Content: "plain"}}}
@@ -314,5 +439,32 @@ update-alternatives --install /usr/bin/run run /usr/lib/app/bin/run 10 --slave /
 	all := listing(t, mounted(t, b, res.Image.Digest))
 	if !strings.Contains(all, " /usr/bin/run -> /etc/alternatives/run\n") || strings.Contains(all, "/usr/share/man") {
 		t.Errorf("the image has\n%s", all)
+	}
+}
+
+func TestATextThatAScriptWritesBesideAPackagesOwnFilesIsConfiguration(t *testing.T) {
+	w, b := host(t)
+	app := pkg{
+		Name:  "app",
+		Files: files{{Path: "/etc/app/app.conf", Content: "x"}, {Path: "/usr/share/app/parts/README", Content: "x"}},
+		Scripts: map[string]string{"postinst": `#!/bin/sh -e
+echo "parts = imap" >/usr/share/app/parts/imap
+echo "name = $(hostname --fqdn)" >/etc/app/name.conf
+: >/etc/app/empty
+echo build >/etc/mailname
+echo root: nobody >/etc/aliases
+echo secret >/etc/app/host_key
+echo public >/etc/app/host_key.pub
+`},
+	}
+	root := mounted(t, b, run(t, b, w.own(t, imx.ImageSpec{Packages: []string{"app"}}, app)).Image.Digest)
+	all := " " + strings.Join(paths(t, root), " ") + " "
+	for name, taken := range map[string]bool{
+		"usr/share/app/parts/imap": true, "etc/app/name.conf": true, "etc/app/empty": true, "etc/aliases": true,
+		"etc/mailname": false, "etc/app/host_key": false, "etc/app/host_key.pub": false,
+	} {
+		if strings.Contains(all, " "+name+" ") != taken {
+			t.Errorf("/%s is taken: %v, in%s", name, !taken, all)
+		}
 	}
 }

@@ -147,7 +147,7 @@ func (in Input) keeps(spec imx.ImageSpec) (imx.LockedImage, bool) {
 		return imx.LockedImage{Name: spec.Name, From: archivesOf(spec), Epoch: time.Unix(0, 0).UTC()}, true
 	}
 	l, ok := in.locked(spec)
-	if !ok || in.Update || l.Recommends != spec.Recommends || !slices.Equal(l.From, archivesOf(spec)) || !sameSet(l.Asked, spec.Packages) {
+	if !ok || in.Update || l.Recommends != spec.Recommends || !slices.Equal(l.From, archivesOf(spec)) || !sameSet(l.Asked, spec.Packages) || !sameSet(l.Without, spec.Without) {
 		return imx.LockedImage{}, false
 	}
 	pins := pinned(*in.Lock)

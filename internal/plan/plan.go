@@ -201,8 +201,8 @@ func (r *resolver) lock() imx.Lock {
 	for _, im := range r.images {
 		locked := imx.LockedImage{
 			Name: im.Spec.Name, From: archivesOf(im.Spec), Epoch: im.Epoch, Recommends: im.Spec.Recommends,
-			Asked: append([]string{}, im.Spec.Packages...),
-			Base:  refs(im.Base), Ship: refs(im.Ship),
+			Asked: append([]string{}, im.Spec.Packages...), Without: im.Spec.Without,
+			Base: refs(im.Base), Ship: refs(im.Ship),
 		}
 		if len(im.Tools) > 0 {
 			locked.Tools = refs(im.Tools) // left out of the file where empty, unlike the others

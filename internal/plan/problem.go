@@ -39,7 +39,11 @@ func (r *resolver) solve(spec imx.ImageSpec, archives []Archive) (groups, bool) 
 			r.notice(q.place(w.owner), q.subject+": "+w.text())
 		}
 	}
-	return group(last, asked), true
+	g, needless := group(last, asked, spec.Without)
+	for _, name := range needless {
+		r.report(spec.At, q.subject+" does without "+quote(name)+", which nothing in it depends on", "take it out of without")
+	}
+	return g, len(needless) == 0
 }
 
 // named names the archives: "archive debian", "archives debian and vendor".

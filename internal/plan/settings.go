@@ -41,6 +41,7 @@ func imageSettings(p imx.ImagePlan) settings {
 	s := settings{}
 	s.set("from", words(archivesOf(p.Spec)))
 	s.set("packages", words(p.Spec.Packages))
+	s.set("without", words(p.Spec.Without))
 	if p.Spec.Recommends {
 		s["recommends"] = "true"
 	}

@@ -40,14 +40,19 @@ type groups struct{ base, tools, ship []imx.Package }
 type shipper struct {
 	*pass
 
-	asked map[string]bool
-	ship  map[string]bool
-	queue []*deb.Package
+	asked   map[string]bool
+	without map[string]bool // whether one that is shipped depends on it, by name
+	ship    map[string]bool
+	queue   []*deb.Package
 }
 
-// group splits the chosen packages.
-func group(p *pass, asked []string) groups {
-	s := shipper{pass: p, asked: map[string]bool{}, ship: map[string]bool{}}
+// group splits the chosen packages. Of what the image does without it returns the names that it would
+// have been without anyway.
+func group(p *pass, asked, without []string) (g groups, needless []string) {
+	s := shipper{pass: p, asked: map[string]bool{}, without: map[string]bool{}, ship: map[string]bool{}}
+	for _, name := range without {
+		s.without[name] = false
+	}
 	for _, name := range asked {
 		s.asked[name] = true
 	}
@@ -71,10 +76,19 @@ func group(p *pass, asked []string) groups {
 			ship = append(ship, n.pkg)
 		}
 	}
-	return groups{sortedPins(inBase), sortedPins(tools), sortedPins(ship)}
+	for _, name := range without {
+		if !s.without[name] {
+			needless = append(needless, name)
+		}
+	}
+	return groups{sortedPins(inBase), sortedPins(tools), sortedPins(ship)}, needless
 }
 
 func (s *shipper) ships(p *deb.Package) {
+	if _, out := s.without[p.Name]; out {
+		s.without[p.Name] = true
+		return
+	}
 	if !s.ship[p.Name] {
 		s.ship[p.Name] = true
 		s.queue = append(s.queue, p)

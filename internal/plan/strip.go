@@ -20,6 +20,7 @@ func strippedImage(spec imx.ImageSpec) imx.ImageSpec {
 	for i := range spec.Directories {
 		spec.Directories[i].At = imx.Pos{}
 	}
+	spec.Without = slices.Clone(spec.Without)
 	spec.Command = slices.Clone(spec.Command)
 	spec.Environment = maps.Clone(spec.Environment)
 	return spec

@@ -126,6 +126,8 @@ func setImage(spec *imx.ImageSpec, word string) {
 	switch key {
 	case "from":
 		spec.From = strings.Split(value, ",")
+	case "without":
+		spec.Without = strings.Split(value, ",")
 	case "recommends":
 		spec.Recommends = true
 	case "user":

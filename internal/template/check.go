@@ -108,6 +108,12 @@ func (c checker) image(i int) {
 			c.r.fail(at, flaw{summary: w.subject + ": packages has " + quote(name) + " twice", hint: "leave one of them out"})
 		}
 	}
+	for j, name := range im.Without {
+		at := w.place.setting("without").part(index(j))
+		if _, both := seen.first(name, at); both {
+			c.r.fail(at, flaw{summary: w.subject + ": " + quote(name) + " stands twice in packages and without", hint: "leave it out of one of them"})
+		}
+	}
 	c.firstArgument(w, im.Command)
 	paths := c.files(w, im.Files)
 	for j, d := range im.Directories {

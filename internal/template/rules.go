@@ -119,6 +119,15 @@ func isPackage(s string) flaw {
 	return f
 }
 
+func isPackageName(s string) flaw {
+	f := isPackage(s)
+	if f == (flaw{}) && strings.ContainsAny(s, "=/") {
+		f.summary = "has " + quote(s) + ", where only a name can be"
+		f.hint = "write " + quote(s[:strings.IndexAny(s, "=/")])
+	}
+	return f
+}
+
 func isSuite(s string) flaw {
 	if suiteRE.MatchString(s) {
 		return flaw{}

@@ -65,6 +65,10 @@ func imageBlock() *block {
 					name: "recommends", unset: "`false`", example: `true`,
 					doc: "Whether what the packages recommend comes with them too, as far as it can be had.",
 				}),
+				field(manyStrings(isPackageName), func(i *I) *[]string { return &i.Without }, setting{
+					name: "without", unset: "none", example: `["iproute2"]`,
+					doc: "Packages that the image does without, though others depend on them; what only they need stays out too.",
+				}),
 				field(oneString("string", isUser), func(i *I) *string { return &i.User }, setting{
 					name: "user", unset: "root", example: `"www-data"`, doc: "Who runs the command: a user's name, or `uid` or `uid:gid`.",
 				}),
@@ -87,7 +91,7 @@ func imageBlock() *block {
 				}),
 				field(manyStrings(isGlob), func(i *I) *[]string { return &i.Generated }, setting{
 					name: "generated", unset: "none", example: `["/var/lib/app/*"]`,
-					doc: "Patterns of further paths to take that packages' scripts make while the image is built; one that begins with `!` leaves out instead.",
+					doc: "Patterns of further paths to take, of those that packages' scripts make while the image is built or that imx leaves out by its rules; one that begins with `!` leaves out instead, also what packages carry.",
 				}),
 				field(oneString("string", isCompression), func(i *I) *string { return &i.Compression }, setting{
 					name: "compression", unset: "`zstd`", example: `"gzip"`,

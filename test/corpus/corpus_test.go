@@ -6,6 +6,7 @@ package corpus_test
 import (
 	"context"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -70,6 +71,7 @@ func (s *server) prove(t *testing.T, name string, port int, check func(context.C
 	if err := check(ctx, address); err != nil {
 		t.Errorf("%s on %s: %v\n%s", name, address, err, s.lastLines(name))
 	}
+	http.DefaultClient.CloseIdleConnections() // so that nothing keeps the instance from ending
 	for _, in := range s.instances(t, name) {
 		leastPrivilege(t, in)
 	}

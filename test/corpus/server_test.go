@@ -121,8 +121,8 @@ func asks[T any](t *testing.T, s *server, limit time.Duration, args ...string) T
 // published is the setting of a template that says where the machine listens.
 var published = regexp.MustCompile(`(?m)^(\s*publish\s*=\s*)\d+`)
 
-// copied copies a folder, with a program built from its Go source if it has some, and with a free port of the
-// machine in place of the published one. It returns the copy and where the service will answer.
+// copied copies a folder, with a free port of the machine in place of the published one, and prepares it. It returns
+// the copy and where the service will answer.
 func (s *server) copied(t *testing.T, name string, port int) (folder, address string) {
 	t.Helper()
 	folder = filepath.Join(t.TempDir(), name)
@@ -142,8 +142,8 @@ func (s *server) copied(t *testing.T, name string, port int) (folder, address st
 	if err := os.WriteFile(template, published.ReplaceAll(text, []byte("${1}"+number)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(name, "main.go")); err == nil {
-		run(t, time.Minute, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(folder, name), "./"+name)
+	if prepare := preparations()[name]; prepare != nil {
+		prepare(t, s, folder)
 	}
 	return folder, address
 }

@@ -59,6 +59,17 @@ func TestNothingInAnInstanceCanBeChangedOrMadeToRun(t *testing.T) {
 	}
 }
 
+func TestANamedPipeCanBeMadeWhereAnInstanceMayWrite(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	r.Spec.Tmpfs = []imx.Tmpfs{{Path: "/tmp", Size: 1 << 20}}
+	id := e.healthy(t, r, 1)[0].ID
+	if said, err := m.ask(t, id, "/pipe"+query(map[string]string{"path": "/tmp/pipe"})); said != "" || err != nil {
+		t.Errorf("it says %q, %v", said, err)
+	}
+}
+
 func TestEveryWritableMountIsNoexecNosuidNodevAndSmall(t *testing.T) {
 	m := newMachine(t)
 	e := m.running(t)

@@ -211,6 +211,11 @@ func seccompProfile() *specs.LinuxSeccomp {
 	for _, personality := range []uint64{0, 0x0008, 0x20000, 0x20008, 0xffffffff} { // Linux, 32-bit address limits, or: which is it?
 		profile.Syscalls = append(profile.Syscalls, equal("personality", personality))
 	}
+	for call, mode := range map[string]uint{"mknod": 1, "mknodat": 2} { // a named pipe is no device
+		profile.Syscalls = append(profile.Syscalls, specs.LinuxSyscall{Names: []string{call}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{
+			{Index: mode, Value: syscall.S_IFMT, ValueTwo: syscall.S_IFIFO, Op: specs.OpMaskedEqual},
+		}})
+	}
 	return profile
 }
 

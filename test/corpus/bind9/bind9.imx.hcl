@@ -6,7 +6,7 @@ image "bind9" {
   command  = ["/usr/sbin/named", "-g", "-c", "/etc/bind/server.conf"]
 
   file "/etc/bind/shop.test" {
-    content = file("shop.test")
+    content = file("shop.zone")
   }
 }
 

@@ -6,6 +6,7 @@
 
 image "mariadb" {
   packages = ["mariadb-server", "dash"]
+  without  = ["galera-4", "gawk", "lsof", "mariadb-client", "rsync", "socat"] # for clusters, backups and scripts
   user     = "mysql"
   command  = ["/bin/sh", "/etc/mysql/start.sh"]
 }

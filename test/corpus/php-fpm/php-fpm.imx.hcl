@@ -3,6 +3,7 @@
 
 image "php-fpm" {
   packages    = ["php-fpm"]
+  without     = ["php8.2-cli"] # PHP for terminals
   user        = "www-data"
   command     = ["/usr/sbin/php-fpm8.2", "--nodaemonize", "--fpm-config", "/etc/php/8.2/fpm/app.conf"]
   stop_signal = "SIGQUIT" # PHP then finishes the requests that it has

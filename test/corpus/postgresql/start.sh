@@ -10,4 +10,4 @@ if [ ! -s "$data/PG_VERSION" ]; then
     --auth=scram-sha-256 --username=postgres --pwfile=/etc/postgresql/password
 fi
 exec "$bin/postgres" -D "$data" -c hba_file=/etc/postgresql/pg_hba.conf \
-  -c listen_addresses='*' -c unix_socket_directories=/run/postgresql -c shared_buffers=32MB
+  -c listen_addresses='*' -c unix_socket_directories=/run/postgresql -c shared_buffers=32MB -c jit=off

@@ -2,6 +2,7 @@
 
 image "squid" {
   packages = ["squid"]
+  without  = ["squid-langpack"] # error pages in 60 languages
   user     = "proxy"
   command  = ["/usr/sbin/squid", "--foreground", "-f", "/etc/squid/site.conf"]
 }

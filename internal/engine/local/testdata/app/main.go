@@ -55,6 +55,9 @@ func main() {
 	http.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, text(os.WriteFile(r.FormValue("path"), []byte(r.FormValue("data")), 0o600)))
 	})
+	http.HandleFunc("/pipe", func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, text(syscall.Mkfifo(r.FormValue("path"), 0o600)))
+	})
 	http.HandleFunc("/dial", func(w http.ResponseWriter, r *http.Request) {
 		c, err := net.DialTimeout("tcp4", r.FormValue("to"), time.Second)
 		if err == nil {
