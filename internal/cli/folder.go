@@ -138,8 +138,12 @@ func inFolder(ds imx.Diagnostics, dir string) imx.Diagnostics {
 	return placed
 }
 
+// longestLine is how many bytes a line that a diagnostic quotes may have, as in package template.
+const longestLine = 1000
+
 // lineOf returns the line that a server's diagnostic speaks of: it knows places, but not the text. It
-// is empty where the file can't be read any more.
+// is empty where the file can't be read any more, and for a line that nobody would read: each diagnostic
+// about a file without line breaks would carry the whole file.
 func lineOf(at imx.Pos) string {
 	text, err := os.ReadFile(at.File)
 	if err != nil {
@@ -147,7 +151,10 @@ func lineOf(at imx.Pos) string {
 	}
 	n := 0
 	for line := range strings.Lines(string(text)) {
-		if n++; n == at.Line {
+		if n++; n == at.Line && len(line) > longestLine {
+			return ""
+		}
+		if n == at.Line {
 			return strings.TrimRight(line, "\r\n")
 		}
 	}
