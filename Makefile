@@ -8,7 +8,7 @@ GO       := CGO_ENABLED=0 go
 RUN_DEPS  := crun conmon xz-utils util-linux ca-certificates debian-archive-keyring git
 TEST_DEPS := gcc libc6-dev skopeo nftables iproute2
 # What bench/ measures the builder against, and what it reads their results with.
-BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux
+BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux e2fsprogs
 # Debian names of what is missing, so that a machine that has everything needs no root and no network.
 missing   = $(shell for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done)
 

@@ -12,34 +12,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 imx=$PWD/bin/imx
 runs=${RUNS:-3}
-server=  # the process id of the server that runs
-data=    # its data folder
+server= # the process id of the server that runs
+data=   # its data folder
 inside=()
-place=$(mktemp -d "${TMPDIR:-/tmp}/imx-bench-XXXXXX")
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-
-# The scratch folder is a new file system. On one where much was removed lately, ext4 looks long for numbers of files that
-# it may use again, and whoever comes next pays for it: up to a third more for the same build.
-scratch=$place/files
-mkdir "$scratch"
-truncate -s 32G "$place/disk"
-mkfs.ext4 -q "$place/disk"
-mount -o loop "$place/disk" "$scratch"
-chmod 755 "$place" "$scratch" # apt drops its rights while it fetches
-
-# Whatever is measured runs in a cgroup of its own. The v2 tree counts CPU time for all processes of a group, ended ones
-# and those that nobody waited for included, without any controller being switched on.
-tree=$(findmnt -nft cgroup2 -o TARGET) || { echo "bench: no cgroup v2 tree is mounted, so CPU time can't be measured" >&2; exit 1; }
-group=$tree/imx-bench-$$
-mkdir "$group"
 
 # enter_groups DIR...: from now on, "${inside[@]}" COMMAND... runs COMMAND in these cgroups.
 enter_groups() {
   # shellcheck disable=SC2016 # expanded by that shell
   inside=(sh -c 'for g in $0; do echo $$ >"$g/cgroup.procs" || exit; done; exec "$@"' "$*")
 }
-enter_groups "$group"
 
 cleanup() {
   stop_server
@@ -107,9 +88,31 @@ stop_server() {
   [ -n "$server" ] || return 0
   "$imx" destroy --all --volumes --yes --data "$data" >/dev/null 2>&1 || true
   kill "$server" 2>/dev/null || true
+  for _ in $(seq 300); do kill -0 "$server" 2>/dev/null || break; sleep 0.1; done
+  kill -KILL "$server" 2>/dev/null || true
   wait "$server" 2>/dev/null || true
   server=
   "$imx" server purge --yes --data "$data" >/dev/null 2>&1 || true
 }
 
 client() { "${inside[@]}" "$imx" "$@"; }
+
+place=$(mktemp -d "${TMPDIR:-/tmp}/imx-bench-XXXXXX")
+scratch=$place/files
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# The scratch folder is a new file system. On one where much was removed lately, ext4 looks long for numbers of files that
+# it may use again, and whoever comes next pays for it: up to a third more for the same build.
+mkdir "$scratch"
+truncate -s 32G "$place/disk"
+mkfs.ext4 -q "$place/disk"
+mount -o loop "$place/disk" "$scratch"
+chmod 755 "$place" "$scratch" # apt drops its rights while it fetches
+
+# Whatever is measured runs in a cgroup of its own. The v2 tree counts CPU time for all processes of a group, ended ones
+# and those that nobody waited for included, without any controller being switched on.
+tree=$(findmnt -nft cgroup2 -o TARGET) || { echo "bench: no cgroup v2 tree is mounted, so CPU time can't be measured" >&2; exit 1; }
+group=$tree/imx-bench-$$
+mkdir "$group"
+enter_groups "$group"
