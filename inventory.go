@@ -1,5 +1,10 @@
 package imx
 
+import (
+	"strconv"
+	"strings"
+)
+
 // Inventory says what is inside an image and where each part came from. The builder makes it with
 // the image, from what it knows, and keeps it in the blob store as JSON under Image.Inventory. The
 // same plan gives the same inventory.
@@ -74,4 +79,21 @@ type InventoryUser struct {
 	UID  int    `json:"uid"`
 	GID  int    `json:"gid"`
 	Home string `json:"home,omitempty"`
+}
+
+// ReadUsers reads passwd(5). A line that isn't of its form is passed over, as the C library does.
+func ReadUsers(passwd string) []InventoryUser {
+	var list []InventoryUser
+	for line := range strings.Lines(passwd) {
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+		if len(fields) != 7 || fields[0] == "" {
+			continue
+		}
+		uid, err1 := strconv.Atoi(fields[2])
+		gid, err2 := strconv.Atoi(fields[3])
+		if err1 == nil && err2 == nil {
+			list = append(list, InventoryUser{Name: fields[0], UID: uid, GID: gid, Home: fields[5]})
+		}
+	}
+	return list
 }

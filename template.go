@@ -1,5 +1,7 @@
 package imx
 
+import "strings"
+
 // Template is what a person wrote: one folder of HCL files, read and checked, with every file()
 // content in it, so that nothing outside is needed any more.
 type Template struct {
@@ -91,4 +93,26 @@ type ImageSpec struct {
 	Compression string `json:"compression,omitempty"`
 	// PackagesAt are the places of Packages in the same order, or nil where they aren't known.
 	PackagesAt []Pos `json:"packagesAt,omitempty"`
+}
+
+// Asked are the names of the packages that the image asks for.
+func (s ImageSpec) Asked() map[string]bool {
+	asked := map[string]bool{}
+	for _, text := range s.Packages {
+		asked[ReadRequest(text).Name] = true
+	}
+	return asked
+}
+
+// Request is one of ImageSpec.Packages: a package's name, and at most one of a version and a suite.
+type Request struct{ Name, Version, Suite string }
+
+// ReadRequest reads "name", "name=version" or "name/suite". It judges nothing: what stands behind "=" is the
+// version, whatever it is.
+func ReadRequest(text string) Request {
+	if name, version, ok := strings.Cut(text, "="); ok {
+		return Request{Name: name, Version: version}
+	}
+	name, suite, _ := strings.Cut(text, "/")
+	return Request{Name: name, Suite: suite}
 }

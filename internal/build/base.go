@@ -109,17 +109,17 @@ func furnish(upper string) error {
 	}
 	defer x.close()
 	for _, dir := range mergedDirs() {
-		if err := errors.Join(x.mkdir("usr/"+dir, 0o755), unix.Symlinkat("usr/"+dir, x.root, dir)); err != nil {
+		if err := errors.Join(x.mkdir("usr/"+dir), unix.Symlinkat("usr/"+dir, x.root, dir)); err != nil {
 			return err
 		}
 	}
 	for _, dir := range []string{"info", "updates", "triggers", "alternatives"} {
-		if err := x.mkdir(databaseDir+"/"+dir, 0o755); err != nil {
+		if err := x.mkdir(databaseDir + "/" + dir); err != nil {
 			return err
 		}
 	}
 	for _, dir := range manualSections() {
-		if err := x.mkdir(dir, 0o755); err != nil {
+		if err := x.mkdir(dir); err != nil {
 			return err
 		}
 	}

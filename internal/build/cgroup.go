@@ -2,7 +2,6 @@ package build
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -44,7 +43,7 @@ func findCgroups(builder string) (cgroups, error) {
 		}
 		switch after[0] {
 		case "cgroup":
-			for _, option := range strings.Split(after[2], ",") {
+			for option := range strings.SplitSeq(after[2], ",") {
 				if option == "memory" || option == "pids" {
 					c.v1[option] = before[4]
 				}
@@ -161,19 +160,18 @@ func (g *cage) met() string {
 
 // remove kills what is left in the cage and removes it.
 func (g *cage) remove() {
-	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // ends whatever its caller's end is
-	defer stop()
+	deadline := time.Now().Add(5 * time.Second)
 	for _, d := range g.dirs {
-		removeGroup(ctx, d)
+		removeGroup(d, deadline)
 	}
 }
 
 // removeGroup removes a group as soon as the last of its processes is gone. New tries again where the
-// kernel takes longer than ctx.
-func removeGroup(ctx context.Context, dir string) {
+// kernel takes longer than the deadline.
+func removeGroup(dir string, deadline time.Time) {
 	for {
 		err := os.Remove(dir)
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
+		if err == nil || errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
 			return
 		}
 		text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // an unreadable one has none to kill
@@ -182,11 +180,7 @@ func removeGroup(ctx context.Context, dir string) {
 				_ = unix.Kill(pid, unix.SIGKILL) // it may be gone already
 			}
 		}
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-ctx.Done():
-			return
-		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

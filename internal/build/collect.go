@@ -34,16 +34,10 @@ type collector struct {
 func collect(p imx.ImagePlan, box *sandbox, root disk, note func(format string, args ...any)) (tree, error) {
 	c := &collector{
 		plan: p, root: root, upper: box.upper, tree: tree{},
-		owned: map[string]bool{}, shared: map[string]bool{}, tools: map[string]bool{}, asked: map[string]bool{}, note: note,
+		owned: map[string]bool{}, shared: map[string]bool{}, tools: map[string]bool{}, asked: p.Spec.Asked(), note: note,
 	}
 	for _, p := range p.Tools {
 		c.tools[p.Name] = true
-	}
-	for _, name := range p.Spec.Packages {
-		if i := strings.IndexAny(name, "=/"); i >= 0 {
-			name = name[:i]
-		}
-		c.asked[name] = true
 	}
 	return c.tree, inOrder(c.packageFiles, c.stanzas, c.skeleton, c.generated, c.alternatives, c.guard, c.idle, c.parents, c.privileges)
 }
@@ -151,7 +145,7 @@ func (c *collector) stanzas() error {
 		if err != nil {
 			return err
 		}
-		found[identity(s).Ref()] = stanza
+		found[s.Identity().Ref()] = stanza
 	}
 	for _, p := range c.plan.Ship {
 		stanza, ok := found[p.Ref()]

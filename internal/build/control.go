@@ -76,7 +76,7 @@ func parseParcel(stanza []byte, name string) (*parcel, error) {
 		return nil, err
 	}
 	res := &parcel{
-		pkg: identity(s), stanza: stanza, same: strings.EqualFold(s.Field("multi-arch"), "same"),
+		pkg: s.Identity(), stanza: stanza, same: strings.EqualFold(s.Field("multi-arch"), "same"),
 		relations: map[string][]deb.Group{},
 	}
 	for _, field := range relationFields() {

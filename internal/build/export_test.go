@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"io"
 	"maps"
@@ -155,6 +156,29 @@ func forget(root string, status []byte) error {
 	return errors.Join(err, os.WriteFile(filepath.Join(root, databaseDir, "triggers/Unincorp"), nil, 0o644))
 }
 
+// Redated is redated.
+func Redated(store []byte, at time.Time) ([]byte, bool) { return redated(store, at) }
+
+// Groups are the control groups that builders of the same folder have at the moment.
+func (b *Builder) Groups() ([]string, error) {
+	var all []string
+	for _, root := range append(slices.Collect(maps.Values(b.groups.v1)), b.groups.v2) {
+		found, err := filepath.Glob(filepath.Join(root, b.groups.prefix+"*"))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// Caged reports whether the machine lets the builder bound memory and processes.
+func (b *Builder) Caged() bool {
+	g := b.groups.cage("test", b.cfg.bounds())
+	defer g.remove()
+	return g.whole()
+}
+
 // What arrange takes and gives.
 type (
 	Item    = item
@@ -178,34 +202,15 @@ func Arrange(t Tree, ships []Shipped, epoch time.Time) (layers [][]*Item, says [
 
 // ReadProgram reads an ELF file.
 func ReadProgram(r io.ReaderAt) (runs, listens bool, err error) {
-	p, err := readProgram(r)
+	f, err := elf.NewFile(r)
+	if err != nil {
+		return false, false, err
+	}
+	p, err := readProgram(f)
 	return p.Runs, p.Listens, err
 }
 
 // Differences compares two trees.
 func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
 	return differences(first, second)
-}
-
-// Redated is redated.
-func Redated(store []byte, at time.Time) ([]byte, bool) { return redated(store, at) }
-
-// Groups are the control groups that builders of the same folder have at the moment.
-func (b *Builder) Groups() ([]string, error) {
-	var all []string
-	for _, root := range append(slices.Collect(maps.Values(b.groups.v1)), b.groups.v2) {
-		found, err := filepath.Glob(filepath.Join(root, b.groups.prefix+"*"))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
-	}
-	return all, nil
-}
-
-// Caged reports whether the machine lets the builder bound memory and processes.
-func (b *Builder) Caged() bool {
-	g := b.groups.cage("test", b.cfg.bounds())
-	defer g.remove()
-	return g.whole()
 }

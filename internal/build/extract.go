@@ -64,7 +64,7 @@ func (x *extractor) dir(name string) (directory, error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
 	fd, err := retry(func() (int, error) { return unix.Openat2(x.root, name, &how) })
 	if errors.Is(err, unix.ENOENT) && name != "." {
-		if err = x.mkdir(name, 0o755); err == nil {
+		if err = x.mkdir(name); err == nil {
 			fd, err = retry(func() (int, error) { return unix.Openat2(x.root, name, &how) })
 		}
 	}
@@ -96,7 +96,8 @@ func retry(f func() (int, error)) (int, error) {
 	}
 }
 
-func (x *extractor) mkdir(name string, mode uint32) error {
+// mkdir makes a directory with 0755, and its parents where they aren't there.
+func (x *extractor) mkdir(name string) error {
 	parent, err := x.dir(path.Dir(name))
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func (x *extractor) mkdir(name string, mode uint32) error {
 	if err := unix.Mkdirat(parent.fd, base, 0o700); err != nil {
 		return err
 	}
-	return unix.Fchmodat(parent.fd, base, mode, 0) // whatever the umask
+	return unix.Fchmodat(parent.fd, base, 0o755, 0) // whatever the umask
 }
 
 // exists reports whether anything, a link that leads nowhere included, is at a path.

@@ -59,7 +59,9 @@ func meeting() []pkg {
 		{Name: "links", Files: files{
 			{Path: "/usr/share/one", Content: "linked"},
 			{Header: &tar.Header{Name: "./usr/share/two", Typeflag: tar.TypeLink, Linkname: "./usr/share/one", Mode: 0o644}},
-			{Path: "/usr/share/doc/links/README"}, {Path: "/usr/share/doc/links/copyright"}, {Path: "/usr/share/man/man1/links.1"},
+			{Path: "/usr/share/doc/links/README"},
+			{Path: "/usr/share/doc/links/copyright"},
+			{Path: "/usr/share/man/man1/links.1"},
 		}},
 	}
 }
@@ -79,24 +81,24 @@ func TestDpkgsFeaturesWorkInABuild(t *testing.T) {
 	p.Base = append(p.Base, w.put(t, all[0]))
 	got := map[string]string{}
 	want := map[string]string{
-		"var/lib/watcher-ran":    "/usr/share/watched\nnamed\n",
-		"var/lib/watcher-saw":    "file\n",
-		"usr/share/f":            "mine",
-		"usr/share/f.orig":       "original",
-		"usr/share/g.aside":      "mine",
-		"usr/share/r":            "newer",
-		"etc/conf/x":             "setting=1",
-		"var/lib/conf-read":      "setting=1",
-		"var/lib/same-list":      "/var/lib/dpkg/info/libsame:amd64.list\n",
-		"etc/alternatives/edit":  "-> /usr/bin/editor-b",
-		"var/lib/asked":          "given",
-		"usr/share/two":          "linked",
-		"usr/share/doc/links":    "copyright",
-		"usr/share/man/man1":     "absent",
-		"usr/share/so":           "x",
-		"etc/conf/x.dpkg-new":    "absent",
-		"usr/share/kept":         "x",
-		"var/lib/dpkg/info/none": "absent",
+		"var/lib/watcher-ran":        "/usr/share/watched\nnamed\n",
+		"var/lib/watcher-saw":        "file\n",
+		"usr/share/f":                "mine",
+		"usr/share/f.orig":           "original",
+		"usr/share/g.aside":          "mine",
+		"usr/share/r":                "newer",
+		"etc/conf/x":                 "setting=1",
+		"var/lib/conf-read":          "setting=1",
+		"var/lib/same-list":          "/var/lib/dpkg/info/libsame:amd64.list\n",
+		"etc/alternatives/edit":      "-> /usr/bin/editor-b",
+		"var/lib/asked":              "given",
+		"usr/share/two":              "linked",
+		"usr/share/doc/links":        "copyright",
+		"usr/share/man/man1/links.1": "absent",
+		"usr/share/so":               "x",
+		"etc/conf/x.dpkg-new":        "absent",
+		"usr/share/kept":             "x",
+		"var/lib/dpkg/info/none":     "absent",
 	}
 	err := b.Install(t.Context(), p, build.Installation{Dir: t.TempDir(), By: build.ByPlacing, Fetch: w.fetch, Look: func(when, root string) {
 		if when != "image" {

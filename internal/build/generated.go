@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"imx"
 )
@@ -139,6 +140,10 @@ func (c *collector) patterns() (wanted, unwanted []string) {
 }
 
 func (c *collector) takeGenerated(name string) error {
+	if strings.ContainsFunc(name, unicode.IsControl) { // as in packages: it would read as something else wherever it is shown
+		return imx.Errorf(imx.Invalid, "scripts of the packages generated %q, which has a control character in its name", "/"+name).
+			WithHint("leave it out with generated = [%q]", "!/"+strings.Map(wildcard, name))
+	}
 	it, err := c.root.item(name)
 	if err != nil {
 		return err
@@ -154,6 +159,14 @@ func (c *collector) takeGenerated(name string) error {
 	}
 	c.put(it, "")
 	return nil
+}
+
+// wildcard puts a "?" in place of a character that a template's text can't have.
+func wildcard(r rune) rune {
+	if unicode.IsControl(r) {
+		return '?'
+	}
+	return r
 }
 
 // fromBase takes the state that configuring the base made and that rules name exactly: the accounts,

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"debug/elf"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -199,35 +198,20 @@ func (c *collector) converts() (conversion, error) {
 // imports reports whether a file is an ELF object that takes a function from another. What isn't one, or
 // is damaged, takes none.
 func (it *item) imports(function string) (bool, error) {
-	if it.Size < 64 {
-		return false, nil
-	}
-	r, err := it.open()
-	if err != nil {
-		return false, err
-	}
-	defer r.Close()
-	at, ok := r.(io.ReaderAt)
-	if !ok {
-		return false, nil
-	}
-	f, err := elf.NewFile(at)
-	if err != nil {
-		return false, nil //nolint:nilerr // no ELF object
-	}
-	names := f.SectionByType(elf.SHT_STRTAB)
-	if s := f.Section(".dynstr"); s != nil {
-		names = s
-	}
-	if names == nil {
-		return false, nil
-	}
-	if all, err := names.Data(); err != nil || !bytes.Contains(all, []byte("\x00"+function+"\x00")) {
-		return false, nil //nolint:nilerr // damaged
-	}
-	imported, err := f.ImportedSymbols()
-	if err != nil {
-		return false, nil //nolint:nilerr // damaged
-	}
-	return slices.ContainsFunc(imported, func(s elf.ImportedSymbol) bool { return s.Name == function }), nil
+	found := false
+	err := it.elf(func(f *elf.File) {
+		names := f.SectionByType(elf.SHT_STRTAB)
+		if s := f.Section(".dynstr"); s != nil {
+			names = s
+		}
+		if names == nil {
+			return
+		}
+		if all, err := names.Data(); err != nil || !bytes.Contains(all, []byte("\x00"+function+"\x00")) {
+			return
+		}
+		imported, err := f.ImportedSymbols()
+		found = err == nil && slices.ContainsFunc(imported, func(s elf.ImportedSymbol) bool { return s.Name == function })
+	})
+	return found, err
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io/fs"
-	"strconv"
-	"strings"
 
 	"imx"
 )
@@ -32,7 +30,7 @@ func (b *Builder) takeStock(t tree, p *packed, layers []layer) (imx.Digest, erro
 		}
 		passwd = string(text)
 	}
-	in.Users = append(in.Users, users(passwd)...)
+	in.Users = append(in.Users, imx.ReadUsers(passwd)...)
 	raw, err := json.Marshal(in)
 	if err != nil {
 		return "", err
@@ -53,22 +51,4 @@ func (it *item) inventory() imx.InventoryPath {
 		Path: "/" + it.Path, Kind: kind, Mode: imx.Mode(octal(it.Mode)), UID: it.UID, GID: it.GID, //nolint:gosec // at most 07777
 		Size: it.Size, Digest: it.Digest, Target: it.Link, Capabilities: it.Caps, Origin: it.Origin, Package: it.Owner,
 	}
-}
-
-// users reads the accounts of a passwd(5) file; lines that aren't accounts are passed over, as the C
-// library does.
-func users(passwd string) []imx.InventoryUser {
-	var list []imx.InventoryUser
-	for line := range strings.Lines(passwd) {
-		fields := strings.Split(strings.TrimSuffix(line, "\n"), ":")
-		if len(fields) != 7 {
-			continue
-		}
-		uid, err1 := strconv.Atoi(fields[2])
-		gid, err2 := strconv.Atoi(fields[3])
-		if err1 == nil && err2 == nil {
-			list = append(list, imx.InventoryUser{Name: fields[0], UID: uid, GID: gid, Home: fields[5]})
-		}
-	}
-	return list
 }

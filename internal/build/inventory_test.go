@@ -126,7 +126,7 @@ const (
 	cCalls    = "int opens(void); int main(void) { return opens(); }\n"
 	cQuiet    = "int main(void) { return 0; }\n"
 	goListens = "package main\nimport \"net/http\"\nfunc main() { _ = http.ListenAndServe(\":80\", nil) }\n"
-	goDials   = "package main\nimport \"net\"\nfunc main() { _, _ = net.Dial(\"tcp\", \"127.0.0.1:80\") }\n"
+	goDials   = "package main\nimport \"net\"\nfunc main() { _, _ = net.Dial(\"tcp\", \"127.0.0.1:80\"); _, _ = net.ListenPacket(\"udp\", \":0\") }\n"
 )
 
 func TestProgramsThatCanListenAreFound(t *testing.T) {

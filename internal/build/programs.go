@@ -21,15 +21,16 @@ type program struct {
 func programs(items []*item) (map[string]program, error) {
 	found := map[string]program{}
 	for _, it := range items {
-		if !it.Mode.IsRegular() || it.Size < elfHeader {
+		if !it.Mode.IsRegular() {
 			continue
 		}
-		p, ok, err := it.program()
+		err := it.elf(func(f *elf.File) {
+			if p, err := readProgram(f); err == nil {
+				found[it.Path] = p
+			}
+		})
 		if err != nil {
 			return nil, err
-		}
-		if ok {
-			found[it.Path] = p
 		}
 	}
 	return found, nil
@@ -37,51 +38,51 @@ func programs(items []*item) (map[string]program, error) {
 
 const elfHeader = 64 // bytes of the header of a 64-bit file
 
-// program reads the item as an ELF file. It is false for any other file, and for one that no kernel
-// could run either.
-func (it *item) program() (program, bool, error) {
+// elf calls f with a file's content as an ELF object. It calls nothing for any other file, and for one that
+// no kernel could run either.
+func (it *item) elf(f func(*elf.File)) error {
+	if it.Size < elfHeader {
+		return nil
+	}
 	r, err := it.open()
 	if err != nil {
-		return program{}, false, err
+		return err
 	}
 	defer r.Close()
-	var magic [4]byte
-	if _, err := io.ReadFull(r, magic[:]); err != nil || string(magic[:]) != elf.ELFMAG {
-		return program{}, false, err
-	}
 	at, ok := r.(io.ReaderAt)
-	if !ok {
-		rest, err := io.ReadAll(r)
+	if !ok { // a file of the template, which is small: it came in a request
+		content, err := io.ReadAll(r)
 		if err != nil {
-			return program{}, false, err
+			return err
 		}
-		at = bytes.NewReader(append(magic[:], rest...))
+		at = bytes.NewReader(content)
 	}
-	p, err := readProgram(at)
-	return p, err == nil, nil
+	if object, err := elf.NewFile(at); err == nil {
+		f(object)
+	}
+	return nil
 }
 
 // readProgram reads what dynamic linking needs to know, and looks into Go's own tables, because Go
 // calls the kernel without a library. A program that is linked statically and no Go program says
 // nothing of what it calls, unless it has its symbols.
-func readProgram(r io.ReaderAt) (program, error) {
-	f, err := elf.NewFile(r)
-	if err != nil {
-		return program{}, err
-	}
+func readProgram(f *elf.File) (program, error) {
 	p := program{Runs: f.Type == elf.ET_EXEC || slices.ContainsFunc(f.Progs, func(h *elf.Prog) bool { return h.Type == elf.PT_INTERP })}
 	if flags, err := f.DynValue(elf.DT_FLAGS_1); err == nil && len(flags) > 0 && flags[0]&uint64(elf.DF_1_PIE) != 0 {
 		p.Runs = true
 	}
 	if f.Section(".go.buildinfo") != nil {
-		p.Listens, err = goListens(f)
+		found, err := goListens(f)
 		if err != nil {
 			return program{}, err
 		}
+		p.Listens = found
 	}
-	if p.Needs, err = f.ImportedLibraries(); err != nil && !errors.Is(err, elf.ErrNoSymbols) {
+	needs, err := f.ImportedLibraries()
+	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
 		return program{}, err
 	}
+	p.Needs = needs
 	dynamic, err := f.ImportedSymbols()
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
 		return program{}, err
@@ -97,16 +98,15 @@ func readProgram(r io.ReaderAt) (program, error) {
 	return p, nil
 }
 
-// goListens looks for the methods that all of Go's listeners come from. The linker leaves out
-// what no code calls, and a stripped program keeps the names of its functions for stack traces.
+// goListens looks for the two methods that Go's listeners of streams come through; what dials has neither. The
+// linker leaves out what no code calls, and a stripped program keeps the names of its functions for
+// stack traces, each with a NUL behind it.
 func goListens(f *elf.File) (bool, error) {
-	// where the names are: by themselves or, in a relocatable program, among other data
-	for _, place := range []string{".gopclntab", ".data.rel.ro.gopclntab", ".data.rel.ro"} {
-		s := f.Section(place)
-		if s == nil || s.Type != elf.SHT_PROGBITS {
+	for _, s := range f.Sections {
+		if s.Type != elf.SHT_PROGBITS || s.Flags&elf.SHF_EXECINSTR != 0 || s.Flags&elf.SHF_ALLOC == 0 {
 			continue
 		}
-		found, err := contains(s.Open(), "net.(*sysListener).listenTCP", "net.(*sysListener).listenUnix")
+		found, err := contains(s.Open(), "net.(*sysListener).listenTCP\x00", "net.(*sysListener).listenUnix\x00")
 		if err != nil || found {
 			return found, err
 		}
@@ -114,13 +114,17 @@ func goListens(f *elf.File) (bool, error) {
 	return false, nil
 }
 
-// contains looks for one of two texts in what r gives.
-func contains(r io.Reader, one, other string) (bool, error) {
+// contains looks for any of the texts in what r gives.
+func contains(r io.Reader, texts ...string) (bool, error) {
 	buf := make([]byte, 0, 1<<18)
+	longest := 0
+	for _, text := range texts {
+		longest = max(longest, len(text))
+	}
 	for {
 		n, err := io.ReadFull(r, buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		if bytes.Contains(buf, []byte(one)) || bytes.Contains(buf, []byte(other)) {
+		if slices.ContainsFunc(texts, func(text string) bool { return bytes.Contains(buf, []byte(text)) }) {
 			return true, nil
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -129,7 +133,7 @@ func contains(r io.Reader, one, other string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		kept := copy(buf, buf[len(buf)-max(len(one), len(other)):])
+		kept := copy(buf, buf[len(buf)-longest:])
 		buf = buf[:kept]
 	}
 }

@@ -75,6 +75,10 @@ type process struct {
 }
 
 func (s *sandbox) start(ctx context.Context, argv []string) (*process, error) {
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		return nil, imx.Errorf(imx.Unavailable, "making the build's process table: %w", err).WithHint("install the package util-linux")
+	}
 	status, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -85,7 +89,7 @@ func (s *sandbox) start(ctx context.Context, argv []string) (*process, error) {
 	}
 	args := append([]string{
 		"-c", gate, "gate",
-		"unshare", "--pid", "--mount", "--fork", "--kill-child=KILL", "--", "/bin/sh", "-c", start, "start",
+		unshare, "--pid", "--mount", "--fork", "--kill-child=KILL", "--", "/bin/sh", "-c", start, "start",
 		"/usr/bin/setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=" + capabilities, "--",
 	}, argv...)
 	p := &process{cmd: exec.CommandContext(ctx, "/bin/sh", args...), out: &tail{}, status: status}

@@ -7,7 +7,6 @@ import (
 	"path"
 	"runtime"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,7 +22,7 @@ type shipped struct {
 
 // shipped returns the packages that p's image takes, sorted by name.
 func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree) ([]shipped, error) {
-	all := make([]shipped, len(p.Ship))
+	all, asked := make([]shipped, len(p.Ship)), p.Spec.Asked()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, pkg := range p.Ship {
@@ -45,7 +44,7 @@ func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree) ([]shipp
 			c.Has[own.Path] = &own
 			all[i].has = c.Has
 			all[i].InventoryPackage, err = about(pkg, text)
-			all[i].Asked = asksFor(p.Spec, pkg.Name)
+			all[i].Asked = asked[pkg.Name]
 			return err
 		})
 	}
@@ -60,33 +59,13 @@ func byName(a, b shipped) int { return cmp.Compare(a.Ref(), b.Ref()) }
 
 func stanzaPath(name string) string { return path.Join("var/lib/dpkg/status.d", name) }
 
-// asksFor reports whether a template names the package.
-func asksFor(spec imx.ImageSpec, name string) bool {
-	return slices.ContainsFunc(spec.Packages, func(asked string) bool {
-		asked, _, _ = strings.Cut(asked, "=")
-		return asked == name
-	})
-}
-
 // about reads what an inventory says of a package from dpkg's stanza.
 func about(p imx.Package, stanza []byte) (imx.InventoryPackage, error) {
 	s, err := deb.ReadStanzas(bytes.NewReader(stanza), "dpkg's status").Next()
 	if err != nil {
 		return imx.InventoryPackage{}, err
 	}
-	summary, _, _ := strings.Cut(s.Field("description"), "\n")
-	said := imx.InventoryPackage{
-		Package: p, Source: p.Name, SourceVersion: p.Version,
-		Section: s.Field("section"), Description: strings.TrimSpace(summary),
-		PreDepends: s.Field("pre-depends"), Depends: s.Field("depends"),
-		Recommends: s.Field("recommends"), Provides: s.Field("provides"),
-	}
-	// "Source: name" or, where the versions differ, "Source: name (version)" (Debian policy 5.6.1)
-	if name, version, differs := strings.Cut(s.Field("source"), " ("); name != "" {
-		said.Source = name
-		if differs {
-			said.SourceVersion = strings.TrimSuffix(version, ")")
-		}
-	}
+	said := s.Inventory()
+	said.Package = p
 	return said, nil
 }

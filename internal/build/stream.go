@@ -82,6 +82,7 @@ func decompressAll(ctx context.Context, dir string) (failed string, err error) {
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, "xz", append(args, files...)...)
 	cmd.Dir, cmd.Stderr = dir, &said
+	cmd.Env = append(os.Environ(), "LC_ALL=C") // blame reads what it says
 	if err := cmd.Start(); err != nil {
 		return "", fmt.Errorf("starting xz: %w", err)
 	}
@@ -102,14 +103,15 @@ func decompressAll(ctx context.Context, dir string) (failed string, err error) {
 	return "", err
 }
 
-// blame finds which of the files xz complains of.
+// blame finds which of the files xz complains of: the compressed one if it can't read it, the other if it
+// can't write it.
 func blame(files []string, said string, err error) (string, error) {
 	for line := range strings.Lines(said) {
 		for _, f := range files {
+			if strings.Contains(line, strings.TrimSuffix(f, ".xz")) && strings.Contains(line, "No space left") {
+				return filepath.Dir(f), unix.ENOSPC
+			}
 			if _, why, ok := strings.Cut(line, f+": "); ok {
-				if strings.Contains(why, "No space left") {
-					return filepath.Dir(f), unix.ENOSPC
-				}
 				return filepath.Dir(f), imx.Errorf(imx.Refused, "%s: xz can't read it: %s", filepath.Base(f), strings.TrimSpace(why))
 			}
 		}

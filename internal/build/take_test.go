@@ -375,6 +375,19 @@ func TestCharacterSetsAreThereAsFarAsSomethingAsksForThem(t *testing.T) {
 	}
 }
 
+func TestAGeneratedPathWithAControlCharacterIsRefused(t *testing.T) {
+	w, b := host(t)
+	writes := pkg{Name: "breaks", Scripts: map[string]string{"postinst": "#!/bin/sh -e\necho '# one' >'/etc/a\nb'\n"}}
+	_, err := b.Run(t.Context(), w.own(t, imx.ImageSpec{}, writes), w.fetch, log(t))
+	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), `"/etc/a\nb", which has a control character`) {
+		t.Errorf("error of kind %q: %v", imx.KindOf(err), err)
+	}
+	if hint := imx.AsError(err).Hint; hint != `leave it out with generated = ["!/etc/a?b"]` {
+		t.Errorf("hint %s", hint)
+	}
+	run(t, b, w.own(t, imx.ImageSpec{Generated: []string{"!/etc/a?b"}}, writes))
+}
+
 func TestADivertedFileIsTakenFromWhereItsPackageHasIt(t *testing.T) {
 	w, b := host(t)
 	plain := pkg{Name: "plain", Files: files{{Path: "/usr/bin/tool", Content: "plain"}}}
@@ -406,12 +419,12 @@ func TestAPreDependencyIsConfiguredBeforeItsDependentIsUnpacked(t *testing.T) {
 
 func TestAShellIsTakenOnlyIfItsPackageIsAskedFor(t *testing.T) {
 	w, b := host(t)
-	for _, asked := range []string{"dash", "libc6"} {
+	for asked, there := range map[string]bool{"dash": true, "dash=1.0": true, "dash/stable": true, "libc6": false} {
 		p := w.planned(t, imx.ImageSpec{Name: "own", Packages: []string{"dash"}})
 		p.Spec.Packages = []string{asked}
 		root := mounted(t, b, run(t, b, p).Image.Digest)
 		for _, name := range []string{"usr/bin/dash", "usr/bin/sh"} {
-			if _, err := os.Lstat(filepath.Join(root, name)); (err == nil) != (asked == "dash") {
+			if _, err := os.Lstat(filepath.Join(root, name)); (err == nil) != there {
 				t.Errorf("asked for %s: %s is there: %v", asked, name, err == nil)
 			}
 		}

@@ -326,15 +326,10 @@ func checkIdentity(control []byte, p imx.Package) error {
 	if err != nil {
 		return err
 	}
-	if is := identity(s); is.Ref() != p.Ref() {
+	if is := s.Identity(); is.Ref() != p.Ref() {
 		return imx.Errorf(imx.Refused, "it is the package %s, not %s", is.Ref(), p.Ref())
 	}
 	return nil
-}
-
-// identity is what a stanza says of which package it is.
-func identity(s *deb.Stanza) imx.Package {
-	return imx.Package{Name: s.Field("package"), Version: s.Field("version"), Architecture: s.Field("architecture")}
 }
 
 // eachEntry calls f for every entry of a tar archive that no rule refuses, up to the first error.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -139,6 +140,9 @@ func export(ctx context.Context, g *Global, set imx.Frozen, name string, report 
 }
 
 func outputError(name string, err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err // its path is that of the file before it got its name
+	}
 	return imx.Errorf(imx.Conflict, "%s can't be written: %w", name, err).WithHint("choose another file for --output")
 }
 
@@ -192,6 +196,10 @@ func runArchiveThaw(ctx context.Context, opts thawOptions, g *Global, t *term.Te
 	if err != nil {
 		return imx.Errorf(imx.NotFound, "the frozen set can't be read: %w", err)
 	}
+	if !st.Mode().IsRegular() {
+		return imx.Errorf(imx.Refused, "%s: this is no frozen set: it isn't a file that can be read twice", opts.File).
+			WithHint("write it to a file first, and name that")
+	}
 	layout, err := frozen.OpenLayout(file, st.Size())
 	if err != nil {
 		e := imx.AsError(err)
@@ -226,7 +234,10 @@ func push(ctx context.Context, g *Global, name string, layout *frozen.Layout, re
 		done.Message = l.Title
 		report(done)
 		has, err := c.HasBlob(ctx, repository, l.Digest)
-		if err == nil && !has {
+		switch {
+		case err == nil && has:
+			err = layout.Check(l)
+		case err == nil:
 			err = c.PushBlob(ctx, repository, l.Digest, l.Size, layout.Open(l))
 		}
 		if err != nil {

@@ -106,9 +106,9 @@ func showError(err error, g *Global, t *term.Terminal) {
 	if len(e.Diagnostics) > 0 {
 		message = mistakes(e.Diagnostics)
 	}
-	text := diagnosticsText(ink, e.Diagnostics) + ink.Bad("error:") + " " + strings.TrimSpace(message) + "\n"
+	text := diagnosticsText(ink, e.Diagnostics) + ink.Bad("error:") + " " + strings.TrimSpace(term.CleanLines(message)) + "\n"
 	if e.Hint != "" {
-		text += ink.Warn("hint:") + " " + e.Hint + "\n"
+		text += ink.Warn("hint:") + " " + term.CleanLines(e.Hint) + "\n"
 	}
 	_, _ = io.WriteString(t.Err, text) // where errors can't be shown, the exit status is left
 }
@@ -139,13 +139,13 @@ func diagnosticsText(ink term.Ink, ds imx.Diagnostics) string {
 		if at := d.At.String(); at != "" {
 			b.WriteString(ink.Bold(at) + ": ")
 		}
-		b.WriteString(severity + " " + d.Summary + "\n")
+		b.WriteString(severity + " " + term.CleanLines(d.Summary) + "\n")
 		if line, carets, ok := strings.Cut(template.Underline(d), "\n"); ok {
 			bar := "  " + ink.Dim("│") + " "
 			b.WriteString(bar + line + "\n" + bar + ink.Bad(carets) + "\n")
 		}
 		if d.Hint != "" {
-			b.WriteString("  " + ink.Warn("hint:") + " " + d.Hint + "\n")
+			b.WriteString("  " + ink.Warn("hint:") + " " + term.CleanLines(d.Hint) + "\n")
 		}
 		b.WriteString("\n")
 	}

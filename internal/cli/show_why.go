@@ -52,11 +52,7 @@ func releaseSays(r imx.Release) string {
 
 // imagePlanSays names what was asked for, with the versions that were chosen.
 func imagePlanSays(p imx.ImagePlan) string {
-	asked := map[string]bool{}
-	for _, name := range p.Spec.Packages {
-		name, _, _ = strings.Cut(name, "=")
-		asked[name] = true
-	}
+	asked := p.Spec.Asked()
 	var names []string
 	for _, pkg := range p.Ship {
 		if asked[pkg.Name] {

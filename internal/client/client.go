@@ -6,6 +6,7 @@ package client
 import (
 	"context"
 	"io"
+	"io/fs"
 	"iter"
 	"net/http"
 	"net/url"
@@ -114,6 +115,9 @@ func (c *Client) Images(ctx context.Context) ([]imx.ImageView, error) {
 // Image returns all that is known of the image that a person means by a name, a digest or the
 // beginning of one, NAME@DIGEST, NAME:TAG, or a service. NotFound and Invalid name near ones.
 func (c *Client) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
+	if !fs.ValidPath(wanted) || wanted == "." { // the server would look for another page than an image's
+		return imx.ImageDetail{}, imx.Errorf(imx.NotFound, "there is no image or service %q", wanted).WithHint("imx image list shows the images")
+	}
 	return read[imx.ImageDetail](ctx, c, "/v1/images/"+url.PathEscape(wanted), nil)
 }
 

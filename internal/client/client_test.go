@@ -177,3 +177,12 @@ func TestSocketOfAnotherUserIsRefused(t *testing.T) {
 	})
 	wants(t, err, imx.Refused, "you may not open "+socket, "run the command as root")
 }
+
+// A path of the server's other than an image's would answer about itself.
+func TestWhatCannotBeAnImagesNameIsNotFound(t *testing.T) {
+	c := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the server was asked") })
+	for _, wanted := range []string{"", ".", "..", "../../etc/passwd", "web/", "/web", "a//b"} {
+		_, err := c.Image(t.Context(), wanted)
+		wants(t, err, imx.NotFound, "there is no image or service", "imx image list")
+	}
+}

@@ -3,11 +3,15 @@ package deb
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
 	"iter"
 	"slices"
+	"strings"
+
+	"imx"
 )
 
 const (
@@ -230,4 +234,24 @@ func lower(b []byte) {
 			b[i] = c + 'a' - 'A'
 		}
 	}
+}
+
+// Identity is what a control stanza says of which package it is.
+func (s *Stanza) Identity() imx.Package {
+	return imx.Package{Name: s.Field("package"), Version: s.Field("version"), Architecture: s.Field("architecture")}
+}
+
+// Inventory is what an inventory takes from a package's control stanza.
+func (s *Stanza) Inventory() imx.InventoryPackage {
+	p := imx.InventoryPackage{
+		Package: s.Identity(), Section: s.Field("section"),
+		PreDepends: s.Field("pre-depends"), Depends: s.Field("depends"),
+		Recommends: s.Field("recommends"), Provides: s.Field("provides"),
+	}
+	summary, _, _ := strings.Cut(s.Field("description"), "\n")
+	p.Description = strings.TrimSpace(summary)
+	// "Source: name" or, where the versions differ, "Source: name (version)" (Debian policy 5.6.1)
+	source, version, _ := strings.Cut(s.Field("source"), " ")
+	p.Source, p.SourceVersion = cmp.Or(source, p.Name), cmp.Or(strings.Trim(version, "() "), p.Version)
+	return p
 }

@@ -92,6 +92,21 @@ func TestWhatWasFrozenComesBackFromAFile(t *testing.T) {
 	})
 }
 
+// What a server has already isn't taken from the file, and a damaged file must be called that nevertheless.
+func TestAPackageWithOtherBytesThanItsDigestSaysIsRefused(t *testing.T) {
+	lock, all := lockOf("one", "two")
+	l, err := open(bytes.Replace(write(t, makeSet(t, lock), all), []byte("two"), []byte("tow"), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range l.Set.Layers {
+		err := l.Check(layer)
+		if damaged := string(all[layer.Digest]) == "two"; damaged != (imx.KindOf(err) == imx.Refused) || !damaged && err != nil {
+			t.Errorf("%s: %v", layer.Title, err)
+		}
+	}
+}
+
 // retar writes the entries of a tar again, as change makes them, in the opposite order.
 func retar(t *testing.T, b []byte, change func(h *tar.Header, content []byte) []byte) []byte {
 	t.Helper()

@@ -2,6 +2,8 @@ package frozen
 
 import (
 	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -200,6 +202,18 @@ func (l *Layout) get(d imx.Digest, size int64) ([]byte, error) {
 			WithHint("copy the file again")
 	}
 	return b, nil
+}
+
+// Check reads one package of the set; Refused if its bytes aren't those that its digest says.
+func (l *Layout) Check(layer Layer) error {
+	h := sha256.New()
+	if _, err := io.Copy(h, l.Open(layer)); err != nil {
+		return err
+	}
+	if got := imx.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))); got != layer.Digest {
+		return imx.Errorf(imx.Refused, "its bytes have digest %s, wanted %s", got, layer.Digest).WithHint("copy the file again from where it was written")
+	}
+	return nil
 }
 
 // Open returns the bytes of one package of the set, unchecked.

@@ -88,6 +88,13 @@ func TestTheNewestImageStandsFirstAndSaysWhoRunsIt(t *testing.T) {
 	}
 }
 
+func TestAFrozenSetIsNoImage(t *testing.T) {
+	list, err := inventory.List(logged(push(imx.FrozenPrefix+"shop", "lock-1", "dddd11")), nil, "plan-")
+	if err != nil || len(list) > 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
 func TestALogThatCannotBeReadIsAnError(t *testing.T) {
 	broken := errors.New("broken")
 	_, err := inventory.List(func(yield func(imx.Event, error) bool) { yield(imx.Event{}, broken) }, nil, "plan-")

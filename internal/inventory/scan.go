@@ -11,7 +11,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"imx"
@@ -48,7 +47,7 @@ func Scan(layers iter.Seq2[io.Reader, error]) (imx.Inventory, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.paths)) {
 		inv.Paths = append(inv.Paths, s.paths[name])
 	}
-	inv.Users = users(s.kept["/etc/passwd"])
+	inv.Users = imx.ReadUsers(string(s.kept["/etc/passwd"]))
 	var err error
 	inv.Packages, err = s.packages()
 	return inv, err
@@ -229,36 +228,5 @@ func packageOf(s *deb.Stanza) imx.InventoryPackage {
 	if status := s.Field("status"); status != "" && !strings.HasSuffix(status, " installed") {
 		return imx.InventoryPackage{}
 	}
-	p := imx.InventoryPackage{
-		Package: imx.Package{Name: s.Field("package"), Version: s.Field("version"), Architecture: s.Field("architecture")},
-		Section: s.Field("section"), PreDepends: s.Field("pre-depends"), Depends: s.Field("depends"),
-		Recommends: s.Field("recommends"), Provides: s.Field("provides"),
-	}
-	p.Description, _, _ = strings.Cut(s.Field("description"), "\n")
-	source, version, _ := strings.Cut(s.Field("source"), " ")
-	p.Source, p.SourceVersion = source, strings.Trim(version, "() ")
-	if p.Source == "" {
-		p.Source = p.Name
-	}
-	if p.SourceVersion == "" {
-		p.SourceVersion = p.Version
-	}
-	return p
-}
-
-// users reads passwd(5). A line that isn't of its form is passed over, as the C library does.
-func users(passwd []byte) []imx.InventoryUser {
-	var list []imx.InventoryUser
-	for line := range strings.Lines(string(passwd)) {
-		fields := strings.Split(strings.TrimSuffix(line, "\n"), ":")
-		if len(fields) != 7 || fields[0] == "" {
-			continue
-		}
-		uid, err1 := strconv.Atoi(fields[2])
-		gid, err2 := strconv.Atoi(fields[3])
-		if err1 == nil && err2 == nil {
-			list = append(list, imx.InventoryUser{Name: fields[0], UID: uid, GID: gid, Home: fields[5]})
-		}
-	}
-	return list
+	return s.Inventory()
 }

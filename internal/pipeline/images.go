@@ -10,7 +10,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/klauspost/compress/zstd"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -144,11 +143,9 @@ func (p *Pipeline) scan(ctx context.Context, d *imx.ImageDetail) error {
 
 // asked marks the packages that a template names.
 func asked(packages []imx.InventoryPackage, spec imx.ImageSpec) {
+	names := spec.Asked()
 	for i := range packages {
-		packages[i].Asked = slices.ContainsFunc(spec.Packages, func(wanted string) bool {
-			name, _, _ := strings.Cut(wanted, "=")
-			return name == packages[i].Name
-		})
+		packages[i].Asked = names[packages[i].Name]
 	}
 }
 

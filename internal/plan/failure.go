@@ -113,9 +113,19 @@ func (p *pass) having(r deb.Relation) string {
 	case len(held) > 0:
 		return where + strings.Join(held, ", ")
 	case len(provided) > 0:
-		return "of which " + strings.Join(first(slices.Compact(provided), 3), ", ") + " can't provide it"
+		return p.notProvided(slices.Compact(provided))
 	}
 	return where + "no " + r.Name
+}
+
+// notProvided says why none of the packages, of which some version provides a name, can provide it here.
+func (p *pass) notProvided(names []string) string {
+	for _, name := range names {
+		if pin := p.pins[name]; pin != nil {
+			return name + " is pinned to " + pin.Version + ", which doesn't provide it"
+		}
+	}
+	return "no version of " + strings.Join(first(names, 3), ", ") + " that can be had provides it"
 }
 
 // wayOut names a version that would satisfy the relation, if it were asked for.
@@ -125,12 +135,27 @@ func (p *pass) wayOut(owner *node, r deb.Relation) string {
 			continue
 		}
 		if p.pins[r.Name] != nil {
-			return "take the pin off " + quote(r.Name) + ", or pin " + quote(root(owner).pkg.Name) + " to a version that agrees with it"
+			return p.unpin(r.Name, owner)
 		}
 		if p.stock.priority(v) < deb.PriorityNormal {
 			return "ask for " + quote(v.Name+"/"+v.Suite) + " too"
 		}
 		return "ask for " + quote(v.Name+"="+v.Version) + " too"
 	}
+	for _, pr := range p.stock.providers(r.Name) {
+		if p.pins[pr.Package.Name] != nil {
+			return p.unpin(pr.Package.Name, owner)
+		}
+	}
 	return ""
+}
+
+// unpin is the advice about a pin that a package doesn't agree with. Where what led there is pinned itself, it
+// is the package on the way that isn't.
+func (p *pass) unpin(name string, owner *node) string {
+	other := root(owner).pkg.Name
+	if p.pins[other] != nil {
+		other = owner.pkg.Name
+	}
+	return "take the pin off " + quote(name) + ", or pin " + quote(other) + " to a version that agrees with it"
 }

@@ -91,9 +91,10 @@ type resolver struct {
 }
 
 func (r *resolver) report(at imx.Pos, summary, hint string) {
-	r.diagnostics = append(r.diagnostics, imx.Diagnostic{
-		Severity: imx.SeverityError, Summary: summary, Hint: hint, At: at,
-	})
+	d := imx.Diagnostic{Severity: imx.SeverityError, Summary: summary, Hint: hint, At: at}
+	if !slices.Contains(r.diagnostics, d) { // one cause may stop the choice in many places
+		r.diagnostics = append(r.diagnostics, d)
+	}
 }
 
 func (r *resolver) notice(at imx.Pos, summary string) {

@@ -121,7 +121,7 @@ func (q *questions) ask() (asked []string, ok bool) {
 		if len(q.spec.PackagesAt) == len(q.spec.Packages) {
 			at = q.spec.PackagesAt[i]
 		}
-		w := readRequest(text)
+		w := imx.ReadRequest(text)
 		pin, problem, hint := q.find(w)
 		if problem != "" {
 			q.report(at, q.subject+": "+problem, hint)
@@ -129,61 +129,50 @@ func (q *questions) ask() (asked []string, ok bool) {
 			continue
 		}
 		if pin != nil {
-			q.pins[w.name] = pin
+			q.pins[w.Name] = pin
 		}
-		q.at[w.name] = at
-		asked = append(asked, w.name)
+		q.at[w.Name] = at
+		asked = append(asked, w.Name)
 	}
 	for _, text := range q.spec.Packages {
-		if w := readRequest(text); w.suite != "" && q.pins[w.name] != nil {
-			q.followSuite(q.pins[w.name])
+		if w := imx.ReadRequest(text); w.Suite != "" && q.pins[w.Name] != nil {
+			q.followSuite(q.pins[w.Name])
 		}
 	}
 	slices.Sort(asked)
 	return slices.Compact(asked), ok
 }
 
-// request is one of ImageSpec.Packages: a name, and at most one of a version and a suite.
-type request struct{ name, version, suite string }
-
-func readRequest(text string) request {
-	if name, version, ok := strings.Cut(text, "="); ok {
-		return request{name: name, version: version}
-	}
-	name, suite, _ := strings.Cut(text, "/")
-	return request{name: name, suite: suite}
-}
-
 // find returns the package that a request pins, if it pins one, or what is wrong with it and what
 // to write instead.
-func (q *questions) find(w request) (pin *deb.Package, problem, hint string) {
-	_, known := q.stock.newest(w.name)
+func (q *questions) find(w imx.Request) (pin *deb.Package, problem, hint string) {
+	_, known := q.stock.newest(w.Name)
 	from := named(archivesOf(q.spec))
 	switch {
-	case deb.CheckName(w.name) != nil:
-		return nil, quote(w.name) + " is not the name of a package", `write "name", "name=version" or "name/suite"`
-	case !known && len(q.stock.providers(w.name)) > 0:
-		return nil, quote(w.name) + " is only a name that other packages provide", "ask for one of them: " + q.providing(w.name)
-	case !known && q.stock.foreign(w.name) != "":
-		return nil, "package " + quote(w.name) + " isn't there for " + q.stock.architecture, "it is for " + q.stock.foreign(w.name)
+	case deb.CheckName(w.Name) != nil:
+		return nil, quote(w.Name) + " is not the name of a package", `write "name", "name=version" or "name/suite"`
+	case !known && len(q.stock.providers(w.Name)) > 0:
+		return nil, quote(w.Name) + " is only a name that other packages provide", "ask for one of them: " + q.providing(w.Name)
+	case !known && q.stock.foreign(w.Name) != "":
+		return nil, "package " + quote(w.Name) + " isn't there for " + q.stock.architecture, "it is for " + q.stock.foreign(w.Name)
 	case !known:
-		return nil, "there is no package " + quote(w.name) + " for " + q.stock.architecture + " in " + from, q.nearest(w.name)
-	case w.version == "" && w.suite == "":
+		return nil, "there is no package " + quote(w.Name) + " for " + q.stock.architecture + " in " + from, q.nearest(w.Name)
+	case w.Version == "" && w.Suite == "":
 		return nil, "", ""
 	}
 	var ok bool
-	if w.suite != "" {
-		pin, ok = q.stock.from(w.name, w.suite)
-		problem = "suite " + quote(w.suite) + " has no " + w.name
+	if w.Suite != "" {
+		pin, ok = q.stock.from(w.Name, w.Suite)
+		problem = "suite " + quote(w.Suite) + " has no " + w.Name
 	} else {
-		pin, ok = q.stock.version(w.name, w.version)
-		problem = from + " has no " + w.name + " of version " + quote(w.version)
+		pin, ok = q.stock.version(w.Name, w.Version)
+		problem = from + " has no " + w.Name + " of version " + quote(w.Version)
 	}
 	if !ok {
-		return nil, problem, "there is " + q.stock.listed(w.name)
+		return nil, problem, "there is " + q.stock.listed(w.Name)
 	}
-	if old := q.pins[w.name]; old != nil && old.Version != pin.Version {
-		return nil, quote(w.name) + " is asked for in two versions, " + old.Version + " and " + pin.Version, "keep one of them"
+	if old := q.pins[w.Name]; old != nil && old.Version != pin.Version {
+		return nil, quote(w.Name) + " is asked for in two versions, " + old.Version + " and " + pin.Version, "keep one of them"
 	}
 	return pin, "", ""
 }

@@ -101,8 +101,7 @@ func (c checker) image(i int) {
 	}
 	seen := once[string]{}
 	for j, p := range im.Packages {
-		name, _, _ := strings.Cut(p, "=")
-		name, _, _ = strings.Cut(name, "/")
+		name := imx.ReadRequest(p).Name
 		at := w.place.setting("packages").part(index(j))
 		if _, ok := seen.first(name, at); ok {
 			c.r.fail(at, flaw{summary: w.subject + ": packages has " + quote(name) + " twice", hint: "leave one of them out"})

@@ -65,6 +65,14 @@ func TestAmountSaysHowMuchOfWhat(t *testing.T) {
 	}
 }
 
+func TestCleanLinesKeepTheirBreaksAndIndentsAndNoOtherControlCharacter(t *testing.T) {
+	const said = "the last it wrote:\n  one\x1b[2J\r\n\n   two\x1b]0;title\a\tthree"
+	const want = "the last it wrote:\n  one[2J\n\n   two]0;title three"
+	if got := term.CleanLines(said); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestCleanTextCanNeitherMoveTheCursorNorBreakALine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		for _, r := range term.Clean(rapid.String().Draw(t, "text")) {

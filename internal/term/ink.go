@@ -46,6 +46,17 @@ func (k Ink) render(s string, style lipgloss.Style) string {
 	return style.Render(s)
 }
 
+// CleanLines returns s without control characters other than line breaks: a text of several lines that came
+// from elsewhere, such as the last that a maintainer script wrote. A tab becomes a space.
+func CleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
+		lines[i] = indent + Clean(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Clean returns s on one line and without control characters, so that a reason or a message that
 // came from elsewhere can neither move the cursor nor break a table.
 func Clean(s string) string {
