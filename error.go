@@ -134,6 +134,26 @@ type Diagnostic struct {
 // Diagnostics are all that is to be said, in the order of the files and lines.
 type Diagnostics []Diagnostic
 
+// MaxDiagnostics bounds what a hostile or hopeless template can make imx say, and MaxSource the length, in
+// bytes, of a line that a Diagnostic quotes: nobody reads more.
+const (
+	MaxDiagnostics = 1000
+	MaxSource      = 1000
+)
+
+// First returns the first MaxDiagnostics of them, and how many more there are in one more.
+func (ds Diagnostics) First() Diagnostics {
+	more := len(ds) - MaxDiagnostics
+	if more <= 0 {
+		return ds
+	}
+	return append(ds[:MaxDiagnostics:MaxDiagnostics], Diagnostic{
+		Severity: SeverityError,
+		Summary:  fmt.Sprintf("there are %d more mistakes than the %d shown", more, MaxDiagnostics),
+		Hint:     "mend these first",
+	})
+}
+
 // Err returns an Error of kind Invalid that holds every diagnostic of severity error, or nil if
 // there is none.
 func (ds Diagnostics) Err() error {

@@ -25,3 +25,14 @@ func TestAnErrorKeepsEveryErrorThatItWraps(t *testing.T) {
 		}
 	}
 }
+
+func TestAHopelessTemplateGetsABoundedAnswer(t *testing.T) {
+	all := make(imx.Diagnostics, imx.MaxDiagnostics+7)
+	first := all.First()
+	if n := len(first); n != imx.MaxDiagnostics+1 || first[n-1].Summary != "there are 7 more mistakes than the 1000 shown" {
+		t.Errorf("%d diagnostics, the last says %q", n, first[n-1].Summary)
+	}
+	if few := all[:3]; len(few.First()) != 3 {
+		t.Error("three mistakes aren't all told")
+	}
+}

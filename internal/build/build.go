@@ -265,16 +265,11 @@ func (b *Builder) remember(kind string, d imx.Digest, v any) error {
 
 // publish syncs a file and gives it its name.
 func publish(from, to string) error {
-	for _, step := range []func() error{
+	return inOrder(
 		func() error { return syncPath(from) },
 		func() error { return os.Rename(from, to) },
 		func() error { return syncPath(filepath.Dir(to)) },
-	} {
-		if err := step(); err != nil {
-			return err
-		}
-	}
-	return nil
+	)
 }
 
 func syncPath(name string) error {

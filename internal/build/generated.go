@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -221,24 +222,36 @@ func (c *collector) copied(it *item) (*item, error) {
 	if c.bySize == nil {
 		c.measure()
 	}
-	content, err := it.content()
-	if err != nil {
-		return nil, err
-	}
 	var found *item
 	for _, other := range c.bySize[it.Size] {
 		if found != nil && c.tree[other.Path] == nil {
 			continue
 		}
-		same, err := other.content()
+		same, err := sameContent(it, other)
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Equal(content, same) {
+		if same {
 			found = other
 		}
 	}
 	return found, nil
+}
+
+// sameContent compares two files of one size. Neither is read whole into memory: scripts make databases.
+func sameContent(one, other *item) (bool, error) {
+	a, err := one.open()
+	if err != nil {
+		return false, err
+	}
+	defer a.Close()
+	b, err := other.open()
+	if err != nil {
+		return false, err
+	}
+	defer b.Close()
+	at, err := diverge(bufio.NewReader(a), bufio.NewReader(b))
+	return at.same, err
 }
 
 // measure finds the size of each file that a package of the build root carries.

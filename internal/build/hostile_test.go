@@ -279,7 +279,7 @@ func TestLayersOfOtherBuildersAreLaidOverEachOther(t *testing.T) {
 	d := image(
 		v1.MediaTypeImageLayerGzip,
 		layer(reg("gone"), reg("dir/a"), reg("dir/b"), reg("full/x"), reg("tree/x"), reg("same")),
-		layer(reg(".wh.gone"), reg("dir/.wh.a"), reg("full/.wh..wh..opq"), reg("full/y"), reg("tree"),
+		layer(reg("full/y"), reg(".wh.gone"), reg("dir/.wh.a"), reg("full/.wh..wh..opq"), reg("tree"),
 			&tar.Header{Name: "hard", Typeflag: tar.TypeLink, Linkname: "same"}),
 	)
 	root := mounted(t, b, d)

@@ -45,7 +45,7 @@ func redated(store []byte, at time.Time) ([]byte, bool) {
 		if r.short || binary.BigEndian.Uint32(tag) != keyStoreTrusted {
 			return nil, false
 		}
-		binary.BigEndian.PutUint64(date, uint64(at.UnixMilli())) //nolint:gosec // epochs are after 1970
+		binary.BigEndian.PutUint64(date, uint64(at.UnixMilli()))
 	}
 	return append(out, keyStoreSum(out)...), len(r.rest) == 0
 }

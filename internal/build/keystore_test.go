@@ -4,7 +4,7 @@ package build_test
 
 import (
 	"bytes"
-	"crypto/sha1" //nolint:gosec // the format's own
+	"crypto/sha1"
 	"encoding/binary"
 	"testing"
 	"time"
@@ -24,7 +24,7 @@ func keyStore(tag uint32, password string, at time.Time, names ...string) []byte
 		text("X.509")
 		out = append(be.AppendUint32(out, 300), bytes.Repeat([]byte(name), 300)[:300]...)
 	}
-	h := sha1.New() //nolint:gosec // the format's own
+	h := sha1.New()
 	for _, c := range password {
 		h.Write(be.AppendUint16(nil, uint16(c)))
 	}

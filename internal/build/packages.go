@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"imx"
@@ -86,7 +87,8 @@ func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*
 		return nil, err
 	}
 	added, settled := beyond(p)
-	if err := b.unpackAll(ctx, added, s); err != nil {
+	// Of what the base has, too, the contents are read: its packages may have left unpacked/ since it was made.
+	if err := b.unpackAll(ctx, union(added, p.Ship), s); err != nil {
 		return nil, err
 	}
 	dir, done, err := b.scratch("build")
@@ -141,6 +143,17 @@ func beyond(p imx.ImagePlan) (added []imx.Package, settled []string) {
 	return added, settled
 }
 
+// union returns the packages of both lists, each once.
+func union(first, second []imx.Package) []imx.Package {
+	all := slices.Clone(first)
+	for _, p := range second {
+		if !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // packTree packs what packages and scripts brought into a tree.
 func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree) (*packed, error) {
 	res := &packed{Items: t.sorted(), release: func() {}}
@@ -167,9 +180,16 @@ func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree) (*packe
 	return res, err
 }
 
+// maxContent bounds the files that are read into memory: accounts, stanzas, lists. Debian's largest have 100 KiB.
+const maxContent = 16 << 20
+
+// content returns what is in a small file; a large one is Refused.
 func (it *item) content() ([]byte, error) {
 	if it.Size == 0 {
 		return nil, nil
+	}
+	if it.Size > maxContent {
+		return nil, imx.Errorf(imx.Refused, "/%s has %s, more than the %s that it may have", it.Path, imx.Size(it.Size), imx.Size(maxContent))
 	}
 	r, err := it.open()
 	if err != nil {

@@ -8,9 +8,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,6 +59,32 @@ func TestARememberedImageIsNotBelievedWhenALayerIsGone(t *testing.T) {
 	}
 	if again := run(t, b, p); again.Cached || again.Image != first.Image {
 		t.Errorf("first %+v, again %+v", first, again)
+	}
+}
+
+func TestAPackageOfTheBuildRootThatLeftTheDiskCanStillBeShipped(t *testing.T) {
+	w, b := host(t)
+	p := w.own(t, imx.ImageSpec{Name: "old"}, pkg{Name: "beside-old"})
+	run(t, b, p)
+	old := p.Base[slices.IndexFunc(p.Base, func(p imx.Package) bool { return p.Name == "libc6" })]
+	dir := filepath.Join(shared.dir, "build")
+	long := time.Now().AddDate(0, -2, 0)
+	if err := os.Chtimes(filepath.Join(dir, "unpacked", old.Digest.Hex()), long, long); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "contents", old.Digest.Hex())); err != nil {
+		t.Fatal(err)
+	}
+	later, err := build.New(w.config(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "unpacked", old.Digest.Hex())); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal("it is still there:", err)
+	}
+	p.Ship = append(p.Ship, old)
+	if res := run(t, later, p); res.Image.Packages != 2 {
+		t.Errorf("%+v", res.Image)
 	}
 }
 

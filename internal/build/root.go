@@ -19,7 +19,6 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
-	"imx/internal/deb"
 	"imx/internal/erofs"
 )
 
@@ -185,6 +184,7 @@ func (b *Builder) readJSON(d imx.Digest, v any) error {
 type unlayer struct {
 	entries map[string]erofs.Entry
 	parents map[string]bool // directories that something was below, named or not
+	own     map[string]bool // what the layer at hand has, which it takes away nothing of
 	left    int64           // bytes that the layers may still have
 }
 
@@ -230,29 +230,14 @@ func (u *unlayer) add(name string) error {
 		return err
 	}
 	defer f.Close()
-	files := tar.NewReader(f)
-	for n := 0; ; n++ {
-		h, err := files.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return unreadable(err)
-		}
-		if n == maxEntries {
-			return imx.Errorf(imx.Refused, "it has more than %d entries", maxEntries)
-		}
-		if err := deb.CheckTarEntry(h); err != nil {
-			return err
-		}
-		offset, err := f.Seek(0, io.SeekCurrent)
+	u.own = map[string]bool{}
+	return allEntries(tar.NewReader(f), func(h *tar.Header, _ io.Reader) error {
+		offset, err := f.Seek(0, io.SeekCurrent) // the tar reader stands where the entry's bytes begin
 		if err != nil {
 			return err
 		}
-		if err := u.entry(h, name, offset); err != nil {
-			return err
-		}
-	}
+		return u.entry(h, name, offset)
+	})
 }
 
 // entry adds one entry, whose content is in the file at the offset. Names that begin with ".wh."
@@ -293,14 +278,14 @@ func (u *unlayer) entry(h *tar.Header, file string, offset int64) error {
 	for dir := path.Dir(p); dir != "." && !u.parents[dir]; dir = path.Dir(dir) {
 		u.parents[dir] = true
 	}
-	u.entries[p] = e
+	u.entries[p], u.own[p] = e, true
 	return nil
 }
 
-// remove takes away a path and what is below it; with below alone, the path itself stays.
+// remove takes away what lower layers have of a path and what is below it; with below alone, the path itself stays.
 func (u *unlayer) remove(p string, below bool) {
 	maps.DeleteFunc(u.entries, func(q string, _ erofs.Entry) bool {
-		return !below && q == p || strings.HasPrefix(q, p+"/")
+		return !u.own[q] && (!below && q == p || strings.HasPrefix(q, p+"/"))
 	})
 }
 

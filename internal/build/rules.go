@@ -21,23 +21,35 @@ func matches(patterns []string, name string) bool {
 	return false
 }
 
+// match goes back to the last "**" alone where names differ: what an earlier one could take besides, the last
+// can as well. So the time stays in proportion to both lengths, whatever a template says.
 func match(pattern, name []string) bool {
-	if len(pattern) == 0 {
-		return len(name) == 0
-	}
-	if pattern[0] == "**" {
-		for i := range len(name) + 1 {
-			if match(pattern[1:], name[i:]) {
-				return true
-			}
+	at, rest := -1, 0 // where the last "**" stands, and the first name that it doesn't cover
+	p, n := 0, 0
+	for n < len(name) {
+		switch {
+		case p < len(pattern) && pattern[p] == "**":
+			at, rest = p, n
+			p++
+		case p < len(pattern) && matchName(pattern[p], name[n]):
+			p++
+			n++
+		case at >= 0:
+			rest++
+			p, n = at+1, rest
+		default:
+			return false
 		}
-		return false
 	}
-	if len(name) == 0 {
-		return false
+	for p < len(pattern) && pattern[p] == "**" {
+		p++
 	}
-	ok, err := path.Match(pattern[0], name[0])
-	return ok && err == nil && match(pattern[1:], name[1:])
+	return p == len(pattern)
+}
+
+func matchName(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
 }
 
 // reaches reports whether a pattern may cover a path below the directory.

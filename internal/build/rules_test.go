@@ -29,6 +29,11 @@ func TestAPatternCoversWhatItSays(t *testing.T) {
 		{"**/*.pyc", "usr/lib/x.py", false},
 		{"**/__pycache__/**", "usr/__pycache__/x", true},
 		{"etc/[", "etc/[", false}, // malformed patterns cover nothing
+		{"**", "a", true},
+		{"**/a/**/b", "a/x/a/b/y/b", true},
+		{"**/a/**/b", "x/b/a", false},
+		// An answer in this life, whatever a template says.
+		{strings.Repeat("**/a/", 40) + "b", strings.Repeat("a/", 400) + "c", false},
 	} {
 		if got := build.Matches(tt.pattern, tt.name); got != tt.want {
 			t.Errorf("%q covers %q: %v", tt.pattern, tt.name, got)

@@ -60,6 +60,7 @@ func (s *sandbox) run(ctx context.Context, status func(line string), argv ...str
 			default:
 			}
 		}
+		_, _ = io.Copy(io.Discard, p.status) // a line that is too long ends the scan, and mustn't block who writes
 	})
 	go s.watch(ctx, moved, stop)
 	err = p.cmd.Wait()
@@ -164,7 +165,7 @@ func (s *sandbox) outcome(ctx context.Context, err error, out *tail) error {
 		return imx.Errorf(imx.Exhausted, "it was stopped after %s of output; the last of it:\n%s", imx.Size(maxOutput), out.lines())
 	case strings.Contains(out.lines(), "No space left on device"):
 		return imx.Errorf(imx.Exhausted, "no space left on the disk:\n%s", out.lines()).
-			WithHint("free some space in the data folder's file system, then do the same again: what was built is kept")
+			WithHint(hintFull)
 	}
 	return imx.Errorf(imx.Invalid, "%w; the last it wrote:\n%s", err, out.lines())
 }

@@ -179,7 +179,7 @@ func (s *sandbox) devices() error {
 		}
 	}
 	shm := filepath.Join(s.root, "dev/shm")
-	if err := errors.Join(os.Mkdir(shm, 0o700), os.Chmod(shm, 0o1777|os.ModeSticky)); err != nil {
+	if err := errors.Join(os.Mkdir(shm, 0o700), os.Chmod(shm, 0o777|os.ModeSticky)); err != nil {
 		return err
 	}
 	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {

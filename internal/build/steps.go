@@ -81,6 +81,8 @@ func (k *keyed) release(key string) {
 	delete(k.held, key)
 }
 
+const hintFull = "free some space in the data folder's file system, then do the same again: what was built is kept"
+
 // trouble says what was being done when err happened, and knows a full disk when it sees one. Errors
 // that already are for people keep their kind, text and hint.
 func trouble(err error, doing string) error {
@@ -92,7 +94,7 @@ func trouble(err error, doing string) error {
 		return &imx.Error{Kind: known.Kind, Message: doing + ": " + err.Error(), Hint: known.Hint}
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return imx.Errorf(imx.Exhausted, "%s: no space left on the disk: %w", doing, err).
-			WithHint("free some space in the data folder's file system, then do the same again: what was built is kept")
+			WithHint(hintFull)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -342,7 +342,11 @@ func eachEntry(name string, limit int64, f func(*tar.Header, io.Reader) error) e
 	if st, err := file.Stat(); err != nil || st.Size() > limit {
 		return errors.Join(err, errTooLarge())
 	}
-	in := tar.NewReader(newWindow(file))
+	return allEntries(tar.NewReader(newWindow(file)), f)
+}
+
+// allEntries is eachEntry for an archive that is open.
+func allEntries(in *tar.Reader, f func(*tar.Header, io.Reader) error) error {
 	for n := 0; ; n++ {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {

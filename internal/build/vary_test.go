@@ -29,6 +29,7 @@ import (
 type elsewhere struct {
 	Dir   string
 	Blobs string // what has the .debs and the template's files
+	Hour  string // what stands there for unshare (otherHour)
 	Plans []imx.ImagePlan
 }
 
@@ -88,6 +89,13 @@ func TestBuildElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	unix.Umask(0o077)
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(e.Hour, unshare, "", unix.MS_BIND, ""); err != nil { // in this process's own namespace
+		t.Fatal(err)
+	}
 	debs, err := blob.Open(e.Blobs)
 	if err != nil {
 		t.Fatal(err)
@@ -155,8 +163,8 @@ func writeJSON(tb testing.TB, name string, v any) {
 	}
 }
 
-// otherHour returns a folder with a program "unshare" that stands in for the real one: what it then runs in the
-// build root has a clock that is half a day and some years ahead, by Debian's faketime library.
+// otherHour returns a program that stands in for unshare(1): what it then runs in the build root has a clock that is
+// half a day and some years ahead, by Debian's faketime library.
 func otherHour(t *testing.T, w *world, b *build.Builder) string {
 	t.Helper()
 	clock := run(t, b, w.planned(t, imx.ImageSpec{Name: "clock", Packages: []string{"libfaketime"}}))
@@ -169,9 +177,14 @@ func otherHour(t *testing.T, w *world, b *build.Builder) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	library, err := os.ReadFile(libraries[0])
-	if err != nil {
-		t.Fatal(err)
+	for name, from := range map[string]string{"library": libraries[0], "real-unshare": unshare} {
+		content, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// The loader looks for the library under the same path in both roots. On the host it isn't there, about
 	// which the loader only warns.
@@ -180,20 +193,18 @@ mkdir -p root/run/clock
 cp %s/library root/run/clock/libfaketime.so.1
 chmod 0755 root/run/clock root/run/clock/libfaketime.so.1
 export FAKETIME=+4000.54d NO_FAKE_STAT=1 LD_PRELOAD=/run/clock/libfaketime.so.1
-exec %s "$@"
-`, dir, unshare)
-	for name, content := range map[string][]byte{"library": library, "unshare": []byte(text)} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil {
-			t.Fatal(err)
-		}
+exec %s/real-unshare "$@"
+`, dir, dir)
+	program := filepath.Join(dir, "unshare")
+	if err := os.WriteFile(program, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	return dir
+	return program
 }
 
 func TestTheSamePlanGivesTheSameBytesElsewhere(t *testing.T) {
 	w, b := host(t)
-	hour := otherHour(t, w, b)
-	e := elsewhere{Dir: t.TempDir(), Blobs: filepath.Join(shared.dir, "blobs")}
+	e := elsewhere{Dir: t.TempDir(), Blobs: filepath.Join(shared.dir, "blobs"), Hour: otherHour(t, w, b)}
 	for _, spec := range varied(t, w) {
 		e.Plans = append(e.Plans, w.planned(t, spec))
 	}
@@ -210,8 +221,8 @@ func TestTheSamePlanGivesTheSameBytesElsewhere(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBuildElsewhere$", "-test.v")
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), elsewhereEnv+"="+name, "GOMAXPROCS=1", "TZ=Asia/Tokyo", "LC_ALL=C", "LANG=tr_TR.UTF-8",
-		"HOME="+t.TempDir(), "USER=somebody", "PATH="+hour+":"+os.Getenv("PATH"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUTS}
+		"HOME="+t.TempDir(), "USER=somebody")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUTS, Unshareflags: unix.CLONE_NEWNS}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -24,6 +24,7 @@ var (
 	ShowImageFiles = showImageFiles
 	ParseMoment    = parseMoment
 	GitSource      = gitSource
+	InFolder       = inFolder
 )
 
 // Root returns the tree of commands.

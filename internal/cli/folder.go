@@ -126,32 +126,36 @@ func atFolder(err error, dir string) error {
 // editor can open them.
 func inFolder(ds imx.Diagnostics, dir string) imx.Diagnostics {
 	placed := slices.Clone(ds)
+	lines := sourceLines{}
 	for i, d := range placed {
 		if d.At.File == "" {
 			continue
 		}
 		placed[i].At.File = filepath.Join(dir, d.At.File)
 		if d.Source == "" {
-			placed[i].Source = lineOf(placed[i].At)
+			placed[i].Source = lines.at(placed[i].At)
 		}
 	}
 	return placed
 }
 
-// lineOf returns the line that a server's diagnostic speaks of: it knows places, but not the text. It
-// is empty where the file can't be read any more.
-func lineOf(at imx.Pos) string {
-	text, err := os.ReadFile(at.File)
-	if err != nil {
+// sourceLines are the lines of the files that diagnostics speak of, each read once.
+type sourceLines map[string][]string
+
+// at returns the line that a server's diagnostic speaks of: it knows places, but not the text. It is
+// empty where the file can't be read any more, or nobody would read the line.
+func (s sourceLines) at(at imx.Pos) string {
+	lines, ok := s[at.File]
+	if !ok {
+		if text, err := os.ReadFile(at.File); err == nil {
+			lines = strings.Split(string(text), "\n")
+		}
+		s[at.File] = lines
+	}
+	if at.Line < 1 || at.Line > len(lines) || len(lines[at.Line-1]) > imx.MaxSource {
 		return ""
 	}
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		if n++; n == at.Line {
-			return strings.TrimRight(line, "\r\n")
-		}
-	}
-	return ""
+	return strings.TrimRight(lines[at.Line-1], "\r")
 }
 
 // gitSource asks Git where a folder comes from. A folder outside of any repository has no commit,

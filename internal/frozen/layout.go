@@ -167,8 +167,8 @@ func (l *Layout) scan(r *io.SectionReader) (extent, error) {
 		if name == ocispec.ImageIndexFile {
 			index = found
 		}
-		hex, ok := strings.CutPrefix(name, "blobs/sha256/")
-		if d, err := imx.ParseDigest("sha256:" + hex); ok && err == nil {
+		digits, ok := strings.CutPrefix(name, "blobs/sha256/")
+		if d, err := imx.ParseDigest("sha256:" + digits); ok && err == nil {
 			l.blobs[d] = found
 		}
 	}

@@ -76,7 +76,7 @@ func Resolve(in Input) (imx.Plan, imx.Lock, imx.Diagnostics) {
 		return cmp.Or(strings.Compare(a.At.File, b.At.File), a.At.Line-b.At.Line)
 	})
 	if r.diagnostics.Err() != nil {
-		return imx.Plan{}, imx.Lock{}, r.diagnostics
+		return imx.Plan{}, imx.Lock{}, r.diagnostics.First()
 	}
 	p := imx.Plan{Source: in.Template.Source, Images: r.images, Services: strippedServices(in.Template.Services)}
 	return p, r.lock(), r.diagnostics

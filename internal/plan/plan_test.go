@@ -189,6 +189,21 @@ error: app.imx.hcl:12: image.web: there is no package "ngnix" for amd64 in archi
 	}
 }
 
+// Each suggestion is a look at every name of the archive: a template of nothing but mistakes gets some of them.
+func TestOnlyTheFirstOfManyWrongNamesGetSuggestions(t *testing.T) {
+	tpl := imx.Template{Images: []imx.ImageSpec{{Name: "web"}}}
+	for i := range 100 {
+		tpl.Images[0].Packages = append(tpl.Images[0].Packages, fmt.Sprintf("nginx%02d", i))
+	}
+	_, _, said := plan.Resolve(plan.Input{Template: tpl, Architecture: "amd64", Indexes: map[string]plan.Archive{
+		"host": {Index: deb.NewIndex(parsePackages(t, "host", "bookworm", "nginxes 1")), Suites: []imx.LockedSuite{lockedSuite("host", "bookworm", "2025-06-01")}},
+	}})
+	suggested := strings.Count(diagnostics(said), "did you mean")
+	if len(said) != 100 || suggested == 0 || suggested > 50 {
+		t.Errorf("%d mistakes, %d with suggestions", len(said), suggested)
+	}
+}
+
 func TestAMissingIndexIsAnsweredWithADiagnostic(t *testing.T) {
 	_, _, said := plan.Resolve(plan.Input{Template: parseTemplate("image web: nginx"), Architecture: "amd64"})
 	if got, want := diagnostics(said), "error: app.imx.hcl:1: image.web: the index of archive host is missing\n"; got != want {

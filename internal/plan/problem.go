@@ -100,6 +100,8 @@ type questions struct {
 	spec    imx.ImageSpec
 	report  func(at imx.Pos, summary, hint string)
 	at      map[string]imx.Pos // of each package that was asked for
+
+	suggested int // how often the nearest names were looked for
 }
 
 // place returns where the template asks for what led to n.
@@ -207,8 +209,14 @@ func (q *questions) providing(name string) string {
 	return strings.Join(first(slices.Compact(out), 5), ", ")
 }
 
+// maxSuggestions bounds how many names of an image are compared with those of the whole archive.
+const maxSuggestions = 30
+
 // nearest suggests at most three names of packages that are spelled much like the name.
 func (q *questions) nearest(name string) string {
+	if q.suggested++; q.suggested > maxSuggestions {
+		return "look the name up at a Debian machine with `apt-cache search`"
+	}
 	type near struct {
 		name     string
 		distance int

@@ -127,8 +127,9 @@ func referenceError(what string, ref ociregistry.Descriptor, size int64, err err
 }
 
 // BuiltTag is what the tags of built images begin with: the image plan's digest follows. They are
-// reserved to Put, because a tag never moves: whoever pushed to one first would keep the image from
-// ever being built.
+// reserved to Put, because no other tag ever moves: whoever pushed to one first would keep the image
+// from ever being built. They alone move, when a newer imx makes other bytes of the same plan; what
+// they named before stays, by its digest.
 const BuiltTag = "plan-"
 
 // pushManifest takes a push from outside.
@@ -203,7 +204,8 @@ func (r *Registry) present(repo, tag string, m *manifest) (bool, error) {
 	return tagged && damage == nil, nil
 }
 
-// tagged reports whether the tag, if any, names d already. A tag that names something else is an error.
+// tagged reports whether the tag, if any, names d already. A tag that names something else is an
+// error, unless it is one of Put's.
 func (r *Registry) tagged(repo, tag string, d imx.Digest) (bool, error) {
 	if tag == "" {
 		return true, nil
@@ -214,6 +216,8 @@ func (r *Registry) tagged(repo, tag string, d imx.Digest) (bool, error) {
 		return false, nil
 	case err != nil:
 		return false, err
+	case old != d && strings.HasPrefix(tag, BuiltTag):
+		return false, nil
 	case old != d:
 		return false, faultf(codeTagTaken, "tag %s:%s is %s and can't be moved to %s", repo, tag, old, d).
 			withHint("push under a new tag: a tag never changes its meaning here")

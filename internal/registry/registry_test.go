@@ -239,6 +239,28 @@ func TestTheBuilderPutsWhatIsInTheBlobStore(t *testing.T) {
 	}
 }
 
+// A newer imx may make another image of a plan that an older one built before it.
+func TestTheTagOfAPlanFollowsWhatTheBuilderMakesOfIt(t *testing.T) {
+	w := newWorld(t)
+	old, now := makeImage(t, "old"), makeImage(t, "new")
+	for _, a := range []artifact{old, now} {
+		for _, b := range a.blobs {
+			if _, _, err := w.blobs.Put(bytes.NewReader(b), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.Put(t.Context(), "web", "plan-abc", a.raw, image); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.whole("web", "plan-abc", a); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := w.whole("web", old.digest(), old); err != nil {
+		t.Errorf("the image that the tag named before: %v", err)
+	}
+}
+
 func TestUploadsInPiecesResumeWhereTheyStopped(t *testing.T) {
 	w := newWorld(t)
 	blob := []byte("first piece, second piece, third piece")

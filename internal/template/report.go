@@ -15,14 +15,7 @@ import (
 	"imx"
 )
 
-const (
-	// maxDiagnostics bounds what a hostile or hopeless template can make imx say.
-	maxDiagnostics = 1000
-	// maxSource is the longest line, in bytes, that a diagnostic quotes: nobody reads more, and
-	// each diagnostic of a file without line breaks would carry the whole file.
-	maxSource = 1000
-	maxQuoted = 200 // characters
-)
+const maxQuoted = 200 // characters
 
 // flaw is what is wrong with something, and what to write instead. Where it is about a setting's
 // value, part says which element, as in place, and the summary continues after the setting's name.
@@ -137,13 +130,7 @@ func (r *report) done() imx.Diagnostics {
 	slices.SortStableFunc(r.ds, func(a, b imx.Diagnostic) int {
 		return cmp.Or(cmp.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Column, b.At.Column))
 	})
-	if more := len(r.ds) - maxDiagnostics; more > 0 {
-		r.ds = append(r.ds[:maxDiagnostics:maxDiagnostics], imx.Diagnostic{
-			Severity: imx.SeverityError,
-			Summary:  fmt.Sprintf("there are %d more mistakes than the %d shown", more, maxDiagnostics),
-			Hint:     "mend these first",
-		})
-	}
+	r.ds = r.ds.First()
 	for i, d := range r.ds {
 		r.ds[i].Source = r.line(d.At)
 	}
@@ -152,7 +139,7 @@ func (r *report) done() imx.Diagnostics {
 
 func (r *report) line(at imx.Pos) string {
 	lines := r.sources[at.File]
-	if at.Line < 1 || at.Line > len(lines) || len(lines[at.Line-1]) > maxSource {
+	if at.Line < 1 || at.Line > len(lines) || len(lines[at.Line-1]) > imx.MaxSource {
 		return ""
 	}
 	return strings.TrimSuffix(lines[at.Line-1], "\r")

@@ -85,7 +85,9 @@ func total(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	var answer struct{ Total string }
+	var answer struct {
+		Total string `json:"total"`
+	}
 	if err := json.Unmarshal([]byte(got), &answer); err != nil {
 		return fmt.Errorf("%w in %q", err, got)
 	}
@@ -129,8 +131,10 @@ func scrapesItself(ctx context.Context, address string) error {
 		}
 		var answer struct {
 			Data struct {
-				Result []struct{ Value [2]any }
-			}
+				Result []struct {
+					Value [2]any `json:"value"`
+				} `json:"result"`
+			} `json:"data"`
 		}
 		if err := json.Unmarshal([]byte(got), &answer); err != nil {
 			return fmt.Errorf("%w in %q", err, got)
@@ -154,8 +158,8 @@ func countsMemory(ctx context.Context, address string) error {
 	}
 	for line := range strings.Lines(got) {
 		if value, ok := strings.CutPrefix(line, "node_memory_MemTotal_bytes "); ok {
-			bytes, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err == nil && bytes < 1<<20 {
+			memory, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err == nil && memory < 1<<20 {
 				err = fmt.Errorf("a machine with %s bytes of memory", value)
 			}
 			return err
@@ -183,7 +187,10 @@ func keepsAKey(ctx context.Context, address string) error {
 		return err
 	}
 	var answer struct {
-		Kvs []struct{ Key, Value string }
+		Kvs []struct {
+			Key   string `json:"key"`
+			Value string `json:"value"`
+		} `json:"kvs"`
 	}
 	if err := json.Unmarshal([]byte(got), &answer); err != nil || len(answer.Kvs) != 1 {
 		return fmt.Errorf("%s, %w", got, err)
@@ -192,7 +199,7 @@ func keepsAKey(ctx context.Context, address string) error {
 }
 
 // dial connects with the context's deadline on all that is said.
-func dial(ctx context.Context, address string) (*bufio.ReadWriter, func() error, error) {
+func dial(ctx context.Context, address string) (*bufio.ReadWriter, func(), error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, nil, err
@@ -200,5 +207,5 @@ func dial(ctx context.Context, address string) (*bufio.ReadWriter, func() error,
 	if deadline, ok := ctx.Deadline(); ok {
 		err = c.SetDeadline(deadline)
 	}
-	return bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c)), c.Close, err
+	return bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c)), func() { _ = c.Close() }, err
 }

@@ -28,6 +28,7 @@ func checks() map[string]func(ctx context.Context, address string) error {
 }
 
 func TestCorpus(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("builds and runs server software of a whole archive")
 	}

@@ -29,8 +29,11 @@ func fastcgi(ctx context.Context, address string) error {
 	greeting := fmt.Sprintf("Good day %d", rand.IntN(1e6))
 	var params []byte
 	for _, p := range [][2]string{
-		{"SCRIPT_FILENAME", "/srv/app/index.php"}, {"SCRIPT_NAME", "/index.php"}, {"REQUEST_METHOD", "GET"},
-		{"QUERY_STRING", "greet=" + strings.ReplaceAll(greeting, " ", "+")}, {"SERVER_PROTOCOL", "HTTP/1.1"},
+		{"SCRIPT_FILENAME", "/srv/app/index.php"},
+		{"SCRIPT_NAME", "/index.php"},
+		{"REQUEST_METHOD", "GET"},
+		{"QUERY_STRING", "greet=" + strings.ReplaceAll(greeting, " ", "+")},
+		{"SERVER_PROTOCOL", "HTTP/1.1"},
 	} {
 		params = append(params, byte(len(p[0])), byte(len(p[1])))
 		params = append(append(params, p[0]...), p[1]...)

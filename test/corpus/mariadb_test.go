@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha1" //nolint:gosec // mysql_native_password is made of it
+	"crypto/sha1" // mysql_native_password is made of it
 	"encoding/binary"
 	"fmt"
 )
@@ -70,9 +70,9 @@ func mysqlSalt(greeting []byte) ([]byte, error) {
 
 // mysqlProof is the answer of mysql_native_password.
 func mysqlProof(password string, salt []byte) []byte {
-	once := sha1.Sum([]byte(password))                        //nolint:gosec // as above
-	twice := sha1.Sum(once[:])                                //nolint:gosec // as above
-	proof := sha1.Sum(append(bytes.Clone(salt), twice[:]...)) //nolint:gosec // as above
+	once := sha1.Sum([]byte(password))
+	twice := sha1.Sum(once[:])
+	proof := sha1.Sum(append(bytes.Clone(salt), twice[:]...))
 	for i := range proof {
 		proof[i] ^= once[i]
 	}

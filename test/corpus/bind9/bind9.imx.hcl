@@ -2,6 +2,7 @@
 
 image "bind9" {
   packages = ["bind9"]
+  without  = ["bind9-utils"] # for its administration
   user     = "bind"
   command  = ["/usr/sbin/named", "-g", "-c", "/etc/bind/server.conf"]
 

@@ -8,6 +8,7 @@ archive "trixie" {
 image "java" {
   from     = archive.trixie
   packages = ["openjdk-21-jre-headless"]
+  without  = ["openssl"] # for the scripts of ca-certificates
   user     = "nobody"
   command = [
     "/usr/lib/jvm/java-21-openjdk-amd64/bin/java", "-XX:+UseSerialGC", "-Xshare:auto", "-m", "jdk.httpserver",

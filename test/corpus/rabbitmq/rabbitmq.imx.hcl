@@ -2,6 +2,7 @@
 
 image "rabbitmq" {
   packages = ["rabbitmq-server", "dash", "coreutils", "sed"]
+  without  = ["openssl", "python3", "socat"] # for its administration
   user     = "rabbitmq"
   workdir  = "/var/lib/rabbitmq"
   command  = ["/usr/lib/rabbitmq/bin/rabbitmq-server"]

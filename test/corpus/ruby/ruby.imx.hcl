@@ -2,6 +2,7 @@
 
 image "ruby" {
   packages = ["ruby", "puma", "ruby-rack"]
+  without  = ["openssl", "rake", "ruby-net-telnet", "ruby-sdbm", "ruby-webrick", "ruby-xmlrpc"] # not used here
   user     = "nobody"
   workdir  = "/srv/app"
   command  = ["/usr/bin/puma", "--bind", "tcp://0.0.0.0:8000", "--threads", "1:4", "--environment", "production"]

@@ -2,6 +2,7 @@
 
 image "unbound" {
   packages = ["unbound"]
+  without  = ["libpython3.11-stdlib"] # for modules in Python
   user     = "unbound"
   command  = ["/usr/sbin/unbound", "-d", "-p", "-c", "/etc/unbound/resolver.conf"]
 }
