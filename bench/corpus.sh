@@ -110,9 +110,9 @@ size_image() {
   [ -d "$scratch/buildah/$base" ] || buildah_base "$base" "$2" || absent buildah
   mapfile -t ours < <(imx_size "$1")
   mapfile -t mm < <(mmdebstrap_size "$2" "$3")
+  beside mmdebstrap "${ours[@]}" "${mm[@]}"
   mapfile -t bu < <(buildah_image "size-$1" "$base" "$2" "$3" && buildah_size "size-$1")
   quietly "${buildah[@]}" rmi "size-$1" || true
-  beside mmdebstrap "${ours[@]}" "${mm[@]}"
   beside buildah "${ours[@]}" "${bu[@]}"
   awk -v n="$1" -v o="${ours[*]}" -v m="${mm[*]}" -v b="${bu[*]}" '
     function cells(text, v) { return split(text, v, " ") < 2 ? " - | - |" : sprintf(" %.1f MB | %d |", v[1] / 1e6, v[2]) }
