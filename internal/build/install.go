@@ -198,28 +198,50 @@ func (q *queue) coming(name string) bool {
 	})
 }
 
-// needed returns the unpacked packages that waiting ones pre-depend on, with all that those depend on.
+// needed returns the unpacked packages that waiting ones pre-depend on, with all that those depend on. As
+// long as there are some, they are such that nothing which they depend on waits itself.
 func (q *queue) needed() []string {
-	found := map[string]bool{}
-	var add func(names []string)
-	add = func(names []string) {
-		for _, name := range names {
-			p := q.unpacked[name]
-			if p == nil || q.configured[p.pkg.Name] || found[p.pkg.Name] {
-				continue
-			}
-			found[p.pkg.Name] = true
-			for _, next := range append(p.names("pre-depends"), p.names("depends")...) {
-				add(next)
-			}
-		}
-	}
+	whole, all := map[string]bool{}, map[string]bool{}
 	for _, p := range q.waiting {
 		for _, names := range p.names("pre-depends") {
-			add(names)
+			found := map[string]bool{}
+			if q.gather(names, found) {
+				maps.Copy(whole, found)
+			}
+			maps.Copy(all, found)
 		}
 	}
-	return slices.Sorted(maps.Keys(found))
+	if len(whole) == 0 {
+		whole = all // dpkg says what is wrong
+	}
+	return slices.Sorted(maps.Keys(whole))
+}
+
+// gather adds what has to be configured for one of the names to be: its unpacked package and all that
+// this depends on. It reports whether nothing of that waits; where all names lack something, it adds what there is.
+func (q *queue) gather(names []string, found map[string]bool) bool {
+	partly := map[string]bool{}
+	for _, name := range names {
+		p := q.unpacked[name]
+		if q.configured[name] || p != nil && (q.configured[p.pkg.Name] || found[p.pkg.Name]) {
+			return true
+		}
+		if p == nil {
+			continue
+		}
+		trial, whole := maps.Clone(found), true
+		trial[p.pkg.Name] = true
+		for _, next := range append(p.names("pre-depends"), p.names("depends")...) {
+			whole = q.gather(next, trial) && whole
+		}
+		if whole {
+			maps.Copy(found, trial)
+			return true
+		}
+		maps.Copy(partly, trial)
+	}
+	maps.Copy(found, partly)
+	return !slices.ContainsFunc(names, q.coming) // what nothing here brings, the build root has
 }
 
 // dpkg runs the build root's dpkg and follows what it is at.

@@ -111,12 +111,12 @@ func leftOut() []string {
 	return []string{
 		"var/lib/dpkg/**", "var/lib/apt/**", "var/cache/**", "var/backups/**", "var/lib/ucf/**",
 		"var/lib/systemd/**", "var/lib/pam/**", "var/lib/debconf/**", "var/lib/misc/**", "var/lib/emacsen-common/**",
-		"var/lib/update-rc.d/**", "var/lib/private/**", "var/lib/man-db/**",
+		"var/lib/update-rc.d/**", "var/lib/wtmpdb/**", "var/lib/private/**", "var/lib/man-db/**",
 		"tmp/**", "run/**", "dev/**", "proc/**", "sys/**", "root/**", "var/tmp/**",
 		"etc/shadow", "etc/gshadow", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-",
 		"etc/subuid", "etc/subgid", "etc/subuid-", "etc/subgid-", "etc/.pwd.lock", "etc/shells", "etc/.updated", "var/.updated",
 		"etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/mailname", "etc/hosts", "etc/resolv.conf", "etc/mtab",
-		"etc/adjtime", "etc/default/locale", "etc/locale.gen", "etc/networks",
+		"etc/adjtime", "etc/vconsole.conf", "etc/default/locale", "etc/locale.gen", "etc/networks",
 		"etc/apt/**", "etc/apparmor.d/**", "etc/systemd/**", "etc/pam.d/**", "etc/ssl/private/**",
 		"**/.bashrc", "**/.bash_logout", "**/.profile", // copies of etc/skel, which useradd makes in a home
 		"etc/**/*.key", "etc/**/*_key", "etc/**/*_key.pub", // made by chance: each instance's own or none
