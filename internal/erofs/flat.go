@@ -45,7 +45,7 @@ func flatten(image *os.File, parts []*os.File) (*os.File, error) {
 	for _, f := range parts {
 		devices = append(devices, f)
 	}
-	source, err := goerofs.Open(image, goerofs.WithExtraDevices(devices...))
+	source, err := goerofs.Open(endless{image}, goerofs.WithExtraDevices(devices...))
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +59,18 @@ func flatten(image *os.File, parts []*os.File) (*os.File, error) {
 		return nil, errors.Join(err, flat.Close())
 	}
 	return flat, nil
+}
+
+// endless is a file with zeros after its end: go-erofs reads a little more than there is of an inode at the end.
+type endless struct{ io.ReaderAt }
+
+func (e endless) ReadAt(p []byte, offset int64) (int, error) {
+	n, err := e.ReaderAt.ReadAt(p, offset)
+	if n > 0 && errors.Is(err, io.EOF) {
+		clear(p[n:])
+		return len(p), nil
+	}
+	return n, err
 }
 
 // unsized is a file system that go-erofs takes for no image, whose size of blocks it would keep.

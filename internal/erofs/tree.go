@@ -103,7 +103,7 @@ func (t *tree) ReadLink(name string) (string, error) {
 type node struct {
 	entry    Entry
 	epoch    time.Time // for an entry without a time
-	children []*node // sorted by name
+	children []*node   // sorted by name
 }
 
 func (n *node) Name() string      { return path.Base(n.entry.Path) }
