@@ -90,6 +90,7 @@ sizes() {
 size_folder() {
   local name image packages
   name=$(basename "$1")
+  fstrim "$scratch" # gives back what was removed, which the disk's file would keep
   grep -q '^ *packages *=' "$1"/*.imx.hcl || { say "$name: names no package, left out"; return; }
   rm -rf "$scratch/folder"
   cp -r "$1" "$scratch/folder"
