@@ -202,7 +202,7 @@ func (a accounts) owner(name string) (uid, gid int, err error) {
 		uid, gid = user[2], user[3]
 	case err != nil || n < 0:
 		return 0, 0, imx.Errorf(imx.Invalid, "the image has no user %q", first).
-			WithHint("write one of %s, or a number", strings.Join(names(a.passwd), ", "))
+			WithHint("%s", oneOf(names(a.passwd)))
 	default:
 		uid, gid = n, n
 	}
@@ -214,7 +214,7 @@ func (a accounts) owner(name string) (uid, gid int, err error) {
 	}
 	if gid, err = strconv.Atoi(second); err != nil || gid < 0 {
 		return 0, 0, imx.Errorf(imx.Invalid, "the image has no group %q", second).
-			WithHint("write one of %s, or a number", strings.Join(names(a.group), ", "))
+			WithHint("%s", oneOf(names(a.group)))
 	}
 	return uid, gid, nil
 }
@@ -257,4 +257,12 @@ func names(file string) []string {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// oneOf is the advice to take one of the accounts that an image has, if it has any.
+func oneOf(names []string) string {
+	if len(names) == 0 {
+		return "write a number: it has none at all"
+	}
+	return "write one of " + strings.Join(names, ", ") + ", or a number"
 }
