@@ -85,7 +85,7 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[ServerStarted], decode[SuiteSeen], decode[ApplyStarted], decode[ImageBuilt], decode[Applied],
 		decode[ApplyFailed], decode[RolloutFinished], decode[RolloutFailed], decode[RolledBack], decode[TrafficMoved],
 		decode[Scaled], decode[Destroyed], decode[Removed], decode[InstanceStarted], decode[InstanceChanged],
-		decode[InstanceEnded], decode[ManifestPushed],
+		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded],
 	} {
 		if body, err := known(kind, raw); body != nil || err != nil {
 			return body, err

@@ -9,10 +9,12 @@ type State struct {
 	Services  map[string]Service  `json:"services"`
 	Instances map[string]Instance `json:"instances"` // by id; of each service, a number of those that ended last stay
 	Images    map[Digest]Image    `json:"images"`    // by ImagePlan.Digest
-	Suites    []LockedSuite       `json:"suites"`    // the newest verified index of each
-	Apply     *ApplyStarted       `json:"apply,omitempty"`
-	ApplyBy   Principal           `json:"applyBy,omitempty"`
-	ApplyAt   time.Time           `json:"applyAt,omitzero"`
+	// Evidence is the newest of each predicate type, by Image.Digest and that type.
+	Evidence map[Digest]map[string]Evidence `json:"evidence,omitempty"`
+	Suites   []LockedSuite                  `json:"suites"` // the newest verified index of each
+	Apply    *ApplyStarted                  `json:"apply,omitempty"`
+	ApplyBy  Principal                      `json:"applyBy,omitempty"`
+	ApplyAt  time.Time                      `json:"applyAt,omitzero"`
 }
 
 // Checkpoint is a signed statement that the log had Size events with this Merkle root.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"imx/internal/build/take"
+
 	"golang.org/x/sys/unix"
 
 	"imx"
@@ -108,7 +110,7 @@ func furnish(upper string) error {
 		return err
 	}
 	defer x.close()
-	for _, dir := range mergedDirs() {
+	for _, dir := range take.MergedDirs() {
 		if err := errors.Join(x.mkdir("usr/"+dir), unix.Symlinkat("usr/"+dir, x.root, dir)); err != nil {
 			return err
 		}
@@ -118,7 +120,7 @@ func furnish(upper string) error {
 			return err
 		}
 	}
-	for _, dir := range manualSections() {
+	for _, dir := range take.ManualSections() {
 		if err := x.mkdir(dir); err != nil {
 			return err
 		}

@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"time"
 
+	"imx/internal/build/tree"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -28,14 +30,14 @@ type layer struct {
 	DiffID     digest.Digest `json:"diffID"` // of the tar archive before compression
 	Says       string        `json:"says"`   // what it holds, for the image's history
 	// Programs are the programs and libraries in it, by path.
-	Programs map[string]program `json:"programs,omitempty"`
+	Programs map[string]tree.Program `json:"programs,omitempty"`
 }
 
 // layerInput is all that decides a layer's bytes.
 type layerInput struct {
-	Format      int    `json:"format"`
-	Compression string `json:"compression"`
-	Items       []item `json:"items"`
+	Format      int         `json:"format"`
+	Compression string      `json:"compression"`
+	Items       []tree.Item `json:"items"`
 }
 
 // pack returns the groups as layers, in their order; a group without items has none. Those that an
@@ -97,8 +99,8 @@ func (b *Builder) packOne(ctx context.Context, g group, compression string, free
 	return l, nil
 }
 
-func (b *Builder) packAnew(items []*item, compression string, free chan compressor) (layer, error) {
-	programs, err := programs(items)
+func (b *Builder) packAnew(items []*tree.Item, compression string, free chan compressor) (layer, error) {
+	programs, err := tree.Programs(items)
 	if err != nil {
 		return layer{}, err
 	}
@@ -170,7 +172,7 @@ func mediaType(compression string) string {
 }
 
 // writeLayer writes a tar archive through z, and as it is into diff.
-func writeLayer(z io.WriteCloser, diff hash.Hash, items []*item) error {
+func writeLayer(z io.WriteCloser, diff hash.Hash, items []*tree.Item) error {
 	archive := tar.NewWriter(io.MultiWriter(z, diff))
 	for _, it := range items {
 		if err := writeItem(archive, it); err != nil {
@@ -180,9 +182,9 @@ func writeLayer(z io.WriteCloser, diff hash.Hash, items []*item) error {
 	return errors.Join(archive.Close(), z.Close())
 }
 
-func writeItem(archive *tar.Writer, it *item) error {
+func writeItem(archive *tar.Writer, it *tree.Item) error {
 	h := &tar.Header{
-		Name: it.Path, Mode: octal(it.Mode), Uid: it.UID, Gid: it.GID,
+		Name: it.Path, Mode: tree.Octal(it.Mode), Uid: it.UID, Gid: it.GID,
 		ModTime: time.Unix(it.Time, 0), Typeflag: tar.TypeReg, Size: it.Size, Linkname: it.Link,
 	}
 	switch {
@@ -196,7 +198,7 @@ func writeItem(archive *tar.Writer, it *item) error {
 		if err != nil {
 			return err
 		}
-		h.PAXRecords = map[string]string{xattrRecord + capsXattr: string(caps)}
+		h.PAXRecords = map[string]string{xattrRecord + tree.CapsXattr: string(caps)}
 	}
 	if err := archive.WriteHeader(h); err != nil {
 		return err
@@ -204,7 +206,7 @@ func writeItem(archive *tar.Writer, it *item) error {
 	if it.Size == 0 || !it.Mode.IsRegular() {
 		return nil
 	}
-	r, err := it.open()
+	r, err := it.Open()
 	if err != nil {
 		return err
 	}
@@ -212,18 +214,4 @@ func writeItem(archive *tar.Writer, it *item) error {
 	return errors.Join(err, r.Close())
 }
 
-// octal turns fs.FileMode's permissions, setuid, setgid and sticky into Unix's.
-func octal(m fs.FileMode) int64 {
-	bits := int64(m.Perm())
-	for bit, unix := range map[fs.FileMode]int64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
-		if m&bit != 0 {
-			bits |= unix
-		}
-	}
-	return bits
-}
-
-const (
-	xattrRecord = "SCHILY.xattr." // the PAX record of an extended attribute begins so
-	capsXattr   = "security.capability"
-)
+const xattrRecord = "SCHILY.xattr." // the PAX record of an extended attribute begins so

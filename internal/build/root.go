@@ -19,6 +19,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
+	"imx/internal/build/tree"
 	"imx/internal/erofs"
 )
 
@@ -44,7 +45,7 @@ func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Diges
 
 // root is Root for an image whose tree is at hand, as far as its files can be opened. The bytes are
 // the same as from the layers, and cheaper to have.
-func (b *Builder) root(ctx context.Context, image imx.Digest, t tree) (string, imx.Digest, error) {
+func (b *Builder) root(ctx context.Context, image imx.Digest, t tree.Tree) (string, imx.Digest, error) {
 	unlock, err := b.busy.lock(ctx, "root "+string(image))
 	if err != nil {
 		return "", "", err
@@ -72,10 +73,10 @@ func sumFile(name string) (imx.Digest, error) {
 		return "", err
 	}
 	defer f.Close()
-	return sum(f)
+	return tree.Digest(f)
 }
 
-func (b *Builder) makeRoot(ctx context.Context, image imx.Digest, t tree) (imx.Digest, error) {
+func (b *Builder) makeRoot(ctx context.Context, image imx.Digest, t tree.Tree) (imx.Digest, error) {
 	dir, done, err := b.scratch("root")
 	if err != nil {
 		return "", err
@@ -85,7 +86,7 @@ func (b *Builder) makeRoot(ctx context.Context, image imx.Digest, t tree) (imx.D
 	if err != nil {
 		return "", err
 	}
-	entries, ok, err := t.entries()
+	entries, ok, err := entries(t)
 	if err != nil {
 		return "", err
 	}
@@ -117,22 +118,22 @@ func (b *Builder) makeRoot(ctx context.Context, image imx.Digest, t tree) (imx.D
 
 // entries returns the tree as EROFS has it. It is false for a tree with files that can't be opened,
 // because an earlier build had them, and for none.
-func (t tree) entries() ([]erofs.Entry, bool, error) {
+func entries(t tree.Tree) ([]erofs.Entry, bool, error) {
 	var list []erofs.Entry
 	for _, it := range t {
-		if it.Mode.IsRegular() && it.Size > 0 && it.open == nil {
+		if it.Mode.IsRegular() && it.Size > 0 && it.Open == nil {
 			return nil, false, nil
 		}
 		e := erofs.Entry{
 			Path: it.Path, Mode: it.Mode, UID: it.UID, GID: it.GID, Time: time.Unix(it.Time, 0),
-			Size: it.Size, Link: it.Link, Open: it.open,
+			Size: it.Size, Link: it.Link, Open: it.Open,
 		}
 		if it.Caps != "" {
 			caps, err := hex.DecodeString(it.Caps)
 			if err != nil {
 				return nil, false, err
 			}
-			e.Xattrs = map[string]string{capsXattr: string(caps)}
+			e.Xattrs = map[string]string{tree.CapsXattr: string(caps)}
 		}
 		list = append(list, e)
 	}
@@ -268,7 +269,7 @@ func (u *unlayer) entry(h *tar.Header, file string, offset int64) error {
 		if strings.HasPrefix(record, "GNU.sparse.") {
 			return imx.Errorf(imx.Refused, "%q is a sparse file", h.Name)
 		}
-		if attr, ok := strings.CutPrefix(record, xattrRecord); ok && attr == capsXattr {
+		if attr, ok := strings.CutPrefix(record, xattrRecord); ok && attr == tree.CapsXattr {
 			e.Xattrs = map[string]string{attr: value}
 		}
 	}

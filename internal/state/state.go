@@ -25,6 +25,7 @@ func New() *imx.State {
 		Services:  map[string]imx.Service{},
 		Instances: map[string]imx.Instance{},
 		Images:    map[imx.Digest]imx.Image{},
+		Evidence:  map[imx.Digest]map[string]imx.Evidence{},
 		Suites:    []imx.LockedSuite{},
 	}
 }
@@ -37,6 +38,7 @@ func Clone(s *imx.State) *imx.State {
 	c.Services = maps.Clone(s.Services)
 	c.Instances = maps.Clone(s.Instances)
 	c.Images = maps.Clone(s.Images)
+	c.Evidence = maps.Clone(s.Evidence)
 	c.Suites = slices.Clone(s.Suites)
 	return &c
 }
@@ -73,6 +75,11 @@ func fold(s *imx.State, e imx.Event) error {
 		return nil
 	case imx.ImageBuilt:
 		put(&s.Images, b.Image.Plan, b.Image)
+		return nil
+	case imx.EvidenceAdded:
+		ofImage := maps.Clone(s.Evidence[b.Evidence.Image])
+		put(&ofImage, b.Evidence.PredicateType, b.Evidence)
+		put(&s.Evidence, b.Evidence.Image, ofImage)
 		return nil
 	case imx.ApplyStarted, imx.Applied, imx.ApplyFailed:
 		return foldApply(s, e)
