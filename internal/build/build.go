@@ -12,7 +12,8 @@
 //	layers/<digest of the items>         a layer (JSON; bytes in the blob store)
 //	packages/<digest of the packages>    the layers that the packages make (JSON; bytes in the blob store)
 //	plans/<ImagePlan.Digest>             the built image (JSON; bytes in the blob store)
-//	roots/<digest of the manifest>       the digest of the image's root file system, beside roots/<digest>.erofs
+//	roots/<digest of the manifest>       the digest of the image's root file system: roots/<digest>.erofs
+//	roots/<digest of a layer>.part       a layer without compression, where roots have their files' content
 //	tmp/                                 what isn't done yet; New removes it
 package build
 
@@ -28,11 +29,12 @@ import (
 	"imx"
 	"imx/internal/blob"
 	"imx/internal/build/store"
+	"imx/internal/erofs"
 )
 
 // format counts the changes to what a plan's image looks like. Results of another format are
 // made anew.
-const format = 2
+const format = 3
 
 // atOnce is how many images are built at a time; further ones wait.
 const atOnce = 2
@@ -67,10 +69,11 @@ type Fetch func(ctx context.Context, packages []imx.Package, report imx.Report) 
 // of the same thing one does the work and the other waits for it. No other process may use its
 // folder at the same time.
 type Builder struct {
-	cfg    Config
-	store  *store.Store
-	groups cgroups
-	slots  chan struct{}
+	cfg     Config
+	groups  cgroups
+	store   *store.Store
+	checker erofs.Checker // of roots
+	slots   chan struct{}
 	// backwards has it take packages in the opposite order, for a second opinion (CheckRepro).
 	backwards bool
 }
@@ -204,12 +207,12 @@ func (b *Builder) make(ctx context.Context, p imx.ImagePlan, s steps) (Result, e
 	}
 	defer packed.release()
 	s.say("packing the template's files")
-	res, t, err := b.assemble(ctx, p, packed)
+	res, err := b.assemble(ctx, p, packed)
 	if err != nil {
 		return Result{}, err
 	}
 	s.say("making the root file system")
-	_, res.Image.Root, err = b.root(ctx, res.Image.Digest, t)
+	_, res.Image.Root, err = b.Root(ctx, res.Image.Digest)
 	if err != nil {
 		return Result{}, err
 	}
