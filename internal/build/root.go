@@ -19,6 +19,7 @@ import (
 
 	"imx"
 	"imx/internal/build/tree"
+	"imx/internal/changeset"
 	"imx/internal/erofs"
 )
 
@@ -148,7 +149,7 @@ func (b *Builder) expand(ctx context.Context, l v1.Descriptor, diffID imx.Digest
 		return err
 	}
 	defer blob.Close()
-	plain, err := decompress(ctx, layerSuffix(l.MediaType), blob)
+	plain, err := changeset.Decompress(lasting{ctx, blob})
 	if err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ type stored struct {
 // unlayerAll lays an image's layers over each other. It returns what they come to, by path, and the
 // parts that its files' content is in.
 func (b *Builder) unlayerAll(ctx context.Context, m stored) (map[string]erofs.Entry, []erofs.Part, error) {
-	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
+	var u unlayer
 	var parts []erofs.Part
 	left := int64(maxLayers)
 	for i, l := range m.layers {
@@ -192,7 +193,7 @@ func (b *Builder) unlayerAll(ctx context.Context, m stored) (map[string]erofs.En
 			return nil, nil, fmt.Errorf("layer %s: %w", l.Digest, err)
 		}
 	}
-	return u.entries, parts, nil
+	return maps.Collect(u.entries.All()), parts, nil
 }
 
 // readImage reads an image's manifest and configuration.
@@ -235,19 +236,7 @@ func (b *Builder) readJSON(d imx.Digest, v any) error {
 
 // unlayer lays layers over each other.
 type unlayer struct {
-	entries map[string]erofs.Entry
-	parents map[string]bool // directories that something was below, named or not
-	own     map[string]bool // what the layer at hand has, which it takes away nothing of
-}
-
-func layerSuffix(mediaType string) string {
-	switch {
-	case strings.HasSuffix(mediaType, "+zstd"):
-		return ".zst"
-	case strings.HasSuffix(mediaType, "gzip"):
-		return ".gz"
-	}
-	return ""
+	entries changeset.Stack[erofs.Entry]
 }
 
 // add adds the entries of a tar archive, which is the part of this number.
@@ -257,7 +246,7 @@ func (u *unlayer) add(part int, name string) error {
 		return err
 	}
 	defer f.Close()
-	u.own = map[string]bool{}
+	u.entries.Layer()
 	return allEntries(tar.NewReader(f), func(h *tar.Header, _ io.Reader) error {
 		offset, err := f.Seek(0, io.SeekCurrent) // the tar reader stands where the entry's bytes begin
 		if err != nil {
@@ -267,13 +256,11 @@ func (u *unlayer) add(part int, name string) error {
 	})
 }
 
-// entry adds one entry, whose content is in the file at the place. Names that begin with ".wh."
-// take away what lower layers have (OCI image layer specification, "Whiteouts").
+// entry adds one entry, whose content is in the file at the place. Some take away what lower layers
+// have.
 func (u *unlayer) entry(h *tar.Header, file string, in erofs.Place) error {
 	p := path.Clean(h.Name)
-	dir, base := path.Split(p)
-	if hidden, ok := strings.CutPrefix(base, ".wh."); ok {
-		u.remove(path.Join(dir, strings.TrimPrefix(hidden, ".wh..opq")), hidden == ".wh..opq")
+	if u.entries.Whiteout(p) {
 		return nil
 	}
 	e := erofs.Entry{Path: p, Mode: h.FileInfo().Mode(), UID: h.Uid, GID: h.Gid, Time: time.Unix(max(0, h.ModTime.Unix()), 0)}
@@ -281,7 +268,7 @@ func (u *unlayer) entry(h *tar.Header, file string, in erofs.Place) error {
 	case tar.TypeSymlink:
 		e.Link = h.Linkname
 	case tar.TypeLink:
-		target, ok := u.entries[path.Clean(h.Linkname)]
+		target, ok := u.entries.Get(h.Linkname)
 		if !ok || !target.Mode.IsRegular() {
 			return imx.Errorf(imx.Refused, "%q is a hard link to %q, which isn't there", h.Name, h.Linkname)
 		}
@@ -299,21 +286,12 @@ func (u *unlayer) entry(h *tar.Header, file string, in erofs.Place) error {
 			e.Xattrs = map[string]string{attr: value}
 		}
 	}
-	if u.parents[p] && !e.Mode.IsDir() {
-		u.remove(p, true)
+	if e.Mode.IsDir() {
+		u.entries.Put(p, e)
+	} else {
+		u.entries.PutLeaf(p, e)
 	}
-	for dir := path.Dir(p); dir != "." && !u.parents[dir]; dir = path.Dir(dir) {
-		u.parents[dir] = true
-	}
-	u.entries[p], u.own[p] = e, true
 	return nil
-}
-
-// remove takes away what lower layers have of a path and what is below it; with below alone, the path itself stays.
-func (u *unlayer) remove(p string, below bool) {
-	maps.DeleteFunc(u.entries, func(q string, _ erofs.Entry) bool {
-		return !u.own[q] && (!below && q == p || strings.HasPrefix(q, p+"/"))
-	})
 }
 
 func openSection(name string, offset, size int64) (io.ReadCloser, error) {
