@@ -84,17 +84,17 @@ func (b *Builder) packOne(ctx context.Context, g group, compression string, free
 		in.Items = append(in.Items, plain)
 	}
 	key := imx.DigestJSON(in)
-	unlock, err := b.busy.lock(ctx, "layer "+string(key))
+	unlock, err := b.store.Lock(ctx, "layer "+string(key))
 	if err != nil {
 		return layer{}, err
 	}
 	defer unlock()
 	var l layer
-	if !b.recall("layers", key, &l) || !b.cfg.Blobs.Has(imx.Digest(l.Descriptor.Digest)) {
+	if !b.store.Recall("layers", key, &l) || !b.cfg.Blobs.Has(imx.Digest(l.Descriptor.Digest)) {
 		if l, err = b.packAnew(ctx, g.items, compression, free); err != nil {
 			return l, err
 		}
-		if err := b.remember("layers", key, l); err != nil {
+		if err := b.store.Remember("layers", key, l); err != nil {
 			return l, err
 		}
 	}
@@ -115,7 +115,7 @@ func (b *Builder) packAnew(ctx context.Context, items []*tree.Item, compression 
 			return layer{}, err
 		}
 	}
-	dir, done, err := b.scratch("part")
+	dir, done, err := b.store.Scratch("part")
 	if err != nil {
 		return layer{}, err
 	}
@@ -145,7 +145,7 @@ func (b *Builder) packAnew(ctx context.Context, items []*tree.Item, compression 
 
 // keepPart publishes a layer's tar archive for the roots of images that have the layer, unless it is there.
 func (b *Builder) keepPart(ctx context.Context, name string, diffID imx.Digest) error {
-	unlock, err := b.busy.lock(ctx, "part "+string(diffID))
+	unlock, err := b.store.Lock(ctx, "part "+string(diffID))
 	if err != nil {
 		return err
 	}

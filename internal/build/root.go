@@ -43,13 +43,13 @@ type rootRecord struct {
 // by the first call that needs it, and again when it isn't as that left it, because the kernel won't check it. Errors: NotFound
 // for an image that isn't in the store; Refused for one with entries that no image may have.
 func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Digest, error) {
-	unlock, err := b.busy.lock(ctx, "root "+string(image))
+	unlock, err := b.store.Lock(ctx, "root "+string(image))
 	if err != nil {
 		return "", "", err
 	}
 	defer unlock()
 	var known rootRecord
-	if b.recall("roots", image, &known) && known.Format == rootFormat {
+	if b.store.Recall("roots", image, &known) && known.Format == rootFormat {
 		if name := b.rootFile(known.Root); b.checker.Image(name, known.Root) == nil {
 			return name, known.Root, nil
 		}
@@ -61,12 +61,12 @@ func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Diges
 	return b.rootFile(root), root, nil
 }
 
-func (b *Builder) rootFile(root imx.Digest) string { return b.path("roots", root.Hex()+".erofs") }
+func (b *Builder) rootFile(root imx.Digest) string { return b.store.Path("roots", root.Hex()+".erofs") }
 
 func (b *Builder) partFile(diffID imx.Digest) string { return erofs.PartFile(b.rootFile(""), diffID) }
 
 func (b *Builder) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, error) {
-	dir, done, err := b.scratch("root")
+	dir, done, err := b.store.Scratch("root")
 	if err != nil {
 		return "", err
 	}
@@ -98,7 +98,7 @@ func (b *Builder) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, e
 	if err := b.publishSound(name, b.rootFile(root), root); err != nil {
 		return "", err
 	}
-	return root, b.remember("roots", image, rootRecord{Format: rootFormat, Root: root})
+	return root, b.store.Remember("roots", image, rootRecord{Format: rootFormat, Root: root})
 }
 
 // publishSound publishes a file that was just written and has this digest, in place of one that may be locked.
@@ -107,7 +107,7 @@ func (b *Builder) publishSound(from, to string, digest imx.Digest) error {
 		return err
 	}
 	erofs.Unlock(to)
-	if err := publish(from, to); err != nil {
+	if err := b.store.Publish(from, "roots", filepath.Base(to)); err != nil {
 		return err
 	}
 	return b.checker.Made(to, digest)
@@ -115,7 +115,7 @@ func (b *Builder) publishSound(from, to string, digest imx.Digest) error {
 
 // part makes sure that a layer's tar archive is there as it should be, and returns its size, which may be limit.
 func (b *Builder) part(ctx context.Context, l v1.Descriptor, diffID imx.Digest, limit int64) (int64, error) {
-	unlock, err := b.busy.lock(ctx, "part "+string(diffID))
+	unlock, err := b.store.Lock(ctx, "part "+string(diffID))
 	if err != nil {
 		return 0, err
 	}
@@ -138,7 +138,7 @@ func (b *Builder) part(ctx context.Context, l v1.Descriptor, diffID imx.Digest, 
 
 // expand decompresses a layer.
 func (b *Builder) expand(ctx context.Context, l v1.Descriptor, diffID imx.Digest, limit int64) error {
-	dir, done, err := b.scratch("part")
+	dir, done, err := b.store.Scratch("part")
 	if err != nil {
 		return err
 	}
