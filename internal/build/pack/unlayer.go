@@ -1,0 +1,102 @@
+package pack
+
+import (
+	"archive/tar"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/build/tree"
+	"imx/internal/build/untar"
+	"imx/internal/erofs"
+)
+
+// unlayer lays layers over each other.
+type unlayer struct {
+	entries map[string]erofs.Entry
+	parents map[string]bool // directories that something was below, named or not
+	own     map[string]bool // what the layer at hand has, which it takes away nothing of
+}
+
+// add adds the entries of a tar archive, which is the part of this number.
+func (u *unlayer) add(part int, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	u.own = map[string]bool{}
+	return untar.Each(tar.NewReader(f), func(h *tar.Header, _ io.Reader) error {
+		offset, err := f.Seek(0, io.SeekCurrent) // the tar reader stands where the entry's bytes begin
+		if err != nil {
+			return err
+		}
+		return u.entry(h, name, erofs.Place{Part: part, Offset: offset})
+	})
+}
+
+// entry adds one entry, whose content is in the file at the place. Names that begin with ".wh."
+// take away what lower layers have (OCI image layer specification, "Whiteouts").
+func (u *unlayer) entry(h *tar.Header, file string, in erofs.Place) error {
+	p := path.Clean(h.Name)
+	dir, base := path.Split(p)
+	if hidden, ok := strings.CutPrefix(base, ".wh."); ok {
+		u.remove(path.Join(dir, strings.TrimPrefix(hidden, ".wh..opq")), hidden == ".wh..opq")
+		return nil
+	}
+	e := erofs.Entry{Path: p, Mode: h.FileInfo().Mode(), UID: h.Uid, GID: h.Gid, Time: time.Unix(max(0, h.ModTime.Unix()), 0)}
+	switch h.Typeflag {
+	case tar.TypeSymlink:
+		e.Link = h.Linkname
+	case tar.TypeLink:
+		target, ok := u.entries[path.Clean(h.Linkname)]
+		if !ok || !target.Mode.IsRegular() {
+			return imx.Errorf(imx.Refused, "%q is a hard link to %q, which isn't there", h.Name, h.Linkname)
+		}
+		e = target
+		e.Path = p
+	case tar.TypeReg:
+		e.Size, e.In = h.Size, &in
+		e.Open = func() (io.ReadCloser, error) { return openSection(file, in.Offset, h.Size) }
+	}
+	for record, value := range h.PAXRecords {
+		if strings.HasPrefix(record, "GNU.sparse.") {
+			return imx.Errorf(imx.Refused, "%q is a sparse file", h.Name)
+		}
+		if attr, ok := strings.CutPrefix(record, xattrRecord); ok && attr == tree.CapsXattr {
+			e.Xattrs = map[string]string{attr: value}
+		}
+	}
+	if u.parents[p] && !e.Mode.IsDir() {
+		u.remove(p, true)
+	}
+	for dir := path.Dir(p); dir != "." && !u.parents[dir]; dir = path.Dir(dir) {
+		u.parents[dir] = true
+	}
+	u.entries[p], u.own[p] = e, true
+	return nil
+}
+
+// remove takes away what lower layers have of a path and what is below it; with below alone, the path itself stays.
+func (u *unlayer) remove(p string, below bool) {
+	maps.DeleteFunc(u.entries, func(q string, _ erofs.Entry) bool {
+		return !u.own[q] && (!below && q == p || strings.HasPrefix(q, p+"/"))
+	})
+}
+
+func openSection(name string, offset, size int64) (io.ReadCloser, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return section{io.NewSectionReader(f, offset, size), f}, nil
+}
+
+type section struct {
+	io.Reader
+	io.Closer
+}
