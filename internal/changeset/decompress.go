@@ -2,6 +2,7 @@ package changeset
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 
@@ -15,8 +16,10 @@ import (
 const maxWindow = 128 << 20
 
 // Decompress takes the compression off a layer, gzip or zstd or none, by how its bytes begin: pushed manifests
-// err about it. The caller closes the result; that doesn't close r. Invalid: bytes that only begin as if.
-func Decompress(r io.Reader) (io.ReadCloser, error) {
+// err about it. It reads as long as ctx lasts. The caller closes the result; that doesn't close r. Invalid: bytes that
+// only begin as if.
+func Decompress(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
+	r = lasting{ctx, r}
 	begin := make([]byte, 4)
 	n, err := io.ReadFull(r, begin)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
@@ -42,4 +45,18 @@ func unreadable(err error) error {
 		return nil
 	}
 	return imx.Errorf(imx.Invalid, "its compression can't be read: %w", err)
+}
+
+// lasting reads as long as its context lasts.
+type lasting struct {
+	ctx context.Context //nolint:containedctx // a reader has no other way to learn that nobody waits any more
+	r   io.Reader
+}
+
+// Read implements io.Reader.
+func (l lasting) Read(p []byte) (int, error) {
+	if l.ctx.Err() != nil {
+		return 0, context.Cause(l.ctx)
+	}
+	return l.r.Read(p)
 }

@@ -4,6 +4,8 @@ package changeset_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"testing"
 
@@ -33,7 +35,7 @@ func compressed(tb testing.TB, text []byte) map[string][]byte {
 }
 
 func plain(raw []byte) ([]byte, error) {
-	r, err := changeset.Decompress(bytes.NewReader(raw))
+	r, err := changeset.Decompress(context.Background(), bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +50,19 @@ func TestEachCompressionIsKnownByHowItBegins(t *testing.T) {
 				t.Errorf("%s came to %q, %v", how, got, err)
 			}
 		}
+	}
+}
+
+func TestNobodyReadsOnWhenItIsWantedNoMore(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r, err := changeset.Decompress(ctx, bytes.NewReader(make([]byte, 100)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	why := errors.New("nobody wants it any more")
+	cancel(why)
+	if _, err := io.Copy(io.Discard, r); !errors.Is(err, why) {
+		t.Errorf("err = %v", err)
 	}
 }
 

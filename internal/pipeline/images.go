@@ -154,7 +154,7 @@ func (p *Pipeline) layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[i
 				yield(nil, err)
 				return
 			}
-			goOn := yield(unpacked(&patient{ctx, blob}))
+			goOn := yield(unpacked(ctx, blob))
 			_ = blob.Close() // it was only read from
 			if !goOn {
 				return
@@ -164,24 +164,10 @@ func (p *Pipeline) layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[i
 }
 
 // unpacked takes the compression off a layer.
-func unpacked(r io.Reader) (io.Reader, error) {
-	plain, err := changeset.Decompress(r)
+func unpacked(ctx context.Context, r io.Reader) (io.Reader, error) {
+	plain, err := changeset.Decompress(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	return io.LimitReader(plain, maxUnpacked), nil
-}
-
-// patient reads until ctx ends.
-type patient struct {
-	ctx context.Context //nolint:containedctx // a reader has no other way to learn that nobody waits any more
-	r   io.Reader
-}
-
-// Read implements io.Reader.
-func (p *patient) Read(b []byte) (int, error) {
-	if p.ctx.Err() != nil {
-		return 0, context.Cause(p.ctx)
-	}
-	return p.r.Read(b)
 }
