@@ -81,17 +81,17 @@ func (b *Builder) packOne(ctx context.Context, g group, compression string, free
 		in.Items = append(in.Items, plain)
 	}
 	key := imx.DigestJSON(in)
-	unlock, err := b.busy.lock(ctx, "layer "+string(key))
+	unlock, err := b.store.Lock(ctx, "layer "+string(key))
 	if err != nil {
 		return layer{}, err
 	}
 	defer unlock()
 	var l layer
-	if !b.recall("layers", key, &l) || !b.cfg.Blobs.Has(imx.Digest(l.Descriptor.Digest)) {
+	if !b.store.Recall("layers", key, &l) || !b.cfg.Blobs.Has(imx.Digest(l.Descriptor.Digest)) {
 		if l, err = b.packAnew(g.items, compression, free); err != nil {
 			return l, err
 		}
-		if err := b.remember("layers", key, l); err != nil {
+		if err := b.store.Remember("layers", key, l); err != nil {
 			return l, err
 		}
 	}

@@ -44,7 +44,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 		Format: format, Architecture: p.Architecture, Epoch: p.Epoch, Base: p.Base, Tools: p.Tools, Ship: p.Ship,
 		Asked: p.Spec.Packages, Setuid: p.Spec.Setuid, Generated: p.Spec.Generated, Compression: p.Spec.Compression,
 	})
-	unlock, err := b.busy.lock(ctx, "packages "+string(key))
+	unlock, err := b.store.Lock(ctx, "packages "+string(key))
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 	if err != nil {
 		return nil, err
 	}
-	if err := b.remember("packages", key, res); err != nil {
+	if err := b.store.Remember("packages", key, res); err != nil {
 		res.release()
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 
 func (b *Builder) knownPackages(key imx.Digest) (*packed, bool) {
 	var res packed
-	if !b.recall("packages", key, &res) {
+	if !b.store.Recall("packages", key, &res) {
 		return nil, false
 	}
 	for _, l := range res.Layers {
@@ -90,7 +90,7 @@ func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*
 	if err := b.unpackAll(ctx, union(added, p.Ship), s); err != nil {
 		return nil, err
 	}
-	dir, done, err := b.scratch("build")
+	dir, done, err := b.store.Scratch("build")
 	if err != nil {
 		return nil, err
 	}

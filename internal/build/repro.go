@@ -22,7 +22,7 @@ func (b *Builder) CheckRepro(ctx context.Context, p imx.ImagePlan, fetch Fetch, 
 	if err != nil {
 		return imx.Repro{}, err
 	}
-	dir, done, err := b.scratch("repro")
+	dir, done, err := b.store.Scratch("repro")
 	if err != nil {
 		return imx.Repro{}, err
 	}

@@ -46,13 +46,13 @@ func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Diges
 // root is Root for an image whose tree is at hand, as far as its files can be opened. The bytes are
 // the same as from the layers, and cheaper to have.
 func (b *Builder) root(ctx context.Context, image imx.Digest, t tree.Tree) (string, imx.Digest, error) {
-	unlock, err := b.busy.lock(ctx, "root "+string(image))
+	unlock, err := b.store.Lock(ctx, "root "+string(image))
 	if err != nil {
 		return "", "", err
 	}
 	defer unlock()
 	var known rootRecord
-	if b.recall("roots", image, &known) && known.Format == format {
+	if b.store.Recall("roots", image, &known) && known.Format == format {
 		name := b.rootFile(known.Root)
 		if sum, err := sumFile(name); err == nil && sum == known.Root {
 			return name, known.Root, nil
@@ -65,7 +65,7 @@ func (b *Builder) root(ctx context.Context, image imx.Digest, t tree.Tree) (stri
 	return b.rootFile(root), root, nil
 }
 
-func (b *Builder) rootFile(root imx.Digest) string { return b.path("roots", root.Hex()+".erofs") }
+func (b *Builder) rootFile(root imx.Digest) string { return b.store.Path("roots", root.Hex()+".erofs") }
 
 func sumFile(name string) (imx.Digest, error) {
 	f, err := os.Open(name)
@@ -77,7 +77,7 @@ func sumFile(name string) (imx.Digest, error) {
 }
 
 func (b *Builder) makeRoot(ctx context.Context, image imx.Digest, t tree.Tree) (imx.Digest, error) {
-	dir, done, err := b.scratch("root")
+	dir, done, err := b.store.Scratch("root")
 	if err != nil {
 		return "", err
 	}
@@ -110,10 +110,10 @@ func (b *Builder) makeRoot(ctx context.Context, image imx.Digest, t tree.Tree) (
 	if err != nil {
 		return "", err
 	}
-	if err := publish(name, b.rootFile(sum)); err != nil {
+	if err := b.store.Publish(name, "roots", filepath.Base(b.rootFile(sum))); err != nil {
 		return "", err
 	}
-	return sum, b.remember("roots", image, rootRecord{Format: format, Root: sum})
+	return sum, b.store.Remember("roots", image, rootRecord{Format: format, Root: sum})
 }
 
 // entries returns the tree as EROFS has it. It is false for a tree with files that can't be opened,

@@ -93,6 +93,12 @@ type companion struct{ programs, files []string }
 
 // companions say which files are useless without which programs: the modules of languages without their
 // interpreter, what compilers and checkers of types read without one (Debian's compilers all provide cc), and so on.
+//
+// They are a table, because nothing in such a file says who reads it: a module has no line as a script has, and
+// an ELF file no list as of its libraries. What the table names isn't packages: it is the places that a language's
+// or tool's own policy in Debian gives its program and what this reads, which no package may have differently
+// (Debian's policies of Perl and of Python, the FHS of headers), so whoever brings them is meant. A program that is missing
+// here costs space only, and a template keeps any of these files by naming them in generated.
 func companions() []companion {
 	return []companion{
 		{[]string{"usr/bin/perl"}, []string{

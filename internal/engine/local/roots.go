@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 
 	"imx"
 	"imx/internal/erofs"
+	"imx/internal/mounts"
 )
 
 // roots are the mounted root file systems, below mountDir:
@@ -240,8 +240,8 @@ func unmount(target string) error {
 }
 
 func isMounted(target string) (bool, error) {
-	mounts, err := readMounts()
-	return slices.ContainsFunc(mounts, func(m mountLine) bool { return m.point == target }), err
+	table, err := mounts.Read()
+	return table.Has(target), err
 }
 
 // verify hashes a file. Its error is of kind Refused.
@@ -286,13 +286,6 @@ func changeFlags(file string, set, unset int) {
 
 // mountsBelow lists what is mounted at or below dir, the innermost first.
 func mountsBelow(dir string) ([]string, error) {
-	mounts, err := readMounts()
-	var points []string
-	for _, m := range mounts {
-		if m.point == dir || strings.HasPrefix(m.point, dir+"/") {
-			points = append(points, m.point)
-		}
-	}
-	slices.Reverse(points)
-	return points, err
+	table, err := mounts.Read()
+	return table.Within(dir), err
 }
