@@ -132,7 +132,9 @@ func mainCharacterSets() []string { return []string{"usr/lib/*/gconv/gconv-modul
 
 // sameZones are the time zones again: under another name, and counting leap seconds as POSIX doesn't. No
 // program asks for them unless somebody sets TZ to their names.
-func sameZones() []string { return []string{"usr/share/zoneinfo/posix/**", "usr/share/zoneinfo/right/**"} }
+func sameZones() []string {
+	return []string{"usr/share/zoneinfo/posix/**", "usr/share/zoneinfo/right/**"}
+}
 
 // packageManagers are programs that an image holds only if the package with them was asked for by name.
 func packageManagers() []string {
