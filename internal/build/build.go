@@ -110,7 +110,7 @@ func New(cfg Config) (*Builder, error) {
 			return nil, trouble(err, "making the build folder")
 		}
 	}
-	return b, trouble(b.prune(time.Now()), "removing unpacked packages that nothing uses")
+	return b, nil
 }
 
 // Run builds p's image, or finds that it was built. fetch is called only for packages whose .debs

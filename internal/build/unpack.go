@@ -115,34 +115,6 @@ func (b *Builder) used(p imx.Package) error {
 	return os.Chtimes(b.unpacked(p), now, now)
 }
 
-// unusedAfter is how long an unpacked package is kept that no build needed.
-const unusedAfter = 30 * 24 * time.Hour
-
-// prune removes unpacked packages that nothing used for long. The packages themselves stay.
-func (b *Builder) prune(now time.Time) error {
-	entries, err := os.ReadDir(b.path("unpacked"))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		st, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if now.Sub(st.ModTime()) <= unusedAfter {
-			continue
-		}
-		// At its own name there is never half a package.
-		if err := os.Rename(b.path("unpacked", e.Name()), b.path("tmp", e.Name())); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(b.path("tmp", e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // unpack decompresses and checks packages, so that xz is paid once for a package and whoever reads it
 // later reads what was checked here.
 func (b *Builder) unpack(ctx context.Context, group []imx.Package) error {

@@ -29,9 +29,10 @@ const (
 )
 
 // Images returns the images that were built here, and those that came into the registry from
-// outside, the newest first.
+// outside, the newest first; not those that were removed because nothing needed them any more.
 func (p *Pipeline) Images(context.Context) ([]imx.ImageView, error) {
-	return inventory.List(p.cfg.Control.Events(0), p.cfg.Control.State().Services, builtTag)
+	all, err := inventory.List(p.cfg.Control.Events(0), p.cfg.Control.State().Services, builtTag)
+	return slices.DeleteFunc(all, func(v imx.ImageView) bool { return !p.cfg.Blobs.Has(v.Digest) }), err
 }
 
 // Image returns what is known of the image that a person means (inventory.Find). Where no inventory
