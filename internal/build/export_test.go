@@ -33,7 +33,7 @@ func ArHeader(name string, size int64) string { return arHeader(name, size) }
 // Unlayer reads the entries of a layer's tar archive.
 func Unlayer(name string) (map[string]erofs.Entry, error) {
 	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
-	return u.entries, u.add(name)
+	return u.entries, u.add(0, name)
 }
 
 // Who unpacks packages.

@@ -48,7 +48,7 @@ func packagesKey(p imx.ImagePlan) imx.Digest {
 // release when it needs the files in it no more.
 func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
 	key := packagesKey(p)
-	unlock, err := b.busy.lock(ctx, "packages "+string(key))
+	unlock, err := b.store.Lock(ctx, "packages "+string(key))
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 	if err != nil {
 		return nil, err
 	}
-	if err := b.remember("packages", key, res); err != nil {
+	if err := b.store.Remember("packages", key, res); err != nil {
 		res.release()
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 
 func (b *Builder) knownPackages(key imx.Digest) (*packed, bool) {
 	var res packed
-	if !b.recall("packages", key, &res) {
+	if !b.store.Recall("packages", key, &res) {
 		return nil, false
 	}
 	for _, l := range res.Layers {
@@ -94,7 +94,7 @@ func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*
 	if err := b.unpackAll(ctx, union(added, p.Ship), s); err != nil {
 		return nil, err
 	}
-	dir, done, err := b.scratch("build")
+	dir, done, err := b.store.Scratch("build")
 	if err != nil {
 		return nil, err
 	}

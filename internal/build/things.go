@@ -22,11 +22,16 @@ const (
 	contentsKind gc.Kind = "contents"
 	rootsKind    gc.Kind = "roots"
 	rootFileKind gc.Kind = "root files" // roots/<hex>.erofs
+	partKind     gc.Kind = "root parts" // roots/<hex>.part
 	baseKind     gc.Kind = "base"
 	unpackedKind gc.Kind = "unpacked"
 )
 
-const rootEnding = ".erofs"
+// What the names of files in roots/ end in that are no records.
+const (
+	rootEnding = ".erofs"
+	partEnding = ".part"
+)
 
 // maxPlan bounds the bytes of an image plan: thousands of packages fit.
 const maxPlan = 16 << 20
@@ -47,9 +52,11 @@ func (*things) Roots() ([]gc.Thing, error) { return nil, nil }
 func (t *things) path(thing gc.Thing) (string, bool) {
 	switch thing.Kind {
 	case plansKind, packagesKind, layersKind, contentsKind, rootsKind, baseKind, unpackedKind:
-		return t.b.path(string(thing.Kind), thing.Digest().Hex()), true
+		return t.b.store.Path(string(thing.Kind), thing.Digest().Hex()), true
 	case rootFileKind:
 		return t.b.rootFile(thing.Digest()), true
+	case partKind:
+		return t.b.partFile(thing.Digest()), true
 	}
 	return "", false
 }
@@ -58,7 +65,7 @@ func (t *things) path(thing gc.Thing) (string, bool) {
 func (t *things) Items() iter.Seq2[gc.Item, error] {
 	return func(yield func(gc.Item, error) bool) {
 		for _, k := range []gc.Kind{plansKind, packagesKind, layersKind, contentsKind, rootsKind, baseKind, unpackedKind} {
-			entries, err := os.ReadDir(t.b.path(string(k)))
+			entries, err := os.ReadDir(t.b.store.Path(string(k)))
 			if err != nil {
 				yield(gc.Item{}, trouble(err, "listing what was built"))
 				return
@@ -76,8 +83,10 @@ func (t *things) Items() iter.Seq2[gc.Item, error] {
 // item is a thing by its name in a folder; false for a file that isn't of the folder's kind or has just gone.
 func item(k gc.Kind, e os.DirEntry) (gc.Item, bool, error) {
 	name := e.Name()
-	if hex, ok := strings.CutSuffix(name, rootEnding); ok && k == rootsKind {
-		k, name = rootFileKind, hex
+	for ending, other := range map[string]gc.Kind{rootEnding: rootFileKind, partEnding: partKind} {
+		if hex, ok := strings.CutSuffix(name, ending); ok && k == rootsKind {
+			k, name = other, hex
+		}
 	}
 	d, err := imx.ParseDigest("sha256:" + name)
 	if err != nil {
@@ -105,28 +114,43 @@ func (t *things) Needs(thing gc.Thing) ([]gc.Thing, error) {
 		return t.ofBuild(d)
 	case plansKind:
 		var r record
-		if !t.b.recall("plans", d, &r) {
+		if !t.b.store.Recall("plans", d, &r) {
 			return nil, nil
 		}
 		return []gc.Thing{gc.Of(gc.Blob, d), gc.Of(gc.Image, r.Image.Digest), gc.Of(gc.Blob, r.Image.Inventory)}, nil
 	case packagesKind:
 		var p struct{ Layers []layer }
-		t.b.recall("packages", d, &p)
+		t.b.store.Recall("packages", d, &p)
 		return blobsOf(p.Layers), nil
 	case layersKind:
 		var l layer
-		if !t.b.recall("layers", d, &l) {
+		if !t.b.store.Recall("layers", d, &l) {
 			return nil, nil
 		}
 		return blobsOf([]layer{l}), nil
 	case rootsKind:
 		var r rootRecord
-		if !t.b.recall("roots", d, &r) {
+		if !t.b.store.Recall("roots", d, &r) {
 			return nil, nil
 		}
 		return []gc.Thing{gc.Of(rootFileKind, r.Root)}, nil
+	case rootFileKind:
+		return t.ofRoot(d)
 	}
 	return nil, nil
+}
+
+// ofRoot is what a root file has content in. One that is damaged is made anew, with its parts.
+func (t *things) ofRoot(d imx.Digest) ([]gc.Thing, error) {
+	parts, err := erofs.Parts(t.b.rootFile(d))
+	if errors.Is(err, fs.ErrNotExist) || imx.KindOf(err) == imx.NotFound || imx.KindOf(err) == imx.Refused {
+		return nil, nil
+	}
+	var all []gc.Thing
+	for _, p := range parts {
+		all = append(all, gc.Of(partKind, p.Digest))
+	}
+	return all, trouble(err, "reading a root file system")
 }
 
 func blobsOf(layers []layer) (all []gc.Thing) {
@@ -142,7 +166,7 @@ func (t *things) ofImage(d imx.Digest) ([]gc.Thing, error) {
 		t.plans = map[imx.Digest][]gc.Thing{}
 		err := t.each(plansKind, func(plan imx.Digest) {
 			var r record
-			if t.b.recall("plans", plan, &r) {
+			if t.b.store.Recall("plans", plan, &r) {
 				t.plans[r.Image.Digest] = append(t.plans[r.Image.Digest], gc.Of(plansKind, plan))
 			}
 		})
@@ -159,7 +183,7 @@ func (t *things) ofBlob(d imx.Digest) ([]gc.Thing, error) {
 		t.layers = map[imx.Digest][]gc.Thing{}
 		err := t.each(layersKind, func(key imx.Digest) {
 			var l layer
-			if t.b.recall("layers", key, &l) {
+			if t.b.store.Recall("layers", key, &l) {
 				blob := imx.Digest(l.Descriptor.Digest)
 				t.layers[blob] = append(t.layers[blob], gc.Of(layersKind, key))
 			}
@@ -173,7 +197,7 @@ func (t *things) ofBlob(d imx.Digest) ([]gc.Thing, error) {
 
 // each calls f for each thing of a kind.
 func (t *things) each(k gc.Kind, f func(imx.Digest)) error {
-	entries, err := os.ReadDir(t.b.path(string(k)))
+	entries, err := os.ReadDir(t.b.store.Path(string(k)))
 	if err != nil {
 		return trouble(err, "listing what was built")
 	}
@@ -233,16 +257,9 @@ func (t *things) Size(thing gc.Thing) (imx.Size, error) {
 // Remove implements gc.Store.
 func (t *things) Remove(thing gc.Thing) error {
 	name, _ := t.path(thing)
-	dir, done, err := t.b.scratch("removed")
-	if err != nil {
-		return trouble(err, "removing "+thing.String())
+	if thing.Kind == rootFileKind || thing.Kind == partKind {
+		erofs.Unlock(name)
 	}
-	defer done()
-	if thing.Kind == rootFileKind {
-		erofs.Unlock(name) // an engine that was killed left it locked
-	}
-	if err := os.Rename(name, filepath.Join(dir, "gone")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return trouble(err, "removing "+thing.String())
-	}
-	return nil
+	kind := filepath.Base(filepath.Dir(name))
+	return trouble(t.b.store.Remove(kind, filepath.Base(name)), "removing "+thing.String())
 }

@@ -74,7 +74,7 @@ func TestACollectionLeavesWhatAKeptImageNeedsToStartAndToBeBuiltAgain(t *testing
 			}
 		}
 	}
-	for _, k := range []gc.Kind{"plans", "packages", "layers", "contents", "roots", "root files", "unpacked", gc.Blob} {
+	for _, k := range []gc.Kind{"plans", "packages", "layers", "contents", "roots", "root files", "root parts", "unpacked", gc.Blob} {
 		if kinds[k] == 0 {
 			t.Errorf("of kind %q nothing went", k)
 		}
