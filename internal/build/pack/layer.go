@@ -153,10 +153,10 @@ func (p *Packer) keepPart(ctx context.Context, name string, diffID imx.Digest) e
 		return err
 	}
 	defer unlock()
-	if p.checker.Part(p.partFile(diffID), diffID) == nil {
+	if p.checker.Part(p.PartFile(diffID), diffID) == nil {
 		return nil
 	}
-	return p.publishSound(name, p.partFile(diffID), diffID)
+	return p.publishSound(name, p.PartFile(diffID), diffID)
 }
 
 // plain is a layer before compression: a file, and its digest.
