@@ -64,6 +64,14 @@ type Images interface {
 	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
 }
 
+// Evidence answers what was stated of images.
+type Evidence interface {
+	// Evidence lists the newest statement of each type about the image that a person means, sorted by type.
+	Evidence(ctx context.Context, image string) ([]imx.Evidence, error)
+	// Statement returns the newest of a type, which may be a short name. Errors: NotFound; Refused for a changed one.
+	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+}
+
 // Logs gives what an instance wrote. The handler closes the reader.
 type Logs interface {
 	Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error)
@@ -75,6 +83,7 @@ type Config struct {
 	Operator Operator
 	Viewer   Viewer
 	Images   Images
+	Evidence Evidence
 	Logs     Logs
 	Freezer  Freezer
 	Registry http.Handler // answers below /v2/; nil means that there is no registry
