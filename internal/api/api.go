@@ -69,6 +69,14 @@ type Collector interface {
 	Collect(ctx context.Context, by imx.Principal, req imx.CollectRequest, report imx.Report) (imx.Collection, error)
 }
 
+// Evidence answers what was stated of images.
+type Evidence interface {
+	// Evidence lists the newest statement of each type about the image that a person means, sorted by type.
+	Evidence(ctx context.Context, image string) ([]imx.Evidence, error)
+	// Statement returns the newest of a type, which may be a short name. Errors: NotFound; Refused for a changed one.
+	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+}
+
 // Logs gives what an instance wrote. The handler closes the reader.
 type Logs interface {
 	Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error)
@@ -80,6 +88,7 @@ type Config struct {
 	Operator  Operator
 	Viewer    Viewer
 	Images    Images
+	Evidence  Evidence
 	Logs      Logs
 	Freezer   Freezer
 	Collector Collector

@@ -36,8 +36,8 @@ func (p *Pipeline) everyImage() ([]imx.ImageView, error) {
 	return inventory.List(p.cfg.Control.Events(0), p.cfg.Control.State().Services, builtTag)
 }
 
-// find returns the image that a person means. Where that is none of those that are there, it may be one that is gone.
-func (p *Pipeline) find(ctx context.Context, wanted string) (imx.ImageView, error) {
+// Find returns the image that a person means. Where that is none of those that are there, it may be one that is gone.
+func (p *Pipeline) Find(ctx context.Context, wanted string) (imx.ImageView, error) {
 	list, err := p.Images(ctx)
 	if err != nil {
 		return imx.ImageView{}, err
@@ -62,7 +62,7 @@ func (p *Pipeline) find(ctx context.Context, wanted string) (imx.ImageView, erro
 // Errors: as inventory.Find; NotFound for bytes that are gone; Refused for changed ones; Invalid for
 // a manifest that is no image's.
 func (p *Pipeline) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
-	found, err := p.find(ctx, wanted)
+	found, err := p.Find(ctx, wanted)
 	if err != nil {
 		return imx.ImageDetail{}, err
 	}
