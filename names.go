@@ -4,7 +4,29 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strconv"
+	"strings"
 )
+
+// Address names a part of a template by the way that leads there, in the template's own words:
+// "service.web.port.http.publish", "image.web.packages.0", `service.web.file."/etc/web.conf".mode`.
+func Address(way ...string) string {
+	var b strings.Builder
+	for i, step := range way {
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		if strings.ContainsFunc(step, func(r rune) bool { return r != '-' && r != '_' && !isAlphanumeric(r) }) || step == "" {
+			step = strconv.Quote(step)
+		}
+		b.WriteString(step)
+	}
+	return b.String()
+}
+
+func isAlphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+}
 
 // Names are names of things of one kind, in the order in which they count. In JSON one name is a
 // string and several are a list, so that what was written when there could be one only still reads.

@@ -9,6 +9,11 @@ type Template struct {
 	Archives []Archive   `json:"archives,omitempty"`
 	Images   []ImageSpec `json:"images,omitempty"`
 	Services []Spec      `json:"services,omitempty"`
+	// Waivers excuse findings of the rules that the template is checked by.
+	Waivers []Waiver `json:"waivers,omitempty"`
+	// Places say where blocks, settings and elements of lists stand that were written, by their Address. What has
+	// a default and isn't among them wasn't written.
+	Places map[string]Pos `json:"places,omitempty"`
 	// Notices say what was inferred because the template left it open; they are shown, never dropped.
 	Notices Diagnostics `json:"notices,omitempty"`
 }

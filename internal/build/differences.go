@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"imx"
+	"imx/internal/build/tree"
 	"imx/internal/erofs"
 )
 
@@ -29,11 +30,11 @@ func differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, er
 		var found []imx.PathDifference
 		switch {
 		case !inSecond:
-			found = []imx.PathDifference{{What: imx.AspectMissing, First: kindOf(a.Mode), Second: "missing"}}
+			found = []imx.PathDifference{{What: imx.AspectMissing, First: tree.Kind(a.Mode), Second: "missing"}}
 		case !inFirst:
-			found = []imx.PathDifference{{What: imx.AspectMissing, First: "missing", Second: kindOf(b.Mode)}}
+			found = []imx.PathDifference{{What: imx.AspectMissing, First: "missing", Second: tree.Kind(b.Mode)}}
 		case a.Mode.Type() != b.Mode.Type():
-			found = []imx.PathDifference{{What: imx.AspectKind, First: kindOf(a.Mode), Second: kindOf(b.Mode)}}
+			found = []imx.PathDifference{{What: imx.AspectKind, First: tree.Kind(a.Mode), Second: tree.Kind(b.Mode)}}
 		default:
 			var err error
 			if found, err = aspects(a, b); err != nil {
@@ -59,10 +60,10 @@ func aspects(a, b erofs.Entry) ([]imx.PathDifference, error) {
 		first, second string
 	}{
 		{imx.AspectTarget, a.Link, b.Link},
-		{imx.AspectMode, imx.Mode(octal(a.Mode)).String(), imx.Mode(octal(b.Mode)).String()}, //nolint:gosec // at most 07777
+		{imx.AspectMode, imx.Mode(tree.Octal(a.Mode)).String(), imx.Mode(tree.Octal(b.Mode)).String()}, //nolint:gosec // at most 07777
 		{imx.AspectOwner, fmt.Sprintf("%d:%d", a.UID, a.GID), fmt.Sprintf("%d:%d", b.UID, b.GID)},
 		{imx.AspectTime, stampOf(a), stampOf(b)},
-		{imx.AspectCapabilities, hex.EncodeToString([]byte(a.Xattrs[capsXattr])), hex.EncodeToString([]byte(b.Xattrs[capsXattr]))},
+		{imx.AspectCapabilities, hex.EncodeToString([]byte(a.Xattrs[tree.CapsXattr])), hex.EncodeToString([]byte(b.Xattrs[tree.CapsXattr]))},
 	} {
 		if v.first != v.second {
 			list = append(list, imx.PathDifference{What: v.what, First: v.first, Second: v.second})

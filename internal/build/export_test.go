@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"debug/elf"
 	"errors"
 	"io"
 	"maps"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/build/tree"
 	"imx/internal/erofs"
 )
 
@@ -30,16 +30,10 @@ func Rewrite(ctx context.Context, dir string, out io.WriteSeeker, in io.Reader, 
 // ArHeader returns the header of an ar member.
 func ArHeader(name string, size int64) string { return arHeader(name, size) }
 
-// Matches reports whether one pattern covers a path.
-func Matches(pattern, name string) bool { return matches([]string{pattern}, name) }
-
-// Follow resolves a path in a root of which link knows the symbolic links.
-func Follow(name string, link func(string) (string, bool)) (string, error) { return follow(name, link) }
-
 // Unlayer reads the entries of a layer's tar archive.
 func Unlayer(name string) (map[string]erofs.Entry, error) {
 	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
-	return u.entries, u.add(name)
+	return u.entries, u.add(0, name)
 }
 
 // Who unpacks packages.
@@ -156,9 +150,6 @@ func forget(root string, status []byte) error {
 	return errors.Join(err, os.WriteFile(filepath.Join(root, databaseDir, "triggers/Unincorp"), nil, 0o644))
 }
 
-// Redated is redated.
-func Redated(store []byte, at time.Time) ([]byte, bool) { return redated(store, at) }
-
 // Groups are the control groups that builders of the same folder have at the moment.
 func (b *Builder) Groups() ([]string, error) {
 	var all []string
@@ -179,35 +170,21 @@ func (b *Builder) Caged() bool {
 	return g.whole()
 }
 
-// What arrange takes and gives.
-type (
-	Item    = item
-	Tree    = tree
-	Shipped = shipped
-)
+// Shipped is what arrange takes.
+type Shipped = shipped
 
 // Ship returns a package with what its .deb has.
-func Ship(name, source string, has map[string]*item) Shipped {
+func Ship(name, source string, has map[string]*tree.Item) Shipped {
 	p := imx.InventoryPackage{Package: imx.Package{Name: name}, Source: source}
 	return shipped{InventoryPackage: p, has: has}
 }
 
 // Arrange returns the items of each layer, and what each is.
-func Arrange(t Tree, ships []Shipped, epoch time.Time) (layers [][]*Item, says []string) {
+func Arrange(t tree.Tree, ships []Shipped, epoch time.Time) (layers [][]*tree.Item, says []string) {
 	for _, g := range arrange(t, ships, epoch) {
 		layers, says = append(layers, g.items), append(says, g.says)
 	}
 	return layers, says
-}
-
-// ReadProgram reads an ELF file.
-func ReadProgram(r io.ReaderAt) (runs, listens bool, err error) {
-	f, err := elf.NewFile(r)
-	if err != nil {
-		return false, false, err
-	}
-	p, err := readProgram(f)
-	return p.Runs, p.Listens, err
 }
 
 // Differences compares two trees.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"imx/internal/build/tree"
+
 	"imx"
 )
 
@@ -30,7 +32,7 @@ const maxSources = 96
 // group is what goes into one layer.
 type group struct {
 	says  string // what it is, for the image's history
-	items []*item
+	items []*tree.Item
 }
 
 // undated is the time of what neither a package nor a plan dates: the frame and packages' directories.
@@ -40,13 +42,13 @@ func undated() int64 { return baseEpoch().Unix() }
 // it, what scripts made or changed with the epoch. A directory that several packages carry is in the
 // layer of each, as that has it; where that isn't what it came to in the end, the layer of what scripts
 // changed has the last word. Layers laid over each other give the tree. The order of ships doesn't matter.
-func arrange(t tree, ships []shipped, epoch time.Time) []group {
+func arrange(t tree.Tree, ships []shipped, epoch time.Time) []group {
 	ships = slices.SortedFunc(slices.Values(ships), byName)
 	named := map[string]shipped{}
 	for _, s := range ships {
 		named[s.Name] = s
 	}
-	frame, changed := tree{}, tree{}
+	frame, changed := tree.Tree{}, tree.Tree{}
 	for name, it := range t {
 		it.Time = epoch.Unix()
 		switch it.Origin {
@@ -58,7 +60,7 @@ func arrange(t tree, ships []shipped, epoch time.Time) []group {
 			switch {
 			case it.Mode.IsDir():
 				it.Time = undated()
-			case was != nil && it.isAs(was):
+			case was != nil && it.IsAs(was):
 				it.Time = was.Time
 			default:
 				changed[name] = it
@@ -67,13 +69,13 @@ func arrange(t tree, ships []shipped, epoch time.Time) []group {
 			changed[name] = it
 		}
 	}
-	groups := append([]group{{"what every image has", frame.sorted()}}, bySource(t, ships)...)
-	t.correct(changed, groups)
-	return append(groups, group{"what scripts of the packages made", t.withParents(changed)})
+	groups := append([]group{{"what every image has", frame.Sorted()}}, bySource(t, ships)...)
+	correct(t, changed, groups)
+	return append(groups, group{"what scripts of the packages made", t.WithParents(changed)})
 }
 
 // bySource returns a group for each source package, and one for the smallest where there are too many.
-func bySource(t tree, ships []shipped) []group {
+func bySource(t tree.Tree, ships []shipped) []group {
 	sources := map[string][]shipped{}
 	for _, s := range ships {
 		sources[s.Source] = append(sources[s.Source], s)
@@ -81,7 +83,7 @@ func bySource(t tree, ships []shipped) []group {
 	groups := map[string]group{}
 	sizes := map[string]int64{}
 	for name, own := range sources {
-		groups[name] = group{"source package " + name, t.carried(own)}
+		groups[name] = group{"source package " + name, carried(t, own)}
 		for _, it := range groups[name].items {
 			sizes[name] += it.Size
 		}
@@ -102,14 +104,14 @@ func bySource(t tree, ships []shipped) []group {
 		list = append(list, groups[name])
 	}
 	if small != nil {
-		list = append(list, group{"further source packages", t.carried(small)})
+		list = append(list, group{"further source packages", carried(t, small)})
 	}
 	return list
 }
 
 // carried returns what the packages carry, as they have it, and the directories above that.
-func (t tree) carried(ships []shipped) []*item {
-	own := tree{}
+func carried(t tree.Tree, ships []shipped) []*tree.Item {
+	own := tree.Tree{}
 	for _, s := range ships {
 		for name, was := range s.has {
 			it := t[name]
@@ -119,46 +121,35 @@ func (t tree) carried(ships []shipped) []*item {
 				if own[name] == nil {
 					own[name] = folder(name, was)
 				}
-			case it.Owner == s.Name && it.Origin == imx.OriginPackage && it.isAs(was):
+			case it.Owner == s.Name && it.Origin == imx.OriginPackage && it.IsAs(was):
 				own[name] = it
 			}
 		}
 	}
-	for _, it := range own.sorted() {
+	for _, it := range own.Sorted() {
 		for dir := path.Dir(it.Path); dir != "." && own[dir] == nil; dir = path.Dir(dir) {
-			own[dir] = folder(dir, &item{Mode: fs.ModeDir | 0o755})
+			own[dir] = folder(dir, &tree.Item{Mode: fs.ModeDir | 0o755})
 		}
 	}
-	return own.sorted()
+	return own.Sorted()
 }
 
 // folder is a directory as a package has it.
-func folder(name string, was *item) *item {
-	return &item{Path: name, Mode: was.Mode, UID: was.UID, GID: was.GID, Time: undated()}
+func folder(name string, was *tree.Item) *tree.Item {
+	return &tree.Item{Path: name, Mode: was.Mode, UID: was.UID, GID: was.GID, Time: undated()}
 }
 
 // correct adds to changed those directories of the tree that the groups don't have as they are.
-func (t tree) correct(changed tree, groups []group) {
-	last := tree{}
+func correct(t, changed tree.Tree, groups []group) {
+	last := tree.Tree{}
 	for _, g := range groups {
 		for _, it := range g.items {
 			last[it.Path] = it
 		}
 	}
 	for name, it := range t {
-		if was := last[name]; it.Mode.IsDir() && (was == nil || !it.isAs(was) || it.Time != was.Time) {
+		if was := last[name]; it.Mode.IsDir() && (was == nil || !it.IsAs(was) || it.Time != was.Time) {
 			changed[name] = it
 		}
 	}
-}
-
-// withParents returns the items of part, each after the directories above it, as the tree has those.
-func (t tree) withParents(part tree) []*item {
-	whole := maps.Clone(part)
-	for name := range part {
-		for dir := path.Dir(name); dir != "." && t[dir] != nil; dir = path.Dir(dir) {
-			whole[dir] = t[dir]
-		}
-	}
-	return whole.sorted()
 }

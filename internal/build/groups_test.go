@@ -12,34 +12,34 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"imx"
 	"imx/internal/build"
+	"imx/internal/build/tree"
 )
 
 // scene is some packages and the tree that installing them came to.
 type scene struct {
-	tree  build.Tree
+	tree  tree.Tree
 	ships []build.Shipped
 }
 
 // drawScene makes packages that share directories and sources, and scripts that change what they like.
 func drawScene(t *rapid.T) scene {
-	s := scene{tree: build.Tree{}}
-	s.tree["usr"] = &build.Item{Path: "usr", Mode: fs.ModeDir | 0o755, Origin: imx.OriginFrame}
+	s := scene{tree: tree.Tree{}}
+	s.tree["usr"] = &tree.Item{Path: "usr", Mode: fs.ModeDir | 0o755, Origin: imx.OriginFrame}
 	for i := range rapid.IntRange(1, 8).Draw(t, "packages") {
 		name := fmt.Sprintf("p%d", i)
-		has := map[string]*build.Item{}
+		has := map[string]*tree.Item{}
 		for j := range rapid.IntRange(0, 4).Draw(t, "files") {
 			dir := "usr/" + rapid.SampledFrom([]string{"a", "b", "a/c"}).Draw(t, "dir")
 			file := fmt.Sprintf("%s/%s-%d", dir, name, j)
-			has[file] = &build.Item{Path: file, Mode: 0o644, Size: int64(j), Digest: imx.DigestBytes([]byte(file)), Time: int64(1000 + i)}
+			has[file] = &tree.Item{Path: file, Mode: 0o644, Size: int64(j), Digest: imx.DigestBytes([]byte(file)), Time: int64(1000 + i)}
 			for d := dir; d != "."; d = path.Dir(d) {
 				mode := rapid.SampledFrom([]fs.FileMode{0o755, 0o700}).Draw(t, "mode")
 				if has[d] == nil {
-					has[d] = &build.Item{Path: d, Mode: fs.ModeDir | mode, Time: 7}
+					has[d] = &tree.Item{Path: d, Mode: fs.ModeDir | mode, Time: 7}
 				}
 			}
 		}
@@ -57,7 +57,7 @@ func drawScene(t *rapid.T) scene {
 			}
 		case 2:
 			made := name + ".made"
-			s.tree[made] = &build.Item{Path: made, Mode: fs.ModeDir | 0o755, Origin: imx.OriginGenerated}
+			s.tree[made] = &tree.Item{Path: made, Mode: fs.ModeDir | 0o755, Origin: imx.OriginGenerated}
 			if !s.tree[name].Mode.IsDir() {
 				s.tree[made].Mode = 0o600
 			}
@@ -67,7 +67,7 @@ func drawScene(t *rapid.T) scene {
 }
 
 // install puts what a package has into the tree, as dpkg does: the first decides about directories.
-func (s scene) install(name string, has map[string]*build.Item) {
+func (s scene) install(name string, has map[string]*tree.Item) {
 	for _, file := range slices.Sorted(maps.Keys(has)) {
 		if s.tree[file] == nil {
 			it := *has[file]
@@ -78,18 +78,18 @@ func (s scene) install(name string, has map[string]*build.Item) {
 }
 
 // flat is an item without what no layer has.
-func flat(it build.Item) build.Item {
+func flat(it tree.Item) tree.Item {
 	it.Origin, it.Owner = "", ""
 	return it
 }
 
-func diff(a, b any) string { return cmp.Diff(a, b, cmpopts.IgnoreUnexported(build.Item{})) }
+func diff(a, b any) string { return cmp.Diff(a, b) }
 
 func TestLayersLaidOverEachOtherAreTheTree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawScene(t)
 		layers, _ := build.Arrange(s.tree, s.ships, epoch)
-		want, got := map[string]build.Item{}, map[string]build.Item{}
+		want, got := map[string]tree.Item{}, map[string]tree.Item{}
 		for name, it := range s.tree {
 			want[name] = flat(*it)
 		}
@@ -114,14 +114,14 @@ func TestTheLayerOfASourceFollowsFromItsOwnPackagesAlone(t *testing.T) {
 		s := drawScene(t)
 		layers, says := build.Arrange(s.tree, s.ships, epoch)
 		of := rapid.SampledFrom(s.ships).Draw(t, "package").Source
-		lone := scene{tree: build.Tree{"usr": s.tree["usr"]}}
+		lone := scene{tree: tree.Tree{"usr": s.tree["usr"]}}
 		for _, ship := range slices.Backward(s.ships) {
 			if ship.Source == of {
 				lone.ships = append(lone.ships, ship)
 			}
 		}
 		for _, ship := range lone.ships {
-			has := map[string]*build.Item{}
+			has := map[string]*tree.Item{}
 			for name, it := range s.tree {
 				if it.Owner == ship.Name && it.Origin == imx.OriginPackage {
 					has[name] = it
@@ -135,7 +135,7 @@ func TestTheLayerOfASourceFollowsFromItsOwnPackagesAlone(t *testing.T) {
 			}
 		}
 		alone, saysAlone := build.Arrange(lone.tree, lone.ships, epoch.Add(time.Hour))
-		var one, other []build.Item
+		var one, other []tree.Item
 		for _, it := range layers[slices.Index(says, "source package "+of)] {
 			one = append(one, flat(*it))
 		}
@@ -149,10 +149,10 @@ func TestTheLayerOfASourceFollowsFromItsOwnPackagesAlone(t *testing.T) {
 }
 
 func TestManySourcesShareTheLastOfTheirLayers(t *testing.T) {
-	s := scene{tree: build.Tree{}}
+	s := scene{tree: tree.Tree{}}
 	for i := range 300 {
 		name := fmt.Sprintf("p%03d", i)
-		has := map[string]*build.Item{name: {Path: name, Mode: 0o644, Size: int64(i), Digest: imx.DigestBytes([]byte(name))}}
+		has := map[string]*tree.Item{name: {Path: name, Mode: 0o644, Size: int64(i), Digest: imx.DigestBytes([]byte(name))}}
 		s.ships = append(s.ships, build.Ship(name, name, has))
 		s.install(name, has)
 	}

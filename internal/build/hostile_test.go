@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,7 @@ import (
 	"imx/internal/archive/archivetest"
 	"imx/internal/blob"
 	"imx/internal/build"
+	"imx/internal/erofs"
 )
 
 // hostile are entries that neither a package nor a layer may have, by what the refusal says.
@@ -208,22 +210,59 @@ func layered(tb testing.TB) (*build.Builder, func(mediaType string, layers ...[]
 	}
 	return b, func(mediaType string, layers ...[]byte) imx.Digest {
 		tb.Helper()
-		config, err := json.Marshal(v1.Image{Created: &epoch})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		m := v1.Manifest{Config: put(config)}
+		var m v1.Manifest
+		about := v1.Image{Created: &epoch}
 		for _, l := range layers {
 			desc := put(l)
 			desc.MediaType = mediaType
 			m.Layers = append(m.Layers, desc)
+			about.RootFS.DiffIDs = append(about.RootFS.DiffIDs, digest.Digest(imx.DigestBytes(plain(tb, mediaType, l))))
 		}
+		config, err := json.Marshal(about)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		m.Config = put(config)
 		raw, err := json.Marshal(m)
 		if err != nil {
 			tb.Fatal(err)
 		}
 		return imx.Digest(put(raw).Digest)
 	}
+}
+
+// archiveWith is an archive of one file.
+func archiveWith(tb testing.TB, name, content string) []byte {
+	tb.Helper()
+	var raw bytes.Buffer
+	w := tar.NewWriter(&raw)
+	if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(content)), Mode: 0o644}); err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := io.WriteString(w, content); err != nil {
+		tb.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return raw.Bytes()
+}
+
+// plain is a layer without its compression.
+func plain(tb testing.TB, mediaType string, layer []byte) []byte {
+	tb.Helper()
+	if mediaType != v1.MediaTypeImageLayerGzip {
+		return layer
+	}
+	z, err := gzip.NewReader(bytes.NewReader(layer))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	raw, err := io.ReadAll(z)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
 }
 
 func TestALayerWithAHostileEntryIsRefused(t *testing.T) {
@@ -292,27 +331,58 @@ func TestLayersOfOtherBuildersAreLaidOverEachOther(t *testing.T) {
 	}
 }
 
-func TestADamagedRootIsMadeAnewAndAMissingImageIsNotFound(t *testing.T) {
+func TestADamagedRootOrPartIsMadeAnewAndAMissingImageIsNotFound(t *testing.T) {
 	b, image := layered(t)
-	d := image(v1.MediaTypeImageLayer, archiveOf(t, &tar.Header{Name: "usr", Typeflag: tar.TypeDir}))
+	d := image(v1.MediaTypeImageLayer, archiveWith(t, "data", strings.Repeat("data", 1000)))
 	file, root, err := b.Root(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(file, 0o600); err != nil {
-		t.Fatal(err)
+	parts, err := erofs.Parts(file)
+	if err != nil || len(parts) != 1 {
+		t.Fatal(parts, err)
 	}
-	if err := os.WriteFile(file, []byte("tampered"), 0o600); err != nil {
-		t.Fatal(err)
+	damages := map[string]func(name string) error{
+		"written to":            func(name string) error { return os.WriteFile(name, []byte("tampered"), 0o600) },
+		"locked and written to": func(name string) error { defer erofs.Lock(name); return os.WriteFile(name, []byte("tampered"), 0o600) },
+		"removed":               os.Remove,
 	}
-	again, sum, err := b.Root(t.Context(), d)
-	if err != nil || again != file || sum != root {
-		t.Fatalf("%s %s %v, before %s %s", again, sum, err, file, root)
-	}
-	if raw, err := os.ReadFile(again); err != nil || imx.DigestBytes(raw) != root {
-		t.Errorf("the file still isn't what its digest says: %v", err)
+	for name, sum := range map[string]imx.Digest{file: root, erofs.PartFile(file, parts[0].Digest): parts[0].Digest} {
+		for what, damage := range damages {
+			if err := damage(name); err != nil {
+				t.Fatal(err)
+			}
+			again, sameRoot, err := b.Root(t.Context(), d)
+			if err != nil || again != file || sameRoot != root {
+				t.Fatalf("%s %s: %s %s %v, before %s %s", name, what, again, sameRoot, err, file, root)
+			}
+			if raw, err := os.ReadFile(name); err != nil || imx.DigestBytes(raw) != sum {
+				t.Errorf("%s %s: the file still isn't what its digest says: %v", name, what, err)
+			}
+		}
 	}
 	if _, _, err := b.Root(t.Context(), imx.DigestBytes(nil)); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("kind %q: %v", imx.KindOf(err), err)
+	}
+}
+
+func TestALayerThatIsNotWhatTheConfigurationSaysIsRefused(t *testing.T) {
+	b, image := layered(t)
+	one := archiveWith(t, "data", strings.Repeat("data", 1000))
+	_, _, err := b.Root(t.Context(), image(v1.MediaTypeImageLayer+".unknown", one)) // its bytes are taken as they are
+	if err != nil {
+		t.Fatal(err)
+	}
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	if _, err := w.Write(append(slices.Clone(one), make([]byte, 512)...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = b.Root(t.Context(), image("of gzip", z.Bytes()))
+	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "the image's configuration says "+string(imx.DigestBytes(z.Bytes()))) {
 		t.Errorf("kind %q: %v", imx.KindOf(err), err)
 	}
 }

@@ -2,6 +2,7 @@ package build
 
 import (
 	"archive/tar"
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,8 +11,12 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"runtime"
 	"time"
+
+	"imx/internal/build/tree"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -28,14 +33,14 @@ type layer struct {
 	DiffID     digest.Digest `json:"diffID"` // of the tar archive before compression
 	Says       string        `json:"says"`   // what it holds, for the image's history
 	// Programs are the programs and libraries in it, by path.
-	Programs map[string]program `json:"programs,omitempty"`
+	Programs map[string]tree.Program `json:"programs,omitempty"`
 }
 
 // layerInput is all that decides a layer's bytes.
 type layerInput struct {
-	Format      int    `json:"format"`
-	Compression string `json:"compression"`
-	Items       []item `json:"items"`
+	Format      int         `json:"format"`
+	Compression string      `json:"compression"`
+	Items       []tree.Item `json:"items"`
 }
 
 // pack returns the groups as layers, in their order; a group without items has none. Those that an
@@ -79,17 +84,17 @@ func (b *Builder) packOne(ctx context.Context, g group, compression string, free
 		in.Items = append(in.Items, plain)
 	}
 	key := imx.DigestJSON(in)
-	unlock, err := b.busy.lock(ctx, "layer "+string(key))
+	unlock, err := b.store.Lock(ctx, "layer "+string(key))
 	if err != nil {
 		return layer{}, err
 	}
 	defer unlock()
 	var l layer
-	if !b.recall("layers", key, &l) || !b.cfg.Blobs.Has(imx.Digest(l.Descriptor.Digest)) {
-		if l, err = b.packAnew(g.items, compression, free); err != nil {
+	if !b.store.Recall("layers", key, &l) || !b.cfg.Blobs.Has(imx.Digest(l.Descriptor.Digest)) {
+		if l, err = b.packAnew(ctx, g.items, compression, free); err != nil {
 			return l, err
 		}
-		if err := b.remember("layers", key, l); err != nil {
+		if err := b.store.Remember("layers", key, l); err != nil {
 			return l, err
 		}
 	}
@@ -97,8 +102,8 @@ func (b *Builder) packOne(ctx context.Context, g group, compression string, free
 	return l, nil
 }
 
-func (b *Builder) packAnew(items []*item, compression string, free chan compressor) (layer, error) {
-	programs, err := programs(items)
+func (b *Builder) packAnew(ctx context.Context, items []*tree.Item, compression string, free chan compressor) (layer, error) {
+	programs, err := tree.Programs(items)
 	if err != nil {
 		return layer{}, err
 	}
@@ -110,19 +115,70 @@ func (b *Builder) packAnew(items []*item, compression string, free chan compress
 			return layer{}, err
 		}
 	}
+	dir, done, err := b.store.Scratch("part")
+	if err != nil {
+		return layer{}, err
+	}
+	defer done()
+	plain, err := newPlain(filepath.Join(dir, "part"))
+	if err != nil {
+		return layer{}, err
+	}
+	defer plain.file.Close()
 	l := layer{Programs: programs, Descriptor: v1.Descriptor{MediaType: mediaType(compression)}}
-	diff := sha256.New()
 	d, size, err := b.put(func(w io.Writer) error {
 		z.Reset(w)
-		return writeLayer(z, diff, items)
+		return writeLayer(z, plain, items)
 	})
 	if err != nil {
 		return l, err
 	}
 	free <- z
 	l.Descriptor.Digest, l.Descriptor.Size = digest.Digest(d), size
-	l.DiffID = digest.Digest("sha256:" + hex.EncodeToString(diff.Sum(nil)))
-	return l, nil
+	diffID, err := plain.end()
+	if err != nil {
+		return l, err
+	}
+	l.DiffID = digest.Digest(diffID)
+	return l, b.keepPart(ctx, plain.file.Name(), diffID)
+}
+
+// keepPart publishes a layer's tar archive for the roots of images that have the layer, unless it is there.
+func (b *Builder) keepPart(ctx context.Context, name string, diffID imx.Digest) error {
+	unlock, err := b.store.Lock(ctx, "part "+string(diffID))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if b.checker.Part(b.partFile(diffID), diffID) == nil {
+		return nil
+	}
+	return b.publishSound(name, b.partFile(diffID), diffID)
+}
+
+// plain is a layer before compression: a file, and its digest.
+type plain struct {
+	file *os.File
+	buf  *bufio.Writer
+	sum  hash.Hash
+}
+
+func newPlain(name string) (*plain, error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &plain{file: f, buf: bufio.NewWriterSize(f, 256<<10), sum: sha256.New()}, nil
+}
+
+func (p *plain) Write(b []byte) (int, error) {
+	p.sum.Write(b) // never fails
+	return p.buf.Write(b)
+}
+
+// end completes the file and returns its digest.
+func (p *plain) end() (imx.Digest, error) {
+	return imx.Digest("sha256:" + hex.EncodeToString(p.sum.Sum(nil))), p.buf.Flush()
 }
 
 // put stores what write writes.
@@ -169,9 +225,9 @@ func mediaType(compression string) string {
 	return v1.MediaTypeImageLayerZstd
 }
 
-// writeLayer writes a tar archive through z, and as it is into diff.
-func writeLayer(z io.WriteCloser, diff hash.Hash, items []*item) error {
-	archive := tar.NewWriter(io.MultiWriter(z, diff))
+// writeLayer writes a tar archive through z, and as it is into plain.
+func writeLayer(z io.WriteCloser, plain io.Writer, items []*tree.Item) error {
+	archive := tar.NewWriter(io.MultiWriter(z, plain))
 	for _, it := range items {
 		if err := writeItem(archive, it); err != nil {
 			return fmt.Errorf("packing /%s: %w", it.Path, err)
@@ -180,9 +236,9 @@ func writeLayer(z io.WriteCloser, diff hash.Hash, items []*item) error {
 	return errors.Join(archive.Close(), z.Close())
 }
 
-func writeItem(archive *tar.Writer, it *item) error {
+func writeItem(archive *tar.Writer, it *tree.Item) error {
 	h := &tar.Header{
-		Name: it.Path, Mode: octal(it.Mode), Uid: it.UID, Gid: it.GID,
+		Name: it.Path, Mode: tree.Octal(it.Mode), Uid: it.UID, Gid: it.GID,
 		ModTime: time.Unix(it.Time, 0), Typeflag: tar.TypeReg, Size: it.Size, Linkname: it.Link,
 	}
 	switch {
@@ -196,7 +252,7 @@ func writeItem(archive *tar.Writer, it *item) error {
 		if err != nil {
 			return err
 		}
-		h.PAXRecords = map[string]string{xattrRecord + capsXattr: string(caps)}
+		h.PAXRecords = map[string]string{xattrRecord + tree.CapsXattr: string(caps)}
 	}
 	if err := archive.WriteHeader(h); err != nil {
 		return err
@@ -204,7 +260,7 @@ func writeItem(archive *tar.Writer, it *item) error {
 	if it.Size == 0 || !it.Mode.IsRegular() {
 		return nil
 	}
-	r, err := it.open()
+	r, err := it.Open()
 	if err != nil {
 		return err
 	}
@@ -212,18 +268,4 @@ func writeItem(archive *tar.Writer, it *item) error {
 	return errors.Join(err, r.Close())
 }
 
-// octal turns fs.FileMode's permissions, setuid, setgid and sticky into Unix's.
-func octal(m fs.FileMode) int64 {
-	bits := int64(m.Perm())
-	for bit, unix := range map[fs.FileMode]int64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
-		if m&bit != 0 {
-			bits |= unix
-		}
-	}
-	return bits
-}
-
-const (
-	xattrRecord = "SCHILY.xattr." // the PAX record of an extended attribute begins so
-	capsXattr   = "security.capability"
-)
+const xattrRecord = "SCHILY.xattr." // the PAX record of an extended attribute begins so

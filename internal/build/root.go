@@ -3,7 +3,6 @@ package build
 import (
 	"archive/tar"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
+	"imx/internal/build/tree"
 	"imx/internal/erofs"
 )
 
@@ -28,6 +28,9 @@ const (
 	maxLayers   = 16 << 30
 )
 
+// rootFormat counts the changes to what an image's root looks like. Roots of another format are made anew.
+const rootFormat = 3
+
 // rootRecord is what roots/ remembers of an image.
 type rootRecord struct {
 	Format int        `json:"format"`
@@ -35,138 +38,188 @@ type rootRecord struct {
 }
 
 // Root returns the EROFS file of an image that is in the blob store, by its manifest's digest, and
-// the file's own digest. The file is made from the layers where it isn't there or was damaged; its
-// bytes are checked by every call, because the kernel won't. Errors: NotFound for an image that
-// isn't in the store; Refused for one with entries that no image may have.
+// the file's own digest. Beside it are its parts: its layers' tar archives, which all images with the
+// layer have in common. Both are made from the layers where they aren't there or were damaged: each file is read
+// by the first call that needs it, and again when it isn't as that left it, because the kernel won't check it. Errors: NotFound
+// for an image that isn't in the store; Refused for one with entries that no image may have.
 func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Digest, error) {
-	return b.root(ctx, image, nil)
-}
-
-// root is Root for an image whose tree is at hand, as far as its files can be opened. The bytes are
-// the same as from the layers, and cheaper to have.
-func (b *Builder) root(ctx context.Context, image imx.Digest, t tree) (string, imx.Digest, error) {
-	unlock, err := b.busy.lock(ctx, "root "+string(image))
+	unlock, err := b.store.Lock(ctx, "root "+string(image))
 	if err != nil {
 		return "", "", err
 	}
 	defer unlock()
 	var known rootRecord
-	if b.recall("roots", image, &known) && known.Format == format {
-		name := b.rootFile(known.Root)
-		if sum, err := sumFile(name); err == nil && sum == known.Root {
+	if b.store.Recall("roots", image, &known) && known.Format == rootFormat {
+		if name := b.rootFile(known.Root); b.checker.Image(name, known.Root) == nil {
 			return name, known.Root, nil
 		}
 	}
-	root, err := b.makeRoot(ctx, image, t)
+	root, err := b.makeRoot(ctx, image)
 	if err != nil {
 		return "", "", trouble(err, "making the root file system of image "+image.Short())
 	}
 	return b.rootFile(root), root, nil
 }
 
-func (b *Builder) rootFile(root imx.Digest) string { return b.path("roots", root.Hex()+".erofs") }
+func (b *Builder) rootFile(root imx.Digest) string { return b.store.Path("roots", root.Hex()+".erofs") }
 
-func sumFile(name string) (imx.Digest, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	return sum(f)
-}
+func (b *Builder) partFile(diffID imx.Digest) string { return erofs.PartFile(b.rootFile(""), diffID) }
 
-func (b *Builder) makeRoot(ctx context.Context, image imx.Digest, t tree) (imx.Digest, error) {
-	dir, done, err := b.scratch("root")
+func (b *Builder) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, error) {
+	dir, done, err := b.store.Scratch("root")
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	m, epoch, err := b.readImage(image)
+	m, err := b.readImage(image)
 	if err != nil {
 		return "", err
 	}
-	entries, ok, err := t.entries()
+	entries, parts, err := b.unlayerAll(ctx, m)
 	if err != nil {
 		return "", err
-	}
-	if !ok {
-		layers, err := b.unlayerAll(ctx, m, dir)
-		if err != nil {
-			return "", err
-		}
-		entries = slices.Collect(maps.Values(layers))
 	}
 	name := filepath.Join(dir, "root.erofs")
 	f, err := os.Create(name)
 	if err != nil {
 		return "", err
 	}
-	err = erofs.Write(f, entries, epoch)
-	if err := errors.Join(err, f.Chmod(0o444), f.Close()); err != nil {
+	defer f.Close()
+	if err := erofs.WriteIndex(f, slices.Collect(maps.Values(entries)), parts, m.epoch); err != nil {
 		return "", err
 	}
-	sum, err := sumFile(name)
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	root, err := tree.Digest(f)
 	if err != nil {
 		return "", err
 	}
-	if err := publish(name, b.rootFile(sum)); err != nil {
+	if err := b.publishSound(name, b.rootFile(root), root); err != nil {
 		return "", err
 	}
-	return sum, b.remember("roots", image, rootRecord{Format: format, Root: sum})
+	return root, b.store.Remember("roots", image, rootRecord{Format: rootFormat, Root: root})
 }
 
-// entries returns the tree as EROFS has it. It is false for a tree with files that can't be opened,
-// because an earlier build had them, and for none.
-func (t tree) entries() ([]erofs.Entry, bool, error) {
-	var list []erofs.Entry
-	for _, it := range t {
-		if it.Mode.IsRegular() && it.Size > 0 && it.open == nil {
-			return nil, false, nil
-		}
-		e := erofs.Entry{
-			Path: it.Path, Mode: it.Mode, UID: it.UID, GID: it.GID, Time: time.Unix(it.Time, 0),
-			Size: it.Size, Link: it.Link, Open: it.open,
-		}
-		if it.Caps != "" {
-			caps, err := hex.DecodeString(it.Caps)
-			if err != nil {
-				return nil, false, err
-			}
-			e.Xattrs = map[string]string{capsXattr: string(caps)}
-		}
-		list = append(list, e)
+// publishSound publishes a file that was just written and has this digest, in place of one that may be locked.
+func (b *Builder) publishSound(from, to string, digest imx.Digest) error {
+	if err := os.Chmod(from, 0o444); err != nil {
+		return err
 	}
-	return list, len(list) > 0, nil
+	erofs.Unlock(to)
+	if err := b.store.Publish(from, "roots", filepath.Base(to)); err != nil {
+		return err
+	}
+	return b.checker.Made(to, digest)
 }
 
-// unlayerAll lays the layers over each other in dir, which must stay until the entries were read.
-func (b *Builder) unlayerAll(ctx context.Context, m v1.Manifest, dir string) (map[string]erofs.Entry, error) {
-	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}, left: maxLayers}
-	for i, l := range m.Layers {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if err := b.unlayer(ctx, u, l, filepath.Join(dir, fmt.Sprintf("layer%d", i))); err != nil {
-			return nil, fmt.Errorf("layer %s: %w", l.Digest, err)
+// part makes sure that a layer's tar archive is there as it should be, and returns its size, which may be limit.
+func (b *Builder) part(ctx context.Context, l v1.Descriptor, diffID imx.Digest, limit int64) (int64, error) {
+	unlock, err := b.store.Lock(ctx, "part "+string(diffID))
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	name := b.partFile(diffID)
+	if b.checker.Part(name, diffID) != nil {
+		if err := b.expand(ctx, l, diffID, limit); err != nil {
+			return 0, err
 		}
 	}
-	return u.entries, nil
+	st, err := os.Stat(name)
+	if err != nil {
+		return 0, err
+	}
+	if st.Size() > limit {
+		return 0, errTooLarge()
+	}
+	return st.Size(), nil
 }
 
-// readImage returns an image's manifest and the time of what isn't dated in it.
-func (b *Builder) readImage(image imx.Digest) (v1.Manifest, time.Time, error) {
+// expand decompresses a layer.
+func (b *Builder) expand(ctx context.Context, l v1.Descriptor, diffID imx.Digest, limit int64) error {
+	dir, done, err := b.store.Scratch("part")
+	if err != nil {
+		return err
+	}
+	defer done()
+	blob, err := b.cfg.Blobs.Reader(imx.Digest(l.Digest))
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	plain, err := decompress(ctx, layerSuffix(l.MediaType), blob)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	name := filepath.Join(dir, "part")
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	got, err := tree.Digest(io.TeeReader(&bounded{r: plain, left: limit}, f))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if got != diffID {
+		return imx.Errorf(imx.Refused, "decompressed it is %s, and the image's configuration says %s", got, diffID)
+	}
+	return b.publishSound(name, b.partFile(diffID), diffID)
+}
+
+// stored is an image as far as its root is made of it.
+type stored struct {
+	layers  []v1.Descriptor
+	diffIDs []imx.Digest
+	epoch   time.Time // the time of what isn't dated
+}
+
+// unlayerAll lays an image's layers over each other. It returns what they come to, by path, and the
+// parts that its files' content is in.
+func (b *Builder) unlayerAll(ctx context.Context, m stored) (map[string]erofs.Entry, []erofs.Part, error) {
+	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
+	var parts []erofs.Part
+	left := int64(maxLayers)
+	for i, l := range m.layers {
+		size, err := b.part(ctx, l, m.diffIDs[i], left)
+		if err == nil {
+			left -= size
+			parts = append(parts, erofs.Part{Digest: m.diffIDs[i], Size: size})
+			err = u.add(i, b.partFile(m.diffIDs[i]))
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("layer %s: %w", l.Digest, err)
+		}
+	}
+	return u.entries, parts, nil
+}
+
+// readImage reads an image's manifest and configuration.
+func (b *Builder) readImage(image imx.Digest) (stored, error) {
 	var m v1.Manifest
 	var config v1.Image
 	if err := b.readJSON(image, &m); err != nil {
-		return m, time.Time{}, err
+		return stored{}, err
 	}
 	if err := b.readJSON(imx.Digest(m.Config.Digest), &config); err != nil {
-		return m, time.Time{}, err
+		return stored{}, err
 	}
-	if config.Created == nil || config.Created.Unix() < 0 {
-		return m, time.Unix(0, 0), nil
+	if len(config.RootFS.DiffIDs) != len(m.Layers) {
+		return stored{}, imx.Errorf(imx.Refused, "image %s has %d layers, and a configuration for %d", image.Short(), len(m.Layers), len(config.RootFS.DiffIDs))
 	}
-	return m, *config.Created, nil
+	s := stored{layers: m.Layers, epoch: time.Unix(0, 0)}
+	for _, d := range config.RootFS.DiffIDs {
+		diffID, err := imx.ParseDigest(string(d))
+		if err != nil {
+			return stored{}, imx.Errorf(imx.Refused, "image %s: %w", image.Short(), err)
+		}
+		s.diffIDs = append(s.diffIDs, diffID)
+	}
+	if config.Created != nil && config.Created.Unix() >= 0 {
+		s.epoch = *config.Created
+	}
+	return s, nil
 }
 
 func (b *Builder) readJSON(d imx.Digest, v any) error {
@@ -185,32 +238,6 @@ type unlayer struct {
 	entries map[string]erofs.Entry
 	parents map[string]bool // directories that something was below, named or not
 	own     map[string]bool // what the layer at hand has, which it takes away nothing of
-	left    int64           // bytes that the layers may still have
-}
-
-// unlayer writes a layer's tar archive into a file and adds what is in it: the entries' content
-// stays there until the root is made.
-func (b *Builder) unlayer(ctx context.Context, u *unlayer, l v1.Descriptor, name string) error {
-	blob, err := b.cfg.Blobs.Reader(imx.Digest(l.Digest))
-	if err != nil {
-		return err
-	}
-	defer blob.Close()
-	plain, err := decompress(ctx, layerSuffix(l.MediaType), blob)
-	if err != nil {
-		return err
-	}
-	defer plain.Close()
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	n, err := io.Copy(f, &bounded{r: plain, left: u.left})
-	u.left -= n
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return u.add(name)
 }
 
 func layerSuffix(mediaType string) string {
@@ -223,8 +250,8 @@ func layerSuffix(mediaType string) string {
 	return ""
 }
 
-// add adds the entries of a tar archive.
-func (u *unlayer) add(name string) error {
+// add adds the entries of a tar archive, which is the part of this number.
+func (u *unlayer) add(part int, name string) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -236,13 +263,13 @@ func (u *unlayer) add(name string) error {
 		if err != nil {
 			return err
 		}
-		return u.entry(h, name, offset)
+		return u.entry(h, name, erofs.Place{Part: part, Offset: offset})
 	})
 }
 
-// entry adds one entry, whose content is in the file at the offset. Names that begin with ".wh."
+// entry adds one entry, whose content is in the file at the place. Names that begin with ".wh."
 // take away what lower layers have (OCI image layer specification, "Whiteouts").
-func (u *unlayer) entry(h *tar.Header, file string, offset int64) error {
+func (u *unlayer) entry(h *tar.Header, file string, in erofs.Place) error {
 	p := path.Clean(h.Name)
 	dir, base := path.Split(p)
 	if hidden, ok := strings.CutPrefix(base, ".wh."); ok {
@@ -261,14 +288,14 @@ func (u *unlayer) entry(h *tar.Header, file string, offset int64) error {
 		e = target
 		e.Path = p
 	case tar.TypeReg:
-		e.Size = h.Size
-		e.Open = func() (io.ReadCloser, error) { return openSection(file, offset, h.Size) }
+		e.Size, e.In = h.Size, &in
+		e.Open = func() (io.ReadCloser, error) { return openSection(file, in.Offset, h.Size) }
 	}
 	for record, value := range h.PAXRecords {
 		if strings.HasPrefix(record, "GNU.sparse.") {
 			return imx.Errorf(imx.Refused, "%q is a sparse file", h.Name)
 		}
-		if attr, ok := strings.CutPrefix(record, xattrRecord); ok && attr == capsXattr {
+		if attr, ok := strings.CutPrefix(record, xattrRecord); ok && attr == tree.CapsXattr {
 			e.Xattrs = map[string]string{attr: value}
 		}
 	}

@@ -11,17 +11,18 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/build/tree"
 	"imx/internal/deb"
 )
 
 // shipped is a package of an image, with what its .deb has.
 type shipped struct {
 	imx.InventoryPackage
-	has map[string]*item
+	has map[string]*tree.Item
 }
 
 // shipped returns the packages that p's image takes, sorted by name.
-func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree) ([]shipped, error) {
+func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree.Tree) ([]shipped, error) {
 	all, asked := make([]shipped, len(p.Ship)), p.Spec.Asked()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -35,7 +36,7 @@ func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree) ([]shipp
 				return err
 			}
 			stanza := t[stanzaPath(pkg.Name)]
-			text, err := stanza.content()
+			text, err := stanza.Content()
 			if err != nil {
 				return err
 			}

@@ -40,8 +40,8 @@ const (
 func (b *Builder) unpackAll(ctx context.Context, packages []imx.Package, s steps) error {
 	var missing, unfetched []imx.Package
 	for _, p := range packages {
-		if exists(b.unpacked(p)) {
-			if err := b.used(p); err != nil {
+		if b.store.Has("unpacked", p.Digest.Hex()) {
+			if err := b.store.Use("unpacked", p.Digest.Hex()); err != nil {
 				return err
 			}
 			continue
@@ -107,41 +107,10 @@ func groups(packages []imx.Package) func(yield func([]imx.Package) bool) {
 }
 
 // unpacked is the folder with a package's two archives, checked and uncompressed.
-func (b *Builder) unpacked(p imx.Package) string { return b.path("unpacked", p.Digest.Hex()) }
-
-// used marks an unpacked package as wanted.
-func (b *Builder) used(p imx.Package) error {
-	now := time.Now()
-	return os.Chtimes(b.unpacked(p), now, now)
-}
+func (b *Builder) unpacked(p imx.Package) string { return b.store.Path("unpacked", p.Digest.Hex()) }
 
 // unusedAfter is how long an unpacked package is kept that no build needed.
 const unusedAfter = 30 * 24 * time.Hour
-
-// prune removes unpacked packages that nothing used for long. The packages themselves stay.
-func (b *Builder) prune(now time.Time) error {
-	entries, err := os.ReadDir(b.path("unpacked"))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		st, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if now.Sub(st.ModTime()) <= unusedAfter {
-			continue
-		}
-		// At its own name there is never half a package.
-		if err := os.Rename(b.path("unpacked", e.Name()), b.path("tmp", e.Name())); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(b.path("tmp", e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // unpack decompresses and checks packages, so that xz is paid once for a package and whoever reads it
 // later reads what was checked here.
@@ -151,14 +120,14 @@ func (b *Builder) unpack(ctx context.Context, group []imx.Package) error {
 		return err
 	}
 	defer unlock()
-	dir, done, err := b.scratch("debs")
+	dir, done, err := b.store.Scratch("debs")
 	if err != nil {
 		return err
 	}
 	defer done()
 	var todo []imx.Package
 	for _, p := range group {
-		if exists(b.unpacked(p)) { // by another build, meanwhile
+		if b.store.Has("unpacked", p.Digest.Hex()) { // by another build, meanwhile
 			continue
 		}
 		todo = append(todo, p)
@@ -200,7 +169,7 @@ func (b *Builder) lockAll(ctx context.Context, packages []imx.Package) (unlock f
 	}
 	slices.Sort(digests)
 	for _, d := range slices.Compact(digests) {
-		f, err := b.busy.lock(ctx, "deb "+string(d))
+		f, err := b.store.Lock(ctx, "deb "+string(d))
 		if err != nil {
 			unlock()
 			return nil, err
@@ -210,17 +179,13 @@ func (b *Builder) lockAll(ctx context.Context, packages []imx.Package) (unlock f
 	return unlock, nil
 }
 
-// publishAll syncs the packages' folders below dir, all at once, and gives them their names.
+// publishAll gives the packages' folders below dir their names.
 func (b *Builder) publishAll(dir string, packages []imx.Package) error {
-	if err := syncAll(dir); err != nil {
-		return err
-	}
+	done := map[string]string{}
 	for _, p := range packages {
-		if err := os.Rename(filepath.Join(dir, p.Digest.Hex()), b.unpacked(p)); err != nil {
-			return err
-		}
+		done[p.Digest.Hex()] = filepath.Join(dir, p.Digest.Hex())
 	}
-	return syncPath(b.path("unpacked"))
+	return b.store.PublishTrees("unpacked", done)
 }
 
 // split takes the members of a package out of its .deb (deb(5)) into a new folder. What xz

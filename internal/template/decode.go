@@ -82,6 +82,9 @@ func (d *decoder) inner(outer *block, parent any, b *hclsyntax.Block, at where) 
 	w := at.nested(p, schema.header(label))
 	pos := d.r.pos(b.DefRange())
 	d.r.places[p] = pos
+	if schema.label != nil {
+		d.r.labels[p] = label
+	}
 	if schema.at != nil {
 		*schema.at(target) = pos
 		*schema.labelOf(target) = label

@@ -436,6 +436,64 @@ func portRefs() kind[[]imx.PortRef] {
 	}
 }
 
+// things is a list of references to services, images and archives, and of paths of files; or one of these.
+func things() kind[[]string] {
+	const word = "list of references and file names"
+	return kind[[]string]{
+		word: word,
+		decode: func(x operand) ([]string, []flaw) {
+			if name, ok := thing(x.value); ok {
+				return []string{name}, nil
+			}
+			if !isList(x.value.Type()) {
+				return nil, wrongType(x, word)
+			}
+			var all []string
+			var flaws []flaw
+			for i, v := range x.value.AsValueSlice() {
+				name, ok := thing(v)
+				if !ok {
+					flaws = append(flaws, flaw{
+						part: index(i), summary: "must be a " + word + ", and one of them is neither",
+						hint: "write service.NAME, image.NAME or archive.NAME",
+					})
+				}
+				all = append(all, name)
+			}
+			return all, flaws
+		},
+		check: manyStrings(isThing).check,
+	}
+}
+
+// thing names what a reference stands for: "service.web"; a string stands for itself.
+func thing(v cty.Value) (string, bool) {
+	switch t := v.Type(); {
+	case v.IsNull():
+	case t == cty.String:
+		return v.AsString(), true
+	case t.IsObjectType():
+		for _, to := range []string{"service", "image", "archive"} {
+			if t.HasAttribute(to) {
+				return to + "." + v.GetAttr(to).AsString(), true
+			}
+		}
+	}
+	return "", false
+}
+
+// day is a date, which stands for its first moment in UTC.
+func day() kind[time.Time] {
+	return parsed("date", `"2027-03-01"`,
+		func(s string) (time.Time, error) { return time.Parse(time.DateOnly, s) },
+		func(t time.Time) string {
+			if t.IsZero() {
+				return "is missing"
+			}
+			return ""
+		})
+}
+
 func nothing[V any](V) []flaw { return nil }
 
 // element returns where the i-th element of a list stands, or the list where that can't be told.

@@ -155,7 +155,7 @@ func (d *decoder) definePorts(isLate func(hcl.Expression) bool) {
 			use := portUse{name, port}
 			ports[port] = portValue(use, d.portNumber(d.numbers[use], isLate))
 		}
-		services[name] = cty.ObjectVal(map[string]cty.Value{"port": cty.ObjectVal(ports)})
+		services[name] = cty.ObjectVal(map[string]cty.Value{"service": cty.StringVal(name), "port": cty.ObjectVal(ports)})
 	}
 	d.scope.ctx.Variables["service"] = cty.ObjectVal(services)
 }

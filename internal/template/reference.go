@@ -32,6 +32,7 @@ with the blocks, references and functions below. `+"`imx check`"+` reports every
 | `+"`archive.NAME`, `image.NAME`"+` | the block of that name; `+"`archive.host`"+` is the machine's own apt sources |
 | `+"`service.NAME.port.PORT`"+` | a port of a service, in `+"`connect`"+` |
 | `+"`service.NAME.port.PORT.address`"+` | `+"`\"db:5432\"`"+`; also `+"`.host`"+`, `+"`\"db\"`"+`, and `+"`.number`"+`, `+"`5432`"+`: in any text, of a service in `+"`connect`"+` |
+| `+"`service.NAME`"+` | a service as a whole, in a waiver's `+"`for`"+` |
 | `+"`local.NAME`"+` | a value that is named once in `+"`locals { NAME = ... }`"+` and used in many places |
 
 ## Functions

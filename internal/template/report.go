@@ -52,7 +52,8 @@ func (w where) nested(place place, subject string) where {
 type report struct {
 	sources map[string][]string // lines, by file
 	places  map[place]imx.Pos
-	broken  map[place]bool // has been reported, or depends on what has been: the checks that follow say nothing of it
+	labels  map[place]string // of the blocks that have one
+	broken  map[place]bool   // has been reported, or depends on what has been: the checks that follow say nothing of it
 	said    map[imx.Diagnostic]bool
 	ds      imx.Diagnostics
 	failed  bool
@@ -63,6 +64,7 @@ func newReport() *report {
 	return &report{
 		sources: map[string][]string{},
 		places:  map[place]imx.Pos{},
+		labels:  map[place]string{},
 		broken:  map[place]bool{},
 		said:    map[imx.Diagnostic]bool{},
 	}

@@ -29,6 +29,7 @@ var (
 	suiteRE   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$`)
 	accountRE = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,31}$`)
 	numericRE = regexp.MustCompile(`^[0-9]{1,9}(:[0-9]{1,9})?$`)
+	ruleRE    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 	envRE     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
@@ -201,6 +202,33 @@ func isCompression(s string) flaw {
 func isURLPath(s string) flaw {
 	if u, err := url.ParseRequestURI(s); err != nil || u.Host != "" || !strings.HasPrefix(s, "/") || !plain(s) {
 		return flaw{summary: "is " + quote(s) + ", which is not a path of a URL", hint: `begin with "/", as in "/healthz"`}
+	}
+	return flaw{}
+}
+
+func isRule(s string) flaw {
+	if ruleRE.MatchString(s) {
+		return flaw{}
+	}
+	return flaw{summary: "is " + quote(s) + ", which is not the name of a rule", hint: "`imx rules` lists them"}
+}
+
+// maxReason is more than anybody reads of a reason.
+const maxReason = 1000
+
+func isReason(s string) flaw {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return flaw{summary: "is empty", hint: "say why the risk is taken, for whoever reads this next"}
+	case !plain(s) || len(s) > maxReason:
+		return flaw{summary: "is too long or has a control character"}
+	}
+	return flaw{}
+}
+
+func isThing(s string) flaw {
+	if s == "" || !plain(s) || len(s) > maxPath {
+		return flaw{summary: "has " + quote(s) + ", which names nothing", hint: "write service.NAME, image.NAME, archive.NAME or the path of a file in quotes"}
 	}
 	return flaw{}
 }

@@ -9,7 +9,7 @@ import (
 // templateBlock is the table: all that a template may say, but for locals, which have no
 // settings of their own.
 func templateBlock() *block {
-	return &block{blocks: []*block{archiveBlock(), imageBlock(), serviceBlock()}}
+	return &block{blocks: []*block{archiveBlock(), imageBlock(), serviceBlock(), waiverBlock()}}
 }
 
 func archiveBlock() *block {
@@ -321,6 +321,29 @@ func resourcesBlock() *block {
 				// 4194304 is PID_MAX_LIMIT, the most that Linux has on 64 bits.
 				field(whole(1, 4194304), func(r *R) *int { return &r.Pids }, setting{
 					name: "pids", def: `256`, example: `64`, doc: "Processes and threads.",
+				}),
+			},
+		})
+}
+
+func waiverBlock() *block {
+	type W = imx.Waiver
+	return many(
+		func(t *imx.Template) *[]W { return &t.Waivers },
+		func(w *W) *string { return &w.Rule }, func(w *W) *imx.Pos { return &w.At },
+		block{
+			name: "waiver", label: label("rule", isRule), sample: "public-port-without-tls",
+			doc: "Excuses what a rule of `imx check` finds, for a reason, until a day. `imx rules` lists the rules.",
+			settings: []setting{
+				field(things(), func(w *W) *[]string { return &w.For }, setting{
+					name: "for", unset: "the whole template", example: `[service.web]`,
+					doc: "The services, images or archives that it excuses; a file that isn't a template by its path, in quotes.",
+				}),
+				field(oneString("string", isReason), func(w *W) *string { return &w.Reason }, setting{
+					name: "reason", need: required, example: `"TLS ends at the balancer in front"`, doc: "Why the risk is taken.",
+				}),
+				field(day(), func(w *W) *time.Time { return &w.Until }, setting{
+					name: "until", need: required, example: `"2027-03-01"`, doc: "The day (UTC) from which on it no longer excuses.",
 				}),
 			},
 		})

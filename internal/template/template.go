@@ -43,6 +43,9 @@ func Parse(root fs.FS) (imx.Template, imx.Diagnostics) {
 	checkTemplate(&t, r)
 	d.checkUses(&t)
 	d.settle()
+	if !r.failed {
+		t.Places = r.addresses()
+	}
 	ds := r.done()
 	for _, n := range ds {
 		if n.Severity == imx.SeverityNotice {

@@ -22,6 +22,7 @@ import (
 	"imx"
 	"imx/internal/engine"
 	"imx/internal/engine/local"
+	"imx/internal/erofs"
 	"imx/internal/network"
 	"imx/internal/network/nft"
 )
@@ -350,27 +351,44 @@ func TestAFullDiskStartsNothingAndSaysSo(t *testing.T) {
 }
 
 func TestAnImageThatWasTamperedWithIsRefused(t *testing.T) {
-	m := newMachine(t)
-	e := m.running(t)
-	root, err := m.cfg.Roots(t.Context(), m.image.Digest)
-	if err != nil {
-		t.Fatal(err)
+	for _, kind := range []string{"image", "part"} {
+		t.Run(kind, func(t *testing.T) {
+			m := newMachine(t)
+			e := m.running(t)
+			root, err := m.cfg.Roots(t.Context(), m.image.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts, err := erofs.Parts(root)
+			if err != nil || len(parts) != 1 {
+				t.Fatal(parts, err)
+			}
+			file, digest := root, m.image.Root
+			if kind == "part" {
+				file, digest = erofs.PartFile(root, parts[0].Digest), parts[0].Digest
+			}
+			f, err := os.OpenFile(file, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt([]byte("changed"), 2048); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			err = e.Scale(t.Context(), m.release("web", 1), 1)
+			if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), string(digest)) {
+				t.Errorf("got the error %v", err)
+			}
+			m.compare(t, e)
+			for _, file := range []string{root, erofs.PartFile(root, parts[0].Digest)} {
+				if err := os.Remove(file); err != nil {
+					t.Errorf("it stays locked: %v", err)
+				}
+			}
+		})
 	}
-	f, err := os.OpenFile(root, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteAt([]byte("changed"), 8192); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	err = e.Scale(t.Context(), m.release("web", 1), 1)
-	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), string(m.image.Root)) {
-		t.Errorf("got the error %v", err)
-	}
-	m.compare(t, e)
 }
 
 func TestAPublishedPortIsTakenForOthers(t *testing.T) {

@@ -3,8 +3,6 @@ package local_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -119,7 +117,7 @@ var buildApp = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "app"))
 })
 
-// testImage makes an image root with one program and the odd link, and returns its file's path.
+// testImage makes an image root with one program, which is in a part, and the odd link, and returns its file's path.
 func testImage(tb testing.TB) (imx.Image, string) {
 	tb.Helper()
 	app, err := buildApp()
@@ -141,11 +139,16 @@ func testImage(tb testing.TB) (imx.Image, string) {
 		{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run"},
 	}
 	path := filepath.Join(tb.TempDir(), "root.erofs")
+	part := erofs.Part{Digest: imx.DigestBytes(app), Size: int64(len(app))}
+	if err := os.WriteFile(erofs.PartFile(path, part.Digest), app, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	entries[0].In = &erofs.Place{}
 	f, err := os.Create(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if err := erofs.Write(f, entries, time.Unix(0, 0)); err != nil {
+	if err := erofs.WriteIndex(f, entries, []erofs.Part{part}, time.Unix(0, 0)); err != nil {
 		tb.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -155,8 +158,7 @@ func testImage(tb testing.TB) (imx.Image, string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	sum := sha256.Sum256(data)
-	digest := imx.Digest("sha256:" + hex.EncodeToString(sum[:]))
+	digest := imx.DigestBytes(data)
 	return imx.Image{Name: "app", Digest: digest, Root: digest}, path
 }
 

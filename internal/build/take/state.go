@@ -1,4 +1,4 @@
-package build
+package take
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
+
+	"imx/internal/build/tree"
 )
 
 // sort decides on a generated file that neither the template nor a rule about places knows, by what
@@ -20,7 +22,7 @@ import (
 //   - An empty file below /var is a mark that scripts set for themselves.
 //   - A file that not everybody may read holds a secret, which would be the same for all who have the image.
 func (c *collector) sort(name string) (verdict, error) {
-	it, err := c.root.item(name)
+	it, err := c.root.Item(name)
 	if err != nil {
 		return ask, err
 	}
@@ -48,11 +50,11 @@ func (c *collector) sort(name string) (verdict, error) {
 
 // state reports whether a path is what the software writes in its own user's name. A directory of such a
 // user in a place of root's is where the state begins, and not itself state: volumes are mounted there.
-func (c *collector) state(it *item) (bool, error) {
+func (c *collector) state(it *tree.Item) (bool, error) {
 	if it.UID != 0 && it.Mode.IsRegular() {
 		return true, nil
 	}
-	dir, err := c.root.item(path.Dir(it.Path))
+	dir, err := c.root.Item(path.Dir(it.Path))
 	return err == nil && dir.UID != 0, err
 }
 
@@ -71,11 +73,11 @@ func (c *collector) ofTools(name string) bool {
 const maxConfiguration = 64 << 10
 
 // configuration takes a text that is one, and asks about anything else.
-func (c *collector) configuration(it *item) (verdict, error) {
+func (c *collector) configuration(it *tree.Item) (verdict, error) {
 	if it.Mode&fs.ModeType != 0 || it.Size > maxConfiguration {
 		return ask, nil
 	}
-	content, err := it.content()
+	content, err := it.Content()
 	if err != nil || !utf8.Valid(content) || bytes.ContainsRune(content, 0) {
 		return ask, err
 	}

@@ -1,9 +1,8 @@
-package build
+package take
 
 import (
 	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -13,33 +12,42 @@ import (
 	"syscall"
 
 	"imx"
+	"imx/internal/build/tree"
 	"imx/internal/deb"
 )
 
 // collector takes an image's files out of a build root in which all is installed.
 type collector struct {
 	plan   imx.ImagePlan
-	root   disk              // the build root
-	upper  string            // what installing changed against the base
-	tree   tree              // what the image takes
-	owned  map[string]bool   // every path that some package of the build root carries
-	shared map[string]bool   // those of them that not only tools carry
-	tools  map[string]bool   // the packages that are there for scripts
-	asked  map[string]bool   // the packages that the template names
-	bySize map[int64][]*item // the files that packages carry, once somebody asked
+	root   *tree.Root             // the build root
+	upper  string                 // what installing changed against the base
+	tree   tree.Tree              // what the image takes
+	owned  map[string]bool        // every path that some package of the build root carries
+	shared map[string]bool        // those of them that not only tools carry
+	tools  map[string]bool        // the packages that are there for scripts
+	asked  map[string]bool        // the packages that the template names
+	bySize map[int64][]*tree.Item // the files that packages carry, once somebody asked
 	note   func(format string, args ...any)
 }
 
-// collect returns the tree of all that packages and their scripts contribute to p's image.
-func collect(p imx.ImagePlan, box *sandbox, root disk, note func(format string, args ...any)) (tree, error) {
+// Collect returns what packages and their scripts contribute to p's image, of a build root in which all of
+// p's packages are installed and configured. upper is the folder with what installing changed against the
+// base, as overlayfs has it. note gets what a person may want to know of. The items' content is read from
+// root when it is asked for. Invalid: a path that nothing allows, a file that setuid names and isn't there.
+func Collect(p imx.ImagePlan, root *tree.Root, upper string, note func(format string, args ...any)) (tree.Tree, error) {
 	c := &collector{
-		plan: p, root: root, upper: box.upper, tree: tree{},
+		plan: p, root: root, upper: upper, tree: tree.Tree{},
 		owned: map[string]bool{}, shared: map[string]bool{}, tools: map[string]bool{}, asked: p.Spec.Asked(), note: note,
 	}
 	for _, p := range p.Tools {
 		c.tools[p.Name] = true
 	}
-	return c.tree, inOrder(c.packageFiles, c.stanzas, c.skeleton, c.generated, c.alternatives, c.guard, c.idle, c.parents, c.privileges)
+	for _, step := range []func() error{c.packageFiles, c.stanzas, c.frame, c.generated, c.alternatives, c.guard, c.idle, c.parents, c.privileges} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return c.tree, nil
 }
 
 // packageFiles takes what the packages to ship carry, where dpkg put it.
@@ -52,7 +60,7 @@ func (c *collector) packageFiles() error {
 	for _, p := range c.plan.Ship {
 		ship[p.Name] = true
 	}
-	lists, err := filepath.Glob(c.root.path("var/lib/dpkg/info/*.list"))
+	lists, err := filepath.Glob(c.root.Path("var/lib/dpkg/info/*.list"))
 	if err != nil {
 		return err
 	}
@@ -63,8 +71,8 @@ func (c *collector) packageFiles() error {
 			return err
 		}
 		for line := range strings.Lines(string(text)) {
-			file := strings.Trim(strings.TrimSuffix(line, "\n"), "/")
-			if err := c.packageFile(name, moved(name, file), ship[name]); err != nil {
+			file := strings.Trim(moved.Place(name, strings.TrimSuffix(line, "\n")), "/")
+			if err := c.packageFile(name, file, ship[name]); err != nil {
 				return err
 			}
 		}
@@ -73,7 +81,7 @@ func (c *collector) packageFiles() error {
 }
 
 func (c *collector) packageFile(owner, file string, ship bool) error { //nolint:revive // two sorts of packages, one walk
-	name, err := c.root.parent(file)
+	name, err := c.root.Parent(file)
 	if err != nil {
 		return err
 	}
@@ -82,7 +90,7 @@ func (c *collector) packageFile(owner, file string, ship bool) error { //nolint:
 	if !ship || name == "." || c.never(name) {
 		return nil
 	}
-	it, err := c.root.item(name)
+	it, err := c.root.Item(name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil // a script removed it, or it lies on one of the sandbox's own mounts
 	}
@@ -96,12 +104,12 @@ func (c *collector) packageFile(owner, file string, ship bool) error { //nolint:
 // never reports whether the image takes a path in no case, whoever brings it.
 func (c *collector) never(name string) bool {
 	wanted, unwanted := c.patterns()
-	return matches(unwanted, name) || matches(neverShipped(), name) && !matches(alwaysShipped(), name) && !matches(wanted, name)
+	return Matches(unwanted, name) || Matches(neverShipped(), name) && !Matches(alwaysShipped(), name) && !Matches(wanted, name)
 }
 
 // put takes an item that a package carries or, without an owner, that scripts made. A directory that
 // several packages carry is that of the first by name.
-func (c *collector) put(it *item, owner string) {
+func (c *collector) put(it *tree.Item, owner string) {
 	it.Owner, it.Origin = owner, imx.OriginPackage
 	if owner == "" {
 		it.Origin = imx.OriginGenerated
@@ -111,31 +119,19 @@ func (c *collector) put(it *item, owner string) {
 	}
 }
 
-// diversions reads dpkg's database of files that one package moves aside for its own (triples of
-// lines: from, to, by). The result says where a package's file is.
-func (c *collector) diversions() (func(owner, file string) string, error) {
-	text, err := os.ReadFile(c.root.path("var/lib/dpkg/diversions"))
+// diversions reads where packages moved files of others aside for their own.
+func (c *collector) diversions() (deb.Diversions, error) {
+	text, err := os.ReadFile(c.root.Path("var/lib/dpkg/diversions"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	type diversion struct{ to, by string }
-	all := map[string]diversion{}
-	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	for i := 0; i+2 < len(lines); i += 3 {
-		all[strings.Trim(lines[i], "/")] = diversion{strings.Trim(lines[i+1], "/"), lines[i+2]}
-	}
-	return func(owner, file string) string {
-		if d, ok := all[file]; ok && d.by != owner {
-			return d.to
-		}
-		return file
-	}, nil
+	return deb.ReadDiversions(string(text)), nil
 }
 
 // stanzas writes what dpkg knows of each package to var/lib/dpkg/status.d, where scanners look in
 // images without a package manager.
 func (c *collector) stanzas() error {
-	status, err := os.ReadFile(c.root.path("var/lib/dpkg/status"))
+	status, err := os.ReadFile(c.root.Path("var/lib/dpkg/status"))
 	if err != nil {
 		return err
 	}
@@ -152,58 +148,18 @@ func (c *collector) stanzas() error {
 		if !ok {
 			return imx.Errorf(imx.Internal, "dpkg doesn't have %s after installing it", p.Ref())
 		}
-		c.put(text("var/lib/dpkg/status.d/"+p.Name, append(slices.Clone(stanza), '\n')), p.Name)
+		c.put(tree.Text("var/lib/dpkg/status.d/"+p.Name, append(slices.Clone(stanza), '\n')), p.Name)
 	}
 	return nil
-}
-
-// text is a file of root's with the content.
-func text(name string, content []byte) *item {
-	return &item{
-		Path: name, Mode: 0o644, Size: int64(len(content)),
-		open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
-	}
-}
-
-// skeleton takes what every image has, whatever its packages.
-func (c *collector) skeleton() error {
-	c.tree.furnish()
-	return nil
-}
-
-// furnish puts in what every image has.
-func (t tree) furnish() {
-	dirs := skeleton()
-	for _, dir := range mergedDirs() {
-		dirs = append(dirs, "usr/"+dir)
-		t[dir] = &item{Path: dir, Mode: fs.ModeSymlink | 0o777, Link: "usr/" + dir, Origin: imx.OriginFrame}
-	}
-	for _, name := range dirs {
-		mode := fs.ModeDir | 0o755
-		switch name {
-		case "tmp", "var/tmp":
-			mode = fs.ModeDir | fs.ModeSticky | 0o777
-		case "root":
-			mode = fs.ModeDir | 0o700
-		}
-		t[name] = &item{Path: name, Mode: mode, Origin: imx.OriginFrame}
-	}
-	t["var/run"] = &item{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run", Origin: imx.OriginFrame}
-	for _, name := range mountPoints() {
-		if t[name] == nil {
-			t[name] = text(name, nil)
-			t[name].Origin = imx.OriginFrame
-		}
-	}
 }
 
 // parents takes the directories that other items need and no package to ship carries.
 func (c *collector) parents() error {
-	for _, it := range c.tree.sorted() {
+	for _, it := range c.tree.Sorted() {
 		for dir := path.Dir(it.Path); dir != "." && c.tree[dir] == nil; dir = path.Dir(dir) {
-			parent, err := c.root.item(dir)
+			parent, err := c.root.Item(dir)
 			if errors.Is(err, fs.ErrNotExist) {
-				parent, err = &item{Path: dir, Mode: fs.ModeDir | 0o755}, nil
+				parent, err = &tree.Item{Path: dir, Mode: fs.ModeDir | 0o755}, nil
 			}
 			if err != nil {
 				return err
@@ -223,11 +179,11 @@ func (c *collector) guard() error {
 		return err
 	}
 	var out []string
-	for _, it := range c.tree.sorted() {
+	for _, it := range c.tree.Sorted() {
 		if it.Mode.IsDir() || c.asked[it.Owner] {
 			continue
 		}
-		target, err := c.root.resolve(it.Path)
+		target, err := c.root.Resolve(it.Path)
 		if err != nil {
 			return err
 		}
@@ -235,7 +191,7 @@ func (c *collector) guard() error {
 		if last != nil && c.asked[last.Owner] && !it.Mode.IsRegular() {
 			continue // a link to one that was asked for
 		}
-		if shells[it.Path] || shells[target] || matches(packageManagers(), target) {
+		if shells[it.Path] || shells[target] || Matches(packageManagers(), target) {
 			out = append(out, it.Path)
 		}
 	}
@@ -248,7 +204,7 @@ func (c *collector) guard() error {
 
 // shells returns the files that the build root's /etc/shells lists.
 func (c *collector) shells() (map[string]bool, error) {
-	list, err := os.ReadFile(c.root.path("etc/shells"))
+	list, err := os.ReadFile(c.root.Path("etc/shells"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -258,11 +214,11 @@ func (c *collector) shells() (map[string]bool, error) {
 		if !strings.HasPrefix(name, "/") {
 			continue
 		}
-		named, err := c.root.parent(strings.Trim(name, "/"))
+		named, err := c.root.Parent(strings.Trim(name, "/"))
 		if err != nil {
 			return nil, err
 		}
-		place, err := c.root.resolve(named)
+		place, err := c.root.Resolve(named)
 		if err != nil {
 			return nil, err
 		}
@@ -280,7 +236,7 @@ func (c *collector) privileges() error {
 		}
 	}
 	for _, name := range c.plan.Spec.Setuid {
-		place, err := c.tree.parent(strings.Trim(name, "/"))
+		place, err := c.tree.Parent(strings.Trim(name, "/"))
 		if err != nil {
 			return err
 		}
@@ -289,11 +245,14 @@ func (c *collector) privileges() error {
 			return imx.Errorf(imx.Invalid, "setuid names %s, but image.%s has no such file", name, c.plan.Spec.Name).
 				WithHint("take it out of setuid, or add the package that carries it")
 		}
-		on, err := c.root.item(place)
+		on, err := c.root.Item(place)
 		if err != nil {
 			return err
 		}
-		it.Mode, it.Caps = on.Mode, c.root.caps(place)
+		if it.Caps, err = c.root.Caps(place); err != nil {
+			return err
+		}
+		it.Mode = on.Mode
 	}
 	return nil
 }

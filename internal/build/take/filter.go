@@ -1,15 +1,16 @@
-package build
+package take
 
 import "strings"
 
-// filter says which of a package's files aren't even unpacked. dpkg is given the same rules, so
+// Filter says which of a package's files aren't even unpacked. dpkg is given the same rules, so
 // that it is of no account who unpacks a package. Its meaning is dpkg's (dpkg(1), --path-exclude):
 // "*" stands for any characters, slashes too; the last rule that covers a path counts; directories and
 // links stay where an exception may lie below them.
-type filter struct{ exclude, include []string }
+type Filter struct{ exclude, include []string }
 
-func newFilter() filter {
-	var f filter
+// NewFilter returns the filter of forPeople and alwaysShipped, as all packages are unpacked by.
+func NewFilter() Filter {
+	var f Filter
 	for _, p := range forPeople() {
 		f.exclude = append(f.exclude, "/"+strings.ReplaceAll(p, "/**", "/*"))
 	}
@@ -19,8 +20,8 @@ func newFilter() filter {
 	return f
 }
 
-// options are dpkg's options that say the same.
-func (f filter) options() []string {
+// Options are dpkg's options that say the same.
+func (f Filter) Options() []string {
 	var args []string
 	for _, p := range f.exclude {
 		args = append(args, "--path-exclude="+p)
@@ -31,9 +32,9 @@ func (f filter) options() []string {
 	return args
 }
 
-// skips reports whether an absolute path isn't unpacked. place is true for what other paths may lie
+// Skips reports whether an absolute path isn't unpacked. place is true for what other paths may lie
 // below: directories and symbolic links.
-func (f filter) skips(name string, place bool) bool { //nolint:revive // a property of the entry, as dpkg has it
+func (f Filter) Skips(name string, place bool) bool { //nolint:revive // a property of the entry, as dpkg has it
 	if !covers(f.exclude, name) || covers(f.include, name) {
 		return false
 	}

@@ -1,4 +1,5 @@
-package build
+// Package keystore makes Java's stores of certificates the same, whenever they were written.
+package keystore
 
 import (
 	"bytes"
@@ -13,25 +14,26 @@ import (
 // each a tag, a name, a date in milliseconds and, where the tag says a trusted certificate, the certificate's
 // type and bytes; at last a digest over all that and a password.
 
+// MaxSize is how long a file may be to be looked at as a key store, in bytes: Debian's has 200 KiB.
+const MaxSize = 4 << 20
+
 const (
-	keyStoreMagic   = 0xfeedfeed
-	keyStoreVersion = 2
-	keyStoreTrusted = 2 // the tag of a certificate
-	keyStoreSalt    = "Mighty Aphrodite"
-	// maxKeyStore is how long a generated file may be to be looked at as a key store: Debian's has 200 KiB.
-	maxKeyStore = 4 << 20
-	// keyStorePassword is the one that all stores of public certificates have.
-	keyStorePassword = "changeit"
+	magic   = 0xfeedfeed
+	version = 2
+	trusted = 2 // the tag of a certificate
+	salt    = "Mighty Aphrodite"
+	// password is the one that all stores of public certificates have.
+	password = "changeit"
 )
 
-// redated returns a Java key store with its certificates dated at the time. It is false for anything
+// Redate returns a Java key store with its certificates dated at the time. It is false for anything
 // else, a store that has keys or a password of its own included.
-func redated(store []byte, at time.Time) ([]byte, bool) {
+func Redate(store []byte, at time.Time) ([]byte, bool) {
 	end := len(store) - sha1.Size
-	if end < 12 || binary.BigEndian.Uint32(store) != keyStoreMagic || binary.BigEndian.Uint32(store[4:]) != keyStoreVersion {
+	if end < 12 || binary.BigEndian.Uint32(store) != magic || binary.BigEndian.Uint32(store[4:]) != version {
 		return nil, false
 	}
-	if sum := keyStoreSum(store[:end]); !bytes.Equal(sum, store[end:]) {
+	if sum := sum(store[:end]); !bytes.Equal(sum, store[end:]) {
 		return nil, false
 	}
 	out := slices.Clone(store[:end])
@@ -42,20 +44,20 @@ func redated(store []byte, at time.Time) ([]byte, bool) {
 		date := r.take(8)
 		r.take(r.length(2)) // the certificate's type
 		r.take(r.length(4))
-		if r.short || binary.BigEndian.Uint32(tag) != keyStoreTrusted {
+		if r.short || binary.BigEndian.Uint32(tag) != trusted {
 			return nil, false
 		}
 		binary.BigEndian.PutUint64(date, uint64(at.UnixMilli()))
 	}
-	return append(out, keyStoreSum(out)...), len(r.rest) == 0
+	return append(out, sum(out)...), len(r.rest) == 0
 }
 
-func keyStoreSum(content []byte) []byte {
+func sum(content []byte) []byte {
 	h := sha1.New() //nolint:gosec // the format's own
-	for _, c := range []byte(keyStorePassword) {
+	for _, c := range []byte(password) {
 		h.Write([]byte{0, c}) // UTF-16
 	}
-	h.Write([]byte(keyStoreSalt))
+	h.Write([]byte(salt))
 	h.Write(content)
 	return h.Sum(nil)
 }

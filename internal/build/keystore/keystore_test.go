@@ -1,6 +1,6 @@
 // Java's key stores are the one generated file that has to be rewritten to be the same twice.
 
-package build_test
+package keystore_test
 
 import (
 	"bytes"
@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"imx/internal/build"
+	"imx/internal/build/keystore"
 )
+
+// epoch is what stores are dated to.
+func epoch() time.Time { return time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC) }
 
 // keyStore writes a store as java.security's JKS does, of entries with the tag.
 func keyStore(tag uint32, password string, at time.Time, names ...string) []byte {
@@ -36,35 +39,35 @@ func keyStore(tag uint32, password string, at time.Time, names ...string) []byte
 func TestAKeyStoreOfCertificatesIsTheSameWheneverItWasMade(t *testing.T) {
 	made := keyStore(2, "changeit", time.Unix(1.7e9, 0), "debian:one.pem", "debian:two.pem")
 	again := keyStore(2, "changeit", time.Unix(1.8e9, 0), "debian:one.pem", "debian:two.pem")
-	want := keyStore(2, "changeit", epoch, "debian:one.pem", "debian:two.pem")
+	want := keyStore(2, "changeit", epoch(), "debian:one.pem", "debian:two.pem")
 	for _, store := range [][]byte{made, again, want} {
 		before := bytes.Clone(store)
-		if got, ok := build.Redated(store, epoch); !ok || !bytes.Equal(got, want) || !bytes.Equal(store, before) {
+		if got, ok := keystore.Redate(store, epoch()); !ok || !bytes.Equal(got, want) || !bytes.Equal(store, before) {
 			t.Errorf("%v:\n%q\nwanted\n%q", ok, got, want)
 		}
 	}
 }
 
 func TestWhatIsNoKeyStoreOfCertificatesIsLeftAlone(t *testing.T) {
-	good := keyStore(2, "changeit", epoch, "one")
+	good := keyStore(2, "changeit", epoch(), "one")
 	damaged := bytes.Clone(good)
 	damaged[40]++
 	for what, store := range map[string][]byte{
-		"nothing": nil, "a text": []byte("certificates"), "a store with a key": keyStore(1, "changeit", epoch, "one"),
-		"another password": keyStore(2, "secret", epoch, "one"), "damaged": damaged, "cut off": good[:len(good)-1],
+		"nothing": nil, "a text": []byte("certificates"), "a store with a key": keyStore(1, "changeit", epoch(), "one"),
+		"another password": keyStore(2, "secret", epoch(), "one"), "damaged": damaged, "cut off": good[:len(good)-1],
 	} {
-		if got, ok := build.Redated(store, epoch); ok {
+		if got, ok := keystore.Redate(store, epoch()); ok {
 			t.Errorf("%s came to %q", what, got)
 		}
 	}
 }
 
 func FuzzKeyStore(f *testing.F) {
-	f.Add(keyStore(2, "changeit", epoch, "one", "two"))
-	f.Add(keyStore(1, "changeit", epoch, "one"))
+	f.Add(keyStore(2, "changeit", epoch(), "one", "two"))
+	f.Add(keyStore(1, "changeit", epoch(), "one"))
 	f.Fuzz(func(t *testing.T, store []byte) {
-		got, ok := build.Redated(store, epoch)
-		if again, fine := build.Redated(got, epoch); ok && (!fine || !bytes.Equal(again, got) || len(got) != len(store)) {
+		got, ok := keystore.Redate(store, epoch())
+		if again, fine := keystore.Redate(got, epoch()); ok && (!fine || !bytes.Equal(again, got) || len(got) != len(store)) {
 			t.Errorf("%q came to %q and then to %q", store, got, again)
 		}
 	})

@@ -1,9 +1,6 @@
-package build
+package take
 
 import (
-	"bufio"
-	"bytes"
-	"debug/elf"
 	"io/fs"
 	"path"
 	"slices"
@@ -20,7 +17,7 @@ func (c *collector) idle() error {
 			continue
 		}
 		for name := range c.tree {
-			gone[name] = gone[name] || matches(rule.files, name)
+			gone[name] = gone[name] || Matches(rule.files, name)
 		}
 	}
 	if err := c.characterSets(gone); err != nil {
@@ -37,14 +34,14 @@ func (c *collector) idle() error {
 // pattern for.
 func (c *collector) drop(gone map[string]bool) {
 	wanted, _ := c.patterns()
-	for _, it := range c.tree.sorted() {
+	for _, it := range c.tree.Sorted() {
 		if it.Mode&fs.ModeSymlink != 0 {
-			target, err := c.tree.resolve(it.Path)
+			target, err := c.tree.Resolve(it.Path)
 			gone[it.Path] = gone[it.Path] || err == nil && gone[target]
 		}
 	}
 	for name, dead := range gone {
-		if dead && !matches(wanted, name) {
+		if dead && !Matches(wanted, name) {
 			delete(c.tree, name)
 		}
 	}
@@ -52,7 +49,7 @@ func (c *collector) drop(gone map[string]bool) {
 
 func (c *collector) hasProgram(patterns []string) bool {
 	for name, it := range c.tree {
-		if !it.Mode.IsDir() && matches(patterns, name) {
+		if !it.Mode.IsDir() && Matches(patterns, name) {
 			return true
 		}
 	}
@@ -65,7 +62,7 @@ func (c *collector) deadScripts(gone map[string]bool) error {
 		if !it.Mode.IsRegular() || it.Mode.Perm()&0o111 == 0 || gone[name] {
 			continue
 		}
-		line, err := it.firstLine()
+		line, err := it.FirstLine()
 		if err != nil {
 			return err
 		}
@@ -83,7 +80,7 @@ func (c *collector) runs(program string) bool {
 		places = append(places, path.Join(dir, path.Base(program)))
 	}
 	return slices.ContainsFunc(places, func(p string) bool {
-		place, err := c.tree.resolve(p)
+		place, err := c.tree.Resolve(p)
 		return err == nil && c.tree[place] != nil
 	})
 }
@@ -103,20 +100,6 @@ func interpreter(line string) string {
 		return ""
 	}
 	return words[0]
-}
-
-// firstLine returns what a file begins with: its first line, or as much of it as the kernel would read.
-func (it *item) firstLine() (string, error) {
-	if it.Size == 0 {
-		return "", nil
-	}
-	r, err := it.open()
-	if err != nil {
-		return "", err
-	}
-	defer r.Close()
-	line, _, err := bufio.NewReaderSize(r, 256).ReadLine()
-	return string(line), err
 }
 
 // conversion says which character sets programs may ask the C library for.
@@ -139,7 +122,7 @@ func (c *collector) characterSets(gone map[string]bool) error {
 		return err
 	}
 	for name, it := range c.tree {
-		if matches(characterSets(), name) && !c.asked[it.Owner] {
+		if Matches(characterSets(), name) && !c.asked[it.Owner] {
 			gone[name] = true
 		}
 	}
@@ -147,10 +130,10 @@ func (c *collector) characterSets(gone map[string]bool) error {
 		return nil
 	}
 	for name := range c.tree {
-		if !matches(mainCharacterSets(), name) {
+		if !Matches(mainCharacterSets(), name) {
 			continue
 		}
-		list, err := c.tree[name].content()
+		list, err := c.tree[name].Content()
 		if err != nil {
 			return err
 		}
@@ -178,11 +161,11 @@ func (c *collector) converts() (conversion, error) {
 		if strings.HasPrefix(name, "usr/lib/locale/") && !strings.HasPrefix(strings.ToLower(name), "usr/lib/locale/c.utf") {
 			return all, nil
 		}
-		library := matches([]string{"usr/lib/*/*.so*"}, name)
+		library := Matches([]string{"usr/lib/*/*.so*"}, name)
 		if library && need == common || !strings.Contains(path.Base(name), ".so") && it.Mode.Perm()&0o111 == 0 {
 			continue
 		}
-		calls, err := it.imports("iconv_open")
+		calls, err := it.Imports("iconv_open")
 		switch {
 		case err != nil:
 			return all, err
@@ -193,25 +176,4 @@ func (c *collector) converts() (conversion, error) {
 		}
 	}
 	return need, nil
-}
-
-// imports reports whether a file is an ELF object that takes a function from another. What isn't one, or
-// is damaged, takes none.
-func (it *item) imports(function string) (bool, error) {
-	found := false
-	err := it.elf(func(f *elf.File) {
-		names := f.SectionByType(elf.SHT_STRTAB)
-		if s := f.Section(".dynstr"); s != nil {
-			names = s
-		}
-		if names == nil {
-			return
-		}
-		if all, err := names.Data(); err != nil || !bytes.Contains(all, []byte("\x00"+function+"\x00")) {
-			return
-		}
-		imported, err := f.ImportedSymbols()
-		found = err == nil && slices.ContainsFunc(imported, func(s elf.ImportedSymbol) bool { return s.Name == function })
-	})
-	return found, err
 }

@@ -1,65 +1,7 @@
-package build
-
-import (
-	"path"
-	"slices"
-	"strings"
-)
+package take
 
 // The rules say which paths an image takes. They name places, never packages: where Debian's
-// policy and its common tools put things is the same for all packages. A pattern is a path
-// relative to the root; "*" and "?" stand for characters within one name, "**" for any number of names.
-
-// matches reports whether one of the patterns covers the path.
-func matches(patterns []string, name string) bool {
-	parts := strings.Split(name, "/")
-	for _, p := range patterns {
-		if match(strings.Split(p, "/"), parts) {
-			return true
-		}
-	}
-	return false
-}
-
-// match goes back to the last "**" alone where names differ: what an earlier one could take besides, the last
-// can as well. So the time stays in proportion to both lengths, whatever a template says.
-func match(pattern, name []string) bool {
-	at, rest := -1, 0 // where the last "**" stands, and the first name that it doesn't cover
-	p, n := 0, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == "**":
-			at, rest = p, n
-			p++
-		case p < len(pattern) && matchName(pattern[p], name[n]):
-			p++
-			n++
-		case at >= 0:
-			rest++
-			p, n = at+1, rest
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == "**" {
-		p++
-	}
-	return p == len(pattern)
-}
-
-func matchName(pattern, name string) bool {
-	ok, err := path.Match(pattern, name)
-	return ok && err == nil
-}
-
-// reaches reports whether a pattern may cover a path below the directory.
-func reaches(pattern, dir string) bool {
-	parts, names := strings.Split(pattern, "/"), strings.Split(dir, "/")
-	if i := slices.Index(parts, "**"); i >= 0 && i < len(names) {
-		return match(parts[:i], names[:i])
-	}
-	return len(parts) > len(names) && match(parts[:len(names)], names)
-}
+// policy and its common tools put things is the same for all packages. They are written as Matches has it.
 
 // forPeople are files that only people read. They aren't even unpacked: no script may need them
 // (Debian policy 12.3), and they are a third of all files.
@@ -70,9 +12,9 @@ func forPeople() []string {
 	}
 }
 
-// manualSections are the directories of manual pages. No page is unpacked there, but scripts make links
+// ManualSections are the directories of manual pages. No page is unpacked there, but scripts make links
 // there to pages that programs keep elsewhere.
-func manualSections() []string {
+func ManualSections() []string {
 	var dirs []string
 	for section := '1'; section <= '9'; section++ {
 		dirs = append(dirs, "usr/share/man/man"+string(section))
@@ -146,17 +88,17 @@ func taken() []string {
 	}
 }
 
-// skeleton are directories that every image has: mount points of what an engine provides, and the
-// places that the Filesystem Hierarchy Standard promises.
-func skeleton() []string {
-	return []string{"dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "var", "var/tmp"}
-}
-
 // companion are files that only certain programs use.
 type companion struct{ programs, files []string }
 
 // companions say which files are useless without which programs: the modules of languages without their
 // interpreter, what compilers read without one (Debian's compilers all provide cc), and so on.
+//
+// They are a table, because nothing in such a file says who reads it: a module has no line as a script has, and
+// an ELF file no list as of its libraries. What the table names isn't packages: it is the places that a language's
+// or tool's own policy in Debian gives its program and what this reads, which no package may have differently
+// (Debian's policies of Perl and of Python, the FHS of headers), so whoever brings them is meant. A program that is missing
+// here costs space only, and a template keeps any of these files by naming them in generated.
 func companions() []companion {
 	return []companion{
 		{[]string{"usr/bin/perl"}, []string{
@@ -186,17 +128,9 @@ func characterSets() []string { return []string{"usr/lib/*/gconv/**"} }
 // mainCharacterSets are the lists of those among them that libraries use.
 func mainCharacterSets() []string { return []string{"usr/lib/*/gconv/gconv-modules"} }
 
-// mountPoints are empty files that an engine lays its own over: a read-only root can't be given them later.
-func mountPoints() []string {
-	return []string{"etc/hostname", "etc/hosts", "etc/resolv.conf"}
-}
-
 // leapSeconds are the time zones again, counting leap seconds as POSIX doesn't: no program asks for them
 // unless somebody sets TZ to their names.
 func leapSeconds() []string { return []string{"usr/share/zoneinfo/right/**"} }
-
-// mergedDirs are the directories that usr-merge moved below usr, each with a link in its old place.
-func mergedDirs() []string { return []string{"bin", "lib", "lib64", "sbin"} }
 
 // packageManagers are programs that an image holds only if the package with them was asked for by name.
 func packageManagers() []string {

@@ -1,25 +1,24 @@
-package build
+package tree
 
 import (
 	"bytes"
 	"debug/elf"
 	"errors"
 	"io"
-	"maps"
 	"path"
 	"slices"
 )
 
-// program is what an ELF file tells of itself.
-type program struct {
+// Program is what an ELF file tells of itself.
+type Program struct {
 	Runs    bool     `json:"runs,omitempty"`    // it can be started; otherwise it is a library
 	Listens bool     `json:"listens,omitempty"` // it calls listen(2)
 	Needs   []string `json:"needs,omitempty"`   // the libraries that it is linked with
 }
 
-// programs reads the ELF files among the items that can say whether something listens.
-func programs(items []*item) (map[string]program, error) {
-	found := map[string]program{}
+// Programs reads the ELF files among the items that can say whether something listens, by path.
+func Programs(items []*Item) (map[string]Program, error) {
+	found := map[string]Program{}
 	for _, it := range items {
 		if !it.Mode.IsRegular() {
 			continue
@@ -40,11 +39,11 @@ const elfHeader = 64 // bytes of the header of a 64-bit file
 
 // elf calls f with a file's content as an ELF object. It calls nothing for any other file, and for one that
 // no kernel could run either.
-func (it *item) elf(f func(*elf.File)) error {
+func (it *Item) elf(f func(*elf.File)) error {
 	if it.Size < elfHeader {
 		return nil
 	}
-	r, err := it.open()
+	r, err := it.Open()
 	if err != nil {
 		return err
 	}
@@ -66,32 +65,32 @@ func (it *item) elf(f func(*elf.File)) error {
 // readProgram reads what dynamic linking needs to know, and looks into Go's own tables, because Go
 // calls the kernel without a library. A program that is linked statically and no Go program says
 // nothing of what it calls, unless it has its symbols.
-func readProgram(f *elf.File) (program, error) {
-	p := program{Runs: f.Type == elf.ET_EXEC || slices.ContainsFunc(f.Progs, func(h *elf.Prog) bool { return h.Type == elf.PT_INTERP })}
+func readProgram(f *elf.File) (Program, error) {
+	p := Program{Runs: f.Type == elf.ET_EXEC || slices.ContainsFunc(f.Progs, func(h *elf.Prog) bool { return h.Type == elf.PT_INTERP })}
 	if flags, err := f.DynValue(elf.DT_FLAGS_1); err == nil && len(flags) > 0 && flags[0]&uint64(elf.DF_1_PIE) != 0 {
 		p.Runs = true
 	}
 	if f.Section(".go.buildinfo") != nil {
 		found, err := goListens(f)
 		if err != nil {
-			return program{}, err
+			return Program{}, err
 		}
 		p.Listens = found
 	}
 	needs, err := f.ImportedLibraries()
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-		return program{}, err
+		return Program{}, err
 	}
 	p.Needs = needs
 	dynamic, err := f.ImportedSymbols()
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-		return program{}, err
+		return Program{}, err
 	}
 	p.Listens = p.Listens || slices.ContainsFunc(dynamic, func(s elf.ImportedSymbol) bool { return s.Name == "listen" })
 	if len(p.Needs) == 0 && !p.Listens && p.Runs {
 		static, err := f.Symbols()
 		if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-			return program{}, err
+			return Program{}, err
 		}
 		p.Listens = slices.ContainsFunc(static, func(s elf.Symbol) bool { return s.Name == "listen" || s.Name == "__listen" })
 	}
@@ -138,17 +137,13 @@ func contains(r io.Reader, texts ...string) (bool, error) {
 	}
 }
 
-// listens returns the paths of the tree's programs that can open a listening socket: by themselves, or
-// by a library that they are linked with. The C library only offers listen(2), so it calls it no more
-// than any other does.
-func (t tree) listens(layers []layer) map[string]bool {
-	all := map[string]program{}
-	for _, l := range layers {
-		maps.Copy(all, l.Programs)
-	}
+// Listens returns which of the programs, by path, can open a listening socket where the tree has them: by
+// themselves, or by a library that they are linked with. The C library only offers listen(2), so it calls it
+// no more than any other does.
+func (t Tree) Listens(all map[string]Program) map[string]bool {
 	libraries := map[string][]string{}
-	for _, it := range t.sorted() {
-		place, err := t.resolve(it.Path)
+	for _, it := range t.Sorted() {
+		place, err := t.Resolve(it.Path)
 		if err != nil {
 			continue // a link that goes in circles is no library
 		}
@@ -167,7 +162,7 @@ func (t tree) listens(layers []layer) map[string]bool {
 }
 
 // hears reports whether a program or a library that it needs listens.
-func hears(name string, all map[string]program, libraries map[string][]string, seen map[string]bool) bool {
+func hears(name string, all map[string]Program, libraries map[string][]string, seen map[string]bool) bool {
 	if seen[name] {
 		return false
 	}
@@ -183,4 +178,25 @@ func hears(name string, all map[string]program, libraries map[string][]string, s
 		}
 	}
 	return false
+}
+
+// Imports reports whether a file is an ELF object that takes a function from another. What isn't one, or
+// is damaged, takes none.
+func (it *Item) Imports(function string) (bool, error) {
+	found := false
+	err := it.elf(func(f *elf.File) {
+		names := f.SectionByType(elf.SHT_STRTAB)
+		if s := f.Section(".dynstr"); s != nil {
+			names = s
+		}
+		if names == nil {
+			return
+		}
+		if all, err := names.Data(); err != nil || !bytes.Contains(all, []byte("\x00"+function+"\x00")) {
+			return
+		}
+		imported, err := f.ImportedSymbols()
+		found = err == nil && slices.ContainsFunc(imported, func(s elf.ImportedSymbol) bool { return s.Name == function })
+	})
+	return found, err
 }

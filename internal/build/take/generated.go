@@ -1,7 +1,6 @@
-package build
+package take
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -14,6 +13,9 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"imx/internal/build/keystore"
+	"imx/internal/build/tree"
 
 	"imx"
 )
@@ -89,22 +91,22 @@ func (c *collector) judge(name string, d fs.DirEntry) verdict {
 	switch {
 	case c.tree[name] != nil || c.owned[name] || d.Type()&fs.ModeCharDevice != 0:
 		return leave
-	case matches(unwanted, name):
+	case Matches(unwanted, name):
 		return leave
-	case matches(wanted, name):
+	case Matches(wanted, name):
 		return take
-	case matches(neverShipped(), name) || matches(leftOut(), name):
+	case Matches(neverShipped(), name) || Matches(leftOut(), name):
 		if d.IsDir() {
 			return leaveAll
 		}
 		return leave
-	case matches(taken(), name):
+	case Matches(taken(), name):
 		return take
 	case d.IsDir():
 		return c.judgeDir(name, wanted)
 	case d.Type()&fs.ModeSymlink != 0:
 		return ifShipped
-	case matches(leftOutFiles(), name):
+	case Matches(leftOutFiles(), name):
 		return leave
 	}
 	return ask
@@ -113,7 +115,7 @@ func (c *collector) judge(name string, d fs.DirEntry) verdict {
 // judgeDir decides on a directory that scripts made: state isn't taken, nor looked into, unless the
 // template wants some of it.
 func (c *collector) judgeDir(name string, wanted []string) verdict {
-	it, err := c.root.item(name)
+	it, err := c.root.Item(name)
 	if err != nil {
 		return take // which says what is wrong
 	}
@@ -145,17 +147,17 @@ func (c *collector) takeGenerated(name string) error {
 		return imx.Errorf(imx.Invalid, "scripts of the packages generated %q, which has a control character in its name", "/"+name).
 			WithHint("leave it out with generated = [%q]", "!/"+strings.Map(wildcard, name))
 	}
-	it, err := c.root.item(name)
+	it, err := c.root.Item(name)
 	if err != nil {
 		return err
 	}
-	if it.Mode.IsRegular() && it.Size < maxKeyStore {
-		content, err := it.content()
+	if it.Mode.IsRegular() && it.Size < keystore.MaxSize {
+		content, err := it.Content()
 		if err != nil {
 			return err
 		}
-		if dated, ok := redated(content, c.plan.Epoch); ok {
-			it.open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(dated)), nil }
+		if dated, ok := keystore.Redate(content, c.plan.Epoch); ok {
+			it.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(dated)), nil }
 		}
 	}
 	c.put(it, "")
@@ -174,10 +176,10 @@ func wildcard(r rune) rune {
 // the loader's cache and so on.
 func (c *collector) fromBase() error {
 	for _, name := range taken() {
-		if strings.ContainsAny(name, "*?[") || c.owned[name] || !exists(c.root.path(name)) {
+		if strings.ContainsAny(name, "*?[") || c.owned[name] || !c.root.Exists(name) {
 			continue
 		}
-		it, err := c.root.item(name)
+		it, err := c.root.Item(name)
 		if err != nil {
 			return err
 		}
@@ -195,7 +197,7 @@ func (c *collector) fromBase() error {
 // carry are left out with them; those to nowhere are unknown paths.
 func (c *collector) links(names []string, unknown *[]string) error {
 	for _, name := range names {
-		target, err := c.root.resolve(name)
+		target, err := c.root.Resolve(name)
 		if err != nil {
 			return err
 		}
@@ -204,8 +206,8 @@ func (c *collector) links(names []string, unknown *[]string) error {
 			if err := c.takeGenerated(name); err != nil {
 				return err
 			}
-		case exists(c.root.path(target)):
-		case strings.HasPrefix(target, "etc/alternatives/") || matches(leftOut(), target) || matches(neverShipped(), target):
+		case c.root.Exists(target):
+		case strings.HasPrefix(target, "etc/alternatives/") || Matches(leftOut(), target) || Matches(neverShipped(), target):
 		default:
 			*unknown = append(*unknown, name)
 		}
@@ -215,19 +217,19 @@ func (c *collector) links(names []string, unknown *[]string) error {
 
 // copied returns the carried file that a generated one is a copy of, as scripts make of default
 // configurations and pages; nil if there is none. Of several it is one that the image has.
-func (c *collector) copied(it *item) (*item, error) {
+func (c *collector) copied(it *tree.Item) (*tree.Item, error) {
 	if !it.Mode.IsRegular() || it.Size == 0 {
 		return nil, nil //nolint:nilnil // no original is no failure
 	}
 	if c.bySize == nil {
 		c.measure()
 	}
-	var found *item
+	var found *tree.Item
 	for _, other := range c.bySize[it.Size] {
 		if found != nil && c.tree[other.Path] == nil {
 			continue
 		}
-		same, err := sameContent(it, other)
+		same, err := it.SameContent(other)
 		if err != nil {
 			return nil, err
 		}
@@ -238,27 +240,11 @@ func (c *collector) copied(it *item) (*item, error) {
 	return found, nil
 }
 
-// sameContent compares two files of one size. Neither is read whole into memory: scripts make databases.
-func sameContent(one, other *item) (bool, error) {
-	a, err := one.open()
-	if err != nil {
-		return false, err
-	}
-	defer a.Close()
-	b, err := other.open()
-	if err != nil {
-		return false, err
-	}
-	defer b.Close()
-	at, err := diverge(bufio.NewReader(a), bufio.NewReader(b))
-	return at.same, err
-}
-
 // measure finds the size of each file that a package of the build root carries.
 func (c *collector) measure() {
-	c.bySize = map[int64][]*item{}
+	c.bySize = map[int64][]*tree.Item{}
 	for _, name := range slices.Sorted(maps.Keys(c.owned)) {
-		if it, err := c.root.item(name); err == nil && it.Mode.IsRegular() { // else a script removed it
+		if it, err := c.root.Item(name); err == nil && it.Mode.IsRegular() { // else a script removed it
 			c.bySize[it.Size] = append(c.bySize[it.Size], it)
 		}
 	}
@@ -267,7 +253,7 @@ func (c *collector) measure() {
 // alternatives takes the links of dpkg's alternatives system (update-alternatives(1)) whose targets
 // are in the image. Those of packages that the base has already aren't among what changed.
 func (c *collector) alternatives() error {
-	names, err := filepath.Glob(c.root.path("etc/alternatives/*"))
+	names, err := filepath.Glob(c.root.Path("etc/alternatives/*"))
 	if err != nil {
 		return err
 	}
@@ -278,14 +264,14 @@ func (c *collector) alternatives() error {
 	for _, name := range names {
 		group := path.Base(name)
 		for _, link := range []string{"etc/alternatives/" + group, links[group]} {
-			if link == "" || c.tree[link] != nil || matches(neverShipped(), link) {
+			if link == "" || c.tree[link] != nil || Matches(neverShipped(), link) {
 				continue
 			}
-			target, err := c.root.resolve(link)
+			target, err := c.root.Resolve(link)
 			if err != nil {
 				return err
 			}
-			if c.tree[target] == nil || !exists(c.root.path(link)) {
+			if c.tree[target] == nil || !c.root.Exists(link) {
 				continue
 			}
 			if err := c.takeGenerated(link); err != nil {
@@ -299,7 +285,7 @@ func (c *collector) alternatives() error {
 // alternativeLinks reads where each alternative's link is, from dpkg's database: the mode, the main
 // link, then pairs of a further name and its link up to an empty line.
 func (c *collector) alternativeLinks() (map[string]string, error) {
-	files, err := filepath.Glob(c.root.path("var/lib/dpkg/alternatives/*"))
+	files, err := filepath.Glob(c.root.Path("var/lib/dpkg/alternatives/*"))
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +300,7 @@ func (c *collector) alternativeLinks() (map[string]string, error) {
 			if i > 1 {
 				group = lines[i-1]
 			}
-			if links[group], err = c.root.parent(strings.Trim(lines[i], "/")); err != nil {
+			if links[group], err = c.root.Parent(strings.Trim(lines[i], "/")); err != nil {
 				return nil, err
 			}
 		}
