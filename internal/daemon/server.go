@@ -24,11 +24,13 @@ import (
 	"imx/internal/engine"
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
+	"imx/internal/feed"
 	"imx/internal/frozen"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
+	"imx/internal/scan"
 )
 
 // server is every part of a running server, open.
@@ -41,6 +43,8 @@ type server struct {
 	engine   *local.Engine
 	pipeline *pipeline.Pipeline
 	loop     *reconcile.Loop
+	images   *feed.Images // what is in images
+	scanner  *scan.Scanner
 }
 
 // The folders below the data folder, each with one owner. docs/format/data.md describes them.
@@ -51,6 +55,7 @@ const (
 	buildFolder    = "build"
 	registryFolder = "registry"
 	engineFolder   = "engine"
+	feedFolder     = "feeds"
 )
 
 // open opens the parts from the bottom up; what it opened it closes again if a later one fails.
@@ -124,7 +129,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Architecture: runtime.GOARCH, Now: time.Now,
 	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
-	return nil
+	return s.openScanner()
 }
 
 // engineConfig names what the engine makes on this machine after the data folder, so that
@@ -146,6 +151,9 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 }
 
 func (s *server) close() {
+	if s.images != nil {
+		_ = s.images.Close() // what it lost is read out of the images again
+	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
 	}
@@ -181,6 +189,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Images:   s.pipeline,
 		Logs:     logs{s.engine},
 		Freezer:  freezer{s},
+		Scanner:  s.scanner,
 		Registry: s.registry.Handler(),
 		Log:      s.logger,
 	})

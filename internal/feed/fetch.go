@@ -7,11 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"path"
-	"strings"
 	"time"
 
 	"imx"
+	"imx/internal/vuln"
 )
 
 // stall is how long a transfer may bring nothing.
@@ -97,14 +96,5 @@ func URLName(address string) (string, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", imx.Errorf(imx.Invalid, "%q is not an http or https URL", address)
 	}
-	return FileName(u.Path), nil
-}
-
-// FileName returns the name that a feed of a file gets.
-func FileName(file string) string {
-	name := path.Base(path.Clean("/" + strings.ReplaceAll(file, `\`, "/")))
-	for _, ending := range []string{".gz", ".json", ".jsonl", ".zip", ".txt"} {
-		name = strings.TrimSuffix(name, ending)
-	}
-	return name
+	return vuln.FeedName(u.Path), nil
 }

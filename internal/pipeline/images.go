@@ -10,6 +10,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,6 +33,22 @@ const (
 // outside, the newest first.
 func (p *Pipeline) Images(context.Context) ([]imx.ImageView, error) {
 	return inventory.List(p.cfg.Control.Events(0), p.cfg.Control.State().Services, builtTag)
+}
+
+// ImagesAt returns what Images would have returned at a moment.
+func (p *Pipeline) ImagesAt(at time.Time) ([]imx.ImageView, error) {
+	past, err := p.cfg.Control.At(at)
+	if err != nil {
+		return nil, err
+	}
+	until := func(yield func(imx.Event, error) bool) {
+		for e, err := range p.cfg.Control.Events(0) {
+			if err == nil && e.Index >= past.Next || !yield(e, err) {
+				return
+			}
+		}
+	}
+	return inventory.List(until, past.Services, builtTag)
 }
 
 // Image returns what is known of the image that a person means (inventory.Find). Where no inventory

@@ -32,16 +32,15 @@ type Config struct {
 	Client *http.Client // fetches feeds from the addresses that people name
 	// State is the state at a moment, or now for the zero Time; Images are those that the server had then.
 	State  func(at time.Time) (*imx.State, error)
-	Images func(at time.Time) ([]imx.ImageView, error)
+	Images func(ctx context.Context, at time.Time) ([]imx.ImageView, error)
 	// Image returns all that is known of an image.
 	Image func(ctx context.Context, wanted string) (imx.ImageDetail, error)
 	// Index brings the verified indexes of the host's archive, and Package a .deb of it.
 	Index   func(ctx context.Context, report imx.Report) (archive.Snapshot, error)
 	Package func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error)
 	// Pids are the first processes of the instances that run now, by id.
-	Pids    func(ctx context.Context) (map[string]int, error)
-	Version string
-	Now     func() time.Time
+	Pids func(ctx context.Context) (map[string]int, error)
+	Now  func() time.Time
 }
 
 // Scanner scans images. Its methods may be called from several goroutines at once.
@@ -127,7 +126,7 @@ func (s *Scanner) world(ctx context.Context, req imx.ScanRequest) (*world, error
 	if w.state, err = s.cfg.State(req.At); err != nil {
 		return nil, err
 	}
-	if w.images, err = s.cfg.Images(req.At); err != nil {
+	if w.images, err = s.cfg.Images(ctx, req.At); err != nil {
 		return nil, err
 	}
 	if req.At.IsZero() {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"path"
 	"slices"
+	"strings"
 
 	"imx"
 )
@@ -90,4 +92,13 @@ func Parse(format imx.FeedFormat, r io.Reader, sink Sink) (Summary, error) {
 	}
 	return Summary{}, imx.Errorf(imx.Invalid, "%q is not a format of advisories", format).
 		WithHint("formats: %s, %s, %s, %s, %s", imx.FormatDSA, imx.FormatTracker, imx.FormatOSV, imx.FormatKEV, imx.FormatOpenVEX)
+}
+
+// FeedName returns the name that a feed of a file gets: the file's, without its ending.
+func FeedName(file string) string {
+	name := path.Base(path.Clean("/" + strings.ReplaceAll(file, `\`, "/")))
+	for _, ending := range []string{".gz", ".json", ".jsonl", ".zip", ".txt"} {
+		name = strings.TrimSuffix(name, ending)
+	}
+	return name
 }
