@@ -128,10 +128,12 @@ sizes() {
 size_folder() {
   local name image packages
   name=$(basename "$1")
+  fstrim "$scratch" # gives back what was removed, which the disk's file would keep
   grep -q '^ *packages *=' "$1"/*.imx.hcl || { say "$name: names no package, left out"; return; }
   rm -rf "$scratch/folder"
   cp -r "$1" "$scratch/folder"
   rm -f "$scratch/folder/imx.lock"
+  compiled "$scratch/folder"
   if ! "$imx" build --json "$scratch/folder" >"$scratch/result" 2>"$scratch/output"; then
     say "$name isn't built: $(tail -n 1 "$scratch/output")"
     return
@@ -139,6 +141,13 @@ size_folder() {
   while read -r image packages; do
     size_image "$image" "$(jq -r '[.plan.lock.suites[].suite] | sort | join(" ")' "$scratch/result")" "$packages"
   done < <(jq -r '.plan.plan.images[].spec | select(.packages) | "\(.name) \(.packages | join(" "))"' "$scratch/result")
+}
+# compiled DIR: what a template's user compiles beforehand is an empty file here.
+compiled() {
+  local file
+  grep -ho '[^e]file("[^"]*")' "$1"/*.imx.hcl | cut -d '"' -f 2 | while read -r file; do
+    [ -e "$1/$file" ] || : >"$1/$file"
+  done
 }
 # size_image NAME "SUITES" "PACKAGES": a line about one image, which counts beside each rival that can make it.
 size_image() {

@@ -34,7 +34,7 @@ import (
 
 // format counts the changes to what a plan's image looks like. Results of another format are
 // made anew.
-const format = 2
+const format = 3
 
 // atOnce is how many images are built at a time; further ones wait.
 const atOnce = 2

@@ -154,13 +154,22 @@ func forget(root string, status []byte) error {
 func (b *Builder) Groups() ([]string, error) {
 	var all []string
 	for _, root := range append(slices.Collect(maps.Values(b.groups.v1)), b.groups.v2) {
-		found, err := filepath.Glob(filepath.Join(root, b.groups.prefix+"*"))
+		found, err := filepath.Glob(filepath.Join(root, b.groups.mine+"*"))
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, found...)
 	}
 	return all, nil
+}
+
+// GroupRoots are the folders that the machine's control groups for builds are in.
+func (b *Builder) GroupRoots() []string {
+	roots := slices.Collect(maps.Values(b.groups.v1))
+	if b.groups.v2 != "" {
+		roots = append(roots, b.groups.v2)
+	}
+	return roots
 }
 
 // Caged reports whether the machine lets the builder bound memory and processes.

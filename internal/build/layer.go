@@ -207,13 +207,13 @@ type compressor interface {
 
 // newCompressor returns one for "zstd", which "" stands for, or "gzip". Each uses one thread: with
 // more, the bytes would depend on how many there are. The levels are those from which on a little
-// smaller layers cost a lot: zstd's next makes them 4 % smaller in four times the time.
+// smaller layers cost a lot: zstd's next makes them 6 % smaller in seven times the time.
 func newCompressor(compression string) (compressor, error) {
 	switch compression {
 	case "gzip":
 		return gzip.NewWriterLevel(nil, gzip.DefaultCompression) // its header has neither name nor time
 	case "", "zstd":
-		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
+		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
 	}
 	return nil, imx.Errorf(imx.Invalid, "layers can't be compressed by %q", compression).WithHint("write \"zstd\" or \"gzip\"")
 }
