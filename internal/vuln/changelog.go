@@ -180,12 +180,12 @@ func findCVEs(text string) []string {
 // denials are what a sentence says that names a CVE and doesn't fix it.
 func denials() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)` + strings.Join([]string{
-		`\b(not|never|n't|isn't) (be )?(affected|vulnerable|applicable|exploitable|present)\b`, `\bunaffected\b`,
+		`\b(not|never|n't) (be )?(affected|vulnerable|susceptible) (by|to)\b`, `\bunaffected by\b`, `\bnot (applicable|exploitable)\b`,
 		`\b(doesn't|does not|don't|do not) (affect|apply)\b`, `\bfalse positive\b`,
 		`\b(not|un|n't) ?fixed\b`, `\b(no|without a) (fix|patch)\b`, `\b(postponed|unpatched|still (affected|vulnerable))\b`,
 		`\bregressions?\b`, `\bbroken by\b`, `\b(previously|already) (fixed|applied|included)\b`,
 		`\b(merged|included|applied|fixed|present) (in |by |from )?(the )?(new )?upstream\b`,
-		`\b(drop|dropped|dropping|remove|removed|removing|delete|revert|reverted|reverting|disable|disabled|refresh|refreshed|rename|renamed|rebase)\b[^:(]*(\bpatch|\.patch|\bfix\b|debian/patches|d/p/|\bcve-)`,
+		`\b(drop|dropped|dropping|remove|removed|removing|delete|revert|reverted|reverting|disable|disabled|refresh|refreshed|rename|renamed|rebase)\b( cve-|[^:(]*(\bpatch|\.patch|\bfix (for|of)|debian/patches|d/p/))`,
 		`(\bpatch|\.patch|\bcve-[0-9-]+)(es)?:? (drop|dropped|remove|removed|refresh|refreshed|rebase|rebased)\b`,
 		`\b(test coverage|comment in the test)\b`,
 	}, "|"))
