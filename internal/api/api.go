@@ -82,6 +82,17 @@ type Logs interface {
 	Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error)
 }
 
+// Scanner says which vulnerabilities images have, and keeps the feeds that it knows them from.
+type Scanner interface {
+	Scan(ctx context.Context, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
+	Feeds() ([]imx.Feed, error)
+	// AddFeed keeps a feed that is sent, of any length.
+	AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error)
+	// Refresh fetches feeds, and returns those that it brought.
+	Refresh(ctx context.Context, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error)
+	RemoveFeed(name string) error
+}
+
 // Config joins the handler to the parts that do the work.
 type Config struct {
 	Applier   Applier
@@ -92,6 +103,7 @@ type Config struct {
 	Logs      Logs
 	Freezer   Freezer
 	Collector Collector
+	Scanner   Scanner
 	Registry  http.Handler // answers below /v2/; nil means that there is no registry
 	Log       *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
 }

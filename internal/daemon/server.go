@@ -26,12 +26,14 @@ import (
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
+	"imx/internal/feed"
 	"imx/internal/frozen"
 	"imx/internal/gc"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
+	"imx/internal/scan"
 )
 
 // server is every part of a running server, open.
@@ -45,6 +47,8 @@ type server struct {
 	pipeline *pipeline.Pipeline
 	attester *attest.Attester
 	loop     *reconcile.Loop
+	images   *feed.Images // what is in images
+	scanner  *scan.Scanner
 }
 
 // The folders below the data folder, each with one owner. docs/format/data.md describes them.
@@ -55,6 +59,7 @@ const (
 	buildFolder    = "build"
 	registryFolder = "registry"
 	engineFolder   = "engine"
+	feedFolder     = "feeds"
 )
 
 // open opens the parts from the bottom up; what it opened it closes again if a later one fails.
@@ -138,7 +143,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
-	return nil
+	return s.openScanner()
 }
 
 // engineConfig names what the engine makes on this machine after the data folder, so that
@@ -160,6 +165,9 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 }
 
 func (s *server) close() {
+	if s.images != nil {
+		_ = s.images.Close() // what it lost is read out of the images again
+	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
 	}
@@ -204,6 +212,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Evidence:  s.attester,
 		Logs:      logs{s.engine},
 		Freezer:   freezer{s},
+		Scanner:   s.scanner,
 		Registry:  s.pushing(s.registry.Handler()),
 		Collector: s.pipeline,
 		Log:       s.logger,

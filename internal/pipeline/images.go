@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -55,6 +56,22 @@ func (p *Pipeline) Find(ctx context.Context, wanted string) (imx.ImageView, erro
 			WithHint("imx gc removes images that nothing needs; the same template at the same commit builds the same image again")
 	}
 	return found, none
+}
+
+// ImagesAt returns what Images would have returned at a moment.
+func (p *Pipeline) ImagesAt(at time.Time) ([]imx.ImageView, error) {
+	past, err := p.cfg.Control.At(at)
+	if err != nil {
+		return nil, err
+	}
+	until := func(yield func(imx.Event, error) bool) {
+		for e, err := range p.cfg.Control.Events(0) {
+			if err == nil && e.Index >= past.Next || !yield(e, err) {
+				return
+			}
+		}
+	}
+	return inventory.List(until, past.Services, builtTag)
 }
 
 // Image returns what is known of the image that a person means (inventory.Find). Where no inventory
