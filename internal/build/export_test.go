@@ -9,9 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"imx/internal/build/order"
-
 	"imx"
+	"imx/internal/build/order"
 )
 
 // Rewrite unpacks a .deb into an empty folder, checks it and writes it without compression, as a build

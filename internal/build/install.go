@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"imx"
 	"imx/internal/build/order"
 	"imx/internal/build/take"
-
-	"imx"
 )
 
 // install unpacks and configures the packages. settled are the packages that the root has configured

@@ -116,7 +116,9 @@ func TestEveryPackageGetsInWhenItMay(t *testing.T) {
 			q.Wait(p)
 		}
 		configured := map[string]bool{}
-		has := func(group []string) bool { return slices.ContainsFunc(group, func(n string) bool { return configured[n] }) }
+		has := func(group []string) bool {
+			return slices.ContainsFunc(group, func(n string) bool { return configured[n] })
+		}
 		for len(q.Waiting()) > 0 {
 			if ready := q.Ready(); len(ready) > 0 {
 				for _, n := range ready {
