@@ -5,11 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"imx"
 	"imx/internal/build/pack"
 	"imx/internal/build/take"
 	"imx/internal/build/tree"
-
-	"imx"
 )
 
 // packed is what the packages of an image come to: its first layers and, for the template's files
