@@ -64,6 +64,11 @@ type Images interface {
 	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
 }
 
+// Collector removes what nothing needs any more.
+type Collector interface {
+	Collect(ctx context.Context, by imx.Principal, req imx.CollectRequest, report imx.Report) (imx.Collection, error)
+}
+
 // Logs gives what an instance wrote. The handler closes the reader.
 type Logs interface {
 	Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error)
@@ -71,14 +76,15 @@ type Logs interface {
 
 // Config joins the handler to the parts that do the work.
 type Config struct {
-	Applier  Applier
-	Operator Operator
-	Viewer   Viewer
-	Images   Images
-	Logs     Logs
-	Freezer  Freezer
-	Registry http.Handler // answers below /v2/; nil means that there is no registry
-	Log      *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
+	Applier   Applier
+	Operator  Operator
+	Viewer    Viewer
+	Images    Images
+	Logs      Logs
+	Freezer   Freezer
+	Collector Collector
+	Registry  http.Handler // answers below /v2/; nil means that there is no registry
+	Log       *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
 }
 
 // New returns the handler for the server's unix socket. Its requests must carry who they come

@@ -20,13 +20,17 @@ type baseInput struct {
 	Base   []imx.Package `json:"base"`
 }
 
+func baseKey(p imx.ImagePlan) imx.Digest {
+	return imx.DigestJSON(baseInput{Format: format, Base: p.Base})
+}
+
 // baseEpoch is the time that bases are told: the plan's would make a base for each.
 func baseEpoch() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // base returns the folder of the configured build root of p's Base packages, making it where it
 // isn't there yet.
 func (b *Builder) base(ctx context.Context, p imx.ImagePlan, s steps) (string, error) {
-	key := imx.DigestJSON(baseInput{Format: format, Base: p.Base})
+	key := baseKey(p)
 	name := b.store.Path("base", key.Hex())
 	unlock, err := b.store.Lock(ctx, "base "+string(key))
 	if err != nil {

@@ -12,7 +12,8 @@
 //	layers/<digest of the items>         a layer (JSON; bytes in the blob store)
 //	packages/<digest of the packages>    the layers that the packages make (JSON; bytes in the blob store)
 //	plans/<ImagePlan.Digest>             the built image (JSON; bytes in the blob store)
-//	roots/<digest of the manifest>       the digest of the image's root file system, beside roots/<digest>.erofs
+//	roots/<digest of the manifest>       the digest of the image's root file system: roots/<digest>.erofs
+//	roots/<digest of a layer>.part       a layer without compression, where roots have their files' content
 //	tmp/                                 what isn't done yet; New removes it
 package build
 
@@ -27,6 +28,7 @@ import (
 
 	"imx"
 	"imx/internal/blob"
+	"imx/internal/build/pack"
 	"imx/internal/build/store"
 )
 
@@ -68,8 +70,9 @@ type Fetch func(ctx context.Context, packages []imx.Package, report imx.Report) 
 // folder at the same time.
 type Builder struct {
 	cfg    Config
-	store  *store.Store
 	groups cgroups
+	store  *store.Store
+	packer *pack.Packer
 	slots  chan struct{}
 	// backwards has it take packages in the opposite order, for a second opinion (CheckRepro).
 	backwards bool
@@ -96,12 +99,11 @@ func New(cfg Config) (*Builder, error) {
 		return nil, trouble(err, "looking for control groups")
 	}
 	groups.sweep()
-	results, err := store.Open(dir, "unpacked", "base", "contents", "layers", "packages", "plans", "roots")
+	results, err := store.Open(dir, append(pack.Kinds(), "unpacked", "base", "contents", "packages", "plans")...)
 	if err != nil {
 		return nil, trouble(err, "opening the build folder")
 	}
-	b := &Builder{cfg: cfg, store: results, groups: groups, slots: make(chan struct{}, atOnce)}
-	return b, trouble(b.store.Prune("unpacked", time.Now().Add(-unusedAfter)), "removing unpacked packages that nothing uses")
+	return &Builder{cfg: cfg, store: results, packer: pack.New(results, cfg.Blobs), groups: groups, slots: make(chan struct{}, atOnce)}, nil
 }
 
 // Run builds p's image, or finds that it was built. fetch is called only for packages whose .debs
@@ -168,7 +170,7 @@ func (b *Builder) known(ctx context.Context, p imx.ImagePlan) (Result, bool) {
 	if !b.store.Recall("plans", p.Digest(), &r) || r.Format != format {
 		return Result{}, false
 	}
-	manifest, err := b.cfg.Blobs.ReadAll(r.Image.Digest, maxManifest)
+	manifest, err := b.cfg.Blobs.ReadAll(r.Image.Digest, pack.MaxManifest)
 	if err != nil {
 		return Result{}, false
 	}
@@ -188,6 +190,13 @@ func (b *Builder) known(ctx context.Context, p imx.ImagePlan) (Result, bool) {
 	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest, Cached: true}, true
 }
 
+// Root returns the EROFS file of an image that is in the blob store, by its manifest's digest, and the file's own
+// digest (pack.Packer.Root).
+func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Digest, error) {
+	file, root, err := b.packer.Root(ctx, image)
+	return file, root, trouble(err, "making the root file system of image "+image.Short())
+}
+
 func (b *Builder) hasLayers(layers []v1.Descriptor) bool {
 	for _, l := range layers {
 		if !b.cfg.Blobs.Has(imx.Digest(l.Digest)) {
@@ -204,12 +213,12 @@ func (b *Builder) make(ctx context.Context, p imx.ImagePlan, s steps) (Result, e
 	}
 	defer packed.release()
 	s.say("packing the template's files")
-	res, t, err := b.assemble(ctx, p, packed)
+	res, err := b.assemble(ctx, p, packed)
 	if err != nil {
 		return Result{}, err
 	}
 	s.say("making the root file system")
-	_, res.Image.Root, err = b.root(ctx, res.Image.Digest, t)
+	_, res.Image.Root, err = b.Root(ctx, res.Image.Digest)
 	if err != nil {
 		return Result{}, err
 	}

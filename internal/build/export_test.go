@@ -8,11 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"imx"
-	"imx/internal/build/tree"
-	"imx/internal/erofs"
 )
 
 // Rewrite unpacks a .deb into an empty folder, checks it and writes it without compression, as a build
@@ -29,12 +26,6 @@ func Rewrite(ctx context.Context, dir string, out io.WriteSeeker, in io.Reader, 
 
 // ArHeader returns the header of an ar member.
 func ArHeader(name string, size int64) string { return arHeader(name, size) }
-
-// Unlayer reads the entries of a layer's tar archive.
-func Unlayer(name string) (map[string]erofs.Entry, error) {
-	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
-	return u.entries, u.add(name)
-}
 
 // Who unpacks packages.
 const (
@@ -154,7 +145,7 @@ func forget(root string, status []byte) error {
 func (b *Builder) Groups() ([]string, error) {
 	var all []string
 	for _, root := range append(slices.Collect(maps.Values(b.groups.v1)), b.groups.v2) {
-		found, err := filepath.Glob(filepath.Join(root, b.groups.prefix+"*"))
+		found, err := filepath.Glob(filepath.Join(root, b.groups.mine+"*"))
 		if err != nil {
 			return nil, err
 		}
@@ -163,31 +154,18 @@ func (b *Builder) Groups() ([]string, error) {
 	return all, nil
 }
 
+// GroupRoots are the folders that the machine's control groups for builds are in.
+func (b *Builder) GroupRoots() []string {
+	roots := slices.Collect(maps.Values(b.groups.v1))
+	if b.groups.v2 != "" {
+		roots = append(roots, b.groups.v2)
+	}
+	return roots
+}
+
 // Caged reports whether the machine lets the builder bound memory and processes.
 func (b *Builder) Caged() bool {
 	g := b.groups.cage("test", b.cfg.bounds())
 	defer g.remove()
 	return g.whole()
-}
-
-// Shipped is what arrange takes.
-type Shipped = shipped
-
-// Ship returns a package with what its .deb has.
-func Ship(name, source string, has map[string]*tree.Item) Shipped {
-	p := imx.InventoryPackage{Package: imx.Package{Name: name}, Source: source}
-	return shipped{InventoryPackage: p, has: has}
-}
-
-// Arrange returns the items of each layer, and what each is.
-func Arrange(t tree.Tree, ships []Shipped, epoch time.Time) (layers [][]*tree.Item, says []string) {
-	for _, g := range arrange(t, ships, epoch) {
-		layers, says = append(layers, g.items), append(says, g.says)
-	}
-	return layers, says
-}
-
-// Differences compares two trees.
-func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
-	return differences(first, second)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"imx/internal/build/pack"
 	"imx/internal/build/take"
 	"imx/internal/build/tree"
 
@@ -14,7 +15,7 @@ import (
 // packed is what the packages of an image come to: its first layers and, for the template's files
 // to be laid over, what is in them.
 type packed struct {
-	Layers   []layer                `json:"layers"`
+	Layers   []pack.Layer           `json:"layers"`
 	Items    []*tree.Item           `json:"items"`
 	Packages []imx.InventoryPackage `json:"packages"`
 	Passwd   string                 `json:"passwd"`
@@ -37,13 +38,17 @@ type packedInput struct {
 	Compression  string        `json:"compression"`
 }
 
-// packages installs p's packages and packs what they come to, unless that was done. The caller calls
-// release when it needs the files in it no more.
-func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
-	key := imx.DigestJSON(packedInput{
+func packagesKey(p imx.ImagePlan) imx.Digest {
+	return imx.DigestJSON(packedInput{
 		Format: format, Architecture: p.Architecture, Epoch: p.Epoch, Base: p.Base, Tools: p.Tools, Ship: p.Ship,
 		Asked: p.Spec.Packages, Setuid: p.Spec.Setuid, Generated: p.Spec.Generated, Compression: p.Spec.Compression,
 	})
+}
+
+// packages installs p's packages and packs what they come to, unless that was done. The caller calls
+// release when it needs the files in it no more.
+func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
+	key := packagesKey(p)
 	unlock, err := b.store.Lock(ctx, "packages "+string(key))
 	if err != nil {
 		return nil, err
@@ -175,6 +180,6 @@ func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree.Tree) (*
 	for _, s := range ships {
 		res.Packages = append(res.Packages, s.InventoryPackage)
 	}
-	res.Layers, err = b.pack(ctx, arrange(t, ships, p.Epoch), p.Spec.Compression)
+	res.Layers, err = b.packer.Pack(ctx, pack.Arrange(t, ships, p.Epoch), p.Spec.Compression)
 	return res, err
 }

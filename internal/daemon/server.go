@@ -25,6 +25,7 @@ import (
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
 	"imx/internal/frozen"
+	"imx/internal/gc"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
 	"imx/internal/reconcile"
@@ -113,6 +114,11 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	engineConfig.Log = s.logger
 	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
 	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
+		leave, err := s.pipeline.Enter(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer leave()
 		path, _, err := builder.Root(ctx, image)
 		return path, err
 	}
@@ -121,6 +127,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	}
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
+		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
 		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Architecture: runtime.GOARCH, Now: time.Now,
 	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
@@ -151,12 +158,15 @@ func (s *server) close() {
 	}
 }
 
-// anonymous is whoever pushes through the registry's address: it asks nobody's name.
+// anonymous is whoever pushes through the registry's TCP address: it asks nobody's name.
 const anonymous imx.Principal = "registry"
 
 // pushed writes down a manifest that came into the registry, from a build or from outside.
-func (s *server) pushed(repository, tag string, d imx.Digest) error {
-	by := anonymous
+func (s *server) pushed(ctx context.Context, repository, tag string, d imx.Digest) error {
+	by, err := api.Caller(ctx)
+	if err != nil {
+		by = anonymous
+	}
 	if strings.HasPrefix(tag, registry.BuiltTag) {
 		by = imx.Server
 	}
@@ -175,14 +185,15 @@ func (s *server) keep(ctx context.Context, repository, tag string, manifest []by
 
 func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
-		Applier:  s.pipeline,
-		Operator: operator{s},
-		Viewer:   viewer{s, v},
-		Images:   s.pipeline,
-		Logs:     logs{s.engine},
-		Freezer:  freezer{s},
-		Registry: s.registry.Handler(),
-		Log:      s.logger,
+		Applier:   s.pipeline,
+		Operator:  operator{s},
+		Viewer:    viewer{s, v},
+		Images:    s.pipeline,
+		Logs:      logs{s.engine},
+		Freezer:   freezer{s},
+		Registry:  s.pushing(s.registry.Handler()),
+		Collector: s.pipeline,
+		Log:       s.logger,
 	})
 }
 

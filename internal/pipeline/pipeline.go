@@ -19,6 +19,7 @@ import (
 	"imx/internal/blob"
 	"imx/internal/build"
 	"imx/internal/control"
+	"imx/internal/gc"
 	"imx/internal/plan"
 	"imx/internal/template"
 )
@@ -33,6 +34,9 @@ type Config struct {
 	Publish func(ctx context.Context, repository, tag string, r build.Result) error
 	// Keep puts a manifest whose blobs are in the blob store into the registry under a repository and tag.
 	Keep func(ctx context.Context, repository, tag string, manifest []byte) error
+	// Stores are where garbage is collected, each as it is at the moment of the call, in the order in which
+	// things have to go.
+	Stores []func() gc.Store
 	// Admit asks the engine whether it could run a release.
 	Admit        func(ctx context.Context, r imx.Release) error
 	Architecture string // Debian's name: "amd64"
@@ -41,11 +45,12 @@ type Config struct {
 
 // Pipeline plans, builds and applies templates.
 type Pipeline struct {
-	cfg Config
+	cfg  Config
+	gate gate
 }
 
 // New returns a Pipeline. It starts nothing.
-func New(cfg Config) *Pipeline { return &Pipeline{cfg} }
+func New(cfg Config) *Pipeline { return &Pipeline{cfg: cfg} }
 
 // parallelBuilds is how many images are built at once: more only fight for the same cores.
 const parallelBuilds = 2
@@ -132,6 +137,11 @@ func (p *Pipeline) fetch(ctx context.Context, by imx.Principal, decl imx.Archive
 
 // Build plans a template and builds its images, without releasing anything.
 func (p *Pipeline) Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return imx.ApplyResult{}, err
+	}
+	defer leave()
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil {
 		return imx.ApplyResult{}, err
@@ -148,6 +158,11 @@ func (p *Pipeline) CheckRepro(ctx context.Context, by imx.Principal, req imx.Pla
 	if err != nil {
 		return result, err
 	}
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return result, err
+	}
+	defer leave()
 	for _, ip := range built.Plan.Plan.Images {
 		r, err := p.cfg.Builder.CheckRepro(ctx, ip, p.fetcher(req.Template), report)
 		if err != nil {
@@ -175,31 +190,34 @@ type work struct {
 	report   imx.Report
 }
 
-// build keeps what the plan needs, builds its images and publishes them.
+// build keeps what the plan needs, builds its images and publishes them. One that fails leaves the others
+// alone: all that can be built is, and what failed is told together. The images are those of the plan, in its
+// order, or nil with an error.
 func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 	if err := p.keep(w.template, w.planned.Plan); err != nil {
 		return nil, err
 	}
 	fetch := p.fetcher(w.template)
 	images := make([]imx.Image, len(w.planned.Plan.Images))
-	group, together := errgroup.WithContext(ctx)
+	failed := make([]error, len(images))
+	var group errgroup.Group
 	group.SetLimit(parallelBuilds)
 	b := builds{stock: newStock(), fetch: fetch, work: w}
-	b.report = excusing(ctx, together, w.report)
 	for _, ip := range w.planned.Plan.Images {
 		w.report(imx.Progress{Step: build.Step(ip), Status: imx.StepRunning, Message: "waiting"})
 	}
 	for i, ip := range w.planned.Plan.Images {
-		group.Go(func() (err error) {
-			images[i], err = p.image(together, &b, ip)
-			return err
+		group.Go(func() error {
+			images[i], failed[i] = p.image(ctx, &b, ip)
+			return nil
 		})
 	}
-	err := group.Wait()
-	if err == nil {
-		b.stock.tell(w.report)
+	_ = group.Wait() // its functions return none: each image's is kept apart
+	if err := w.failure(failed); err != nil {
+		return nil, err
 	}
-	return images, err
+	b.stock.tell(w.report)
+	return images, nil
 }
 
 // packages brings packages into the blob store, those that aren't there.

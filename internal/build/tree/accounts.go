@@ -25,7 +25,7 @@ func (a Accounts) Owner(name string) (uid, gid int, err error) {
 		uid, gid = user[2], user[3]
 	case err != nil || n < 0:
 		return 0, 0, imx.Errorf(imx.Invalid, "the image has no user %q", first).
-			WithHint("write one of %s, or a number", strings.Join(names(a.Passwd), ", "))
+			WithHint("%s", oneOf(names(a.Passwd)))
 	default:
 		uid, gid = n, n
 	}
@@ -37,7 +37,7 @@ func (a Accounts) Owner(name string) (uid, gid int, err error) {
 	}
 	if gid, err = strconv.Atoi(second); err != nil || gid < 0 {
 		return 0, 0, imx.Errorf(imx.Invalid, "the image has no group %q", second).
-			WithHint("write one of %s, or a number", strings.Join(names(a.Group), ", "))
+			WithHint("%s", oneOf(names(a.Group)))
 	}
 	return uid, gid, nil
 }
@@ -80,4 +80,12 @@ func names(file string) []string {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// oneOf is the advice to take one of the accounts that an image has, if it has any.
+func oneOf(names []string) string {
+	if len(names) == 0 {
+		return "write a number: it has none at all"
+	}
+	return "write one of " + strings.Join(names, ", ") + ", or a number"
 }
