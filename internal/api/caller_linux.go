@@ -43,8 +43,8 @@ func principal(uid uint32) imx.Principal {
 	return imx.Principal(fmt.Sprintf("uid:%s", number))
 }
 
-// caller returns whom ConnContext noted. Errors: Refused, where it could tell nothing.
-func caller(ctx context.Context) (imx.Principal, error) {
+// Caller returns whom ConnContext noted. Errors: Refused, where it could tell nothing.
+func Caller(ctx context.Context) (imx.Principal, error) {
 	p, ok := ctx.Value(callerKey{}).(imx.Principal)
 	if !ok {
 		return "", imx.Errorf(imx.Refused, "the server can't tell who is asking").

@@ -51,7 +51,7 @@ func (s *server) endpoint(rt route) http.Handler {
 
 // open finds who asks and reads the query. Errors: Refused, Invalid.
 func (r *request) open(ctx context.Context, rt route) error {
-	by, err := caller(ctx)
+	by, err := Caller(ctx)
 	if err != nil {
 		return err
 	}

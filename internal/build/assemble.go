@@ -10,9 +10,11 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"imx/internal/build/pack"
+	"imx/internal/build/tree"
 
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
@@ -25,45 +27,45 @@ import (
 const LabelPlan = "io.imx.plan"
 
 // assemble lays the template's files over the packages' layers and stores the image's
-// configuration, manifest and inventory. It returns the image's whole tree, too.
-func (b *Builder) assemble(ctx context.Context, p imx.ImagePlan, packed *packed) (Result, tree, error) {
-	t := tree{}
+// configuration, manifest and inventory.
+func (b *Builder) assemble(ctx context.Context, p imx.ImagePlan, packed *packed) (Result, error) {
+	t := tree.Tree{}
 	for _, it := range packed.Items {
 		t[it.Path] = it
 	}
-	who := accounts{packed.Passwd, packed.Group}
+	who := tree.Accounts{Passwd: packed.Passwd, Group: packed.Group}
 	if err := b.lay(t, p, who); err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
-	user, err := who.user(p.Spec.User)
+	user, err := who.User(p.Spec.User)
 	if err != nil {
-		return Result{}, nil, trouble(err, "user of image."+p.Spec.Name)
+		return Result{}, trouble(err, "user of image."+p.Spec.Name)
 	}
-	top, err := b.pack(ctx, []group{{"files of the template", t.withParents(t.from(imx.OriginTemplate))}}, p.Spec.Compression)
+	top, err := b.packer.Pack(ctx, []pack.Group{{Says: "files of the template", Items: t.WithParents(t.From(imx.OriginTemplate))}}, p.Spec.Compression)
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
 	layers := slices.Concat(packed.Layers, top)
 	manifest, err := b.describe(p, user, layers)
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
 	d, _, err := b.cfg.Blobs.Put(bytes.NewReader(manifest), "")
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
-	image := imx.Image{Name: p.Spec.Name, Digest: d, Plan: p.Digest(), Files: t.files(), Packages: len(p.Ship)}
+	image := imx.Image{Name: p.Spec.Name, Digest: d, Plan: p.Digest(), Files: t.Files(), Packages: len(p.Ship)}
 	for _, l := range layers {
 		image.Size += imx.Size(l.Descriptor.Size)
 	}
 	if image.Inventory, err = b.takeStock(t, packed, layers); err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
-	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest}, t, nil
+	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest}, nil
 }
 
 // describe stores the image's configuration and returns its manifest.
-func (b *Builder) describe(p imx.ImagePlan, user string, layers []layer) ([]byte, error) {
+func (b *Builder) describe(p imx.ImagePlan, user string, layers []pack.Layer) ([]byte, error) {
 	created := p.Epoch.UTC().Truncate(time.Second)
 	labels := map[string]string{
 		v1.AnnotationTitle:   p.Spec.Name,
@@ -113,15 +115,15 @@ func environment(vars map[string]string) []string {
 }
 
 // lay puts the template's directories and files into the tree, over what packages carry.
-func (b *Builder) lay(t tree, p imx.ImagePlan, who accounts) error {
+func (b *Builder) lay(t tree.Tree, p imx.ImagePlan, who tree.Accounts) error {
 	spec, at := p.Spec, p.Epoch.Unix()
 	for _, d := range spec.Directories {
 		mode := fs.FileMode(d.Mode)
 		if mode == 0 {
 			mode = 0o755
 		}
-		it := &item{Mode: fs.ModeDir | permissions(mode), Time: at}
-		if err := t.lay(d.Path, d.Owner, it, who); err != nil {
+		it := &tree.Item{Mode: fs.ModeDir | tree.Permissions(mode), Time: at}
+		if err := layItem(t, d.Path, d.Owner, it, who); err != nil {
 			return trouble(err, fmt.Sprintf("directory %s of image.%s", d.Path, spec.Name))
 		}
 	}
@@ -130,131 +132,37 @@ func (b *Builder) lay(t tree, p imx.ImagePlan, who accounts) error {
 		if mode == 0 {
 			mode = 0o644
 		}
-		it := &item{Mode: permissions(mode), Size: f.Size, Digest: f.Digest, Time: at}
-		it.open = func() (io.ReadCloser, error) { return b.cfg.Blobs.Reader(f.Digest) }
-		if err := t.lay(f.Path, f.Owner, it, who); err != nil {
+		it := &tree.Item{Mode: tree.Permissions(mode), Size: f.Size, Digest: f.Digest, Time: at}
+		it.Open = func() (io.ReadCloser, error) { return b.cfg.Blobs.Reader(f.Digest) }
+		if err := layItem(t, f.Path, f.Owner, it, who); err != nil {
 			return trouble(err, fmt.Sprintf("file %s of image.%s", f.Path, spec.Name))
 		}
 	}
 	return nil
 }
 
-// permissions turns octal permission bits into fs.FileMode's.
-func permissions(octal fs.FileMode) fs.FileMode {
-	mode := octal & fs.ModePerm
-	for bit, flag := range map[fs.FileMode]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if octal&bit != 0 {
-			mode |= flag
-		}
-	}
-	return mode
-}
-
-// lay puts one item of the template at a path, making the directories above it.
-func (t tree) lay(name, owner string, it *item, who accounts) error {
-	place, err := t.parent(strings.Trim(path.Clean(name), "/"))
+// layItem puts one item of the template at a path, making the directories above it.
+func layItem(t tree.Tree, name, owner string, it *tree.Item, who tree.Accounts) error {
+	place, err := t.Parent(strings.Trim(path.Clean(name), "/"))
 	if err != nil {
 		return err
 	}
 	if old := t[place]; old != nil && old.Mode.IsDir() != it.Mode.IsDir() {
-		return imx.Errorf(imx.Invalid, "a package has %s at /%s already", kindOf(old.Mode), place).
+		return imx.Errorf(imx.Invalid, "a package has %s at /%s already", tree.Kind(old.Mode), place).
 			WithHint("give another path")
 	}
 	for dir := path.Dir(place); dir != "."; dir = path.Dir(dir) {
 		switch above := t[dir]; {
 		case above == nil:
-			t[dir] = &item{Path: dir, Mode: fs.ModeDir | 0o755, Time: it.Time, Origin: imx.OriginTemplate}
+			t[dir] = &tree.Item{Path: dir, Mode: fs.ModeDir | 0o755, Time: it.Time, Origin: imx.OriginTemplate}
 		case !above.Mode.IsDir():
-			return imx.Errorf(imx.Invalid, "/%s, which it would lie below, is %s", dir, kindOf(above.Mode))
+			return imx.Errorf(imx.Invalid, "/%s, which it would lie below, is %s", dir, tree.Kind(above.Mode))
 		}
 	}
-	if it.UID, it.GID, err = who.owner(owner); err != nil {
+	if it.UID, it.GID, err = who.Owner(owner); err != nil {
 		return err
 	}
 	it.Path, it.Origin = place, imx.OriginTemplate
 	t[place] = it
 	return nil
-}
-
-func kindOf(m fs.FileMode) string {
-	switch {
-	case m.IsDir():
-		return "a directory"
-	case m&fs.ModeSymlink != 0:
-		return "a symbolic link"
-	}
-	return "a file"
-}
-
-// accounts are an image's users and groups.
-type accounts struct{ passwd, group string }
-
-// owner returns the ids of a user by name, or of "uid[:gid]"; "" is root. Where a number has no
-// account, its group is the same number.
-func (a accounts) owner(name string) (uid, gid int, err error) {
-	if name == "" {
-		return 0, 0, nil
-	}
-	first, second, both := strings.Cut(name, ":")
-	user := lookup(a.passwd, first)
-	switch n, err := strconv.Atoi(first); {
-	case user != nil:
-		uid, gid = user[2], user[3]
-	case err != nil || n < 0:
-		return 0, 0, imx.Errorf(imx.Invalid, "the image has no user %q", first).
-			WithHint("write one of %s, or a number", strings.Join(names(a.passwd), ", "))
-	default:
-		uid, gid = n, n
-	}
-	if !both {
-		return uid, gid, nil
-	}
-	if group := lookup(a.group, second); group != nil {
-		return uid, group[2], nil
-	}
-	if gid, err = strconv.Atoi(second); err != nil || gid < 0 {
-		return 0, 0, imx.Errorf(imx.Invalid, "the image has no group %q", second).
-			WithHint("write one of %s, or a number", strings.Join(names(a.group), ", "))
-	}
-	return uid, gid, nil
-}
-
-// user returns what an image's configuration has as its user: always numbers, so that an engine
-// needs no account file.
-func (a accounts) user(name string) (string, error) {
-	uid, gid, err := a.owner(name)
-	return fmt.Sprintf("%d:%d", uid, gid), err
-}
-
-// lookup finds a name, or a number in the third field, in a file such as passwd(5) or group(5) and
-// returns its fields as numbers, -1 where they are none.
-func lookup(file, key string) []int {
-	for line := range strings.Lines(file) {
-		fields := strings.Split(strings.TrimSpace(line), ":")
-		if len(fields) < 4 || fields[0] != key && fields[2] != key {
-			continue
-		}
-		numbers := make([]int, len(fields))
-		for i, f := range fields {
-			n, err := strconv.Atoi(f)
-			if err != nil {
-				n = -1
-			}
-			numbers[i] = n
-		}
-		return numbers
-	}
-	return nil
-}
-
-func names(file string) []string {
-	var list []string
-	for line := range strings.Lines(file) {
-		name, _, ok := strings.Cut(line, ":")
-		if ok {
-			list = append(list, name)
-		}
-	}
-	slices.Sort(list)
-	return list
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"imx/internal/build/take"
+
 	"golang.org/x/sys/unix"
 
 	"imx"
@@ -25,13 +27,13 @@ func baseEpoch() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) 
 // isn't there yet.
 func (b *Builder) base(ctx context.Context, p imx.ImagePlan, s steps) (string, error) {
 	key := imx.DigestJSON(baseInput{Format: format, Base: p.Base})
-	name := b.path("base", key.Hex())
-	unlock, err := b.busy.lock(ctx, "base "+string(key))
+	name := b.store.Path("base", key.Hex())
+	unlock, err := b.store.Lock(ctx, "base "+string(key))
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	if exists(name) {
+	if b.store.Has("base", key.Hex()) {
 		s.say("the build root is there already")
 		return name, nil
 	}
@@ -39,7 +41,7 @@ func (b *Builder) base(ctx context.Context, p imx.ImagePlan, s steps) (string, e
 	if err := b.unpackAll(ctx, p.Base, s); err != nil {
 		return "", err
 	}
-	dir, done, err := b.scratch("base")
+	dir, done, err := b.store.Scratch("base")
 	if err != nil {
 		return "", err
 	}
@@ -47,27 +49,7 @@ func (b *Builder) base(ctx context.Context, p imx.ImagePlan, s steps) (string, e
 	if err := b.bootstrap(ctx, dir, p, s); err != nil {
 		return "", trouble(err, "making the build root")
 	}
-	return name, publishTree(filepath.Join(dir, "upper"), name)
-}
-
-// publishTree syncs a folder with all that is in it, then renames it.
-func publishTree(tree, name string) error {
-	if err := syncAll(tree); err != nil {
-		return err
-	}
-	if err := os.Rename(tree, name); err != nil {
-		return err
-	}
-	return syncPath(filepath.Dir(name))
-}
-
-// syncAll syncs the file system that a folder is on: cheaper than each of thousands of files by itself.
-func syncAll(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
+	return name, b.store.PublishTrees("base", map[string]string{key.Hex(): filepath.Join(dir, "upper")})
 }
 
 // bootstrap puts the packages' files into place, so that there is a dpkg to run, and lets that unpack
@@ -108,7 +90,7 @@ func furnish(upper string) error {
 		return err
 	}
 	defer x.close()
-	for _, dir := range mergedDirs() {
+	for _, dir := range take.MergedDirs() {
 		if err := errors.Join(x.mkdir("usr/"+dir), unix.Symlinkat("usr/"+dir, x.root, dir)); err != nil {
 			return err
 		}
@@ -118,7 +100,7 @@ func furnish(upper string) error {
 			return err
 		}
 	}
-	for _, dir := range manualSections() {
+	for _, dir := range take.ManualSections() {
 		if err := x.mkdir(dir); err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,42 +15,31 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/mounts"
 )
 
 // cgroups are where the machine has the controllers that bound a sandbox: version 1 trees, one for each,
 // or the one tree of version 2.
 type cgroups struct {
-	prefix string            // of the builder's own groups
+	mine   string            // what the names of groups of the builder's folder begin with
+	prefix string            // and those of this process
 	v1     map[string]string // mount point by controller
 	v2     string            // mount point, if the controllers are there
 }
 
+// groupPrefix is what the groups of all builders of the machine begin with.
+const groupPrefix = "imx-build-"
+
 // findCgroups looks for the controllers. Without them, rlimits and time bound a sandbox.
 func findCgroups(builder string) (cgroups, error) {
 	id := sha256.Sum256([]byte(builder))
-	c := cgroups{prefix: "imx-build-" + hex.EncodeToString(id[:4]) + "-", v1: map[string]string{}}
-	f, err := os.Open("/proc/self/mountinfo")
+	mine := groupPrefix + hex.EncodeToString(id[:4]) + "-"
+	table, err := mounts.Read()
 	if err != nil {
-		return c, err
+		return cgroups{}, err
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		left, right, ok := strings.Cut(lines.Text(), " - ") // proc_pid_mountinfo(5)
-		before, after := strings.Fields(left), strings.Fields(right)
-		if !ok || len(before) < 5 || len(after) < 3 {
-			continue
-		}
-		switch after[0] {
-		case "cgroup":
-			for option := range strings.SplitSeq(after[2], ",") {
-				if option == "memory" || option == "pids" {
-					c.v1[option] = before[4]
-				}
-			}
-		case "cgroup2":
-			c.v2 = before[4]
-		}
-	}
+	trees := table.Cgroups("memory", "pids")
+	c := cgroups{mine: mine, prefix: mine + strconv.Itoa(os.Getpid()) + "-", v1: trees.V1, v2: trees.Unified}
 	if len(c.v1) < 2 && c.v2 != "" && !handsDown(c.v2) {
 		c.v2 = ""
 	}
@@ -184,17 +172,36 @@ func removeGroup(dir string, deadline time.Time) {
 	}
 }
 
-// sweep removes the groups that a dead builder of the same folder left.
+// sweep removes the groups that dead builders left: of the same folder with what still runs in them, of
+// others, which may never be opened again, where nothing does.
 func (c cgroups) sweep() {
 	roots := []string{c.v2}
 	for _, root := range c.v1 {
 		roots = append(roots, root)
 	}
 	for _, root := range roots {
-		left, err := filepath.Glob(filepath.Join(root, c.prefix+"*"))
+		left, err := filepath.Glob(filepath.Join(root, groupPrefix+"*"))
 		if root == "" || err != nil {
 			continue
 		}
-		(&cage{dirs: left}).remove()
+		for _, dir := range left {
+			switch {
+			case strings.HasPrefix(filepath.Base(dir), c.mine):
+				(&cage{dirs: []string{dir}}).remove()
+			case !builderLives(filepath.Base(dir)):
+				_ = os.Remove(dir) // the kernel removes none that has processes
+			}
+		}
 	}
+}
+
+// builderLives reports whether the process that made a group, whose number is the second part of its name,
+// is there.
+func builderLives(group string) bool {
+	parts := strings.Split(strings.TrimPrefix(group, groupPrefix), "-")
+	if len(parts) < 3 {
+		return false
+	}
+	pid, err := strconv.Atoi(parts[1])
+	return err == nil && pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }

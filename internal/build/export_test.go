@@ -2,17 +2,14 @@ package build
 
 import (
 	"context"
-	"debug/elf"
 	"errors"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"imx"
-	"imx/internal/erofs"
 )
 
 // Rewrite unpacks a .deb into an empty folder, checks it and writes it without compression, as a build
@@ -29,18 +26,6 @@ func Rewrite(ctx context.Context, dir string, out io.WriteSeeker, in io.Reader, 
 
 // ArHeader returns the header of an ar member.
 func ArHeader(name string, size int64) string { return arHeader(name, size) }
-
-// Matches reports whether one pattern covers a path.
-func Matches(pattern, name string) bool { return matches([]string{pattern}, name) }
-
-// Follow resolves a path in a root of which link knows the symbolic links.
-func Follow(name string, link func(string) (string, bool)) (string, error) { return follow(name, link) }
-
-// Unlayer reads the entries of a layer's tar archive.
-func Unlayer(name string) (map[string]erofs.Entry, error) {
-	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
-	return u.entries, u.add(name)
-}
 
 // Who unpacks packages.
 const (
@@ -156,14 +141,11 @@ func forget(root string, status []byte) error {
 	return errors.Join(err, os.WriteFile(filepath.Join(root, databaseDir, "triggers/Unincorp"), nil, 0o644))
 }
 
-// Redated is redated.
-func Redated(store []byte, at time.Time) ([]byte, bool) { return redated(store, at) }
-
 // Groups are the control groups that builders of the same folder have at the moment.
 func (b *Builder) Groups() ([]string, error) {
 	var all []string
 	for _, root := range append(slices.Collect(maps.Values(b.groups.v1)), b.groups.v2) {
-		found, err := filepath.Glob(filepath.Join(root, b.groups.prefix+"*"))
+		found, err := filepath.Glob(filepath.Join(root, b.groups.mine+"*"))
 		if err != nil {
 			return nil, err
 		}
@@ -172,45 +154,18 @@ func (b *Builder) Groups() ([]string, error) {
 	return all, nil
 }
 
+// GroupRoots are the folders that the machine's control groups for builds are in.
+func (b *Builder) GroupRoots() []string {
+	roots := slices.Collect(maps.Values(b.groups.v1))
+	if b.groups.v2 != "" {
+		roots = append(roots, b.groups.v2)
+	}
+	return roots
+}
+
 // Caged reports whether the machine lets the builder bound memory and processes.
 func (b *Builder) Caged() bool {
 	g := b.groups.cage("test", b.cfg.bounds())
 	defer g.remove()
 	return g.whole()
-}
-
-// What arrange takes and gives.
-type (
-	Item    = item
-	Tree    = tree
-	Shipped = shipped
-)
-
-// Ship returns a package with what its .deb has.
-func Ship(name, source string, has map[string]*item) Shipped {
-	p := imx.InventoryPackage{Package: imx.Package{Name: name}, Source: source}
-	return shipped{InventoryPackage: p, has: has}
-}
-
-// Arrange returns the items of each layer, and what each is.
-func Arrange(t Tree, ships []Shipped, epoch time.Time) (layers [][]*Item, says []string) {
-	for _, g := range arrange(t, ships, epoch) {
-		layers, says = append(layers, g.items), append(says, g.says)
-	}
-	return layers, says
-}
-
-// ReadProgram reads an ELF file.
-func ReadProgram(r io.ReaderAt) (runs, listens bool, err error) {
-	f, err := elf.NewFile(r)
-	if err != nil {
-		return false, false, err
-	}
-	p, err := readProgram(f)
-	return p.Runs, p.Listens, err
-}
-
-// Differences compares two trees.
-func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
-	return differences(first, second)
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"imx/internal/build/take"
+
 	"imx"
 )
 
@@ -267,7 +269,7 @@ func (d *dpkg) run(ctx context.Context, counted *int, args ...string) error {
 	argv := append([]string{
 		"/usr/bin/dpkg", "--status-fd=3", "--force-unsafe-io", "--force-confold", "--force-confdef", "--auto-deconfigure",
 	}, d.force...)
-	argv = append(argv, newFilter().options()...)
+	argv = append(argv, take.NewFilter().Options()...)
 	err := d.box.run(ctx, d.follow, append(argv, args...)...)
 	var known *imx.Error
 	if d.at == "" || !errors.As(err, &known) {

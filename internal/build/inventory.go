@@ -3,28 +3,31 @@ package build
 import (
 	"bytes"
 	"encoding/json"
-	"io/fs"
+	"maps"
+
+	"imx/internal/build/pack"
+	"imx/internal/build/tree"
 
 	"imx"
 )
 
 // takeStock stores the inventory of an image and returns its digest.
-func (b *Builder) takeStock(t tree, p *packed, layers []layer) (imx.Digest, error) {
+func (b *Builder) takeStock(t tree.Tree, p *packed, layers []pack.Layer) (imx.Digest, error) {
 	in := imx.Inventory{
 		Version: imx.InventoryVersion, Packages: p.Packages, Paths: []imx.InventoryPath{}, Users: []imx.InventoryUser{},
 	}
 	if in.Packages == nil {
 		in.Packages = []imx.InventoryPackage{}
 	}
-	listens := t.listens(layers)
-	for _, it := range t.sorted() {
-		about := it.inventory()
+	listens := t.Listens(programs(layers))
+	for _, it := range t.Sorted() {
+		about := it.Inventory()
 		about.Listens = listens[it.Path]
 		in.Paths = append(in.Paths, about)
 	}
 	passwd := p.Passwd
 	if it := t["etc/passwd"]; it != nil && it.Origin == imx.OriginTemplate {
-		text, err := it.content()
+		text, err := it.Content()
 		if err != nil {
 			return "", err
 		}
@@ -39,16 +42,11 @@ func (b *Builder) takeStock(t tree, p *packed, layers []layer) (imx.Digest, erro
 	return d, err
 }
 
-func (it *item) inventory() imx.InventoryPath {
-	kind := imx.PathFile
-	switch {
-	case it.Mode.IsDir():
-		kind = imx.PathDirectory
-	case it.Mode&fs.ModeSymlink != 0:
-		kind = imx.PathLink
+// programs are those in all the layers, by path.
+func programs(layers []pack.Layer) map[string]tree.Program {
+	all := map[string]tree.Program{}
+	for _, l := range layers {
+		maps.Copy(all, l.Programs)
 	}
-	return imx.InventoryPath{
-		Path: "/" + it.Path, Kind: kind, Mode: imx.Mode(octal(it.Mode)), UID: it.UID, GID: it.GID, //nolint:gosec // at most 07777
-		Size: it.Size, Digest: it.Digest, Target: it.Link, Capabilities: it.Caps, Origin: it.Origin, Package: it.Owner,
-	}
+	return all
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"imx"
-	"imx/internal/build"
 )
 
 func (w *world) inventory(tb testing.TB, image imx.Image) imx.Inventory {
@@ -175,19 +174,4 @@ func TestRealServersListen(t *testing.T) {
 			t.Errorf("image.%s: %s isn't said to listen", name, path)
 		}
 	}
-}
-
-func FuzzReadProgram(f *testing.F) {
-	self, err := os.ReadFile("/bin/true")
-	if err != nil {
-		f.Skip(err)
-	}
-	f.Add(self)
-	f.Add([]byte("\x7fELF"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		_, listens, err := build.ReadProgram(strings.NewReader(string(raw)))
-		if listens && !strings.Contains(string(raw), "listen") {
-			t.Errorf("listens without the word in it: %v", err)
-		}
-	})
 }

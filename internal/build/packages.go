@@ -2,10 +2,12 @@ package build
 
 import (
 	"context"
-	"io"
-	"os"
 	"slices"
 	"time"
+
+	"imx/internal/build/pack"
+	"imx/internal/build/take"
+	"imx/internal/build/tree"
 
 	"imx"
 )
@@ -13,8 +15,8 @@ import (
 // packed is what the packages of an image come to: its first layers and, for the template's files
 // to be laid over, what is in them.
 type packed struct {
-	Layers   []layer                `json:"layers"`
-	Items    []*item                `json:"items"`
+	Layers   []pack.Layer           `json:"layers"`
+	Items    []*tree.Item           `json:"items"`
 	Packages []imx.InventoryPackage `json:"packages"`
 	Passwd   string                 `json:"passwd"`
 	Group    string                 `json:"group"`
@@ -43,7 +45,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 		Format: format, Architecture: p.Architecture, Epoch: p.Epoch, Base: p.Base, Tools: p.Tools, Ship: p.Ship,
 		Asked: p.Spec.Packages, Setuid: p.Spec.Setuid, Generated: p.Spec.Generated, Compression: p.Spec.Compression,
 	})
-	unlock, err := b.busy.lock(ctx, "packages "+string(key))
+	unlock, err := b.store.Lock(ctx, "packages "+string(key))
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +57,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 	if err != nil {
 		return nil, err
 	}
-	if err := b.remember("packages", key, res); err != nil {
+	if err := b.store.Remember("packages", key, res); err != nil {
 		res.release()
 		return nil, err
 	}
@@ -64,7 +66,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 
 func (b *Builder) knownPackages(key imx.Digest) (*packed, bool) {
 	var res packed
-	if !b.recall("packages", key, &res) {
+	if !b.store.Recall("packages", key, &res) {
 		return nil, false
 	}
 	for _, l := range res.Layers {
@@ -78,9 +80,7 @@ func (b *Builder) knownPackages(key imx.Digest) (*packed, bool) {
 
 func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
 	if len(p.Ship) == 0 { // nothing to install: such an image is its template's files in an empty frame
-		t := tree{}
-		t.furnish()
-		return b.packTree(ctx, p, t)
+		return b.packTree(ctx, p, take.Frame())
 	}
 	base, err := b.base(ctx, p, s)
 	if err != nil {
@@ -91,11 +91,11 @@ func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*
 	if err := b.unpackAll(ctx, union(added, p.Ship), s); err != nil {
 		return nil, err
 	}
-	dir, done, err := b.scratch("build")
+	dir, done, err := b.store.Scratch("build")
 	if err != nil {
 		return nil, err
 	}
-	var t tree
+	var t tree.Tree
 	release := done
 	err = b.enter(ctx, dir, base, p.Epoch, func(ctx context.Context, box *sandbox) error {
 		if err := b.install(ctx, box, added, settled, s); err != nil {
@@ -103,19 +103,19 @@ func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*
 		}
 		s.say("collecting files")
 		// It stays open when the sandbox has gone: the files are read until the image is made.
-		open, err := os.OpenRoot(box.root)
+		root, err := tree.OpenRoot(box.root)
 		if err != nil {
 			return err
 		}
-		release = func() { _ = open.Close(); done() } // it was only read from
-		t, err = collect(p, box, disk{box.root, open, map[string]string{}}, s.say)
+		release = func() { _ = root.Close(); done() } // it was only read from
+		t, err = take.Collect(p, root, box.upper, s.say)
 		return err
 	})
 	if err != nil {
 		release()
 		return nil, err
 	}
-	s.say("packing %d files", t.files())
+	s.say("packing %d files", t.Files())
 	res, err := b.packTree(ctx, p, t)
 	if err != nil {
 		release()
@@ -155,18 +155,18 @@ func union(first, second []imx.Package) []imx.Package {
 }
 
 // packTree packs what packages and scripts brought into a tree.
-func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree) (*packed, error) {
-	res := &packed{Items: t.sorted(), release: func() {}}
+func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree.Tree) (*packed, error) {
+	res := &packed{Items: t.Sorted(), release: func() {}}
 	for name, text := range map[string]*string{"etc/passwd": &res.Passwd, "etc/group": &res.Group} {
 		if it := t[name]; it != nil && it.Mode.IsRegular() {
-			raw, err := it.content()
+			raw, err := it.Content()
 			if err != nil {
 				return nil, err
 			}
 			*text = string(raw)
 		}
 	}
-	if err := t.sum(ctx); err != nil {
+	if err := t.Sum(ctx); err != nil {
 		return nil, err
 	}
 	ships, err := b.shipped(ctx, p, t)
@@ -176,25 +176,6 @@ func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree) (*packe
 	for _, s := range ships {
 		res.Packages = append(res.Packages, s.InventoryPackage)
 	}
-	res.Layers, err = b.pack(ctx, arrange(t, ships, p.Epoch), p.Spec.Compression)
+	res.Layers, err = b.packer.Pack(ctx, pack.Arrange(t, ships, p.Epoch), p.Spec.Compression)
 	return res, err
-}
-
-// maxContent bounds the files that are read into memory: accounts, stanzas, lists. Debian's largest have 100 KiB.
-const maxContent = 16 << 20
-
-// content returns what is in a small file; a large one is Refused.
-func (it *item) content() ([]byte, error) {
-	if it.Size == 0 {
-		return nil, nil
-	}
-	if it.Size > maxContent {
-		return nil, imx.Errorf(imx.Refused, "/%s has %s, more than the %s that it may have", it.Path, imx.Size(it.Size), imx.Size(maxContent))
-	}
-	r, err := it.open()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(r)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"imx"
+	"imx/internal/build/take"
 	"imx/internal/deb"
 )
 
@@ -28,7 +29,7 @@ import (
 type placement struct {
 	x      *extractor
 	db     *database
-	filter filter
+	filter take.Filter
 	// bootstrap places also the files of those that dpkg will unpack, so that there is a dpkg.
 	bootstrap bool
 	entangled map[*parcel]bool
@@ -53,7 +54,7 @@ func (pl *placement) over(root string, f func() error) error {
 	if pl.db, err = openDatabase(pl.x); err != nil {
 		return err
 	}
-	pl.filter = newFilter()
+	pl.filter = take.NewFilter()
 	return f()
 }
 
@@ -192,7 +193,7 @@ func (pl *placement) files(p *parcel, dir string, put func(*entry) error) (laid,
 		name := listed(h.Name)
 		l.paths = append(l.paths, name)
 		place := h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeSymlink
-		if name == "/." || deb.IsMergeLink(h) || pl.filter.skips(name, place) {
+		if name == "/." || deb.IsMergeLink(h) || pl.filter.Skips(name, place) {
 			return nil
 		}
 		l.placed = append(l.placed, name)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -27,6 +28,7 @@ import (
 	"imx"
 	"imx/internal/blob"
 	"imx/internal/build"
+	"imx/internal/erofs"
 )
 
 func TestABuildThatWasDoneIsNotDoneAgain(t *testing.T) {
@@ -259,6 +261,12 @@ func TestAKilledBuildLeavesNothingAndTheNextOneGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	nothingLeft(t, "31536005")
+	if groups, err := again.Groups(); err != nil || len(groups) > 0 {
+		t.Errorf("control groups are left: %v, %v", groups, err)
+	}
+	if left, err := os.ReadDir(filepath.Join(shared.dir, "build", "tmp")); err != nil || len(left) > 0 {
+		t.Errorf("of the killed build's folders are left: %v, %v", left, err)
+	}
 	p.Ship = append(p.Ship, w.put(t, pkg{Name: "a-patience", Files: files{{Path: "/usr/share/patience"}}}))
 	res, err := again.Run(t.Context(), p, w.fetch, func(pr imx.Progress) {
 		if strings.HasPrefix(pr.Message, "build root: ") {
@@ -267,6 +275,37 @@ func TestAKilledBuildLeavesNothingAndTheNextOneGoesOn(t *testing.T) {
 	})
 	if err != nil || res.Cached {
 		t.Error(res, err)
+	}
+}
+
+// A folder that nobody opens again, a killed test's for example, would have its groups for ever.
+func TestAStartRemovesTheGroupsOfDeadBuildersOfOtherFolders(t *testing.T) {
+	_, b := host(t)
+	if !b.Caged() {
+		t.Skip("this machine has no control groups for builds")
+	}
+	dead := exec.CommandContext(t.Context(), "true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, root := range b.GroupRoots() {
+		gone := filepath.Join(root, fmt.Sprintf("imx-build-00000000-%d-build-1", dead.Process.Pid))
+		alive := filepath.Join(root, fmt.Sprintf("imx-build-00000000-%d-build-1", os.Getpid()))
+		for _, dir := range []string{gone, alive} {
+			if err := os.Mkdir(dir, 0o750); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.Remove(dir) }) // one of them is gone
+		}
+		if _, err := build.New(build.Config{Dir: t.TempDir(), Blobs: shared.world.blobs}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(gone); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is there: %v", gone, err)
+		}
+		if _, err := os.Stat(alive); err != nil {
+			t.Errorf("the group of a living builder is gone: %v", err)
+		}
 	}
 }
 
@@ -332,8 +371,15 @@ func TestAFullDiskIsExhaustedAndLeavesNothingHalfDone(t *testing.T) {
 		p := w.own(t, imx.ImageSpec{Name: "root"}, fat)
 		p.Spec.Files = []imx.File{w.file(t, "/srv/a", strings.Repeat("b", 20<<20), "", 0)}
 		root := run(t, b, p).Image.Root
-		for _, lost := range []string{"plans/" + p.Digest().Hex(), "roots/" + root.Hex() + ".erofs"} {
-			if err := os.Remove(filepath.Join(shared.dir, "build", lost)); err != nil {
+		at := filepath.Join(shared.dir, "build")
+		file := filepath.Join(at, "roots", root.Hex()+".erofs")
+		parts, err := erofs.Parts(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := parts[len(parts)-1] // of the template's files
+		for _, name := range []string{filepath.Join(at, "plans", p.Digest().Hex()), file, erofs.PartFile(file, last.Digest)} {
+			if err := os.Remove(name); err != nil {
 				t.Fatal(err)
 			}
 		}

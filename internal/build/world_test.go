@@ -13,6 +13,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"imx"
 	"imx/internal/archive"
@@ -26,6 +29,7 @@ import (
 var shared struct {
 	once    sync.Once
 	dir     string
+	lock    *os.File // held on dir for as long as the process lives
 	world   *world
 	builder *build.Builder
 	err     error
@@ -104,7 +108,7 @@ func host(tb testing.TB) (*world, *build.Builder) {
 		if shared.world, shared.err = loadWorld(); shared.err != nil {
 			return
 		}
-		if shared.dir, shared.err = os.MkdirTemp("", "imx-build-"); shared.err != nil { //nolint:usetesting // outlives the test that makes it
+		if shared.dir, shared.err = sharedFolder(); shared.err != nil {
 			return
 		}
 		if shared.world.blobs, shared.err = blob.Open(filepath.Join(shared.dir, "blobs")); shared.err != nil {
@@ -119,6 +123,44 @@ func host(tb testing.TB) (*world, *build.Builder) {
 		tb.Fatal(shared.err)
 	}
 	return shared.world, shared.builder
+}
+
+// sharedFolder makes the folder that all tests share, and removes those of runs that were killed. The lock on
+// a folder tells that its run lives.
+func sharedFolder() (string, error) {
+	dir, err := os.MkdirTemp("", "imx-building-") //nolint:usetesting // outlives the test that makes it
+	if err != nil {
+		return "", err
+	}
+	all, err := filepath.Glob(filepath.Join(filepath.Dir(dir), "imx-building-*"))
+	if err != nil {
+		return "", err
+	}
+	for _, other := range all {
+		st, err := os.Stat(other)
+		if err != nil || other == dir || time.Since(st.ModTime()) < time.Minute {
+			continue // another run has just removed it, or just made it and hasn't locked it yet
+		}
+		if err := removeUnlocked(other); err != nil {
+			return "", err
+		}
+	}
+	shared.lock, err = os.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	return dir, unix.Flock(int(shared.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+}
+
+func removeUnlocked(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil //nolint:nilerr // another run has just removed it
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		err = os.RemoveAll(dir)
+	}
+	return errors.Join(err, f.Close())
 }
 
 func (w *world) config(dir string) build.Config {

@@ -148,13 +148,26 @@ func applyFolder(ctx context.Context, f folder, req imx.PlanRequest, g *Global, 
 	} else {
 		err = showApplied(t.Out, result)
 	}
-	return errors.Join(err, failedRollouts(result.Releases))
+	return errors.Join(err, failedRollouts(result.Releases, servedBy(ctx, g)))
 }
 
-// failedRollouts is an error of its own exit status where a release has failed.
-func failedRollouts(releases []imx.Release) error {
-	var failed []string
-	hint := ""
+// servedBy returns which release has the traffic of each service: 0 for none. It is nil where the server
+// doesn't answer.
+func servedBy(ctx context.Context, g *Global) map[string]int {
+	status, err := g.client().Status(ctx, time.Time{})
+	if err != nil {
+		return nil
+	}
+	current := map[string]int{}
+	for name, s := range status.State.Services {
+		current[name] = s.Current
+	}
+	return current
+}
+
+// failedRollouts is an error of its own exit status where a release has failed. current is as of servedBy.
+func failedRollouts(releases []imx.Release, current map[string]int) error {
+	var failed []imx.Release
 	for _, r := range releases {
 		switch r.State {
 		case imx.ReleaseGood:
@@ -164,19 +177,33 @@ func failedRollouts(releases []imx.Release) error {
 				Hint: "somebody wanted something else meanwhile: imx log shows who and what",
 			}}
 		case imx.ReleasePending, imx.ReleaseFailed:
-			failed = append(failed, fmt.Sprintf("%s %d", r.Service, r.Number))
-			hint = "imx releases " + r.Service + " says why; imx ps --all --service " + r.Service + " names its instances, imx logs shows what they wrote"
+			failed = append(failed, r)
 		}
 	}
 	if len(failed) == 0 {
 		return nil
 	}
-	message := fmt.Sprintf("release %s failed: the service stays on its last good release", failed[0])
-	if strings.HasSuffix(failed[0], " 1") {
-		message = fmt.Sprintf("release %s failed, and it is the service's first: nothing serves", failed[0])
+	var said []string
+	for _, r := range failed {
+		said = append(said, fmt.Sprintf("release %s %d failed: %s", r.Service, r.Number, remains(r, current)))
 	}
-	if len(failed) > 1 {
-		message = fmt.Sprintf("releases %s failed: their services stay on their last good releases", strings.Join(failed, ", "))
+	last := failed[len(failed)-1].Service
+	return exit{exitRollout, &imx.Error{
+		Kind: imx.Conflict, Message: strings.Join(said, "\n"),
+		Hint: "imx releases " + last + " says why; imx ps --all --service " + last + " names its instances, imx logs shows what they wrote",
+	}}
+}
+
+// remains says what serves now that a release has failed.
+func remains(failed imx.Release, current map[string]int) string {
+	serving, known := current[failed.Service]
+	switch {
+	case serving != 0:
+		return fmt.Sprintf("the service stays on release %d", serving)
+	case failed.Number == 1:
+		return "it is the service's first, so nothing serves"
+	case known:
+		return "no release of the service was ever good, so nothing serves"
 	}
-	return exit{exitRollout, &imx.Error{Kind: imx.Conflict, Message: message, Hint: hint}}
+	return "the service stays as it was"
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -43,7 +42,7 @@ type freezeOptions struct {
 
 func (o *freezeOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Name, "name", "", "`NAME` of the set; the folder's, unless given")
-	f.StringVarP(&o.Output, "output", "o", "", "write the set to `FILE` too, as an OCI layout in a tar")
+	f.StringVarP(&o.Output, "output", "o", "", "write the set to `FILE` too, as an OCI layout in a tar; - is standard output")
 }
 
 func newArchiveFreezeCommand(g *Global, t *term.Terminal) *cobra.Command {
@@ -58,9 +57,10 @@ oras copy it too.`,
 		example: `
 $ imx archive freeze shop
 frozen/shop:lock-5f0c31e2a9b7  74 packages, 38.1 MiB
-$ imx archive freeze shop --output shop.tar`,
+$ imx archive freeze shop --output shop.tar
+$ imx archive freeze shop --output - | zstd > shop.tar.zst`,
 		exits: asking(
-			status{2, "the template has mistakes, or NAME can't be a name"},
+			status{2, "the template has mistakes, NAME can't be a name, or FILE is - and standard output is a terminal or taken by --json"},
 			status{3, "there is no such folder or no lock in it, or neither the server nor the archive has a package any more"},
 			status{4, "the lock doesn't fit the template, or FILE can't be written"},
 			status{5, "the archive or a package can't be trusted"},
@@ -76,7 +76,26 @@ $ imx archive freeze shop --output shop.tar`,
 	return cmd
 }
 
+// toStdout is the name that means standard output where a file's is asked for.
+const toStdout = "-"
+
+// checkOutput refuses what nobody could read: a tar on a terminal, or with JSON behind it.
+func checkOutput(output string, g *Global, t *term.Terminal) error {
+	switch {
+	case output != toStdout:
+		return nil
+	case g.JSON:
+		return imx.Errorf(imx.Invalid, "--output - and --json would both be on standard output").WithHint("name a file with --output")
+	case t.Out.Terminal:
+		return imx.Errorf(imx.Invalid, "the set is a tar, and standard output is a terminal").WithHint("name a file with --output, or send it on: imx archive freeze --output - | ...")
+	}
+	return nil
+}
+
 func runArchiveFreeze(ctx context.Context, opts freezeOptions, g *Global, t *term.Terminal) error {
+	if err := checkOutput(opts.Output, g, t); err != nil {
+		return err
+	}
 	f, err := readFolder(ctx, opts.Dir)
 	if err != nil {
 		return err
@@ -86,16 +105,49 @@ func runArchiveFreeze(ctx context.Context, opts freezeOptions, g *Global, t *ter
 		if err != nil || opts.Output == "" {
 			return set, err
 		}
+		if opts.Output == toStdout {
+			return set, exportTo(ctx, g, exported{set, "standard output", t.Out}, report)
+		}
 		return set, export(ctx, g, set, opts.Output, report)
 	})
 	if err != nil {
 		return atFolder(err, f.path)
 	}
+	if opts.Output == toStdout {
+		return sayFrozen(t.Err, set)
+	}
 	return showFrozen(set, g, t)
+}
+
+// exported is a set on its way out of the server.
+type exported struct {
+	imx.Frozen
+	name string // of where it goes to, for people
+	to   io.Writer
 }
 
 // export writes a set of the server's to a file, whole or not at all.
 func export(ctx context.Context, g *Global, set imx.Frozen, name string, report imx.Report) error {
+	staged, err := os.CreateTemp(filepath.Dir(name), disk.Staged)
+	if err != nil {
+		return outputError(name, err)
+	}
+	defer os.Remove(staged.Name()) // gone where it was renamed
+	defer staged.Close()
+	if err := exportTo(ctx, g, exported{set, name, staged}, report); err != nil {
+		return err
+	}
+	if err := errors.Join(staged.Chmod(0o644), staged.Sync()); err != nil {
+		return outputError(name, err)
+	}
+	if err := os.Rename(staged.Name(), name); err != nil {
+		return outputError(name, err)
+	}
+	return nil
+}
+
+// exportTo writes a set of the server's.
+func exportTo(ctx context.Context, g *Global, set exported, report imx.Report) error {
 	c, repository := g.client(), imx.FrozenPrefix+set.Name
 	manifest, err := c.Manifest(ctx, repository, string(set.Digest))
 	if err != nil {
@@ -112,27 +164,15 @@ func export(ctx context.Context, g *Global, set imx.Frozen, name string, report 
 	if err != nil {
 		return err
 	}
-	staged, err := os.CreateTemp(filepath.Dir(name), disk.Staged)
-	if err != nil {
-		return outputError(name, err)
-	}
-	defer os.Remove(staged.Name()) // gone where it was renamed
-	defer staged.Close()
-	done := imx.Progress{Step: "write " + filepath.Base(name), Status: imx.StepRunning, Total: int64(len(whole.Layers)), Unit: "packages"}
-	err = frozen.WriteLayout(staged, whole, set.Name, func(l frozen.Layer) (io.ReadCloser, error) {
+	done := imx.Progress{Step: "write " + filepath.Base(set.name), Status: imx.StepRunning, Total: int64(len(whole.Layers)), Unit: "packages"}
+	err = frozen.WriteLayout(set.to, whole, set.Name, func(l frozen.Layer) (io.ReadCloser, error) {
 		done.Message = l.Title
 		report(done)
 		done.Done++
 		return c.Blob(ctx, repository, l.Digest)
 	})
 	if err != nil {
-		return disk.Error(err, "writing "+name)
-	}
-	if err := errors.Join(staged.Chmod(0o644), staged.Sync()); err != nil {
-		return outputError(name, err)
-	}
-	if err := os.Rename(staged.Name(), name); err != nil {
-		return outputError(name, err)
+		return disk.Error(err, "writing "+set.name)
 	}
 	done.Status, done.Message = imx.StepDone, ""
 	report(done)
@@ -140,10 +180,8 @@ func export(ctx context.Context, g *Global, set imx.Frozen, name string, report 
 }
 
 func outputError(name string, err error) error {
-	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		err = path.Err // its path is that of the file before it got its name
-	}
-	return imx.Errorf(imx.Conflict, "%s can't be written: %w", name, err).WithHint("choose another file for --output")
+	// The error's own path is that of the file before it got its name.
+	return imx.Errorf(imx.Conflict, "%s can't be written: %w", name, disk.Reason(err)).WithHint("choose another file for --output")
 }
 
 type thawOptions struct {
@@ -290,7 +328,11 @@ func showFrozen(set imx.Frozen, g *Global, t *term.Terminal) error {
 	if g.JSON {
 		return printJSON(t.Out, set)
 	}
-	_, err := fmt.Fprintf(t.Out, "%s:%s  %s, %s\n", imx.FrozenPrefix+t.Out.Ink.Name(set.Name), set.Tag, term.Count(int64(set.Packages), "package"), set.Size)
+	return sayFrozen(t.Out, set)
+}
+
+func sayFrozen(out term.Stream, set imx.Frozen) error {
+	_, err := fmt.Fprintf(out, "%s:%s  %s, %s\n", imx.FrozenPrefix+out.Ink.Name(set.Name), set.Tag, term.Count(int64(set.Packages), "package"), set.Size)
 	return err
 }
 

@@ -27,7 +27,8 @@ func newBuildCommand(g *Global, t *term.Terminal) *cobra.Command {
 		short: "Build a template's images and release nothing",
 		long: `Plans the template of DIR (here, unless named) and builds each of its images on the server,
 where the registry then has them. The same plan gives the same digest on any machine, and an
-image that was built already isn't built again.
+image that was built already isn't built again. An image that can't be built leaves the others
+alone: what can be built is, and each failure is told.
 
 With --check-repro each image is then built a second time, from nothing but its packages, in another
 folder, with another umask and with the packages in the opposite order; what differs is shown by path.`,

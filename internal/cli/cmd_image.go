@@ -77,7 +77,12 @@ func newImageShowCommand(g *Global, t *term.Terminal) *cobra.Command {
 		use:   "show IMAGE [--packages] [--files]",
 		short: "Show what is inside an image",
 		long: `Shows how an image runs, what in it deserves a look (setuid files, capabilities, what everybody may
-write, programs that can listen), its accounts, largest packages and folders, and its layers.` + imageSays,
+write, programs that can listen), its accounts, largest packages and folders, and its layers.
+
+--files says of each path which package brought it, or
+  (generated)  maintainer scripts or triggers made or changed it while the image was built
+  (template)   the template's image block has it
+  (frame)      imx gives it to every image: top folders, links such as /bin, places for mounts` + imageSays,
 		example: `
 $ imx image show web
 $ imx image show web --packages

@@ -68,5 +68,5 @@ func runRollback(ctx context.Context, opts rollbackOptions, g *Global, t *term.T
 		_, err = fmt.Fprintf(t.Out, "%s is back on release %d %s\n", t.Out.Ink.Name(opts.Service), release.Number,
 			t.Out.Ink.Dim("("+term.Took(time.Since(began))+")"))
 	}
-	return errors.Join(err, failedRollouts([]imx.Release{release}))
+	return errors.Join(err, failedRollouts([]imx.Release{release}, servedBy(ctx, g)))
 }

@@ -103,7 +103,7 @@ func showError(err error, g *Global, t *term.Terminal) {
 	}
 	ink := t.Err.Ink
 	message := e.Message
-	if len(e.Diagnostics) > 0 {
+	if isTheirs(e) {
 		message = mistakes(e.Diagnostics)
 	}
 	text := diagnosticsText(ink, e.Diagnostics) + ink.Bad("error:") + " " + strings.TrimSpace(term.CleanLines(message)) + "\n"

@@ -93,7 +93,7 @@ func (f folder) writeLock(lock imx.Lock) (bool, error) {
 		return false, nil
 	}
 	if err := disk.WriteWhole(name, b, lockMode); err != nil {
-		return false, imx.Errorf(imx.Conflict, "%s can't be written: %w", name, err).
+		return false, imx.Errorf(imx.Conflict, "%s can't be written: %w", name, disk.Reason(err)).
 			WithHint("imx pins the chosen packages there: make the folder writable")
 	}
 	return true, nil
@@ -116,10 +116,16 @@ func atFolder(err error, dir string) error {
 		return e
 	}
 	placed := &imx.Error{Kind: e.Kind, Message: e.Message, Hint: e.Hint, Diagnostics: inFolder(e.Diagnostics, dir)}
-	if all := placed.Diagnostics.Err(); all != nil {
+	if all := placed.Diagnostics.Err(); all != nil && isTheirs(e) {
 		placed.Message = all.Error()
 	}
 	return placed
+}
+
+// isTheirs reports whether an error says nothing but its diagnostics.
+func isTheirs(e *imx.Error) bool {
+	all := e.Diagnostics.Err()
+	return all != nil && e.Message == all.Error()
 }
 
 // inFolder puts the folder in front of the files that diagnostics speak of, so that a person or an

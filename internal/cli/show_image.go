@@ -337,9 +337,16 @@ func showImageFiles(out term.Stream, inv imx.Inventory) error {
 		}
 		table.Add(modeOf(p), ownerOf(users, p), size, fromOf(p), out.Ink.Name(term.Clean(p.Path))+arrow(p)+marksOf(out.Ink, p))
 	}
-	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
+	text := table.Text(out.Ink, out.Columns())
+	if out.Terminal { // a pipe is for a program to read, and has nothing but paths
+		text += out.Ink.Dim(originLegend) + "\n"
+	}
+	_, err := io.WriteString(out, text)
 	return err
 }
+
+// originLegend explains what stands in place of a package's name.
+const originLegend = "(generated) made by packages' scripts, (template) written by the template, (frame) in every image of imx"
 
 // modeOf writes a mode with the kind before it: "d0755", "l", "-4755".
 func modeOf(p imx.InventoryPath) string {

@@ -193,3 +193,15 @@ func TestImageTablesFitTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+func TestATerminalIsToldWhatStandsInPlaceOfAPackage(t *testing.T) {
+	for _, terminal := range []bool{true, false} {
+		var b strings.Builder
+		if err := cli.ShowImageFiles(term.Stream{Writer: &b, Terminal: terminal}, webImage().Inventory); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "(frame) in every image") != terminal {
+			t.Errorf("terminal %t: %s", terminal, b.String())
+		}
+	}
+}

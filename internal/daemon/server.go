@@ -151,12 +151,15 @@ func (s *server) close() {
 	}
 }
 
-// anonymous is whoever pushes through the registry's address: it asks nobody's name.
+// anonymous is whoever pushes through the registry's TCP address: it asks nobody's name.
 const anonymous imx.Principal = "registry"
 
 // pushed writes down a manifest that came into the registry, from a build or from outside.
-func (s *server) pushed(repository, tag string, d imx.Digest) error {
-	by := anonymous
+func (s *server) pushed(ctx context.Context, repository, tag string, d imx.Digest) error {
+	by, err := api.Caller(ctx)
+	if err != nil {
+		by = anonymous
+	}
 	if strings.HasPrefix(tag, registry.BuiltTag) {
 		by = imx.Server
 	}

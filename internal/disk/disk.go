@@ -21,17 +21,30 @@ const Staged = ".new-*"
 // WriteWhole puts a file with the bytes and the permissions at path, whatever was there. A reader, a
 // crash and a power cut find the old file or the new one, never a part. When it returns without an
 // error the file survives a power cut; if it fails, what was there before is still there, but for one
-// case: where only the very last step failed, the new file is in place, unconfirmed.
+// case: where only the very last step failed, the new file is in place, unconfirmed. An error names
+// path, never the file that is renamed to it.
 func WriteWhole(path string, b []byte, perm fs.FileMode) error {
 	dir := filepath.Dir(path)
 	staged, err := stage(dir, b, perm)
 	if err != nil {
-		return err
+		return &fs.PathError{Op: "write", Path: path, Err: Reason(err)}
 	}
 	if err := os.Rename(staged, path); err != nil {
-		return errors.Join(err, os.Remove(staged))
+		return errors.Join(&fs.PathError{Op: "write", Path: path, Err: Reason(err)}, os.Remove(staged))
 	}
 	return SyncDir(dir)
+}
+
+// Reason returns why a file couldn't be used, "read-only file system" for example, without the
+// operation and the name that the error has it with.
+func Reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // Stage writes the bytes to a new file in dir, synced, that only its owner can read and write, and

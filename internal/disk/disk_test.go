@@ -118,3 +118,21 @@ func TestOtherErrorsKeepTheirKind(t *testing.T) {
 		t.Errorf("err = %v (%s)", err, imx.KindOf(err))
 	}
 }
+
+// Whoever reads the error knows the file, and has never heard of the one that is renamed to it.
+func TestAnErrorNamesTheFileThatWasToBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_RDONLY, ""); err != nil {
+		t.Skipf("this test mounts a file system that can't be written to, which needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	path := filepath.Join(dir, "imx.lock")
+	err := disk.WriteWhole(path, nil, 0o600)
+	if err == nil || err.Error() != "write "+path+": read-only file system" || !errors.Is(disk.Reason(err), syscall.EROFS) {
+		t.Errorf("err = %v", err)
+	}
+}

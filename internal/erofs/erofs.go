@@ -1,6 +1,7 @@
 // Package erofs turns a list of files into an EROFS image, the read-only file system that imx's
-// instances have as their root, and mounts it. It knows nothing of packages, layers or instances,
-// compresses nothing and keeps no table of what is mounted.
+// instances have as their root, and mounts it. An image has the files' content in itself, or says
+// where in other files it lies: its parts, which several images can have in common. The package knows
+// nothing of packages, layers or instances, compresses nothing and keeps no table of what is mounted.
 package erofs
 
 import (
@@ -32,6 +33,9 @@ type Entry struct {
 	// an empty file and may be nil for one.
 	Open   func() (io.ReadCloser, error)
 	Xattrs map[string]string // names begin with "user.", "security." or "trusted."
+	// In says where in a part a regular file's content is. A file that has extended attributes has its
+	// content in the image all the same. nil is for content in the image.
+	In *Place
 }
 
 // Write writes the tree as an EROFS image that was made at epoch, to a second. The same
@@ -39,6 +43,10 @@ type Entry struct {
 // root. A time other than epoch costs 32 bytes. Two entries of one path, a file as a parent, an unclean path and other types of files are
 // Invalid; w's and Open's errors pass through wrapped. What w holds after an error is of no use.
 func Write(w io.WriteSeeker, entries []Entry, epoch time.Time) error {
+	return write(w, entries, nil, epoch)
+}
+
+func write(w io.WriteSeeker, entries []Entry, parts []Part, epoch time.Time) error {
 	if epoch.Unix() < 0 {
 		return invalid("the time %s is before 1970", epoch)
 	}
@@ -46,7 +54,17 @@ func Write(w io.WriteSeeker, entries []Entry, epoch time.Time) error {
 	if err != nil {
 		return err
 	}
-	image := goerofs.Create(w, goerofs.WithBuildTime(uint64(epoch.Unix()), 0)) //nolint:gosec // not negative: checked above
+	blocks := 4096
+	if len(parts) > 0 {
+		blocks = BlockSize
+	}
+	//nolint:gosec // not negative: checked above
+	image := goerofs.Create(w, goerofs.WithBlockSize(blocks), goerofs.WithBuildTime(uint64(epoch.Unix()), 0))
+	for i := range parts {
+		if err := image.CopyFrom(t.in(i, parts[i]), goerofs.MetadataOnly()); err != nil {
+			return fmt.Errorf("erofs: %w", err)
+		}
+	}
 	if err := image.CopyFrom(t); err != nil {
 		return fmt.Errorf("erofs: %w", err)
 	}
@@ -65,7 +83,7 @@ func plant(entries []Entry, epoch time.Time) (*tree, error) {
 		if t.nodes[e.Path] != nil {
 			return nil, invalid("%q is there twice", e.Path)
 		}
-		t.nodes[e.Path] = &node{tree: t, entry: e}
+		t.nodes[e.Path] = &node{entry: e, epoch: epoch}
 	}
 	for _, p := range slices.Sorted(maps.Keys(t.nodes)) {
 		if err := t.attach(p); err != nil {
@@ -103,7 +121,7 @@ func (t *tree) attach(p string) error {
 }
 
 func (t *tree) directory(p string) *node {
-	return &node{tree: t, entry: Entry{Path: p, Mode: fs.ModeDir | 0o755}}
+	return &node{epoch: t.epoch, entry: Entry{Path: p, Mode: fs.ModeDir | 0o755}}
 }
 
 const maxID = 1<<32 - 2 // uid_t, without the (uid_t)-1 that means "none"
@@ -144,7 +162,7 @@ func checkType(e Entry) error {
 		}
 		return nil
 	case e.Mode.IsRegular():
-		if e.Size < 0 || (e.Size > 0 && e.Open == nil) {
+		if e.Size < 0 || (e.Size > 0 && e.Open == nil && !e.outside()) {
 			return invalid("file %q has the size %d and no content", e.Path, e.Size)
 		}
 		return nil

@@ -6,12 +6,14 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	goerofs "github.com/erofs/go-erofs"
 )
 
-// tree shows entries as the fs.FS that go-erofs copies from.
+// tree shows the entries that have their content in the image as the fs.FS that go-erofs copies from.
 type tree struct {
 	nodes map[string]*node
 	epoch time.Time
@@ -46,10 +48,47 @@ func (t *tree) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	list := make([]fs.DirEntry, 0, len(n.children))
 	for _, c := range n.children {
-		list = append(list, fs.FileInfoToDirEntry(c))
+		if !c.entry.outside() {
+			list = append(list, fs.FileInfoToDirEntry(c))
+		}
 	}
 	return list, nil
 }
+
+// in returns the tree as one that has the files of a part alone.
+func (t *tree) in(number int, p Part) partTree {
+	part := partTree{tree: t, files: map[string][]fs.DirEntry{}, blocks: (p.Size + BlockSize - 1) / BlockSize}
+	for _, n := range t.nodes {
+		if !n.entry.outside() || n.entry.In.Part != number {
+			continue
+		}
+		for ; n != t.nodes["."]; n = t.nodes[path.Dir(n.entry.Path)] {
+			dir := path.Dir(n.entry.Path)
+			_, known := part.files[dir]
+			part.files[dir] = append(part.files[dir], fs.FileInfoToDirEntry(n))
+			if known {
+				break // it is in the directories above, or will be
+			}
+		}
+	}
+	for _, list := range part.files {
+		slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	}
+	return part
+}
+
+// partTree shows the files of one part, and the directories above them.
+type partTree struct {
+	*tree
+	files  map[string][]fs.DirEntry // by directory
+	blocks int64
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (t partTree) ReadDir(name string) ([]fs.DirEntry, error) { return t.files[name], nil }
+
+// DeviceBlocks tells go-erofs how large the part is.
+func (t partTree) DeviceBlocks() uint64 { return uint64(t.blocks) } //nolint:gosec // of a file
 
 // ReadLink gives go-erofs the target of a symbolic link.
 func (t *tree) ReadLink(name string) (string, error) {
@@ -62,9 +101,9 @@ func (t *tree) ReadLink(name string) (string, error) {
 
 // node is an entry in its tree; it implements fs.FileInfo.
 type node struct {
-	tree     *tree
 	entry    Entry
-	children []*node // sorted by name
+	epoch    time.Time // for an entry without a time
+	children []*node   // sorted by name
 }
 
 func (n *node) Name() string      { return path.Base(n.entry.Path) }
@@ -74,9 +113,17 @@ func (n *node) IsDir() bool       { return n.entry.Mode.IsDir() }
 
 func (n *node) ModTime() time.Time {
 	if n.entry.Time.IsZero() {
-		return n.tree.epoch
+		return n.epoch
 	}
 	return n.entry.Time
+}
+
+// DataRange tells go-erofs where in its part the content is.
+func (n *node) DataRange() []goerofs.DataRange {
+	if !n.entry.outside() {
+		return nil
+	}
+	return []goerofs.DataRange{{Offset: n.entry.In.Offset, Size: n.entry.Size}}
 }
 
 // Sys returns what fs.FileInfo has no place for, in the type that go-erofs reads.

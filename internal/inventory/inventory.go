@@ -44,6 +44,9 @@ func open(inv imx.Inventory) *contents {
 	for _, p := range inv.Paths {
 		c.paths[p.Path] = p
 	}
+	if _, ok := c.paths["/"]; !ok { // no archive of a layer names it
+		c.paths["/"] = imx.InventoryPath{Path: "/", Kind: imx.PathDirectory, Mode: 0o755, Origin: imx.OriginFrame}
+	}
 	for _, p := range inv.Packages {
 		c.packages[p.Name] = p
 	}

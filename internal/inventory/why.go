@@ -52,7 +52,7 @@ func Explain(inv imx.Inventory, subject string) (Why, error) {
 
 func (c *contents) noPackage(name string) error {
 	err := imx.Errorf(imx.NotFound, "the image has no package %q", name)
-	if p, ok := c.paths["/"+name]; ok {
+	if p, ok := c.paths["/"+name]; ok && name != "" {
 		return err.WithHint("for the path, write %s", p.Path)
 	}
 	if names := near(name, c.names()); len(names) > 0 {

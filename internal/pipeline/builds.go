@@ -1,7 +1,11 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"sync"
 
 	"imx"
@@ -37,14 +41,33 @@ func (p *Pipeline) image(ctx context.Context, b *builds, ip imx.ImagePlan) (imx.
 	return r.Image, p.cfg.Control.Record(b.by, imx.ImageBuilt{Image: r.Image})
 }
 
-// excusing returns a report that says of steps which fail because another image's build did just
-// that, in place of how they noticed. together ends with the first build that fails, ctx with the caller.
-func excusing(ctx, together context.Context, report imx.Report) imx.Report {
-	return func(p imx.Progress) {
-		if p.Status == imx.StepFailed && together.Err() != nil && ctx.Err() == nil {
-			p.Message = "given up: another image failed"
+// failure makes one error of those of a plan's images, nil where there is none: one by itself as it is,
+// several as a diagnostic each, at the image's place in the template. Its kind is the first's.
+func (w work) failure(failed []error) error {
+	var all imx.Diagnostics
+	var names []string
+	var first error
+	for i, err := range failed {
+		if err == nil {
+			continue
 		}
-		report(p)
+		first = cmp.Or(first, err)
+		told := imx.AsError(err)
+		d := imx.Diagnostic{Severity: imx.SeverityError, Summary: told.Message, Hint: told.Hint}
+		for _, spec := range w.template.Images {
+			if spec.Name == w.planned.Plan.Images[i].Spec.Name {
+				d.At = spec.At
+			}
+		}
+		all = append(all, d)
+		names = append(names, "image."+w.planned.Plan.Images[i].Spec.Name)
+	}
+	if len(all) < 2 || errors.Is(first, context.Canceled) {
+		return first
+	}
+	return &imx.Error{
+		Kind: imx.KindOf(first), Diagnostics: all,
+		Message: fmt.Sprintf("%d of %d images can't be built: %s", len(all), len(failed), strings.Join(names, ", ")),
 	}
 }
 

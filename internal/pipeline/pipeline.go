@@ -175,31 +175,34 @@ type work struct {
 	report   imx.Report
 }
 
-// build keeps what the plan needs, builds its images and publishes them.
+// build keeps what the plan needs, builds its images and publishes them. One that fails leaves the others
+// alone: all that can be built is, and what failed is told together. The images are those of the plan, in its
+// order, or nil with an error.
 func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 	if err := p.keep(w.template, w.planned.Plan); err != nil {
 		return nil, err
 	}
 	fetch := p.fetcher(w.template)
 	images := make([]imx.Image, len(w.planned.Plan.Images))
-	group, together := errgroup.WithContext(ctx)
+	failed := make([]error, len(images))
+	var group errgroup.Group
 	group.SetLimit(parallelBuilds)
 	b := builds{stock: newStock(), fetch: fetch, work: w}
-	b.report = excusing(ctx, together, w.report)
 	for _, ip := range w.planned.Plan.Images {
 		w.report(imx.Progress{Step: build.Step(ip), Status: imx.StepRunning, Message: "waiting"})
 	}
 	for i, ip := range w.planned.Plan.Images {
-		group.Go(func() (err error) {
-			images[i], err = p.image(together, &b, ip)
-			return err
+		group.Go(func() error {
+			images[i], failed[i] = p.image(ctx, &b, ip)
+			return nil
 		})
 	}
-	err := group.Wait()
-	if err == nil {
-		b.stock.tell(w.report)
+	_ = group.Wait() // its functions return none: each image's is kept apart
+	if err := w.failure(failed); err != nil {
+		return nil, err
 	}
-	return images, err
+	b.stock.tell(w.report)
+	return images, nil
 }
 
 // packages brings packages into the blob store, those that aren't there.

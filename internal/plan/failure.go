@@ -13,7 +13,9 @@ type failure struct {
 	other   *node  // the package in its way, if that is the reason
 	because string // verb and object, with owner as the subject
 	hint    string
-	tried   []*failure // why each target of the relation can't be had
+	tried   []*failure   // why each target of the relation can't be had
+	pin     *deb.Package // the package of the template's choice that another version of would do, if that is the reason
+	wants   string       // who can't be beside pin, and why: "bash needs libc6 (>= 2.38)"
 }
 
 // text names the chain from what was asked for to the failing package, and the reason.
@@ -87,6 +89,9 @@ func (p *pass) impossible(d demand) *failure {
 		}
 	}
 	f.because = d.verb + " " + d.group.String() + ", " + strings.Join(slices.Compact(have), " and ")
+	if f.pin = p.inTheWay(d); f.pin != nil {
+		f.wants = d.owner.pkg.Name + " " + d.verb + " " + d.group.String()
+	}
 	if f.hint == "" {
 		f.hint = "add the suite or archive that has it, or leave out " + quote(root(d.owner).pkg.Name)
 	}

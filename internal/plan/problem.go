@@ -22,9 +22,7 @@ func (r *resolver) solve(spec imx.ImageSpec, archives []Archive) (groups, bool) 
 	asked, ok := q.ask()
 	gone, intact := r.prefer(s, spec)
 	last := s.run(asked)
-	for _, f := range last.failures {
-		r.report(q.place(f.owner), q.subject+": "+f.text(), f.advice())
-	}
+	q.tell(last.failures)
 	if !ok || !intact || len(last.failures) > 0 {
 		return groups{}, false
 	}

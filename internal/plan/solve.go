@@ -378,7 +378,7 @@ func (p *pass) obstacle(n *node) *failure {
 	for _, v := range append([]deb.Relation{{Name: n.pkg.Name, Version: n.pkg.Version}}, r.provides...) {
 		for _, b := range p.excluded[v.Name] {
 			if b.by.pkg.Name != n.pkg.Name && b.Allows(v.Version) {
-				return &failure{owner: n, other: b.by, because: "can't be there: " + chain(b.by) + " " + b.by.pkg.Version + " " + b.verb + " " + b.String()}
+				return p.banned(n, b)
 			}
 		}
 	}
@@ -396,10 +396,6 @@ func (p *pass) obstacle(n *node) *failure {
 		}
 	}
 	return nil
-}
-
-func (p *pass) beside(n *node, e exclusion, other *node) *failure {
-	return &failure{owner: n, other: other, because: e.verb + " " + e.String() + ", and " + chain(other) + " " + other.pkg.Version + " is chosen"}
 }
 
 // applies reports whether an exclusion means packages of this architecture at all.

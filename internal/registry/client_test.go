@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -43,7 +44,7 @@ func (w *world) restart(pushed ...func(string, string, imx.Digest) error) {
 	}
 	cfg := registry.Config{Dir: filepath.Join(w.dir, "registry"), Blobs: w.blobs}
 	for _, f := range pushed {
-		cfg.Pushed = f
+		cfg.Pushed = func(_ context.Context, repo, tag string, d imx.Digest) error { return f(repo, tag, d) }
 	}
 	if w.Registry, err = registry.New(cfg); err != nil {
 		w.tb.Fatal(err)

@@ -133,7 +133,7 @@ func referenceError(what string, ref ociregistry.Descriptor, size int64, err err
 const BuiltTag = "plan-"
 
 // pushManifest takes a push from outside.
-func (r *Registry) pushManifest(_ context.Context, repo, tag string, contents []byte, mediaType string) (ociregistry.Descriptor, error) {
+func (r *Registry) pushManifest(ctx context.Context, repo, tag string, contents []byte, mediaType string) (ociregistry.Descriptor, error) {
 	if strings.HasPrefix(tag, BuiltTag) {
 		return ociregistry.Descriptor{}, faultf(codeTagReserved, "tag %s:%s can't be pushed to: tags that begin with %q are for images that the server builds", repo, tag, BuiltTag).
 			withHint("push under another tag")
@@ -142,13 +142,13 @@ func (r *Registry) pushManifest(_ context.Context, repo, tag string, contents []
 	if err != nil {
 		return ociregistry.Descriptor{}, err
 	}
-	_, err = r.push(repo, tag, m)
+	_, err = r.push(ctx, repo, tag, m)
 	return m.descriptor(), err
 }
 
 // push stores a manifest: its bytes, then everything else that can fail, then the event, and only
 // then the names by which it can be pulled, the tag last.
-func (r *Registry) push(repo, tag string, m *manifest) (imx.Digest, error) {
+func (r *Registry) push(ctx context.Context, repo, tag string, m *manifest) (imx.Digest, error) {
 	err := checkRepository(repo)
 	if tag != "" {
 		err = errors.Join(err, checkTag(tag))
@@ -174,7 +174,7 @@ func (r *Registry) push(repo, tag string, m *manifest) (imx.Digest, error) {
 	if err != nil {
 		return "", disk.Error(err, "storing a manifest in repository "+repo)
 	}
-	if err := r.pushed(repo, tag, d); err != nil {
+	if err := r.pushed(ctx, repo, tag, d); err != nil {
 		return "", fmt.Errorf("the push of %s to repository %s wasn't written down: %w", d, repo, err)
 	}
 	if err := r.commit(names); err != nil {

@@ -39,15 +39,16 @@ type Config struct {
 	// Pushed is called before a manifest push is confirmed and before the manifest can be pulled,
 	// when its bytes are on disk already; an error refuses the push. After a crash it may be called
 	// again for the same push. tag is "" for a push by digest. Pushes from outside and those of Put
-	// come here alike; a tag that begins with "plan-" is always Put's. Nil means nobody wants to know.
-	Pushed func(repo, tag string, d imx.Digest) error
+	// come here alike, with the context of the request or of Put's caller, which may tell who it is; a tag that
+	// begins with "plan-" is always Put's. Nil means nobody wants to know.
+	Pushed func(ctx context.Context, repo, tag string, d imx.Digest) error
 }
 
 // Registry is a store of images. Its methods may be called from several goroutines at once.
 type Registry struct {
 	layout
 	blobs   *blob.Store
-	pushed  func(repo, tag string, d imx.Digest) error
+	pushed  func(ctx context.Context, repo, tag string, d imx.Digest) error
 	pushing sync.Mutex // held from looking at a tag to writing it
 	limits  limits
 	uploads uploads
@@ -58,7 +59,7 @@ type Registry struct {
 func New(cfg Config) (*Registry, error) {
 	r := &Registry{layout: layout{dir: cfg.Dir, ops: diskOps()}, blobs: cfg.Blobs, pushed: cfg.Pushed, limits: pushLimits()}
 	if r.pushed == nil {
-		r.pushed = func(string, string, imx.Digest) error { return nil }
+		r.pushed = func(context.Context, string, string, imx.Digest) error { return nil }
 	}
 	r.uploads.chunked = map[string]*upload{}
 	for _, stale := range []string{r.uploadDir(), r.tmpDir()} {
@@ -82,7 +83,7 @@ func New(cfg Config) (*Registry, error) {
 // the same rules apply. Pushing what is there already does nothing. Errors: Invalid for a name or a manifest that is malformed; NotFound for a
 // blob that isn't there; Conflict for a tag that names another manifest; Exhausted for a full disk;
 // those of Pushed.
-func (r *Registry) Put(_ context.Context, repo, tag string, manifest []byte, mediaType string) (imx.Digest, error) {
+func (r *Registry) Put(ctx context.Context, repo, tag string, manifest []byte, mediaType string) (imx.Digest, error) {
 	m, err := parseManifest(manifest, mediaType)
 	if err != nil {
 		return "", err
@@ -102,7 +103,7 @@ func (r *Registry) Put(_ context.Context, repo, tag string, manifest []byte, med
 			return "", err
 		}
 	}
-	return r.push(repo, tag, m)
+	return r.push(ctx, repo, tag, m)
 }
 
 // Manifest returns a manifest and its media type by tag or digest, after checking its bytes.

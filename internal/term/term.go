@@ -32,6 +32,8 @@ type Stream struct {
 	// Size returns the columns and rows of the terminal that reads the stream; it is nil where
 	// none does, and then nothing is cut to fit and nothing is drawn twice.
 	Size func() (columns, rows int)
+	// Terminal says that a terminal reads the stream, even one that can't be drawn on.
+	Terminal bool
 }
 
 // Columns returns the terminal's width, 0 for a stream that isn't read by a terminal.
@@ -54,8 +56,8 @@ func Open(in, out, errs *os.File, env func(string) string) *Terminal {
 }
 
 func open(f *os.File, env func(string) string) Stream {
-	s := Stream{Writer: f}
-	if !xterm.IsTerminal(fd(f)) || env("TERM") == "dumb" {
+	s := Stream{Writer: f, Terminal: xterm.IsTerminal(fd(f))}
+	if !s.Terminal || env("TERM") == "dumb" {
 		return s
 	}
 	s.Ink = Ink{on: env("NO_COLOR") == ""}
