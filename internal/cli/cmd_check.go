@@ -87,6 +87,14 @@ func levelNames() []string {
 	return append(names, never)
 }
 
+// leastLevel returns the level that a flag names, "" for never.
+func leastLevel(name string) imx.Level {
+	if name == never {
+		return ""
+	}
+	return imx.Level(name)
+}
+
 // settle checks the options' words and joins --json with --format.
 func (o *checkOptions) settle(g *Global) error {
 	if g.JSON && o.Format == formatText {
@@ -168,10 +176,7 @@ func mistakesOf(r report.Report) error {
 
 // judged are the findings that make the check fail.
 func judged(r report.Report, opts checkOptions) []imx.Finding {
-	if opts.FailOn == never {
-		return nil
-	}
-	return check.AtLeast(imx.Level(opts.FailOn), r.Findings())
+	return check.AtLeast(leastLevel(opts.FailOn), r.Findings())
 }
 
 // judge returns what a check's exit status comes from. Errors: Invalid for a template's mistakes, Refused for

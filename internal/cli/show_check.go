@@ -81,6 +81,15 @@ func folderLine(ink term.Ink, f report.Folder, several, failed bool) string {
 	return ink.Good("ok:") + " " + line + "\n"
 }
 
+// findingsLine says in one line what a server's rules found, "" where they found nothing.
+func findingsLine(ink term.Ink, found []imx.Finding, dir string) string {
+	sum := levelCounts(found)
+	if sum == "" {
+		return ""
+	}
+	return ink.Dim("the rules found "+sum+": "+strings.TrimSpace("imx check "+argOf(dir))+" shows them") + "\n\n"
+}
+
 // levelCounts sums findings up: "1 high, 2 low, 1 waived"; "" for none.
 func levelCounts(found []imx.Finding) string {
 	counts := map[string]int{}
