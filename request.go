@@ -17,6 +17,8 @@ type PlanResult struct {
 	Lock    Lock        `json:"lock"`
 	Changes []Change    `json:"changes"` // empty: applying it would do nothing
 	Notices Diagnostics `json:"notices,omitempty"`
+	// Findings are what the server's rules found in the template, none of which refuses it.
+	Findings []Finding `json:"findings,omitempty"`
 	// Base names what Changes were compared with: the target and the number of instances of each
 	// service of the plan. A rollout that merely finishes doesn't change it.
 	Base Digest `json:"base,omitempty"`

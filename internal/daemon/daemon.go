@@ -31,6 +31,8 @@ type Config struct {
 	Listen  string // TCP address of the registry; "" means DefaultListen, "none" means the socket only
 	Push    bool   // whoever reaches Listen may push images, not only pull them
 	Network string // address range in CIDR form; "" means the one it had, or else a free one
+	// Refuse is the least level of which an unwaived finding refuses a template; "" refuses none.
+	Refuse  imx.Level
 	Version imx.Version
 	Log     io.Writer
 	Ready   func() // called once requests are answered; nil is allowed

@@ -39,7 +39,9 @@ type Config struct {
 	// things have to go.
 	Stores []func() gc.Store
 	// Admit asks the engine whether it could run a release.
-	Admit        func(ctx context.Context, r imx.Release) error
+	Admit func(ctx context.Context, r imx.Release) error
+	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
+	Check        func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
 	Architecture string // Debian's name: "amd64"
 	Now          func() time.Time
 }
@@ -58,9 +60,13 @@ const parallelBuilds = 2
 
 // Plan resolves a template and says what applying it would change. It changes nothing but the
 // memory of the newest index of each suite. Errors: Invalid with every mistake of the template,
-// Refused for an archive that can't be trusted, Unavailable for one that can't be reached.
+// Refused with every finding of the rules that refuses it, or for an archive that can't be trusted, Unavailable for one that can't be reached.
 func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.PlanResult, error) {
 	if err := template.Check(req.Template).Err(); err != nil {
+		return imx.PlanResult{}, err
+	}
+	found, err := p.cfg.Check(ctx, req.Template)
+	if err != nil {
 		return imx.PlanResult{}, err
 	}
 	in := plan.Input{
@@ -90,8 +96,9 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 	s := *p.cfg.Control.State()
 	return imx.PlanResult{
 		Plan: resolved, Digest: resolved.Digest(), Lock: lock, Changes: plan.Diff(resolved, s, p.built),
-		Notices: slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
-		Base:    control.Base(&s, resolved.Names()),
+		Notices:  slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
+		Findings: found,
+		Base:     control.Base(&s, resolved.Names()),
 	}, nil
 }
 
