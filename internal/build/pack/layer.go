@@ -16,8 +16,6 @@ import (
 	"runtime"
 	"time"
 
-	"imx/internal/build/tree"
-
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -25,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/build/tree"
 )
 
 // Layer is one layer of an image, whose bytes are in the blob store.
