@@ -108,7 +108,7 @@ func (p *Packer) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, er
 
 // publishSound publishes a file that was just written and has this digest, in place of one that may be locked.
 func (p *Packer) publishSound(from, to string, digest imx.Digest) error {
-	if err := os.Chmod(from, 0o444); err != nil {
+	if err := os.Chmod(from, 0o400); err != nil {
 		return err
 	}
 	erofs.Unlock(to)
