@@ -127,7 +127,8 @@ func (t *things) Needs(thing gc.Thing) ([]gc.Thing, error) {
 		if !t.b.store.Recall("layers", d, &l) {
 			return nil, nil
 		}
-		return blobsOf([]layer{l}), nil
+		// The part is there where a root was made of the layer: also of one that no file's content is in.
+		return append(blobsOf([]layer{l}), gc.Of(partKind, imx.Digest(l.DiffID))), nil
 	case rootsKind:
 		var r rootRecord
 		if !t.b.store.Recall("roots", d, &r) {
