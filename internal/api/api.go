@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"iter"
 	"log/slog"
@@ -64,6 +65,14 @@ type Images interface {
 	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
 }
 
+// Evidence answers what was stated of images.
+type Evidence interface {
+	// Evidence lists the newest statement of each type about the image that a person means, sorted by type.
+	Evidence(ctx context.Context, image string) ([]imx.Evidence, error)
+	// Statement returns the newest of a type, which may be a short name. Errors: NotFound; Refused for a changed one.
+	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+}
+
 // Logs gives what an instance wrote. The handler closes the reader.
 type Logs interface {
 	Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error)
@@ -71,7 +80,9 @@ type Logs interface {
 
 // Scanner says which vulnerabilities images have, and keeps the feeds that it knows them from.
 type Scanner interface {
-	Scan(ctx context.Context, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
+	Scan(ctx context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
+	// Excuse states why vulnerabilities don't affect an image, and returns all that was stated of it.
+	Excuse(ctx context.Context, by imx.Principal, image string, req imx.VEXRequest) (json.RawMessage, error)
 	Feeds() ([]imx.Feed, error)
 	// AddFeed keeps a feed that is sent, of any length.
 	AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error)
@@ -86,6 +97,7 @@ type Config struct {
 	Operator Operator
 	Viewer   Viewer
 	Images   Images
+	Evidence Evidence
 	Logs     Logs
 	Freezer  Freezer
 	Scanner  Scanner

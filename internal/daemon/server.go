@@ -18,12 +18,14 @@ import (
 	"imx"
 	"imx/internal/api"
 	"imx/internal/archive"
+	"imx/internal/attest"
 	"imx/internal/blob"
 	"imx/internal/build"
 	"imx/internal/control"
 	"imx/internal/engine"
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
+	"imx/internal/evidence"
 	"imx/internal/feed"
 	"imx/internal/frozen"
 	"imx/internal/network/nft"
@@ -36,12 +38,14 @@ import (
 // server is every part of a running server, open.
 type server struct {
 	data     string // the data folder
+	version  string
 	logger   *slog.Logger
 	log      *eventlog.Log
 	control  *control.Control
 	registry *registry.Registry
 	engine   *local.Engine
 	pipeline *pipeline.Pipeline
+	attester *attest.Attester
 	loop     *reconcile.Loop
 	images   *feed.Images // what is in images
 	scanner  *scan.Scanner
@@ -63,7 +67,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
-	s := &server{data: cfg.Data, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
+	s := &server{data: cfg.Data, version: cfg.Version.Version, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -128,6 +132,10 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Architecture: runtime.GOARCH, Now: time.Now,
 	})
+	s.attester = attest.New(attest.Config{
+		Control: s.control, Images: s.pipeline, Now: time.Now,
+		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
+	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
 	return s.openScanner()
 }
@@ -163,15 +171,15 @@ func (s *server) close() {
 const anonymous imx.Principal = "registry"
 
 // pushed writes down a manifest that came into the registry, from a build or from outside.
-func (s *server) pushed(ctx context.Context, repository, tag string, d imx.Digest) error {
+func (s *server) pushed(ctx context.Context, p imx.ManifestPushed) error {
 	by, err := api.Caller(ctx)
 	if err != nil {
 		by = anonymous
 	}
-	if strings.HasPrefix(tag, registry.BuiltTag) {
+	if strings.HasPrefix(p.Tag, registry.BuiltTag) {
 		by = imx.Server
 	}
-	return s.control.Record(by, imx.ManifestPushed{Repository: repository, Tag: tag, Digest: d})
+	return s.control.Record(by, p)
 }
 
 func (s *server) publish(ctx context.Context, repository, tag string, r build.Result) error {
@@ -184,12 +192,18 @@ func (s *server) keep(ctx context.Context, repository, tag string, manifest []by
 	return err
 }
 
+// refer puts a manifest beside the one that it says something about.
+func (s *server) refer(ctx context.Context, repository string, manifest []byte) error {
+	return s.keep(ctx, repository, "", manifest)
+}
+
 func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
 		Applier:  s.pipeline,
 		Operator: operator{s},
 		Viewer:   viewer{s, v},
 		Images:   s.pipeline,
+		Evidence: s.attester,
 		Logs:     logs{s.engine},
 		Freezer:  freezer{s},
 		Scanner:  s.scanner,

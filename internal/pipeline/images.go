@@ -47,16 +47,21 @@ func (p *Pipeline) ImagesAt(at time.Time) ([]imx.ImageView, error) {
 	return inventory.List(until, past.Services, builtTag)
 }
 
+// Find returns the image that a person means (inventory.Find), without looking into it.
+func (p *Pipeline) Find(ctx context.Context, wanted string) (imx.ImageView, error) {
+	list, err := p.Images(ctx)
+	if err != nil {
+		return imx.ImageView{}, err
+	}
+	return inventory.Find(list, p.cfg.Control.State().Services, wanted)
+}
+
 // Image returns what is known of the image that a person means (inventory.Find). Where no inventory
 // was kept with it, its layers are read, which takes about a second for each 300 MB.
 // Errors: as inventory.Find; NotFound for bytes that are gone; Refused for changed ones; Invalid for
 // a manifest that is no image's.
 func (p *Pipeline) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
-	list, err := p.Images(ctx)
-	if err != nil {
-		return imx.ImageDetail{}, err
-	}
-	found, err := inventory.Find(list, p.cfg.Control.State().Services, wanted)
+	found, err := p.Find(ctx, wanted)
 	if err != nil {
 		return imx.ImageDetail{}, err
 	}
