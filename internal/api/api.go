@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"iter"
 	"log/slog"
@@ -84,7 +85,9 @@ type Logs interface {
 
 // Scanner says which vulnerabilities images have, and keeps the feeds that it knows them from.
 type Scanner interface {
-	Scan(ctx context.Context, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
+	Scan(ctx context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
+	// Excuse states why vulnerabilities don't affect an image, and returns all that was stated of it.
+	Excuse(ctx context.Context, by imx.Principal, image string, req imx.VEXRequest) (json.RawMessage, error)
 	Feeds() ([]imx.Feed, error)
 	// AddFeed keeps a feed that is sent, of any length.
 	AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error)

@@ -23,7 +23,7 @@ func (s *server) openScanner() error {
 		return err
 	}
 	s.scanner = scan.New(scan.Config{
-		Feeds: feeds, Known: s.images, Client: feed.NewClient(), Now: time.Now,
+		Feeds: feeds, Known: s.images, Client: feed.NewClient(), Evidence: s.attester, Version: s.version, Now: time.Now,
 		State: func(at time.Time) (*imx.State, error) {
 			if at.IsZero() {
 				return s.control.State(), nil

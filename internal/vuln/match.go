@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/deb"
@@ -110,23 +111,53 @@ func imageRelease(in imx.Inventory) string {
 // Feed is a book with its feed's name.
 type Feed struct {
 	Name string
+	Date time.Time // how new it is
 	Book *Book
 }
 
 // Find returns the vulnerabilities that feeds say a package has, each once, by name. What several feeds say of one is
-// joined: it is fixed where all of them that know a fix hold it for fixed. Errors: as Book.About.
+// joined: it is fixed where all of them that know a fix hold it for fixed. A feed that knows of none yields to a newer
+// one that does. Errors: as Book.About.
 func Find(p Package, feeds []Feed) ([]imx.Vulnerability, error) {
-	found := map[string]*imx.Vulnerability{}
-	for _, f := range feeds {
-		about, err := f.Book.About(p.Ecosystem, p.Name)
-		if err != nil {
+	said, err := ask(p.Ecosystem, p.Name, feeds)
+	if err != nil || said == nil {
+		return nil, err
+	}
+	return said.find(p, feeds)
+}
+
+// answers are what feeds say of a package in any version, in the order of the feeds.
+type answers [][]Advisory
+
+// ask returns nil where no feed says anything.
+func ask(ecosystem, name string, feeds []Feed) (answers, error) {
+	said, any := make(answers, len(feeds)), false
+	for i, f := range feeds {
+		var err error
+		if said[i], err = f.Book.About(ecosystem, name); err != nil {
 			return nil, err
 		}
-		for i := range about {
-			if about[i].Affects(p.Version) {
-				join(found, &about[i], p, f.Name)
+		any = any || len(said[i]) > 0
+	}
+	if !any {
+		return nil, nil
+	}
+	return said, nil
+}
+
+func (said answers) find(p Package, feeds []Feed) ([]imx.Vulnerability, error) {
+	repaired := said.repaired(p.Version, feeds)
+	found := map[string]*imx.Vulnerability{}
+	for i, f := range feeds {
+		for j := range said[i] {
+			a := &said[i][j]
+			if a.Affects(p.Version) && (a.hasFix() || !repaired[a.ID].After(f.Date)) {
+				join(found, a, p, f.Name)
 			}
 		}
+	}
+	if len(found) == 0 {
+		return nil, nil
 	}
 	all := make([]imx.Vulnerability, 0, len(found))
 	for _, v := range found {
@@ -138,6 +169,20 @@ func Find(p Package, feeds []Feed) ([]imx.Vulnerability, error) {
 	}
 	slices.SortFunc(all, func(a, b imx.Vulnerability) int { return cmp.Compare(a.ID, b.ID) })
 	return all, nil
+}
+
+// repaired tells of each vulnerability that a feed holds for fixed in the version, how new the newest such feed is.
+func (said answers) repaired(version string, feeds []Feed) map[string]time.Time {
+	since := map[string]time.Time{}
+	for i, f := range feeds {
+		for j := range said[i] {
+			a := &said[i][j]
+			if f.Date.After(since[a.ID]) && a.hasFix() && !a.Affects(version) {
+				since[a.ID] = f.Date
+			}
+		}
+	}
+	return since
 }
 
 func join(found map[string]*imx.Vulnerability, a *Advisory, p Package, feed string) {

@@ -87,6 +87,29 @@ func TestWhatFeedsSayOfOnePackageIsJoined(t *testing.T) {
 	}
 }
 
+func TestAFeedWithoutAFixYieldsToANewerOneThatKnowsIt(t *testing.T) {
+	advisory := func(fixed string) vuln.Advisory {
+		return vuln.Advisory{ID: "CVE-2024-0001", Ecosystem: "Debian:bookworm", Package: "a", Ranges: []vuln.Range{{Fixed: fixed}}}
+	}
+	old, recent := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		open, fixed time.Time
+		version     string
+		found       int
+	}{
+		{old, recent, "1.0-1", 1},         // hasn't the fix
+		{old, recent, "1.0-1+deb12u1", 0}, // has it
+		{recent, old, "1.0-1+deb12u1", 1}, // who says that it is open knows more
+	} {
+		got, err := vuln.Scan([]vuln.Package{installed("a", c.version)}, []vuln.Feed{
+			{Name: "open", Date: c.open, Book: book(t, advisory(""))}, {Name: "fixed", Date: c.fixed, Book: book(t, advisory("1.0-1+deb12u1"))},
+		})
+		if err != nil || len(got) != c.found {
+			t.Errorf("%+v: %s, %v", c, ids(got), err)
+		}
+	}
+}
+
 func TestVersionsAreComparedAsDpkgDoes(t *testing.T) {
 	for _, c := range []struct {
 		fixed, installed string
@@ -200,7 +223,7 @@ func scan(t *rapid.T, packages []vuln.Package, feeds ...vuln.Feed) []imx.Vulnera
 // Law: a newer version never gains a vulnerability of an advisory that knows only when it was fixed.
 func TestANewerVersionGainsNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := vuln.Feed{Name: "f", Book: book(t, rapid.SliceOf(advisories()).Draw(t, "advisories")...)}
+		f := vuln.Feed{Name: "f", Date: rapid.SampledFrom([]time.Time{{}, time.Unix(1, 0)}).Draw(t, "date"), Book: book(t, rapid.SliceOf(advisories()).Draw(t, "advisories")...)}
 		older, newer := versions().Draw(t, "a version"), versions().Draw(t, "another")
 		if deb.Compare(older, newer) > 0 {
 			older, newer = newer, older
@@ -259,7 +282,7 @@ func TestABookFindsWhatASearchFinds(t *testing.T) {
 // Law: the index finds in each image what scanning that image finds; also after it was written down and read again.
 func TestTheIndexFindsWhatScanningEachImageFinds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := vuln.Feed{Name: "f", Book: book(t, rapid.SliceOf(advisories()).Draw(t, "advisories")...)}
+		f := vuln.Feed{Name: "f", Date: rapid.SampledFrom([]time.Time{{}, time.Unix(1, 0)}).Draw(t, "date"), Book: book(t, rapid.SliceOf(advisories()).Draw(t, "advisories")...)}
 		index := vuln.NewIndex()
 		var lines []byte
 		images := map[imx.Digest][]vuln.Package{}

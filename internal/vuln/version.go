@@ -1,6 +1,7 @@
 package vuln
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/semver"
@@ -70,6 +71,11 @@ func (a *Advisory) Affects(version string) bool {
 		}
 	}
 	return false
+}
+
+// hasFix reports whether the advisory knows a version that doesn't have the vulnerability any more.
+func (a *Advisory) hasFix() bool {
+	return len(a.Versions) > 0 || slices.ContainsFunc(a.Ranges, func(r Range) bool { return r.Fixed != "" || r.Last != "" })
 }
 
 // within reports whether a version lies in a range. An introduced "0" is before every version, also before "0~".
