@@ -42,6 +42,8 @@ type (
 		Repository string `json:"repository"`
 		Tag        string `json:"tag,omitempty"`
 		Digest     Digest `json:"digest"`
+		// Subject is the manifest that this one only says something about; such a one is no image.
+		Subject Digest `json:"subject,omitempty"`
 	}
 	// Collected says that what nothing needed any more was removed from the server's stores.
 	Collected struct {

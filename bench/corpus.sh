@@ -145,9 +145,9 @@ size_folder() {
 # compiled DIR: what a template's user compiles beforehand is an empty file here.
 compiled() {
   local file
-  grep -ho '[^e]file("[^"]*")' "$1"/*.imx.hcl | cut -d '"' -f 2 | while read -r file; do
+  while read -r file; do
     [ -e "$1/$file" ] || : >"$1/$file"
-  done
+  done < <(grep -ho '\bfile("[^"]*")' "$1"/*.imx.hcl | cut -d '"' -f 2)
 }
 # size_image NAME "SUITES" "PACKAGES": a line about one image, which counts beside each rival that can make it.
 size_image() {

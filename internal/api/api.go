@@ -69,9 +69,28 @@ type Collector interface {
 	Collect(ctx context.Context, by imx.Principal, req imx.CollectRequest, report imx.Report) (imx.Collection, error)
 }
 
+// Evidence answers what was stated of images.
+type Evidence interface {
+	// Evidence lists the newest statement of each type about the image that a person means, sorted by type.
+	Evidence(ctx context.Context, image string) ([]imx.Evidence, error)
+	// Statement returns the newest of a type, which may be a short name. Errors: NotFound; Refused for a changed one.
+	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+}
+
 // Logs gives what an instance wrote. The handler closes the reader.
 type Logs interface {
 	Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error)
+}
+
+// Scanner says which vulnerabilities images have, and keeps the feeds that it knows them from.
+type Scanner interface {
+	Scan(ctx context.Context, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
+	Feeds() ([]imx.Feed, error)
+	// AddFeed keeps a feed that is sent, of any length.
+	AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error)
+	// Refresh fetches feeds, and returns those that it brought.
+	Refresh(ctx context.Context, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error)
+	RemoveFeed(name string) error
 }
 
 // Config joins the handler to the parts that do the work.
@@ -80,9 +99,11 @@ type Config struct {
 	Operator  Operator
 	Viewer    Viewer
 	Images    Images
+	Evidence  Evidence
 	Logs      Logs
 	Freezer   Freezer
 	Collector Collector
+	Scanner   Scanner
 	Registry  http.Handler // answers below /v2/; nil means that there is no registry
 	Log       *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
 }

@@ -40,7 +40,7 @@ func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
 	}
 	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })
 	server := &http.Server{ConnContext: api.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: api.New(api.Config{
-		Applier: m, Operator: m, Viewer: m, Images: m, Logs: m, Freezer: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Applier: m, Operator: m, Viewer: m, Images: m, Evidence: m, Logs: m, Freezer: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -110,6 +110,11 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	same(t, "images", ok(c.Images(ctx))(t), ok(m.Images(ctx))(t))
 	wanted := "web@" + string(imx.DigestBytes(nil))
 	same(t, "image", ok(c.Image(ctx, wanted))(t), ok(m.Image(ctx, wanted))(t))
+	stated := "team/web:v1"
+	same(t, "evidence", ok(c.Evidence(ctx, stated))(t), ok(m.Evidence(ctx, stated))(t))
+	for _, predicate := range []string{"provenance", imx.PredicateProvenance} {
+		same(t, "statement", ok(c.Statement(ctx, stated, predicate))(t), ok(m.Statement(ctx, stated, "provenance"))(t))
+	}
 	same(t, "services", ok(c.Services(ctx))(t)[0].Name, "web")
 	same(t, "releases", len(ok(c.Releases(ctx, "web"))(t)), 2)
 

@@ -93,6 +93,18 @@ func image(s *server, r *request) error {
 	return answer(r, func(ctx context.Context) (imx.ImageDetail, error) { return s.Images.Image(ctx, r.PathValue("image")) })
 }
 
+func evidenceOf(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) ([]imx.Evidence, error) {
+		return s.Evidence.Evidence(ctx, r.PathValue("image"))
+	})
+}
+
+func statement(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) (imx.Statement, error) {
+		return s.Evidence.Statement(ctx, r.PathValue("image"), r.PathValue("type"))
+	})
+}
+
 func logs(s *server, r *request) error {
 	var o imx.LogOptions
 	var err1, err2, err3 error

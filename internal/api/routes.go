@@ -33,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), serviceRoutes())
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), serviceRoutes())
 }
 
 func planRoutes() []route {
@@ -133,6 +133,15 @@ func imageRoutes() []route {
 			says: "All that is in an image: its configuration, layers and inventory. " +
 				"`{image}` is what `imx image` takes, escaped as one part of a path: an image's name, a digest or its beginning, " +
 				"NAME@DIGEST, NAME:TAG, a service's name, or `image.NAME` and `service.NAME` where both have one.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/images/{image}/evidence", answer: "list of Evidence", form: formJSON, serve: evidenceOf,
+			says: "What was stated of an image, the newest statement of each type. `{image}` as above.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/images/{image}/evidence/{type}", answer: "Statement", form: formJSON, serve: statement,
+			says: "The newest statement of a type about an image: an in-toto Statement v1, after checking that its bytes are those that " +
+				"were kept. `{type}` is `provenance`, `spdx`, `cyclonedx`, `scan`, `test`, `vex` or `check`.",
 		},
 	}
 }

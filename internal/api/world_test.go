@@ -213,6 +213,18 @@ func (m *memory) Image(ctx context.Context, wanted string) (imx.ImageDetail, err
 	return imx.ImageDetail{ImageView: list[0], Inventory: imx.Inventory{Version: imx.InventoryVersion}}, err
 }
 
+func (m *memory) Evidence(_ context.Context, image string) ([]imx.Evidence, error) {
+	if image != "team/web:v1" {
+		return nil, imx.Errorf(imx.NotFound, "there is no image or service %q", image)
+	}
+	return []imx.Evidence{{PredicateType: imx.PredicateTest, Summary: "12 of 12 tests passed"}}, nil
+}
+
+func (m *memory) Statement(ctx context.Context, image, predicate string) (imx.Statement, error) {
+	_, err := m.Evidence(ctx, image)
+	return imx.Statement{Type: imx.StatementType, PredicateType: predicate, Predicate: []byte(`{"a":1}`)}, err
+}
+
 func (m *memory) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {
 	ended := make(chan struct{})
 	close(ended)

@@ -13,13 +13,13 @@ import (
 	"strings"
 	"time"
 
-	"imx/internal/build/tree"
-
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
+	"imx/internal/build/pack"
+	"imx/internal/build/tree"
 )
 
 // LabelPlan is the label, and the manifest's annotation, with the digest of the image's plan.
@@ -40,7 +40,7 @@ func (b *Builder) assemble(ctx context.Context, p imx.ImagePlan, packed *packed)
 	if err != nil {
 		return Result{}, trouble(err, "user of image."+p.Spec.Name)
 	}
-	top, err := b.pack(ctx, []group{{"files of the template", t.WithParents(t.From(imx.OriginTemplate))}}, p.Spec.Compression)
+	top, err := b.packer.Pack(ctx, []pack.Group{{Says: "files of the template", Items: t.WithParents(t.From(imx.OriginTemplate))}}, p.Spec.Compression)
 	if err != nil {
 		return Result{}, err
 	}
@@ -64,7 +64,7 @@ func (b *Builder) assemble(ctx context.Context, p imx.ImagePlan, packed *packed)
 }
 
 // describe stores the image's configuration and returns its manifest.
-func (b *Builder) describe(p imx.ImagePlan, user string, layers []layer) ([]byte, error) {
+func (b *Builder) describe(p imx.ImagePlan, user string, layers []pack.Layer) ([]byte, error) {
 	created := p.Epoch.UTC().Truncate(time.Second)
 	labels := map[string]string{
 		v1.AnnotationTitle:   p.Spec.Name,

@@ -7,11 +7,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"imx/internal/build/take"
-
 	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/build/take"
 )
 
 // baseInput is all that decides a base.

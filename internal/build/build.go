@@ -28,8 +28,8 @@ import (
 
 	"imx"
 	"imx/internal/blob"
+	"imx/internal/build/pack"
 	"imx/internal/build/store"
-	"imx/internal/erofs"
 )
 
 // format counts the changes to what a plan's image looks like. Results of another format are
@@ -69,11 +69,11 @@ type Fetch func(ctx context.Context, packages []imx.Package, report imx.Report) 
 // of the same thing one does the work and the other waits for it. No other process may use its
 // folder at the same time.
 type Builder struct {
-	cfg     Config
-	groups  cgroups
-	store   *store.Store
-	checker erofs.Checker // of roots
-	slots   chan struct{}
+	cfg    Config
+	groups cgroups
+	store  *store.Store
+	packer *pack.Packer
+	slots  chan struct{}
 	// backwards has it take packages in the opposite order, for a second opinion (CheckRepro).
 	backwards bool
 }
@@ -99,11 +99,11 @@ func New(cfg Config) (*Builder, error) {
 		return nil, trouble(err, "looking for control groups")
 	}
 	groups.sweep()
-	results, err := store.Open(dir, "unpacked", "base", "contents", "layers", "packages", "plans", "roots")
+	results, err := store.Open(dir, append(pack.Kinds(), "unpacked", "base", "contents", "packages", "plans")...)
 	if err != nil {
 		return nil, trouble(err, "opening the build folder")
 	}
-	return &Builder{cfg: cfg, store: results, groups: groups, slots: make(chan struct{}, atOnce)}, nil
+	return &Builder{cfg: cfg, store: results, packer: pack.New(results, cfg.Blobs), groups: groups, slots: make(chan struct{}, atOnce)}, nil
 }
 
 // Run builds p's image, or finds that it was built. fetch is called only for packages whose .debs
@@ -170,7 +170,7 @@ func (b *Builder) known(ctx context.Context, p imx.ImagePlan) (Result, bool) {
 	if !b.store.Recall("plans", p.Digest(), &r) || r.Format != format {
 		return Result{}, false
 	}
-	manifest, err := b.cfg.Blobs.ReadAll(r.Image.Digest, maxManifest)
+	manifest, err := b.cfg.Blobs.ReadAll(r.Image.Digest, pack.MaxManifest)
 	if err != nil {
 		return Result{}, false
 	}
@@ -188,6 +188,13 @@ func (b *Builder) known(ctx context.Context, p imx.ImagePlan) (Result, bool) {
 	image := r.Image
 	image.Root = root
 	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest, Cached: true}, true
+}
+
+// Root returns the EROFS file of an image that is in the blob store, by its manifest's digest, and the file's own
+// digest (pack.Packer.Root).
+func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Digest, error) {
+	file, root, err := b.packer.Root(ctx, image)
+	return file, root, trouble(err, "making the root file system of image "+image.Short())
 }
 
 func (b *Builder) hasLayers(layers []v1.Descriptor) bool {

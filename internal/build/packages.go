@@ -5,16 +5,16 @@ import (
 	"slices"
 	"time"
 
+	"imx"
+	"imx/internal/build/pack"
 	"imx/internal/build/take"
 	"imx/internal/build/tree"
-
-	"imx"
 )
 
 // packed is what the packages of an image come to: its first layers and, for the template's files
 // to be laid over, what is in them.
 type packed struct {
-	Layers   []layer                `json:"layers"`
+	Layers   []pack.Layer           `json:"layers"`
 	Items    []*tree.Item           `json:"items"`
 	Packages []imx.InventoryPackage `json:"packages"`
 	Passwd   string                 `json:"passwd"`
@@ -179,6 +179,6 @@ func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree.Tree) (*
 	for _, s := range ships {
 		res.Packages = append(res.Packages, s.InventoryPackage)
 	}
-	res.Layers, err = b.pack(ctx, arrange(t, ships, p.Epoch), p.Spec.Compression)
+	res.Layers, err = b.packer.Pack(ctx, pack.Arrange(t, ships, p.Epoch), p.Spec.Compression)
 	return res, err
 }

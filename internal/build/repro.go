@@ -9,7 +9,7 @@ import (
 
 	"imx"
 	"imx/internal/blob"
-	"imx/internal/erofs"
+	"imx/internal/build/pack"
 )
 
 // CheckRepro builds p's image, or finds that it was built, builds it a second time and compares the two. The
@@ -130,23 +130,13 @@ func (b *Builder) arranged(p imx.ImagePlan) imx.ImagePlan {
 
 // compare returns in what the files of two images differ, one that b built and one that other did.
 func (b *Builder) compare(ctx context.Context, other *Builder, one, two imx.Digest) ([]imx.PathDifference, error) {
-	first, err := b.entries(ctx, one)
+	first, err := b.packer.Entries(ctx, one)
 	if err != nil {
 		return nil, err
 	}
-	second, err := other.entries(ctx, two)
+	second, err := other.packer.Entries(ctx, two)
 	if err != nil {
 		return nil, err
 	}
-	return differences(first, second)
-}
-
-// entries returns what an image's layers come to, by path.
-func (b *Builder) entries(ctx context.Context, image imx.Digest) (map[string]erofs.Entry, error) {
-	m, err := b.readImage(image)
-	if err != nil {
-		return nil, err
-	}
-	entries, _, err := b.unlayerAll(ctx, m)
-	return entries, err
+	return pack.Differences(first, second)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"imx"
+	"imx/internal/build/pack"
 	"imx/internal/erofs"
 	"imx/internal/gc"
 )
@@ -51,10 +52,10 @@ func (*things) Roots() ([]gc.Thing, error) { return nil, nil }
 // path returns where one of the builder's own things is.
 func (t *things) path(thing gc.Thing) string {
 	if thing.Kind == rootFileKind {
-		return t.b.rootFile(thing.Digest())
+		return t.b.packer.RootFile(thing.Digest())
 	}
 	if thing.Kind == partKind {
-		return t.b.partFile(thing.Digest())
+		return t.b.packer.PartFile(thing.Digest())
 	}
 	return t.b.store.Path(string(thing.Kind), thing.Digest().Hex())
 }
@@ -117,22 +118,22 @@ func (t *things) Needs(thing gc.Thing) ([]gc.Thing, error) {
 		}
 		return []gc.Thing{gc.Of(gc.Blob, d), gc.Of(gc.Image, r.Image.Digest), gc.Of(gc.Blob, r.Image.Inventory)}, nil
 	case packagesKind:
-		var p struct{ Layers []layer }
+		var p struct{ Layers []pack.Layer }
 		t.b.store.Recall("packages", d, &p)
 		return blobsOf(p.Layers), nil
 	case layersKind:
-		var l layer
+		var l pack.Layer
 		if !t.b.store.Recall("layers", d, &l) {
 			return nil, nil
 		}
 		// The part is there where a root was made of the layer: also of one that no file's content is in.
-		return append(blobsOf([]layer{l}), gc.Of(partKind, imx.Digest(l.DiffID))), nil
+		return append(blobsOf([]pack.Layer{l}), gc.Of(partKind, imx.Digest(l.DiffID))), nil
 	case rootsKind:
-		var r rootRecord
-		if !t.b.store.Recall("roots", d, &r) {
+		root, ok := t.b.packer.Recorded(d)
+		if !ok {
 			return nil, nil
 		}
-		return []gc.Thing{gc.Of(rootFileKind, r.Root)}, nil
+		return []gc.Thing{gc.Of(rootFileKind, root)}, nil
 	case rootFileKind:
 		return t.ofRoot(d)
 	}
@@ -141,7 +142,7 @@ func (t *things) Needs(thing gc.Thing) ([]gc.Thing, error) {
 
 // ofRoot is what a root file has content in. One that is damaged is made anew, with its parts.
 func (t *things) ofRoot(d imx.Digest) ([]gc.Thing, error) {
-	parts, err := erofs.Parts(t.b.rootFile(d))
+	parts, err := erofs.Parts(t.b.packer.RootFile(d))
 	if errors.Is(err, fs.ErrNotExist) || imx.KindOf(err) == imx.NotFound || imx.KindOf(err) == imx.Refused {
 		return nil, nil
 	}
@@ -152,7 +153,7 @@ func (t *things) ofRoot(d imx.Digest) ([]gc.Thing, error) {
 	return all, trouble(err, "reading a root file system")
 }
 
-func blobsOf(layers []layer) (all []gc.Thing) {
+func blobsOf(layers []pack.Layer) (all []gc.Thing) {
 	for _, l := range layers {
 		all = append(all, gc.Of(gc.Blob, imx.Digest(l.Descriptor.Digest)))
 	}
@@ -181,7 +182,7 @@ func (t *things) ofBlob(d imx.Digest) ([]gc.Thing, error) {
 	if t.layers == nil {
 		t.layers = map[imx.Digest][]gc.Thing{}
 		err := t.each(layersKind, func(key imx.Digest) {
-			var l layer
+			var l pack.Layer
 			if t.b.store.Recall("layers", key, &l) {
 				blob := imx.Digest(l.Descriptor.Digest)
 				t.layers[blob] = append(t.layers[blob], gc.Of(layersKind, key))

@@ -18,14 +18,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/build/untar"
 	"imx/internal/deb"
 )
 
-// What one package may hold, unpacked. Debian's largest have 50,000 entries and below 4 GiB.
+// What one package may hold, unpacked. Debian's largest have below 4 GiB.
 const (
 	maxControl = 64 << 20
 	maxData    = deb.MaxSize
-	maxEntries = 500_000
 	maxStanza  = 4 << 20
 )
 
@@ -205,8 +205,8 @@ func splitDeb(ctx context.Context, dir string, in io.Reader) error {
 		copy func(to, name string) error
 	}{
 		{"debian-binary", func(_, _ string) error { return checkVersion(ar) }},
-		{controlTar, func(to, name string) error { return copyMember(ctx, to, name, &bounded{r: ar, left: maxControl}) }},
-		{dataTar, func(to, name string) error { return copyMember(ctx, to, name, &bounded{r: ar, left: maxData}) }},
+		{controlTar, func(to, name string) error { return copyMember(ctx, to, name, &untar.Bounded{R: ar, Left: maxControl}) }},
+		{dataTar, func(to, name string) error { return copyMember(ctx, to, name, &untar.Bounded{R: ar, Left: maxData}) }},
 	} {
 		h, err := ar.Next()
 		switch {
@@ -234,16 +234,16 @@ func checkVersion(r io.Reader) error {
 }
 
 // copyMember writes a member of a .deb into a file, uncompressed unless decompressAll will do it.
-func copyMember(ctx context.Context, to, name string, in *bounded) error {
+func copyMember(ctx context.Context, to, name string, in *untar.Bounded) error {
 	if strings.HasSuffix(name, ".xz") && hasXZ() {
-		return writeFile(to+".xz", in.r)
+		return writeFile(to+".xz", in.R)
 	}
-	plain, err := decompress(ctx, name, in.r)
+	plain, err := decompress(ctx, name, in.R)
 	if err != nil {
 		return err
 	}
 	defer plain.Close()
-	return writeFile(to, &bounded{r: plain, left: in.left})
+	return writeFile(to, &untar.Bounded{R: plain, Left: in.Left})
 }
 
 func writeFile(name string, r io.Reader) error {
@@ -267,7 +267,7 @@ func check(dir string, p imx.Package) error {
 		}
 		named = true
 		text, err := io.ReadAll(io.LimitReader(r, maxStanza))
-		return errors.Join(unreadable(err), checkIdentity(text, p))
+		return errors.Join(untar.Unreadable(err), checkIdentity(text, p))
 	})
 	if err == nil && !named {
 		err = imx.Errorf(imx.Refused, "it has no control file")
@@ -301,55 +301,7 @@ func eachEntry(name string, limit int64, f func(*tar.Header, io.Reader) error) e
 	}
 	defer file.Close()
 	if st, err := file.Stat(); err != nil || st.Size() > limit {
-		return errors.Join(err, errTooLarge())
+		return errors.Join(err, untar.ErrTooLarge())
 	}
-	return allEntries(tar.NewReader(newWindow(file)), f)
-}
-
-// allEntries is eachEntry for an archive that is open.
-func allEntries(in *tar.Reader, f func(*tar.Header, io.Reader) error) error {
-	for n := 0; ; n++ {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return unreadable(err)
-		}
-		if n == maxEntries {
-			return imx.Errorf(imx.Refused, "it has more than %d entries", maxEntries)
-		}
-		if err := deb.CheckTarEntry(h); err != nil {
-			return err
-		}
-		if err := f(h, in); err != nil {
-			return err
-		}
-	}
-}
-
-// unreadable tells a malformed archive from a failing disk.
-func unreadable(err error) error {
-	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrFieldTooLong) {
-		return imx.Errorf(imx.Refused, "it is no well-formed tar archive: %w", err)
-	}
-	return err
-}
-
-func errTooLarge() error {
-	return imx.Errorf(imx.Refused, "it is larger than a package may be, unpacked")
-}
-
-// bounded reads at most left bytes; more is Refused.
-type bounded struct {
-	r    io.Reader
-	left int64
-}
-
-func (l *bounded) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
-	if l.left -= int64(n); l.left < 0 {
-		return 0, errTooLarge()
-	}
-	return n, err
+	return untar.Each(tar.NewReader(newWindow(file)), f)
 }

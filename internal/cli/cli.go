@@ -107,7 +107,7 @@ func groups() []group {
 	return []group{
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand}},
 		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
-		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newWhyCommand, newLogCommand}},
+		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newScanCommand, newFeedCommand, newWhyCommand, newLogCommand}},
 		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"time"
 
@@ -133,6 +134,19 @@ func (p *Pipeline) fetch(ctx context.Context, by imx.Principal, decl imx.Archive
 		}
 	}
 	return snapshot, p.cfg.Control.Record(by, news...)
+}
+
+// HostIndex brings the verified indexes of the host's archive.
+func (p *Pipeline) HostIndex(ctx context.Context, by imx.Principal, report imx.Report) (archive.Snapshot, error) {
+	return p.fetch(ctx, by, imx.Archive{Name: imx.HostArchive}, report)
+}
+
+// HostPackage brings a package of the host's archive, unless it is here, and opens it. The caller closes it.
+func (p *Pipeline) HostPackage(ctx context.Context, pkg imx.Package, report imx.Report) (io.ReadCloser, error) {
+	if err := p.packages(ctx, imx.Template{}, []imx.Package{pkg}, report); err != nil {
+		return nil, err
+	}
+	return p.cfg.Blobs.Reader(pkg.Digest)
 }
 
 // Build plans a template and builds its images, without releasing anything.

@@ -391,6 +391,46 @@ func TestAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 	}
 }
 
+func TestAPartThatTwoImagesShareStaysLockedUntilBothHaveGone(t *testing.T) {
+	m := newMachine(t)
+	one, err := m.cfg.Roots(t.Context(), m.image.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, two := imageIn(t, filepath.Dir(one), time.Unix(1, 0))
+	m.cfg.Roots = func(_ context.Context, image imx.Digest) (string, error) {
+		return map[imx.Digest]string{m.image.Digest: one, other.Digest: two}[image], nil
+	}
+	parts, err := erofs.Parts(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	locked := func(file string) bool {
+		f, err := os.OpenFile(file, os.O_RDWR, 0)
+		if err == nil {
+			f.Close()
+		}
+		return errors.Is(err, unix.EPERM)
+	}
+	e := m.running(t)
+	web, api := m.release("web", 1), m.release("api", 1)
+	api.Image = other
+	e.healthy(t, web, 1)
+	e.healthy(t, api, 1)
+	part := erofs.PartFile(one, parts[0].Digest)
+	if !locked(part) {
+		t.Skip("the file system of the test's folder has no such lock")
+	}
+	for _, step := range []struct {
+		ends             imx.Release
+		part, one, other bool
+	}{{api, true, true, false}, {web, false, false, false}} {
+		e.scale(t, step.ends, 0)
+		m.compare(t, e)
+		await(t, "the right files are locked", func() bool { return locked(part) == step.part && locked(one) == step.one && locked(two) == step.other })
+	}
+}
+
 func TestAPublishedPortIsTakenForOthers(t *testing.T) {
 	m := newMachine(t)
 	e := m.running(t)

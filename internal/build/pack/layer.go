@@ -1,4 +1,4 @@
-package build
+package pack
 
 import (
 	"archive/tar"
@@ -16,8 +16,6 @@ import (
 	"runtime"
 	"time"
 
-	"imx/internal/build/tree"
-
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -25,16 +23,20 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/build/tree"
 )
 
-// layer is one layer of an image, whose bytes are in the blob store.
-type layer struct {
+// Layer is one layer of an image, whose bytes are in the blob store.
+type Layer struct {
 	Descriptor v1.Descriptor `json:"descriptor"`
 	DiffID     digest.Digest `json:"diffID"` // of the tar archive before compression
 	Says       string        `json:"says"`   // what it holds, for the image's history
 	// Programs are the programs and libraries in it, by path.
 	Programs map[string]tree.Program `json:"programs,omitempty"`
 }
+
+// format counts the changes to what a layer looks like. Those of another format are made anew.
+const format = 2
 
 // layerInput is all that decides a layer's bytes.
 type layerInput struct {
@@ -43,15 +45,15 @@ type layerInput struct {
 	Items       []tree.Item `json:"items"`
 }
 
-// pack returns the groups as layers, in their order; a group without items has none. Those that an
+// Pack returns the groups as layers, in their order; a group without items has none. Those that an
 // earlier build packed aren't packed again.
-func (b *Builder) pack(ctx context.Context, groups []group, compression string) ([]layer, error) {
-	layers := make([]layer, len(groups))
+func (p *Packer) Pack(ctx context.Context, groups []Group, compression string) ([]Layer, error) {
+	layers := make([]Layer, len(groups))
 	free := make(chan compressor, runtime.GOMAXPROCS(0))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(cap(free))
 	for i, group := range groups {
-		if len(group.items) == 0 {
+		if len(group.Items) == 0 {
 			continue
 		}
 		g.Go(func() error {
@@ -59,7 +61,7 @@ func (b *Builder) pack(ctx context.Context, groups []group, compression string) 
 				return context.Cause(ctx)
 			}
 			var err error
-			layers[i], err = b.packOne(ctx, group, compression, free)
+			layers[i], err = p.packOne(ctx, group, compression, free)
 			return err
 		})
 	}
@@ -68,7 +70,7 @@ func (b *Builder) pack(ctx context.Context, groups []group, compression string) 
 	}
 	packed := layers[:0]
 	for i, group := range groups {
-		if len(group.items) > 0 {
+		if len(group.Items) > 0 {
 			packed = append(packed, layers[i])
 		}
 	}
@@ -76,57 +78,57 @@ func (b *Builder) pack(ctx context.Context, groups []group, compression string) 
 }
 
 // packOne packs a group unless that was done. Compressors that are free are used again.
-func (b *Builder) packOne(ctx context.Context, g group, compression string, free chan compressor) (layer, error) {
+func (p *Packer) packOne(ctx context.Context, g Group, compression string, free chan compressor) (Layer, error) {
 	in := layerInput{Format: format, Compression: compression}
-	for _, it := range g.items {
+	for _, it := range g.Items {
 		plain := *it
 		plain.Origin, plain.Owner = "", "" // these aren't in the layer
 		in.Items = append(in.Items, plain)
 	}
 	key := imx.DigestJSON(in)
-	unlock, err := b.store.Lock(ctx, "layer "+string(key))
+	unlock, err := p.store.Lock(ctx, "layer "+string(key))
 	if err != nil {
-		return layer{}, err
+		return Layer{}, err
 	}
 	defer unlock()
-	var l layer
-	if !b.store.Recall("layers", key, &l) || !b.cfg.Blobs.Has(imx.Digest(l.Descriptor.Digest)) {
-		if l, err = b.packAnew(ctx, g.items, compression, free); err != nil {
+	var l Layer
+	if !p.store.Recall(layersKind, key, &l) || !p.blobs.Has(imx.Digest(l.Descriptor.Digest)) {
+		if l, err = p.packAnew(ctx, g.Items, compression, free); err != nil {
 			return l, err
 		}
-		if err := b.store.Remember("layers", key, l); err != nil {
+		if err := p.store.Remember(layersKind, key, l); err != nil {
 			return l, err
 		}
 	}
-	l.Says = g.says
+	l.Says = g.Says
 	return l, nil
 }
 
-func (b *Builder) packAnew(ctx context.Context, items []*tree.Item, compression string, free chan compressor) (layer, error) {
+func (p *Packer) packAnew(ctx context.Context, items []*tree.Item, compression string, free chan compressor) (Layer, error) {
 	programs, err := tree.Programs(items)
 	if err != nil {
-		return layer{}, err
+		return Layer{}, err
 	}
 	var z compressor
 	select {
 	case z = <-free:
 	default:
 		if z, err = newCompressor(compression); err != nil {
-			return layer{}, err
+			return Layer{}, err
 		}
 	}
-	dir, done, err := b.store.Scratch("part")
+	dir, done, err := p.store.Scratch("part")
 	if err != nil {
-		return layer{}, err
+		return Layer{}, err
 	}
 	defer done()
 	plain, err := newPlain(filepath.Join(dir, "part"))
 	if err != nil {
-		return layer{}, err
+		return Layer{}, err
 	}
 	defer plain.file.Close()
-	l := layer{Programs: programs, Descriptor: v1.Descriptor{MediaType: mediaType(compression)}}
-	d, size, err := b.put(func(w io.Writer) error {
+	l := Layer{Programs: programs, Descriptor: v1.Descriptor{MediaType: mediaType(compression)}}
+	d, size, err := p.put(func(w io.Writer) error {
 		z.Reset(w)
 		return writeLayer(z, plain, items)
 	})
@@ -140,20 +142,20 @@ func (b *Builder) packAnew(ctx context.Context, items []*tree.Item, compression 
 		return l, err
 	}
 	l.DiffID = digest.Digest(diffID)
-	return l, b.keepPart(ctx, plain.file.Name(), diffID)
+	return l, p.keepPart(ctx, plain.file.Name(), diffID)
 }
 
 // keepPart publishes a layer's tar archive for the roots of images that have the layer, unless it is there.
-func (b *Builder) keepPart(ctx context.Context, name string, diffID imx.Digest) error {
-	unlock, err := b.store.Lock(ctx, "part "+string(diffID))
+func (p *Packer) keepPart(ctx context.Context, name string, diffID imx.Digest) error {
+	unlock, err := p.store.Lock(ctx, "part "+string(diffID))
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if b.checker.Part(b.partFile(diffID), diffID) == nil {
+	if p.checker.Part(p.PartFile(diffID), diffID) == nil {
 		return nil
 	}
-	return b.publishSound(name, b.partFile(diffID), diffID)
+	return p.publishSound(name, p.PartFile(diffID), diffID)
 }
 
 // plain is a layer before compression: a file, and its digest.
@@ -182,7 +184,7 @@ func (p *plain) end() (imx.Digest, error) {
 }
 
 // put stores what write writes.
-func (b *Builder) put(write func(io.Writer) error) (imx.Digest, int64, error) {
+func (p *Packer) put(write func(io.Writer) error) (imx.Digest, int64, error) {
 	r, w := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
@@ -190,7 +192,7 @@ func (b *Builder) put(write func(io.Writer) error) (imx.Digest, int64, error) {
 		_ = w.CloseWithError(err) // never fails
 		written <- err
 	}()
-	d, size, err := b.cfg.Blobs.Put(r, "")
+	d, size, err := p.blobs.Put(r, "")
 	_ = r.CloseWithError(err) // never fails
 	// Where storing failed, writing did because of it.
 	if failed := <-written; err == nil {
