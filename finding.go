@@ -18,12 +18,14 @@ func Levels() []Level { return []Level{Critical, High, Medium, Low} }
 
 // Rule is something that templates, and files beside them, are checked for. Its ID never changes its meaning.
 type Rule struct {
-	ID    string   `json:"id"` // "root-user"
-	Title string   `json:"title"`
-	Level Level    `json:"severity"`
-	Why   string   `json:"why"` // what could happen
-	Fix   string   `json:"fix"` // what to write instead
-	Links []string `json:"links,omitempty"`
+	ID    string `json:"id"` // "root-user"
+	Title string `json:"title"`
+	// Description says what exactly breaks it.
+	Description string   `json:"description,omitempty"`
+	Level       Level    `json:"severity"`
+	Why         string   `json:"why"` // what could happen
+	Fix         string   `json:"fix"` // what to write instead
+	Links       []string `json:"links,omitempty"`
 	// From is who wrote it: "imx", "trivy-checks", "gitleaks", or the folder of the user's own.
 	From string `json:"from"`
 }

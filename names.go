@@ -24,6 +24,20 @@ func Address(way ...string) string {
 	return b.String()
 }
 
+// Way returns the steps of an Address.
+func Way(address string) []string {
+	var way []string
+	for address != "" {
+		step, rest, _ := strings.Cut(address, ".")
+		if quoted, err := strconv.QuotedPrefix(address); err == nil {
+			rest = strings.TrimPrefix(address[len(quoted):], ".")
+			step, _ = strconv.Unquote(quoted) // a quoted prefix can be unquoted
+		}
+		way, address = append(way, step), rest
+	}
+	return way
+}
+
 func isAlphanumeric(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }

@@ -72,7 +72,7 @@ type Image struct {
 	Name     string `json:"name"`
 	Digest   Digest `json:"digest"` // of the OCI manifest
 	Plan     Digest `json:"plan"`   // ImagePlan.Digest
-	Root     Digest `json:"root"`   // of the EROFS root file system made from the layers
+	Root     Digest `json:"root"`   // of the EROFS root file system made from the layers, which it names by theirs
 	Size     Size   `json:"size"`   // sum of the compressed layers
 	Files    int    `json:"files"`  // regular files
 	Packages int    `json:"packages"`

@@ -10,6 +10,7 @@ type Template struct {
 	Images   []ImageSpec `json:"images,omitempty"`
 	Services []Spec      `json:"services,omitempty"`
 	// Waivers excuse findings of the rules that the template is checked by.
+	Tests   []Test   `json:"tests,omitempty"`
 	Waivers []Waiver `json:"waivers,omitempty"`
 	// Places say where blocks, settings and elements of lists stand that were written, by their Address. What has
 	// a default and isn't among them wasn't written.

@@ -6,26 +6,64 @@ rivals_kept=${XDG_CACHE_HOME:-$HOME/.cache}/imx-bench
 # moved: ten images of the corpus that have OpenSSL's libraries, all in one template, before and after its patch. What a
 # machine that has the old images must fetch is every blob that they don't have.
 moved() {
-  local both="$codename $codename-security" count
-  apt_root "$codename" && apt_simulate libssl3 openssl
-  pinned libssl3 >"$scratch/ssl.main"
-  apt_root "$both" && apt_simulate libssl3 openssl
-  pinned libssl3 >"$scratch/ssl.both"
-  if cmp -s "$scratch/ssl.main" "$scratch/ssl.both"; then
-    say "OpenSSL is the same in $codename and $codename-security today: no patch to measure"
-    return
-  fi
+  local count
+  openssl_patch || return 0
   start_server "$scratch/data"
-  ten_images "$both" "$scratch/ssl.main" >"$scratch/images.main"
+  ten_templates
   count=$(wc -l <"$scratch/images.main")
-  images_template "$scratch/ten" "$both" "$scratch/images.main" "$scratch/ssl.main"
-  image_blobs "$scratch/ten" >"$scratch/blobs.main"
-  images_template "$scratch/ten" "$both" "$scratch/images.main" "$scratch/ssl.both"
-  image_blobs "$scratch/ten" >"$scratch/blobs.both"
+  image_blobs "$scratch/ten.main" >"$scratch/blobs.main"
+  image_blobs "$scratch/ten.both" >"$scratch/blobs.both"
   stop_server
   awk -v count="$count" 'NR == FNR {old[$1]; next} {all += $2; if (!seen[$1]++) {distinct += $2; if (!($1 in old)) fresh += $2}} END {
     printf "| bytes moved when OpenSSL is patched in %d images | %.1f MB | the images: %.1f MB, %.1f MB without what they share | %.1f %% | under 5 %% |\n",
       count, fresh / 1e6, all / 1e6, distinct / 1e6, 100 * fresh / all }' "$scratch/blobs.main" "$scratch/blobs.both" >>"$scratch/table"
+}
+
+# roots: the same ten images. What their root file systems take of the disk, what the patch adds, and the CPU that it
+# costs to build them again, their packages being installed anew.
+roots() {
+  local before after apart
+  openssl_patch || return 0
+  rm -rf "$scratch/data"
+  start_server "$scratch/data"
+  ten_templates
+  image_blobs "$scratch/ten.main" >"$scratch/blobs.main"
+  before=$(disk_of_roots)
+  apart=$(jq -r '.images[].digest' "$scratch/result" | while read -r digest; do parts_of "$digest"; done | awk '{s += $1} END {print s}')
+  metered roots.patch quietly client build "$scratch/ten.both"
+  after=$(disk_of_roots)
+  stop_server
+  awk -v n="$(wc -l <"$scratch/images.main")" -v b="$before" -v a="$after" -v apart="$apart" -v cpu="$(median roots.patch)" 'BEGIN {
+    printf "| disk that the roots of %d images take | %.1f MB | with nothing shared: %.1f MB | %.1fx less | - |\n", n, b / 1e6, apart / 1e6, apart / b
+    printf "| disk that they take more when OpenSSL is patched | %.1f MB | | %.1f %% | - |\n", (a - b) / 1e6, 100 * (a - b) / b
+    printf "| CPU to build them patched | %.2f s | | | - |\n", cpu }' >>"$scratch/table"
+}
+disk_of_roots() { sync -f "$scratch/data" && du -s --block-size=1 "$scratch/data/build/roots" | cut -f 1; }
+# parts_of DIGEST: the bytes of each layer of an image as it lies beside its root.
+parts_of() {
+  local layer
+  for layer in $(jq -r '.rootfs.diff_ids[]' "$(blob "$(jq -r .config.digest "$(blob "$1")")")"); do
+    stat -c '%b %B' "$scratch/data/build/roots/${layer#sha256:}.part" | awk '{print $1 * $2}'
+  done
+}
+
+# openssl_patch writes what there is of OpenSSL in the main suite, and what with the security suite. It fails where that is the same.
+openssl_patch() {
+  apt_root "$codename" && apt_simulate libssl3 openssl
+  pinned libssl3 >"$scratch/ssl.main"
+  apt_root "$codename $codename-security" && apt_simulate libssl3 openssl
+  pinned libssl3 >"$scratch/ssl.both"
+  if cmp -s "$scratch/ssl.main" "$scratch/ssl.both"; then
+    say "OpenSSL is the same in $codename and $codename-security today: no patch to measure"
+    return 1
+  fi
+}
+# ten_templates writes the ten images, before and after the patch. A server runs.
+ten_templates() {
+  local both="$codename $codename-security"
+  ten_images "$both" "$scratch/ssl.main" >"$scratch/images.main"
+  images_template "$scratch/ten.main" "$both" "$scratch/images.main" "$scratch/ssl.main"
+  images_template "$scratch/ten.both" "$both" "$scratch/images.main" "$scratch/ssl.both"
 }
 # pinned NAME: what apt-get just chose with NAME's version, as "name version".
 pinned() {
@@ -90,10 +128,12 @@ sizes() {
 size_folder() {
   local name image packages
   name=$(basename "$1")
+  fstrim "$scratch" # gives back what was removed, which the disk's file would keep
   grep -q '^ *packages *=' "$1"/*.imx.hcl || { say "$name: names no package, left out"; return; }
   rm -rf "$scratch/folder"
   cp -r "$1" "$scratch/folder"
   rm -f "$scratch/folder/imx.lock"
+  compiled "$scratch/folder"
   if ! "$imx" build --json "$scratch/folder" >"$scratch/result" 2>"$scratch/output"; then
     say "$name isn't built: $(tail -n 1 "$scratch/output")"
     return
@@ -101,6 +141,13 @@ size_folder() {
   while read -r image packages; do
     size_image "$image" "$(jq -r '[.plan.lock.suites[].suite] | sort | join(" ")' "$scratch/result")" "$packages"
   done < <(jq -r '.plan.plan.images[].spec | select(.packages) | "\(.name) \(.packages | join(" "))"' "$scratch/result")
+}
+# compiled DIR: what a template's user compiles beforehand is an empty file here.
+compiled() {
+  local file
+  while read -r file; do
+    [ -e "$1/$file" ] || : >"$1/$file"
+  done < <(grep -ho '\bfile("[^"]*")' "$1"/*.imx.hcl | cut -d '"' -f 2)
 }
 # size_image NAME "SUITES" "PACKAGES": a line about one image, which counts beside each rival that can make it.
 size_image() {

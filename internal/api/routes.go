@@ -33,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), serviceRoutes())
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), serviceRoutes())
 }
 
 func planRoutes() []route {
@@ -73,6 +73,10 @@ func archiveRoutes() []route {
 			method: http.MethodPost, path: "/v1/archives/freeze", body: "FreezeRequest", answer: "Frozen", form: formUpdates, serve: freeze,
 			says: "Keeps every package that the lock names, and the lock, fetching what is missing. Nothing deletes them from then on, " +
 				"and a build with the lock needs no archive. A set that was copied elsewhere is brought in by pushing it to the registry.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/collect", body: "CollectRequest", answer: "Collection", form: formUpdates, serve: collect,
+			says: "Removes what no release, instance, tag or newest image needs any more, or tells what that would be.",
 		},
 	}
 }

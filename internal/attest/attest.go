@@ -60,6 +60,9 @@ func (a *Attester) Add(ctx context.Context, by imx.Principal, c Claim) (imx.Evid
 	return a.cfg.Control.AddEvidence(by, e)
 }
 
+// Read returns the statement of a piece of evidence. Errors: Refused for one that was changed.
+func (a *Attester) Read(e imx.Evidence) (imx.Statement, error) { return a.cfg.Store.Read(e) }
+
 // Evidence returns what was stated of the image that a person means, the newest of each type, sorted by type.
 // Errors: as Images.Find.
 func (a *Attester) Evidence(ctx context.Context, image string) ([]imx.Evidence, error) {

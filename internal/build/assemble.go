@@ -13,58 +13,58 @@ import (
 	"strings"
 	"time"
 
-	"imx/internal/build/tree"
-
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
+	"imx/internal/build/pack"
+	"imx/internal/build/tree"
 )
 
 // LabelPlan is the label, and the manifest's annotation, with the digest of the image's plan.
 const LabelPlan = "io.imx.plan"
 
 // assemble lays the template's files over the packages' layers and stores the image's
-// configuration, manifest and inventory. It returns the image's whole tree, too.
-func (b *Builder) assemble(ctx context.Context, p imx.ImagePlan, packed *packed) (Result, tree.Tree, error) {
+// configuration, manifest and inventory.
+func (b *Builder) assemble(ctx context.Context, p imx.ImagePlan, packed *packed) (Result, error) {
 	t := tree.Tree{}
 	for _, it := range packed.Items {
 		t[it.Path] = it
 	}
 	who := tree.Accounts{Passwd: packed.Passwd, Group: packed.Group}
 	if err := b.lay(t, p, who); err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
 	user, err := who.User(p.Spec.User)
 	if err != nil {
-		return Result{}, nil, trouble(err, "user of image."+p.Spec.Name)
+		return Result{}, trouble(err, "user of image."+p.Spec.Name)
 	}
-	top, err := b.pack(ctx, []group{{"files of the template", t.WithParents(t.From(imx.OriginTemplate))}}, p.Spec.Compression)
+	top, err := b.packer.Pack(ctx, []pack.Group{{Says: "files of the template", Items: t.WithParents(t.From(imx.OriginTemplate))}}, p.Spec.Compression)
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
 	layers := slices.Concat(packed.Layers, top)
 	manifest, err := b.describe(p, user, layers)
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
 	d, _, err := b.cfg.Blobs.Put(bytes.NewReader(manifest), "")
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
 	image := imx.Image{Name: p.Spec.Name, Digest: d, Plan: p.Digest(), Files: t.Files(), Packages: len(p.Ship)}
 	for _, l := range layers {
 		image.Size += imx.Size(l.Descriptor.Size)
 	}
 	if image.Inventory, err = b.takeStock(t, packed, layers); err != nil {
-		return Result{}, nil, err
+		return Result{}, err
 	}
-	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest}, t, nil
+	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest}, nil
 }
 
 // describe stores the image's configuration and returns its manifest.
-func (b *Builder) describe(p imx.ImagePlan, user string, layers []layer) ([]byte, error) {
+func (b *Builder) describe(p imx.ImagePlan, user string, layers []pack.Layer) ([]byte, error) {
 	created := p.Epoch.UTC().Truncate(time.Second)
 	labels := map[string]string{
 		v1.AnnotationTitle:   p.Spec.Name,

@@ -12,7 +12,8 @@
 //	layers/<digest of the items>         a layer (JSON; bytes in the blob store)
 //	packages/<digest of the packages>    the layers that the packages make (JSON; bytes in the blob store)
 //	plans/<ImagePlan.Digest>             the built image (JSON; bytes in the blob store)
-//	roots/<digest of the manifest>       the digest of the image's root file system, beside roots/<digest>.erofs
+//	roots/<digest of the manifest>       the digest of the image's root file system: roots/<digest>.erofs
+//	roots/<digest of a layer>.part       a layer without compression, where roots have their files' content
 //	tmp/                                 what isn't done yet; New removes it
 package build
 
@@ -20,9 +21,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -30,11 +28,13 @@ import (
 
 	"imx"
 	"imx/internal/blob"
+	"imx/internal/build/pack"
+	"imx/internal/build/store"
 )
 
 // format counts the changes to what a plan's image looks like. Results of another format are
 // made anew.
-const format = 2
+const format = 3
 
 // atOnce is how many images are built at a time; further ones wait.
 const atOnce = 2
@@ -71,7 +71,8 @@ type Fetch func(ctx context.Context, packages []imx.Package, report imx.Report) 
 type Builder struct {
 	cfg    Config
 	groups cgroups
-	busy   keyed
+	store  *store.Store
+	packer *pack.Packer
 	slots  chan struct{}
 	// backwards has it take packages in the opposite order, for a second opinion (CheckRepro).
 	backwards bool
@@ -98,19 +99,11 @@ func New(cfg Config) (*Builder, error) {
 		return nil, trouble(err, "looking for control groups")
 	}
 	groups.sweep()
-	b := &Builder{cfg: cfg, groups: groups, slots: make(chan struct{}, atOnce)}
-	if err := unmountBelow(b.path("tmp")); err != nil {
-		return nil, trouble(err, "unmounting what a dead process left in the build folder")
+	results, err := store.Open(dir, append(pack.Kinds(), "unpacked", "base", "contents", "packages", "plans")...)
+	if err != nil {
+		return nil, trouble(err, "opening the build folder")
 	}
-	if err := os.RemoveAll(b.path("tmp")); err != nil {
-		return nil, trouble(err, "removing what a dead process left in the build folder")
-	}
-	for _, name := range []string{"", "unpacked", "base", "contents", "layers", "packages", "plans", "roots", "tmp"} {
-		if err := os.MkdirAll(b.path(name), 0o700); err != nil {
-			return nil, trouble(err, "making the build folder")
-		}
-	}
-	return b, trouble(b.prune(time.Now()), "removing unpacked packages that nothing uses")
+	return &Builder{cfg: cfg, store: results, packer: pack.New(results, cfg.Blobs), groups: groups, slots: make(chan struct{}, atOnce)}, nil
 }
 
 // Run builds p's image, or finds that it was built. fetch is called only for packages whose .debs
@@ -134,7 +127,7 @@ func (b *Builder) Run(ctx context.Context, p imx.ImagePlan, fetch Fetch, report 
 }
 
 func (b *Builder) run(ctx context.Context, p imx.ImagePlan, s steps) (Result, error) {
-	unlock, err := b.busy.lock(ctx, "plan "+string(p.Digest()))
+	unlock, err := b.store.Lock(ctx, "plan "+string(p.Digest()))
 	if err != nil {
 		return Result{}, err
 	}
@@ -174,10 +167,10 @@ type record struct {
 // known finds an image that was built, as long as all of it is still there.
 func (b *Builder) known(ctx context.Context, p imx.ImagePlan) (Result, bool) {
 	var r record
-	if !b.recall("plans", p.Digest(), &r) || r.Format != format {
+	if !b.store.Recall("plans", p.Digest(), &r) || r.Format != format {
 		return Result{}, false
 	}
-	manifest, err := b.cfg.Blobs.ReadAll(r.Image.Digest, maxManifest)
+	manifest, err := b.cfg.Blobs.ReadAll(r.Image.Digest, pack.MaxManifest)
 	if err != nil {
 		return Result{}, false
 	}
@@ -197,6 +190,13 @@ func (b *Builder) known(ctx context.Context, p imx.ImagePlan) (Result, bool) {
 	return Result{Image: image, Manifest: manifest, MediaType: v1.MediaTypeImageManifest, Cached: true}, true
 }
 
+// Root returns the EROFS file of an image that is in the blob store, by its manifest's digest, and the file's own
+// digest (pack.Packer.Root).
+func (b *Builder) Root(ctx context.Context, image imx.Digest) (string, imx.Digest, error) {
+	file, root, err := b.packer.Root(ctx, image)
+	return file, root, trouble(err, "making the root file system of image "+image.Short())
+}
+
 func (b *Builder) hasLayers(layers []v1.Descriptor) bool {
 	for _, l := range layers {
 		if !b.cfg.Blobs.Has(imx.Digest(l.Digest)) {
@@ -213,74 +213,14 @@ func (b *Builder) make(ctx context.Context, p imx.ImagePlan, s steps) (Result, e
 	}
 	defer packed.release()
 	s.say("packing the template's files")
-	res, t, err := b.assemble(ctx, p, packed)
+	res, err := b.assemble(ctx, p, packed)
 	if err != nil {
 		return Result{}, err
 	}
 	s.say("making the root file system")
-	_, res.Image.Root, err = b.root(ctx, res.Image.Digest, t)
+	_, res.Image.Root, err = b.Root(ctx, res.Image.Digest)
 	if err != nil {
 		return Result{}, err
 	}
-	return res, b.remember("plans", p.Digest(), record{Format: format, Image: res.Image})
-}
-
-// path returns a path in the builder's folder.
-func (b *Builder) path(parts ...string) string {
-	return filepath.Join(append([]string{b.cfg.Dir}, parts...)...)
-}
-
-// scratch makes a folder below tmp/; done removes it.
-func (b *Builder) scratch(kind string) (dir string, done func(), err error) {
-	dir, err = os.MkdirTemp(b.path("tmp"), kind+"-*")
-	if err != nil {
-		return "", nil, err
-	}
-	return dir, func() { _ = os.RemoveAll(dir) }, nil // New removes what is left
-}
-
-// recall reads a result of an earlier build. What can't be read was never there: it is made again.
-func (b *Builder) recall(kind string, d imx.Digest, v any) bool {
-	raw, err := os.ReadFile(b.path(kind, d.Hex()))
-	return err == nil && json.Unmarshal(raw, v) == nil
-}
-
-// remember publishes a small result.
-func (b *Builder) remember(kind string, d imx.Digest, v any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	dir, done, err := b.scratch("record")
-	if err != nil {
-		return err
-	}
-	defer done()
-	name := filepath.Join(dir, "record")
-	if err := os.WriteFile(name, raw, 0o600); err != nil {
-		return err
-	}
-	return publish(name, b.path(kind, d.Hex()))
-}
-
-// publish syncs a file and gives it its name.
-func publish(from, to string) error {
-	return inOrder(
-		func() error { return syncPath(from) },
-		func() error { return os.Rename(from, to) },
-		func() error { return syncPath(filepath.Dir(to)) },
-	)
-}
-
-func syncPath(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-func exists(name string) bool {
-	_, err := os.Lstat(name)
-	return !errors.Is(err, fs.ErrNotExist)
+	return res, b.store.Remember("plans", p.Digest(), record{Format: format, Image: res.Image})
 }

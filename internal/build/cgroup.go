@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/mounts"
 )
 
 // cgroups are where the machine has the controllers that bound a sandbox: version 1 trees, one for each,
@@ -34,29 +34,12 @@ const groupPrefix = "imx-build-"
 func findCgroups(builder string) (cgroups, error) {
 	id := sha256.Sum256([]byte(builder))
 	mine := groupPrefix + hex.EncodeToString(id[:4]) + "-"
-	c := cgroups{mine: mine, prefix: mine + strconv.Itoa(os.Getpid()) + "-", v1: map[string]string{}}
-	f, err := os.Open("/proc/self/mountinfo")
+	table, err := mounts.Read()
 	if err != nil {
-		return c, err
+		return cgroups{}, err
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		left, right, ok := strings.Cut(lines.Text(), " - ") // proc_pid_mountinfo(5)
-		before, after := strings.Fields(left), strings.Fields(right)
-		if !ok || len(before) < 5 || len(after) < 3 {
-			continue
-		}
-		switch after[0] {
-		case "cgroup":
-			for option := range strings.SplitSeq(after[2], ",") {
-				if option == "memory" || option == "pids" {
-					c.v1[option] = before[4]
-				}
-			}
-		case "cgroup2":
-			c.v2 = before[4]
-		}
-	}
+	trees := table.Cgroups("memory", "pids")
+	c := cgroups{mine: mine, prefix: mine + strconv.Itoa(os.Getpid()) + "-", v1: trees.V1, v2: trees.Unified}
 	if len(c.v1) < 2 && c.v2 != "" && !handsDown(c.v2) {
 		c.v2 = ""
 	}

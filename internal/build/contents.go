@@ -23,14 +23,14 @@ type contents struct {
 // contents returns what a package that was unpacked has. The .deb's files are read once, ever.
 func (b *Builder) contents(p imx.Package) (contents, error) {
 	var c contents
-	if b.recall("contents", p.Digest, &c) && c.Format == format {
+	if b.store.Recall("contents", p.Digest, &c) && c.Format == format {
 		return c, nil
 	}
 	c = contents{Format: format, Has: map[string]*tree.Item{}}
 	if err := eachEntry(filepath.Join(b.unpacked(p), dataTar), maxData, c.add); err != nil {
 		return c, trouble(err, "reading "+p.Ref())
 	}
-	return c, b.remember("contents", p.Digest, c)
+	return c, b.store.Remember("contents", p.Digest, c)
 }
 
 func (c *contents) add(h *tar.Header, content io.Reader) error {

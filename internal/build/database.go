@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"imx/internal/deb"
 )
 
 // databaseDir is where dpkg's database is in a root.
@@ -21,20 +23,17 @@ type database struct {
 	accounts  bool      // the root has users that owners may be meant by
 	// What scripts said about paths: where a file of another package goes. fixed has the paths of these
 	// and of overrides of owner and mode.
-	diversions map[string]diversion
+	diversions deb.Diversions
 	fixed      map[string]bool
 	interests  map[string][]string // packages that wait for changes below a path
 	stanzas    bytes.Buffer
 	pending    map[string]map[string]bool // by trigger, the packages that await it; "-" for none
 }
 
-// diversion is where a path's file goes, unless the package that says so brings it; by is ":" for none.
-type diversion struct{ to, by string }
-
 // openDatabase reads what decides how packages are unpacked over the root.
 func openDatabase(x *extractor) (*database, error) {
 	db := &database{
-		x: x, diversions: map[string]diversion{}, fixed: map[string]bool{},
+		x: x, fixed: map[string]bool{},
 		interests: map[string][]string{}, pending: map[string]map[string]bool{},
 	}
 	var err error
@@ -63,20 +62,17 @@ func (db *database) readStatus() error {
 }
 
 func (db *database) readDiversions() error {
-	lines, err := db.lines("diversions")
-	for i := 0; i+2 < len(lines); i += 3 { // from, to, by
-		db.diversions[lines[i]] = diversion{lines[i+1], lines[i+2]}
-		db.fixed[lines[i]], db.fixed[lines[i+1]] = true, true
+	text, err := db.x.read(databaseDir + "/diversions")
+	db.diversions = deb.ReadDiversions(string(text))
+	for from, d := range db.diversions {
+		db.fixed[from], db.fixed[d.To] = true, true
 	}
 	return err
 }
 
 // diverted is where a package's path really goes.
 func (db *database) diverted(p *parcel, name string) string {
-	if d, ok := db.diversions[name]; ok && d.by != p.pkg.Name {
-		return d.to
-	}
-	return name
+	return db.diversions.Place(p.pkg.Name, name)
 }
 
 func (db *database) readOverrides() error {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"imx"
+	"imx/internal/build/untar"
 )
 
 // writeDeb makes a .deb (deb(5)) without compression from an unpacked package. Every entry is written
@@ -49,7 +50,7 @@ func copyTar(w io.Writer, name string, limit int64) error {
 			return imx.Errorf(imx.Refused, "entry %q: %w", h.Name, err)
 		}
 		_, err := io.Copy(out, content)
-		return unreadable(err)
+		return untar.Unreadable(err)
 	})
 	if err != nil {
 		return err

@@ -8,11 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"imx"
-	"imx/internal/build/tree"
-	"imx/internal/erofs"
+	"imx/internal/build/order"
 )
 
 // Rewrite unpacks a .deb into an empty folder, checks it and writes it without compression, as a build
@@ -29,12 +27,6 @@ func Rewrite(ctx context.Context, dir string, out io.WriteSeeker, in io.Reader, 
 
 // ArHeader returns the header of an ar member.
 func ArHeader(name string, size int64) string { return arHeader(name, size) }
-
-// Unlayer reads the entries of a layer's tar archive.
-func Unlayer(name string) (map[string]erofs.Entry, error) {
-	u := &unlayer{entries: map[string]erofs.Entry{}, parents: map[string]bool{}}
-	return u.entries, u.add(name)
-}
 
 // Who unpacks packages.
 const (
@@ -102,11 +94,12 @@ func (b *Builder) Install(ctx context.Context, p imx.ImagePlan, in Installation)
 	}
 	return b.enter(ctx, image, upper, p.Epoch, func(ctx context.Context, box *sandbox) error {
 		d := &dpkg{box: box, steps: s}
-		q, err := b.arrive(ctx, box, added, settled, by)
+		q := order.New(settled)
+		left, err := b.arrive(ctx, box, added, q, by)
 		if err != nil {
 			return err
 		}
-		if err := b.order(ctx, d, q); err != nil {
+		if err := b.order(ctx, d, q, left); err != nil {
 			return err
 		}
 		look("image", box.root)
@@ -114,27 +107,25 @@ func (b *Builder) Install(ctx context.Context, p imx.ImagePlan, in Installation)
 	})
 }
 
-func (b *Builder) arrive(ctx context.Context, box *sandbox, packages []imx.Package, settled []string, by int) (*queue, error) {
-	q := &queue{configured: map[string]bool{}, unpacked: map[string]*parcel{}}
-	q.settle(settled)
+// arrive places the packages that can be, and returns the others.
+func (b *Builder) arrive(ctx context.Context, box *sandbox, packages []imx.Package, q *order.Queue, by int) (left []*parcel, err error) {
 	if by == ByPlacing {
 		parcels, left, err := b.place(ctx, box.root, packages, placement{}, steps{report: func(imx.Progress) {}})
 		for _, p := range parcels {
 			if !slices.Contains(left, p) {
-				q.arrived(p)
+				q.Arrive(p.ordered())
 			}
 		}
-		q.waiting = left
-		return q, err
+		return left, err
 	}
 	for _, pkg := range packages {
 		p, err := b.openParcel(pkg)
 		if err != nil {
 			return nil, err
 		}
-		q.waiting = append(q.waiting, p)
+		left = append(left, p)
 	}
-	return q, nil
+	return left, nil
 }
 
 // forget empties dpkg's database.
@@ -177,26 +168,4 @@ func (b *Builder) Caged() bool {
 	g := b.groups.cage("test", b.cfg.bounds())
 	defer g.remove()
 	return g.whole()
-}
-
-// Shipped is what arrange takes.
-type Shipped = shipped
-
-// Ship returns a package with what its .deb has.
-func Ship(name, source string, has map[string]*tree.Item) Shipped {
-	p := imx.InventoryPackage{Package: imx.Package{Name: name}, Source: source}
-	return shipped{InventoryPackage: p, has: has}
-}
-
-// Arrange returns the items of each layer, and what each is.
-func Arrange(t tree.Tree, ships []Shipped, epoch time.Time) (layers [][]*tree.Item, says []string) {
-	for _, g := range arrange(t, ships, epoch) {
-		layers, says = append(layers, g.items), append(says, g.says)
-	}
-	return layers, says
-}
-
-// Differences compares two trees.
-func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
-	return differences(first, second)
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"imx/internal/build/untar"
 	"imx/internal/deb"
 )
 
@@ -239,7 +240,7 @@ func (x *extractor) fill(fd int, parent directory, h *tar.Header, content io.Rea
 	for left := h.Size; left > 0; {
 		n, err := io.ReadFull(content, x.buffer[:min(left, int64(len(x.buffer)))])
 		if err != nil {
-			return unreadable(err)
+			return untar.Unreadable(err)
 		}
 		if err := writeAll(fd, x.buffer[:n]); err != nil {
 			return err

@@ -1,67 +1,22 @@
-// A .deb or a layer is bytes from somewhere: whatever no image may have is refused before dpkg, or
-// the kernel, gets to see it.
+// A .deb is bytes from somewhere: whatever no image may have is refused before dpkg gets to see it.
 
 package build_test
 
 import (
 	"archive/tar"
 	"bytes"
-	"encoding/json"
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"imx"
 	"imx/internal/archive/archivetest"
-	"imx/internal/blob"
 	"imx/internal/build"
+	"imx/internal/build/untar/untartest"
 )
-
-// hostile are entries that neither a package nor a layer may have, by what the refusal says.
-func hostile() map[string]*tar.Header {
-	return map[string]*tar.Header{
-		"leads out of its directory":       {Name: "./usr/../../etc/passwd", Typeflag: tar.TypeReg},
-		"is absolute":                      {Name: "/etc/passwd", Typeflag: tar.TypeReg},
-		"out of the root":                  {Name: "./usr/link", Typeflag: tar.TypeSymlink, Linkname: "../../etc"},
-		"is a hard link":                   {Name: "./usr/link", Typeflag: tar.TypeLink, Linkname: "../etc/passwd"},
-		"of type '3'":                      {Name: "./dev/null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3},
-		"of type '4'":                      {Name: "./dev/sda", Typeflag: tar.TypeBlock, Devmajor: 8},
-		"of type '6'":                      {Name: "./run/fifo", Typeflag: tar.TypeFifo},
-		"has the size 1.0 TiB":             {Name: "./usr/huge", Typeflag: tar.TypeReg, Size: 1 << 40},
-		"has a control character":          {Name: "./usr/a\nb", Typeflag: tar.TypeReg},
-		"has the owner 3000000000:0":       {Name: "./usr/a", Typeflag: tar.TypeReg, Uid: 3_000_000_000},
-		"isn't a usable name":              {Name: "./usr/link", Typeflag: tar.TypeSymlink, Linkname: "a\x01b"},
-		"it is no well-formed tar archive": nil, // the archive ends in the middle of an entry
-	}
-}
-
-// archiveOf is a tar archive with the one entry.
-func archiveOf(tb testing.TB, h *tar.Header) []byte {
-	tb.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	if h == nil {
-		h = &tar.Header{Name: "./usr/cut", Typeflag: tar.TypeReg, Size: 1000}
-	}
-	h.Mode = 0o644
-	if err := w.WriteHeader(h); err != nil {
-		tb.Fatal(err)
-	}
-	if err := w.Flush(); err != nil && h.Size == 0 {
-		tb.Fatal(err)
-	}
-	return b.Bytes()
-}
 
 // ar puts members together as a .deb.
 func ar(members ...string) []byte {
@@ -94,16 +49,16 @@ const goodControl = "Package: evil\nVersion: 1.0\nArchitecture: amd64\n"
 func evil() imx.Package { return imx.Package{Name: "evil", Version: "1.0", Architecture: "amd64"} }
 
 func TestAPackageWithAHostileEntryIsRefused(t *testing.T) {
-	for want, h := range hostile() {
+	for want, h := range untartest.Hostile() {
 		t.Run(want, func(t *testing.T) {
-			deb := ar("debian-binary", "2.0\n", "control.tar", controlOf(t, goodControl), "data.tar", string(archiveOf(t, h)))
+			deb := ar("debian-binary", "2.0\n", "control.tar", controlOf(t, goodControl), "data.tar", string(untartest.Archive(t, h)))
 			refused(t, deb, want)
 		})
 	}
 }
 
 func TestAPackageThatIsNotWhatThePlanSaysIsRefused(t *testing.T) {
-	data := string(archiveOf(t, &tar.Header{Name: "./usr", Typeflag: tar.TypeDir}))
+	data := string(untartest.Archive(t, &tar.Header{Name: "./usr", Typeflag: tar.TypeDir}))
 	control := controlOf(t, goodControl)
 	for want, deb := range map[string][]byte{
 		"it is the package evil_2.0_amd64":       ar("debian-binary", "2.0\n", "control.tar", controlOf(t, strings.Replace(goodControl, "1.0", "2.0", 1)), "data.tar", data),
@@ -113,7 +68,7 @@ func TestAPackageThatIsNotWhatThePlanSaysIsRefused(t *testing.T) {
 		"the format version":                     ar("debian-binary", "3.0\n", "control.tar", control, "data.tar", data),
 		"not an ar archive":                      []byte("PK\x03\x04 a zip file"),
 		"xz can't read it":                       ar("debian-binary", "2.0\n", "control.tar.xz", "not xz", "data.tar", data),
-		"control file \"./link\"":                ar("debian-binary", "2.0\n", "control.tar", string(archiveOf(t, &tar.Header{Name: "./link", Typeflag: tar.TypeSymlink, Linkname: "x"})), "data.tar", data),
+		"control file \"./link\"":                ar("debian-binary", "2.0\n", "control.tar", string(untartest.Archive(t, &tar.Header{Name: "./link", Typeflag: tar.TypeSymlink, Linkname: "x"})), "data.tar", data),
 		"larger than a package may be, unpacked": bomb(t),
 	} {
 		t.Run(want, func(t *testing.T) { refused(t, deb, want) })
@@ -188,143 +143,14 @@ func TestARewrittenPackageIsTheSameForDpkg(t *testing.T) {
 	}
 }
 
-// layered is a builder and a function that stores an image of layers.
-func layered(tb testing.TB) (*build.Builder, func(mediaType string, layers ...[]byte) imx.Digest) {
-	tb.Helper()
-	blobs, err := blob.Open(filepath.Join(tb.TempDir(), "blobs"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	b, err := build.New(build.Config{Dir: tb.TempDir(), Blobs: blobs})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	put := func(raw []byte) v1.Descriptor {
-		d, n, err := blobs.Put(bytes.NewReader(raw), "")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return v1.Descriptor{Digest: digest.Digest(d), Size: n}
-	}
-	return b, func(mediaType string, layers ...[]byte) imx.Digest {
-		tb.Helper()
-		config, err := json.Marshal(v1.Image{Created: &epoch})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		m := v1.Manifest{Config: put(config)}
-		for _, l := range layers {
-			desc := put(l)
-			desc.MediaType = mediaType
-			m.Layers = append(m.Layers, desc)
-		}
-		raw, err := json.Marshal(m)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return imx.Digest(put(raw).Digest)
-	}
-}
-
-func TestALayerWithAHostileEntryIsRefused(t *testing.T) {
-	b, image := layered(t)
-	for want, h := range hostile() {
-		t.Run(want, func(t *testing.T) {
-			_, _, err := b.Root(t.Context(), image(v1.MediaTypeImageLayer, archiveOf(t, h)))
-			if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), want) {
-				t.Errorf("kind %q: %v", imx.KindOf(err), err)
-			}
-		})
-	}
-}
-
-func TestALayerThatWritesThroughALinkOfAnotherIsRefused(t *testing.T) {
-	b, image := layered(t)
-	link := archiveOf(t, &tar.Header{Name: "data", Typeflag: tar.TypeSymlink, Linkname: "/etc"})
-	through := archiveOf(t, &tar.Header{Name: "data/passwd", Typeflag: tar.TypeReg})
-	_, _, err := b.Root(t.Context(), image(v1.MediaTypeImageLayer, link, through))
-	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), `"data/passwd" lies below "data", which is not a directory`) {
-		t.Errorf("kind %q: %v", imx.KindOf(err), err)
-	}
-}
-
-func TestLayersOfOtherBuildersAreLaidOverEachOther(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	b, image := layered(t)
-	layer := func(entries ...*tar.Header) []byte {
-		var raw bytes.Buffer
-		z := gzip.NewWriter(&raw)
-		w := tar.NewWriter(z)
-		for _, h := range entries {
-			text := h.Name
-			h.Mode = 0o755
-			if h.Typeflag == tar.TypeReg {
-				h.Size = int64(len(text))
-			}
-			if err := w.WriteHeader(h); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.WriteString(w, text[:h.Size]); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := errors.Join(w.Close(), z.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return raw.Bytes()
-	}
-	reg := func(name string) *tar.Header { return &tar.Header{Name: name, Typeflag: tar.TypeReg} }
-	d := image(
-		v1.MediaTypeImageLayerGzip,
-		layer(reg("gone"), reg("dir/a"), reg("dir/b"), reg("full/x"), reg("tree/x"), reg("same")),
-		layer(reg("full/y"), reg(".wh.gone"), reg("dir/.wh.a"), reg("full/.wh..wh..opq"), reg("tree"),
-			&tar.Header{Name: "hard", Typeflag: tar.TypeLink, Linkname: "same"}),
-	)
-	root := mounted(t, b, d)
-	want := " dir dir/b full full/y hard same tree"
-	if got := strings.Join(paths(t, root), " "); got != want {
-		t.Errorf("the root has %q, want %q", got, want)
-	}
-	if text, err := os.ReadFile(filepath.Join(root, "hard")); string(text) != "same" {
-		t.Errorf("the hard link has %q, %v", text, err)
-	}
-}
-
-func TestADamagedRootIsMadeAnewAndAMissingImageIsNotFound(t *testing.T) {
-	b, image := layered(t)
-	d := image(v1.MediaTypeImageLayer, archiveOf(t, &tar.Header{Name: "usr", Typeflag: tar.TypeDir}))
-	file, root, err := b.Root(t.Context(), d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte("tampered"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	again, sum, err := b.Root(t.Context(), d)
-	if err != nil || again != file || sum != root {
-		t.Fatalf("%s %s %v, before %s %s", again, sum, err, file, root)
-	}
-	if raw, err := os.ReadFile(again); err != nil || imx.DigestBytes(raw) != root {
-		t.Errorf("the file still isn't what its digest says: %v", err)
-	}
-	if _, _, err := b.Root(t.Context(), imx.DigestBytes(nil)); imx.KindOf(err) != imx.NotFound {
-		t.Errorf("kind %q: %v", imx.KindOf(err), err)
-	}
-}
-
 func FuzzPackage(f *testing.F) {
 	good, err := archivetest.Package{Name: "evil", Pack: "gz", Files: files{{Path: "/usr/bin/x", Content: "x"}}}.Deb()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(good)
-	for _, h := range hostile() {
-		f.Add(ar("debian-binary", "2.0\n", "control.tar", controlOf(f, goodControl), "data.tar", string(archiveOf(f, h))))
+	for _, h := range untartest.Hostile() {
+		f.Add(ar("debian-binary", "2.0\n", "control.tar", controlOf(f, goodControl), "data.tar", string(untartest.Archive(f, h))))
 	}
 	f.Fuzz(func(t *testing.T, deb []byte) {
 		var first, second memory
@@ -362,25 +188,4 @@ func (m *memory) Seek(offset int64, whence int) (int64, error) {
 	}
 	m.at += offset
 	return m.at, nil
-}
-
-func FuzzLayer(f *testing.F) {
-	for _, h := range hostile() {
-		f.Add(archiveOf(f, h))
-	}
-	name := filepath.Join(f.TempDir(), "layer")
-	f.Fuzz(func(t *testing.T, layer []byte) {
-		if err := os.WriteFile(name, layer, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		entries, err := build.Unlayer(name)
-		if err != nil {
-			return
-		}
-		for p, e := range entries {
-			if p != e.Path || e.Path == ".." || strings.HasPrefix(e.Path, "../") || path.IsAbs(e.Path) || e.Mode.Type()&^(fs.ModeDir|fs.ModeSymlink) != 0 {
-				t.Fatalf("let through: %+v", e)
-			}
-		}
-	})
 }

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"maps"
 
-	"imx/internal/build/tree"
-
 	"imx"
+	"imx/internal/build/pack"
+	"imx/internal/build/tree"
 )
 
 // takeStock stores the inventory of an image and returns its digest.
-func (b *Builder) takeStock(t tree.Tree, p *packed, layers []layer) (imx.Digest, error) {
+func (b *Builder) takeStock(t tree.Tree, p *packed, layers []pack.Layer) (imx.Digest, error) {
 	in := imx.Inventory{
 		Version: imx.InventoryVersion, Packages: p.Packages, Paths: []imx.InventoryPath{}, Users: []imx.InventoryUser{},
 	}
@@ -42,7 +42,7 @@ func (b *Builder) takeStock(t tree.Tree, p *packed, layers []layer) (imx.Digest,
 }
 
 // programs are those in all the layers, by path.
-func programs(layers []layer) map[string]tree.Program {
+func programs(layers []pack.Layer) map[string]tree.Program {
 	all := map[string]tree.Program{}
 	for _, l := range layers {
 		maps.Copy(all, l.Programs)

@@ -20,6 +20,7 @@ import (
 
 	"imx"
 	"imx/internal/build"
+	"imx/internal/erofs"
 	"imx/internal/registry"
 )
 
@@ -131,13 +132,26 @@ func TestARootMadeFromTheLayersAloneHasTheSameBytes(t *testing.T) {
 	}
 	for _, p := range plans {
 		res := run(t, b, p)
-		for _, lost := range []string{res.Image.Digest.Hex(), res.Image.Root.Hex() + ".erofs"} {
-			if err := os.Remove(filepath.Join(shared.dir, "build", "roots", lost)); err != nil {
+		roots := filepath.Join(shared.dir, "build", "roots")
+		parts, err := erofs.Parts(filepath.Join(roots, res.Image.Root.Hex()+".erofs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := []string{res.Image.Digest.Hex(), res.Image.Root.Hex() + ".erofs"}
+		for _, part := range parts {
+			lost = append(lost, part.Digest.Hex()+".part")
+		}
+		for _, name := range lost {
+			if err := os.Remove(filepath.Join(roots, name)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, root, err := b.Root(t.Context(), res.Image.Digest); err != nil || root != res.Image.Root {
+		file, root, err := b.Root(t.Context(), res.Image.Digest)
+		if err != nil || root != res.Image.Root {
 			t.Errorf("image.%s: the root is %s from its files, %s from its layers, %v", p.Spec.Name, res.Image.Root, root, err)
+		}
+		if err := new(erofs.Checker).Image(file, root); err != nil {
+			t.Errorf("image.%s: %v", p.Spec.Name, err)
 		}
 	}
 }
@@ -174,7 +188,7 @@ func TestSkopeoPullsBothCompressions(t *testing.T) {
 	}
 	w, b := host(t)
 	reg, err := registry.New(registry.Config{
-		Dir: filepath.Join(t.TempDir(), "registry"), Blobs: w.blobs, Pushed: func(context.Context, string, string, imx.Digest) error { return nil },
+		Dir: filepath.Join(t.TempDir(), "registry"), Blobs: w.blobs, Pushed: func(context.Context, imx.ManifestPushed) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)

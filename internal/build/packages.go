@@ -5,16 +5,16 @@ import (
 	"slices"
 	"time"
 
+	"imx"
+	"imx/internal/build/pack"
 	"imx/internal/build/take"
 	"imx/internal/build/tree"
-
-	"imx"
 )
 
 // packed is what the packages of an image come to: its first layers and, for the template's files
 // to be laid over, what is in them.
 type packed struct {
-	Layers   []layer                `json:"layers"`
+	Layers   []pack.Layer           `json:"layers"`
 	Items    []*tree.Item           `json:"items"`
 	Packages []imx.InventoryPackage `json:"packages"`
 	Passwd   string                 `json:"passwd"`
@@ -37,14 +37,18 @@ type packedInput struct {
 	Compression  string        `json:"compression"`
 }
 
-// packages installs p's packages and packs what they come to, unless that was done. The caller calls
-// release when it needs the files in it no more.
-func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
-	key := imx.DigestJSON(packedInput{
+func packagesKey(p imx.ImagePlan) imx.Digest {
+	return imx.DigestJSON(packedInput{
 		Format: format, Architecture: p.Architecture, Epoch: p.Epoch, Base: p.Base, Tools: p.Tools, Ship: p.Ship,
 		Asked: p.Spec.Packages, Setuid: p.Spec.Setuid, Generated: p.Spec.Generated, Compression: p.Spec.Compression,
 	})
-	unlock, err := b.busy.lock(ctx, "packages "+string(key))
+}
+
+// packages installs p's packages and packs what they come to, unless that was done. The caller calls
+// release when it needs the files in it no more.
+func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
+	key := packagesKey(p)
+	unlock, err := b.store.Lock(ctx, "packages "+string(key))
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +60,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 	if err != nil {
 		return nil, err
 	}
-	if err := b.remember("packages", key, res); err != nil {
+	if err := b.store.Remember("packages", key, res); err != nil {
 		res.release()
 		return nil, err
 	}
@@ -65,7 +69,7 @@ func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*pack
 
 func (b *Builder) knownPackages(key imx.Digest) (*packed, bool) {
 	var res packed
-	if !b.recall("packages", key, &res) {
+	if !b.store.Recall("packages", key, &res) {
 		return nil, false
 	}
 	for _, l := range res.Layers {
@@ -90,7 +94,7 @@ func (b *Builder) makePackages(ctx context.Context, p imx.ImagePlan, s steps) (*
 	if err := b.unpackAll(ctx, union(added, p.Ship), s); err != nil {
 		return nil, err
 	}
-	dir, done, err := b.scratch("build")
+	dir, done, err := b.store.Scratch("build")
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +179,6 @@ func (b *Builder) packTree(ctx context.Context, p imx.ImagePlan, t tree.Tree) (*
 	for _, s := range ships {
 		res.Packages = append(res.Packages, s.InventoryPackage)
 	}
-	res.Layers, err = b.pack(ctx, arrange(t, ships, p.Epoch), p.Spec.Compression)
+	res.Layers, err = b.packer.Pack(ctx, pack.Arrange(t, ships, p.Epoch), p.Spec.Compression)
 	return res, err
 }

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -10,7 +9,7 @@ import (
 
 	"imx"
 	"imx/internal/blob"
-	"imx/internal/erofs"
+	"imx/internal/build/pack"
 )
 
 // CheckRepro builds p's image, or finds that it was built, builds it a second time and compares the two. The
@@ -22,7 +21,7 @@ func (b *Builder) CheckRepro(ctx context.Context, p imx.ImagePlan, fetch Fetch, 
 	if err != nil {
 		return imx.Repro{}, err
 	}
-	dir, done, err := b.scratch("repro")
+	dir, done, err := b.store.Scratch("repro")
 	if err != nil {
 		return imx.Repro{}, err
 	}
@@ -39,7 +38,7 @@ func (b *Builder) CheckRepro(ctx context.Context, p imx.ImagePlan, fetch Fetch, 
 	if r.Same() {
 		return r, nil
 	}
-	if r.Differences, err = b.compare(ctx, other, dir, first.Image.Digest, second.Image.Digest); err != nil {
+	if r.Differences, err = b.compare(ctx, other, first.Image.Digest, second.Image.Digest); err != nil {
 		return imx.Repro{}, trouble(err, "comparing the two builds of image."+p.Spec.Name)
 	}
 	if shown := min(len(r.Differences), maxDifferences); shown < len(r.Differences) {
@@ -130,26 +129,14 @@ func (b *Builder) arranged(p imx.ImagePlan) imx.ImagePlan {
 }
 
 // compare returns in what the files of two images differ, one that b built and one that other did.
-func (b *Builder) compare(ctx context.Context, other *Builder, dir string, one, two imx.Digest) ([]imx.PathDifference, error) {
-	first, err := b.entries(ctx, one, filepath.Join(dir, "first"))
+func (b *Builder) compare(ctx context.Context, other *Builder, one, two imx.Digest) ([]imx.PathDifference, error) {
+	first, err := b.packer.Entries(ctx, one)
 	if err != nil {
 		return nil, err
 	}
-	second, err := other.entries(ctx, two, filepath.Join(dir, "second"))
+	second, err := other.packer.Entries(ctx, two)
 	if err != nil {
 		return nil, err
 	}
-	return differences(first, second)
-}
-
-// entries reads an image's layers into dir and returns what they come to, by path.
-func (b *Builder) entries(ctx context.Context, image imx.Digest, dir string) (map[string]erofs.Entry, error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	m, _, err := b.readImage(image)
-	if err != nil {
-		return nil, err
-	}
-	return b.unlayerAll(ctx, m, dir)
+	return pack.Differences(first, second)
 }

@@ -11,19 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/build/pack"
 	"imx/internal/build/tree"
 	"imx/internal/deb"
 )
 
-// shipped is a package of an image, with what its .deb has.
-type shipped struct {
-	imx.InventoryPackage
-	has map[string]*tree.Item
-}
-
 // shipped returns the packages that p's image takes, sorted by name.
-func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree.Tree) ([]shipped, error) {
-	all, asked := make([]shipped, len(p.Ship)), p.Spec.Asked()
+func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree.Tree) ([]pack.Package, error) {
+	all, asked := make([]pack.Package, len(p.Ship)), p.Spec.Asked()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, pkg := range p.Ship {
@@ -43,7 +38,7 @@ func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree.Tree) ([]
 			own := *stanza // the stanza is as old as the package and goes where its files go
 			own.Time = c.Newest
 			c.Has[own.Path] = &own
-			all[i].has = c.Has
+			all[i].Has = c.Has
 			all[i].InventoryPackage, err = about(pkg, text)
 			all[i].Asked = asked[pkg.Name]
 			return err
@@ -52,11 +47,9 @@ func (b *Builder) shipped(ctx context.Context, p imx.ImagePlan, t tree.Tree) ([]
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(all, byName)
+	slices.SortFunc(all, func(a, b pack.Package) int { return cmp.Compare(a.Ref(), b.Ref()) })
 	return all, nil
 }
-
-func byName(a, b shipped) int { return cmp.Compare(a.Ref(), b.Ref()) }
 
 func stanzaPath(name string) string { return path.Join("var/lib/dpkg/status.d", name) }
 

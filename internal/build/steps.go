@@ -1,10 +1,8 @@
 package build
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"syscall"
 	"time"
 
@@ -14,7 +12,6 @@ import (
 // steps reports the progress of one build.
 type steps struct {
 	name   string
-	part   string // what is being made, before each message; "" for the image itself
 	begun  time.Time
 	fetch  Fetch
 	report imx.Report
@@ -24,61 +21,31 @@ type steps struct {
 func Step(p imx.ImagePlan) string { return "build image." + p.Spec.Name }
 
 func (s steps) say(format string, args ...any) {
-	s.report(imx.Progress{Step: s.name, Status: imx.StepRunning, Message: s.part + fmt.Sprintf(format, args...)})
+	s.report(imx.Progress{Step: s.name, Status: imx.StepRunning, Message: fmt.Sprintf(format, args...)})
 }
 
 // count is say with so many packages done.
 func (s steps) count(done, total int, format string, args ...any) {
 	s.report(imx.Progress{
-		Step: s.name, Status: imx.StepRunning, Message: s.part + fmt.Sprintf(format, args...),
+		Step: s.name, Status: imx.StepRunning, Message: fmt.Sprintf(format, args...),
 		Done: int64(done), Total: int64(total), Unit: "packages",
+	})
+}
+
+// done ends a step that took so many packages, reuse one that found its result here.
+func (s steps) done(packages int) { s.endOf(imx.StepDone, packages) }
+
+func (s steps) reuse(packages int) { s.endOf(imx.StepCached, packages) }
+
+func (s steps) endOf(status string, packages int) {
+	s.report(imx.Progress{
+		Step: s.name, Status: status, Done: int64(packages), Total: int64(packages), Unit: "packages",
+		Seconds: time.Since(s.begun).Seconds(),
 	})
 }
 
 func (s steps) end(status, message string) {
 	s.report(imx.Progress{Step: s.name, Status: status, Message: message, Seconds: time.Since(s.begun).Seconds()})
-}
-
-// keyed is a lock for each key.
-type keyed struct {
-	mu   sync.Mutex
-	held map[string]chan struct{} // closed when the holder lets go
-}
-
-// lock waits for the key's lock, or for the end of ctx.
-func (k *keyed) lock(ctx context.Context, key string) (unlock func(), err error) {
-	for {
-		holder := k.try(key)
-		if holder == nil {
-			return func() { k.release(key) }, nil
-		}
-		select {
-		case <-holder:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// try takes the lock, or returns a channel that is closed when its holder lets go.
-func (k *keyed) try(key string) <-chan struct{} {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if c, ok := k.held[key]; ok {
-		return c
-	}
-	if k.held == nil {
-		k.held = map[string]chan struct{}{}
-	}
-	k.held[key] = make(chan struct{})
-	return nil
-}
-
-func (k *keyed) release(key string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	close(k.held[key])
-	delete(k.held, key)
 }
 
 const hintFull = "free some space in the data folder's file system, then do the same again: what was built is kept"

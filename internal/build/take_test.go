@@ -313,10 +313,15 @@ func TestWhatNothingInTheImageCanUseIsLeftOutUnlessTheTemplateNamesIt(t *testing
 		{Path: "/usr/include/app.h", Content: "int x;"},
 		{Path: "/usr/lib/libapp.a", Content: "code"},
 		{Path: "/usr/share/perl5/App.pm", Content: "1;"},
+		{Path: "/usr/share/nodejs/app/index.js", Content: "code"},
+		{Path: "/usr/share/nodejs/app/index.d.ts", Content: "types"},
+		{Path: "/usr/lib/ruby/gems/app.rb", Content: "code"},
+		{Path: "/usr/lib/ruby/gems/app.rbs", Content: "types"},
+		{Path: "/usr/share/zoneinfo/posix/UTC", Content: "zone"},
 		{Path: "/usr/share/zoneinfo/right/UTC", Content: "zone"},
 		{Path: "/usr/share/zoneinfo/UTC", Content: "zone"},
 	}}
-	for _, generated := range [][]string{nil, {"/usr/share/app/kept", "/usr/include/**", "!/usr/share/zoneinfo/UTC"}} {
+	for _, generated := range [][]string{nil, {"/usr/share/app/kept", "/usr/include/**", "/usr/**/*.rbs", "/usr/share/zoneinfo/posix/**", "!/usr/share/zoneinfo/UTC"}} {
 		p := w.own(t, imx.ImageSpec{Packages: []string{"none"}, Generated: generated}, app)
 		root := mounted(t, b, run(t, b, p).Image.Digest)
 		var got []string
@@ -329,9 +334,14 @@ func TestWhatNothingInTheImageCanUseIsLeftOutUnlessTheTemplateNamesIt(t *testing
 				got = append(got, strings.TrimPrefix(name, "usr/"))
 			}
 		}
-		want := []string{"bin/own", "bin/run", "bin/run-by-name", "share/app/shell.inc", "share/zoneinfo/UTC"}
+		want := []string{
+			"bin/own", "bin/run", "bin/run-by-name", "lib/ruby/gems/app.rb", "share/app/shell.inc", "share/nodejs/app/index.js", "share/zoneinfo/UTC",
+		}
 		if generated != nil {
-			want = []string{"bin/own", "bin/run", "bin/run-by-name", "include/app.h", "share/app/kept", "share/app/shell.inc"}
+			want = []string{
+				"bin/own", "bin/run", "bin/run-by-name", "include/app.h", "lib/ruby/gems/app.rb", "lib/ruby/gems/app.rbs",
+				"share/app/kept", "share/app/shell.inc", "share/nodejs/app/index.js", "share/zoneinfo/posix/UTC",
+			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("generated = %q: wanted (-), found (+):\n%s", generated, diff)

@@ -14,19 +14,18 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/build/untar"
 	"imx/internal/deb"
 )
 
-// What one package may hold, unpacked. Debian's largest have 50,000 entries and below 4 GiB.
+// What one package may hold, unpacked. Debian's largest have below 4 GiB.
 const (
 	maxControl = 64 << 20
 	maxData    = deb.MaxSize
-	maxEntries = 500_000
 	maxStanza  = 4 << 20
 )
 
@@ -40,8 +39,8 @@ const (
 func (b *Builder) unpackAll(ctx context.Context, packages []imx.Package, s steps) error {
 	var missing, unfetched []imx.Package
 	for _, p := range packages {
-		if exists(b.unpacked(p)) {
-			if err := b.used(p); err != nil {
+		if b.store.Has("unpacked", p.Digest.Hex()) {
+			if err := b.store.Use("unpacked", p.Digest.Hex()); err != nil {
 				return err
 			}
 			continue
@@ -107,41 +106,7 @@ func groups(packages []imx.Package) func(yield func([]imx.Package) bool) {
 }
 
 // unpacked is the folder with a package's two archives, checked and uncompressed.
-func (b *Builder) unpacked(p imx.Package) string { return b.path("unpacked", p.Digest.Hex()) }
-
-// used marks an unpacked package as wanted.
-func (b *Builder) used(p imx.Package) error {
-	now := time.Now()
-	return os.Chtimes(b.unpacked(p), now, now)
-}
-
-// unusedAfter is how long an unpacked package is kept that no build needed.
-const unusedAfter = 30 * 24 * time.Hour
-
-// prune removes unpacked packages that nothing used for long. The packages themselves stay.
-func (b *Builder) prune(now time.Time) error {
-	entries, err := os.ReadDir(b.path("unpacked"))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		st, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if now.Sub(st.ModTime()) <= unusedAfter {
-			continue
-		}
-		// At its own name there is never half a package.
-		if err := os.Rename(b.path("unpacked", e.Name()), b.path("tmp", e.Name())); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(b.path("tmp", e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (b *Builder) unpacked(p imx.Package) string { return b.store.Path("unpacked", p.Digest.Hex()) }
 
 // unpack decompresses and checks packages, so that xz is paid once for a package and whoever reads it
 // later reads what was checked here.
@@ -151,14 +116,14 @@ func (b *Builder) unpack(ctx context.Context, group []imx.Package) error {
 		return err
 	}
 	defer unlock()
-	dir, done, err := b.scratch("debs")
+	dir, done, err := b.store.Scratch("debs")
 	if err != nil {
 		return err
 	}
 	defer done()
 	var todo []imx.Package
 	for _, p := range group {
-		if exists(b.unpacked(p)) { // by another build, meanwhile
+		if b.store.Has("unpacked", p.Digest.Hex()) { // by another build, meanwhile
 			continue
 		}
 		todo = append(todo, p)
@@ -200,7 +165,7 @@ func (b *Builder) lockAll(ctx context.Context, packages []imx.Package) (unlock f
 	}
 	slices.Sort(digests)
 	for _, d := range slices.Compact(digests) {
-		f, err := b.busy.lock(ctx, "deb "+string(d))
+		f, err := b.store.Lock(ctx, "deb "+string(d))
 		if err != nil {
 			unlock()
 			return nil, err
@@ -210,17 +175,13 @@ func (b *Builder) lockAll(ctx context.Context, packages []imx.Package) (unlock f
 	return unlock, nil
 }
 
-// publishAll syncs the packages' folders below dir, all at once, and gives them their names.
+// publishAll gives the packages' folders below dir their names.
 func (b *Builder) publishAll(dir string, packages []imx.Package) error {
-	if err := syncAll(dir); err != nil {
-		return err
-	}
+	done := map[string]string{}
 	for _, p := range packages {
-		if err := os.Rename(filepath.Join(dir, p.Digest.Hex()), b.unpacked(p)); err != nil {
-			return err
-		}
+		done[p.Digest.Hex()] = filepath.Join(dir, p.Digest.Hex())
 	}
-	return syncPath(b.path("unpacked"))
+	return b.store.PublishTrees("unpacked", done)
 }
 
 // split takes the members of a package out of its .deb (deb(5)) into a new folder. What xz
@@ -244,8 +205,8 @@ func splitDeb(ctx context.Context, dir string, in io.Reader) error {
 		copy func(to, name string) error
 	}{
 		{"debian-binary", func(_, _ string) error { return checkVersion(ar) }},
-		{controlTar, func(to, name string) error { return copyMember(ctx, to, name, &bounded{r: ar, left: maxControl}) }},
-		{dataTar, func(to, name string) error { return copyMember(ctx, to, name, &bounded{r: ar, left: maxData}) }},
+		{controlTar, func(to, name string) error { return copyMember(ctx, to, name, &untar.Bounded{R: ar, Left: maxControl}) }},
+		{dataTar, func(to, name string) error { return copyMember(ctx, to, name, &untar.Bounded{R: ar, Left: maxData}) }},
 	} {
 		h, err := ar.Next()
 		switch {
@@ -273,16 +234,16 @@ func checkVersion(r io.Reader) error {
 }
 
 // copyMember writes a member of a .deb into a file, uncompressed unless decompressAll will do it.
-func copyMember(ctx context.Context, to, name string, in *bounded) error {
+func copyMember(ctx context.Context, to, name string, in *untar.Bounded) error {
 	if strings.HasSuffix(name, ".xz") && hasXZ() {
-		return writeFile(to+".xz", in.r)
+		return writeFile(to+".xz", in.R)
 	}
-	plain, err := decompress(ctx, name, in.r)
+	plain, err := decompress(ctx, name, in.R)
 	if err != nil {
 		return err
 	}
 	defer plain.Close()
-	return writeFile(to, &bounded{r: plain, left: in.left})
+	return writeFile(to, &untar.Bounded{R: plain, Left: in.Left})
 }
 
 func writeFile(name string, r io.Reader) error {
@@ -306,7 +267,7 @@ func check(dir string, p imx.Package) error {
 		}
 		named = true
 		text, err := io.ReadAll(io.LimitReader(r, maxStanza))
-		return errors.Join(unreadable(err), checkIdentity(text, p))
+		return errors.Join(untar.Unreadable(err), checkIdentity(text, p))
 	})
 	if err == nil && !named {
 		err = imx.Errorf(imx.Refused, "it has no control file")
@@ -340,55 +301,7 @@ func eachEntry(name string, limit int64, f func(*tar.Header, io.Reader) error) e
 	}
 	defer file.Close()
 	if st, err := file.Stat(); err != nil || st.Size() > limit {
-		return errors.Join(err, errTooLarge())
+		return errors.Join(err, untar.ErrTooLarge())
 	}
-	return allEntries(tar.NewReader(newWindow(file)), f)
-}
-
-// allEntries is eachEntry for an archive that is open.
-func allEntries(in *tar.Reader, f func(*tar.Header, io.Reader) error) error {
-	for n := 0; ; n++ {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return unreadable(err)
-		}
-		if n == maxEntries {
-			return imx.Errorf(imx.Refused, "it has more than %d entries", maxEntries)
-		}
-		if err := deb.CheckTarEntry(h); err != nil {
-			return err
-		}
-		if err := f(h, in); err != nil {
-			return err
-		}
-	}
-}
-
-// unreadable tells a malformed archive from a failing disk.
-func unreadable(err error) error {
-	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrFieldTooLong) {
-		return imx.Errorf(imx.Refused, "it is no well-formed tar archive: %w", err)
-	}
-	return err
-}
-
-func errTooLarge() error {
-	return imx.Errorf(imx.Refused, "it is larger than a package may be, unpacked")
-}
-
-// bounded reads at most left bytes; more is Refused.
-type bounded struct {
-	r    io.Reader
-	left int64
-}
-
-func (l *bounded) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
-	if l.left -= int64(n); l.left < 0 {
-		return 0, errTooLarge()
-	}
-	return n, err
+	return untar.Each(tar.NewReader(newWindow(file)), f)
 }

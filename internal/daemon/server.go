@@ -26,16 +26,21 @@ import (
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
+	"imx/internal/feed"
 	"imx/internal/frozen"
+	"imx/internal/gc"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
+	"imx/internal/scan"
 )
 
 // server is every part of a running server, open.
 type server struct {
 	data     string // the data folder
+	refuse   imx.Level
+	version  string
 	logger   *slog.Logger
 	log      *eventlog.Log
 	control  *control.Control
@@ -44,6 +49,8 @@ type server struct {
 	pipeline *pipeline.Pipeline
 	attester *attest.Attester
 	loop     *reconcile.Loop
+	images   *feed.Images // what is in images
+	scanner  *scan.Scanner
 }
 
 // The folders below the data folder, each with one owner. docs/format/data.md describes them.
@@ -54,6 +61,7 @@ const (
 	buildFolder    = "build"
 	registryFolder = "registry"
 	engineFolder   = "engine"
+	feedFolder     = "feeds"
 )
 
 // open opens the parts from the bottom up; what it opened it closes again if a later one fails.
@@ -61,7 +69,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
-	s := &server{data: cfg.Data, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
+	s := &server{data: cfg.Data, version: cfg.Version.Version, refuse: cfg.Refuse, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -116,6 +124,11 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	engineConfig.Log = s.logger
 	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
 	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
+		leave, err := s.pipeline.Enter(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer leave()
 		path, _, err := builder.Root(ctx, image)
 		return path, err
 	}
@@ -124,14 +137,15 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	}
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
-		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Architecture: runtime.GOARCH, Now: time.Now,
+		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
+		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
 	})
 	s.attester = attest.New(attest.Config{
 		Control: s.control, Images: s.pipeline, Now: time.Now,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
-	return nil
+	return s.openScanner()
 }
 
 // engineConfig names what the engine makes on this machine after the data folder, so that
@@ -153,6 +167,9 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 }
 
 func (s *server) close() {
+	if s.images != nil {
+		_ = s.images.Close() // what it lost is read out of the images again
+	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
 	}
@@ -190,15 +207,17 @@ func (s *server) refer(ctx context.Context, repository string, manifest []byte) 
 
 func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
-		Applier:  s.pipeline,
-		Operator: operator{s},
-		Viewer:   viewer{s, v},
-		Images:   s.pipeline,
-		Evidence: s.attester,
-		Logs:     logs{s.engine},
-		Freezer:  freezer{s},
-		Registry: s.registry.Handler(),
-		Log:      s.logger,
+		Applier:   s.pipeline,
+		Operator:  operator{s},
+		Viewer:    viewer{s, v},
+		Images:    s.pipeline,
+		Evidence:  s.attester,
+		Logs:      logs{s.engine},
+		Freezer:   freezer{s},
+		Scanner:   s.scanner,
+		Registry:  s.pushing(s.registry.Handler()),
+		Collector: s.pipeline,
+		Log:       s.logger,
 	})
 }
 

@@ -61,6 +61,22 @@ func (c *Checker) Part(file string, digest imx.Digest) error {
 	return c.file(file, digest)
 }
 
+// Made tells it of a file that its caller just wrote with these bytes, and that needs no reading for that.
+func (c *Checker) Made(file string, digest imx.Digest) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, err := stateOf(file, digest)
+	c.remember(file, now)
+	return err
+}
+
+func (c *Checker) remember(path string, s state) {
+	if c.sound == nil {
+		c.sound = map[string]state{}
+	}
+	c.sound[path] = s
+}
+
 // file checks one file. Nothing is known of those that aren't sound.
 func (c *Checker) file(path string, want imx.Digest) error {
 	if c.Locks { // at first, so that nothing can change in between
@@ -86,10 +102,7 @@ func (c *Checker) file(path string, want imx.Digest) error {
 		return imx.Errorf(imx.Refused, "the file should be %s and is %s", want, got).
 			WithHint("the file was changed on disk: build the image again with `imx build`")
 	}
-	if c.sound == nil {
-		c.sound = map[string]state{}
-	}
-	c.sound[path] = now
+	c.remember(path, now)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package inventory
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,14 +16,15 @@ import (
 	"strings"
 
 	"imx"
+	"imx/internal/changeset"
 	"imx/internal/deb"
 )
 
 const (
 	// maxPaths bounds how many paths a scan takes in: the largest images have some 500,000.
 	maxPaths = 2_000_000
-	// maxLooked bounds the work of removing: a layer of nothing but removals could ask for any amount.
-	maxLooked = 1_000_000_000
+	// maxPath is how long a path may be, in bytes: Linux takes no longer ones.
+	maxPath = 4096
 	// maxFile bounds the files that a scan keeps to read: dpkg's status of a full desktop has 5 MB.
 	maxFile = 32 << 20
 )
@@ -39,7 +41,7 @@ func Scan(layers iter.Seq2[io.Reader, error]) (imx.Inventory, error) {
 // Look is Scan, and shows each file of each layer to see on the way: its path, size and content, of which see
 // may read as much as it wants. A later layer may replace or remove what was shown.
 func Look(layers iter.Seq2[io.Reader, error], see func(path string, size int64, content io.Reader) error) (imx.Inventory, error) {
-	s := scan{paths: map[string]imx.InventoryPath{}, kept: map[string][]byte{}, see: see}
+	s := scan{kept: map[string][]byte{}, see: see}
 	number := 0
 	for layer, err := range layers {
 		number++
@@ -51,9 +53,10 @@ func Look(layers iter.Seq2[io.Reader, error], see func(path string, size int64, 
 		}
 	}
 	inv := imx.Inventory{Version: imx.InventoryVersion}
-	for _, name := range slices.Sorted(maps.Keys(s.paths)) {
-		inv.Paths = append(inv.Paths, s.paths[name])
+	for _, p := range s.paths.All() {
+		inv.Paths = append(inv.Paths, p)
 	}
+	slices.SortFunc(inv.Paths, func(a, b imx.InventoryPath) int { return cmp.Compare(a.Path, b.Path) })
 	inv.Users = imx.ReadUsers(string(s.kept["/etc/passwd"]))
 	var err error
 	inv.Packages, err = s.packages()
@@ -61,17 +64,15 @@ func Look(layers iter.Seq2[io.Reader, error], see func(path string, size int64, 
 }
 
 type scan struct {
-	paths map[string]imx.InventoryPath
+	paths changeset.Stack[imx.InventoryPath]
 	kept  map[string][]byte // contents of the few files that say more
 	see   func(path string, size int64, content io.Reader) error
-	// looked counts the paths that were gone over to remove what lies below a folder.
-	looked int
 }
 
-// layer lays one layer over those before it (OCI image specification, "Image Layer Filesystem Changeset").
+// layer lays one layer over those before it.
 func (s *scan) layer(r io.Reader) error {
 	entries := tar.NewReader(r)
-	added := map[string]bool{} // by this layer: what it removes is what was there before
+	s.paths.Layer()
 	for {
 		h, err := entries.Next()
 		if errors.Is(err, io.EOF) {
@@ -81,46 +82,17 @@ func (s *scan) layer(r io.Reader) error {
 			return imx.Errorf(imx.Invalid, "the layer can't be read: %w", err)
 		}
 		name := path.Join("/", h.Name) //nolint:gosec // G305: nothing is extracted, names are only listed
-		folder, base := path.Split(name)
-		switch removed, ok := strings.CutPrefix(base, ".wh."); {
-		case base == ".wh..wh..opq":
-			s.empty(path.Clean(folder), added)
-			continue
-		case ok:
-			s.drop(folder+removed, added)
-			continue
+		if len(name) > maxPath {
+			return imx.Errorf(imx.Invalid, "the layer has a path of %d bytes, %q and so on: Linux takes no more than %d", len(name), name[:64], maxPath)
 		}
-		if name == "/" {
+		if s.paths.Whiteout(name) || name == "/" {
 			continue
 		}
 		if err := s.entry(name, h, entries); err != nil {
 			return err
 		}
-		added[name] = true
-		if len(s.paths) > maxPaths || s.looked > maxLooked {
+		if s.paths.Names() > maxPaths {
 			return imx.Errorf(imx.Invalid, "the image is absurdly large: more than %d paths", maxPaths)
-		}
-	}
-}
-
-// drop takes a path away, with all below it but what is in kept.
-func (s *scan) drop(name string, kept map[string]bool) {
-	folder := s.paths[name].Kind == imx.PathDirectory
-	if !kept[name] {
-		delete(s.paths, name)
-	}
-	if folder {
-		s.empty(name, kept)
-	}
-}
-
-// empty takes everything below a folder away but what is in kept.
-func (s *scan) empty(folder string, kept map[string]bool) {
-	s.looked += len(s.paths)
-	below := strings.TrimSuffix(folder, "/") + "/"
-	for name := range s.paths {
-		if strings.HasPrefix(name, below) && !kept[name] {
-			delete(s.paths, name)
 		}
 	}
 }
@@ -137,7 +109,7 @@ func (s *scan) entry(name string, h *tar.Header, content io.Reader) error {
 	case tar.TypeSymlink:
 		p.Kind, p.Target, p.Mode = imx.PathLink, h.Linkname, 0o777
 	case tar.TypeLink:
-		other, ok := s.paths[path.Join("/", h.Linkname)] //nolint:gosec // as in layer
+		other, ok := s.paths.Get(h.Linkname)
 		if !ok {
 			return imx.Errorf(imx.Invalid, "%s is a link to %s, which isn't there", name, h.Linkname)
 		}
@@ -152,13 +124,14 @@ func (s *scan) entry(name string, h *tar.Header, content io.Reader) error {
 			return err
 		}
 	default:
-		s.drop(name, nil)
+		s.paths.Remove(name)
 		return nil
 	}
-	if p.Kind != imx.PathDirectory {
-		s.drop(name, nil)
+	if p.Kind == imx.PathDirectory {
+		s.paths.Put(name, p)
+	} else {
+		s.paths.PutLeaf(name, p)
 	}
-	s.paths[name] = p
 	return nil
 }
 
@@ -212,7 +185,7 @@ func telling(name string) bool {
 func (s *scan) packages() ([]imx.InventoryPackage, error) {
 	found := map[string]imx.InventoryPackage{}
 	for _, name := range slices.Sorted(maps.Keys(s.kept)) {
-		if _, there := s.paths[name]; !there || name == "/etc/passwd" {
+		if _, there := s.paths.Get(name); !there || name == "/etc/passwd" {
 			continue
 		}
 		stanzas := deb.ReadStanzas(strings.NewReader(string(s.kept[name])), name)

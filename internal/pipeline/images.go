@@ -1,20 +1,18 @@
 package pipeline
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
-	"github.com/klauspost/compress/zstd"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
+	"imx/internal/changeset"
 	"imx/internal/inventory"
 )
 
@@ -25,22 +23,55 @@ const (
 	maxDocument  = 4 << 20   // bytes of a manifest or configuration, as the registry takes them
 	maxInventory = 256 << 20 // bytes of an inventory: some 500,000 paths
 	maxUnpacked  = 64 << 30  // bytes of a layer without compression
-	maxWindow    = 128 << 20 // bytes that unpacking a layer may remember; zstd's own highest level has as many
 )
 
 // Images returns the images that were built here, and those that came into the registry from
-// outside, the newest first.
+// outside, the newest first; not those that were removed because nothing needed them any more.
 func (p *Pipeline) Images(context.Context) ([]imx.ImageView, error) {
+	all, err := p.everyImage()
+	return slices.DeleteFunc(all, func(v imx.ImageView) bool { return !p.cfg.Blobs.Has(v.Digest) }), err
+}
+
+// everyImage returns also those that are gone.
+func (p *Pipeline) everyImage() ([]imx.ImageView, error) {
 	return inventory.List(p.cfg.Control.Events(0), p.cfg.Control.State().Services, builtTag)
 }
 
-// Find returns the image that a person means (inventory.Find), without looking into it.
+// Find returns the image that a person means. Where that is none of those that are there, it may be one that is gone.
 func (p *Pipeline) Find(ctx context.Context, wanted string) (imx.ImageView, error) {
 	list, err := p.Images(ctx)
 	if err != nil {
 		return imx.ImageView{}, err
 	}
-	return inventory.Find(list, p.cfg.Control.State().Services, wanted)
+	services := p.cfg.Control.State().Services
+	found, none := inventory.Find(list, services, wanted)
+	if imx.KindOf(none) != imx.NotFound {
+		return found, none
+	}
+	if list, err = p.everyImage(); err != nil {
+		return imx.ImageView{}, err
+	}
+	if gone, err := inventory.Find(list, services, wanted); err == nil {
+		return gone, imx.Errorf(imx.NotFound, "the bytes of image %s (%s) aren't here any more: there is no blob of its manifest", gone.Name, gone.Digest.Short()).
+			WithHint("imx gc removes images that nothing needs; the same template at the same commit builds the same image again")
+	}
+	return found, none
+}
+
+// ImagesAt returns what Images would have returned at a moment.
+func (p *Pipeline) ImagesAt(at time.Time) ([]imx.ImageView, error) {
+	past, err := p.cfg.Control.At(at)
+	if err != nil {
+		return nil, err
+	}
+	until := func(yield func(imx.Event, error) bool) {
+		for e, err := range p.cfg.Control.Events(0) {
+			if err == nil && e.Index >= past.Next || !yield(e, err) {
+				return
+			}
+		}
+	}
+	return inventory.List(until, past.Services, builtTag)
 }
 
 // Image returns what is known of the image that a person means (inventory.Find). Where no inventory
@@ -163,7 +194,7 @@ func (p *Pipeline) layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[i
 				yield(nil, err)
 				return
 			}
-			goOn := yield(unpacked(&patient{ctx, blob}))
+			goOn := yield(unpacked(ctx, blob))
 			_ = blob.Close() // it was only read from
 			if !goOn {
 				return
@@ -172,38 +203,11 @@ func (p *Pipeline) layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[i
 	}
 }
 
-// unpacked takes the compression off a layer, by how its bytes begin: pushed manifests err about it.
-func unpacked(r io.Reader) (io.Reader, error) {
-	begin := make([]byte, 4)
-	n, err := io.ReadFull(r, begin)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+// unpacked takes the compression off a layer.
+func unpacked(ctx context.Context, r io.Reader) (io.Reader, error) {
+	plain, err := changeset.Decompress(ctx, r)
+	if err != nil {
 		return nil, err
 	}
-	plain := io.MultiReader(bytes.NewReader(begin[:n]), r)
-	switch {
-	case bytes.HasPrefix(begin, []byte{0x1f, 0x8b}):
-		plain, err = gzip.NewReader(plain)
-	case bytes.Equal(begin, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		plain, err = zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-	default:
-		err = nil
-	}
-	if err != nil {
-		return nil, imx.Errorf(imx.Invalid, "its compression can't be read: %w", err)
-	}
 	return io.LimitReader(plain, maxUnpacked), nil
-}
-
-// patient reads until ctx ends.
-type patient struct {
-	ctx context.Context //nolint:containedctx // a reader has no other way to learn that nobody waits any more
-	r   io.Reader
-}
-
-// Read implements io.Reader.
-func (p *patient) Read(b []byte) (int, error) {
-	if p.ctx.Err() != nil {
-		return 0, context.Cause(p.ctx)
-	}
-	return p.r.Read(b)
 }

@@ -20,6 +20,10 @@ func checkTemplate(t *imx.Template, r *report) {
 	for i := range t.Services {
 		c.service(i)
 	}
+	for i := range t.Tests {
+		c.test(i)
+	}
+	c.twiceNamed("test", len(t.Tests), func(i int) string { return t.Tests[i].Name })
 	c.twiceNamed("image", len(t.Images), func(i int) string { return t.Images[i].Name })
 	c.twiceNamed("service", len(t.Services), func(i int) string { return t.Services[i].Name })
 	c.published()

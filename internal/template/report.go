@@ -53,7 +53,7 @@ type report struct {
 	sources map[string][]string // lines, by file
 	places  map[place]imx.Pos
 	labels  map[place]string // of the blocks that have one
-	broken  map[place]bool // has been reported, or depends on what has been: the checks that follow say nothing of it
+	broken  map[place]bool   // has been reported, or depends on what has been: the checks that follow say nothing of it
 	said    map[imx.Diagnostic]bool
 	ds      imx.Diagnostics
 	failed  bool

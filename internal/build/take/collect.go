@@ -1,3 +1,5 @@
+// Package take says which files of a build root belong into the image: what packages carry and scripts made,
+// by rules about places that are the same for all packages, and by what the template says. It only reads.
 package take
 
 import (
@@ -71,8 +73,8 @@ func (c *collector) packageFiles() error {
 			return err
 		}
 		for line := range strings.Lines(string(text)) {
-			file := strings.Trim(strings.TrimSuffix(line, "\n"), "/")
-			if err := c.packageFile(name, moved(name, file), ship[name]); err != nil {
+			file := strings.Trim(moved.Place(name, strings.TrimSuffix(line, "\n")), "/")
+			if err := c.packageFile(name, file, ship[name]); err != nil {
 				return err
 			}
 		}
@@ -119,25 +121,13 @@ func (c *collector) put(it *tree.Item, owner string) {
 	}
 }
 
-// diversions reads dpkg's database of files that one package moves aside for its own (triples of
-// lines: from, to, by). The result says where a package's file is.
-func (c *collector) diversions() (func(owner, file string) string, error) {
+// diversions reads where packages moved files of others aside for their own.
+func (c *collector) diversions() (deb.Diversions, error) {
 	text, err := os.ReadFile(c.root.Path("var/lib/dpkg/diversions"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	type diversion struct{ to, by string }
-	all := map[string]diversion{}
-	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	for i := 0; i+2 < len(lines); i += 3 {
-		all[strings.Trim(lines[i], "/")] = diversion{strings.Trim(lines[i+1], "/"), lines[i+2]}
-	}
-	return func(owner, file string) string {
-		if d, ok := all[file]; ok && d.by != owner {
-			return d.to
-		}
-		return file
-	}, nil
+	return deb.ReadDiversions(string(text)), nil
 }
 
 // stanzas writes what dpkg knows of each package to var/lib/dpkg/status.d, where scanners look in

@@ -28,7 +28,7 @@ func ManualSections() []string {
 // may take it with generated = ["/usr/lib/python3*/**/__pycache__/**"].
 func neverShipped() []string {
 	return append(
-		append(forPeople(), leapSeconds()...), "usr/share/**/man/man?/**", "usr/share/**/LC_MESSAGES/**", "usr/share/locale/**", "usr/share/doc-base/**", "usr/share/apport/**", "usr/share/menu/**",
+		append(forPeople(), sameZones()...), "usr/share/**/man/man?/**", "usr/share/**/LC_MESSAGES/**", "usr/share/locale/**", "usr/share/doc-base/**", "usr/share/apport/**", "usr/share/menu/**",
 		"usr/share/bash-completion/**", "usr/share/zsh/**", "usr/share/fish/**", "usr/share/reportbug/**", "usr/share/vim/**",
 		"etc/bash_completion.d/**", "etc/apport/**", "etc/init.d/**", "etc/rc?.d/**", "etc/init/**",
 		"etc/logrotate.d/**", "etc/cron.*/**", "etc/insserv*/**", "etc/ufw/**", "etc/apparmor.d/**", "etc/sysctl.d/**",
@@ -92,7 +92,13 @@ func taken() []string {
 type companion struct{ programs, files []string }
 
 // companions say which files are useless without which programs: the modules of languages without their
-// interpreter, what compilers read without one (Debian's compilers all provide cc), and so on.
+// interpreter, what compilers and checkers of types read without one (Debian's compilers all provide cc), and so on.
+//
+// They are a table, because nothing in such a file says who reads it: a module has no line as a script has, and
+// an ELF file no list as of its libraries. What the table names isn't packages: it is the places that a language's
+// or tool's own policy in Debian gives its program and what this reads, which no package may have differently
+// (Debian's policies of Perl and of Python, the FHS of headers), so whoever brings them is meant. A program that is missing
+// here costs space only, and a template keeps any of these files by naming them in generated.
 func companions() []companion {
 	return []companion{
 		{[]string{"usr/bin/perl"}, []string{
@@ -105,6 +111,8 @@ func companions() []companion {
 			"usr/lib/*/cmake/**", "usr/share/cmake/**", "usr/share/aclocal/**",
 		}},
 		{[]string{"usr/lib/*/libLLVM*.so*"}, []string{"usr/lib/**/*.bc", "usr/lib/**/bitcode/**"}},
+		{[]string{"usr/bin/tsc*"}, []string{"usr/share/nodejs/**/*.d.ts", "usr/share/nodejs/**/*.d.mts", "usr/share/nodejs/**/*.d.cts"}},
+		{[]string{"usr/bin/rbs*", "usr/bin/typeprof*", "usr/bin/steep*"}, []string{"usr/lib/ruby/**/*.rbs", "usr/share/ruby*/**/*.rbs"}},
 		{[]string{"usr/bin/localedef"}, []string{"usr/share/i18n/**"}},
 		{[]string{"usr/sbin/ifup"}, []string{"etc/network/**"}},
 		{[]string{"usr/sbin/dhclient"}, []string{"etc/dhcp/**"}},
@@ -122,9 +130,11 @@ func characterSets() []string { return []string{"usr/lib/*/gconv/**"} }
 // mainCharacterSets are the lists of those among them that libraries use.
 func mainCharacterSets() []string { return []string{"usr/lib/*/gconv/gconv-modules"} }
 
-// leapSeconds are the time zones again, counting leap seconds as POSIX doesn't: no program asks for them
-// unless somebody sets TZ to their names.
-func leapSeconds() []string { return []string{"usr/share/zoneinfo/right/**"} }
+// sameZones are the time zones again: under another name, and counting leap seconds as POSIX doesn't. No
+// program asks for them unless somebody sets TZ to their names.
+func sameZones() []string {
+	return []string{"usr/share/zoneinfo/posix/**", "usr/share/zoneinfo/right/**"}
+}
 
 // packageManagers are programs that an image holds only if the package with them was asked for by name.
 func packageManagers() []string {

@@ -21,7 +21,7 @@ func (a Accounts) Owner(name string) (uid, gid int, err error) {
 	first, second, both := strings.Cut(name, ":")
 	user := lookup(a.Passwd, first)
 	switch n, err := strconv.Atoi(first); {
-	case user != nil:
+	case user != nil && min(user[2], user[3]) >= 0:
 		uid, gid = user[2], user[3]
 	case err != nil || n < 0:
 		return 0, 0, imx.Errorf(imx.Invalid, "the image has no user %q", first).
@@ -32,7 +32,7 @@ func (a Accounts) Owner(name string) (uid, gid int, err error) {
 	if !both {
 		return uid, gid, nil
 	}
-	if group := lookup(a.Group, second); group != nil {
+	if group := lookup(a.Group, second); group != nil && group[2] >= 0 {
 		return uid, group[2], nil
 	}
 	if gid, err = strconv.Atoi(second); err != nil || gid < 0 {

@@ -3,6 +3,8 @@
 package tree_test
 
 import (
+	"bytes"
+	"io/fs"
 	"path"
 	"strings"
 	"testing"
@@ -33,6 +35,29 @@ func TestAPathFollowedInARootNeverLeavesIt(t *testing.T) {
 			if target, ok := links[dir]; ok {
 				t.Fatalf("%q came to %q, where %q still links to %q", name, got, dir, target)
 			}
+		}
+	})
+}
+
+func TestContentsAreTheSameIfTheirBytesAre(t *testing.T) {
+	content := rapid.OneOf(
+		rapid.SliceOfN(rapid.SampledFrom([]byte("ab")), 0, 3),
+		rapid.Map(rapid.IntRange(32<<10-1, 32<<10+1), func(n int) []byte { return bytes.Repeat([]byte("a"), n) }),
+	)
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := content.Draw(t, "a"), content.Draw(t, "b")
+		same, err := tree.Text("a", a).SameContent(tree.Text("b", b))
+		if same != bytes.Equal(a, b) || err != nil {
+			t.Fatalf("%v, %v", same, err)
+		}
+	})
+}
+
+func TestPermissionsAreTheSameInBothSpellings(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		bits := rapid.Int64Range(0, 0o7777).Draw(t, "bits")
+		if got := tree.Octal(tree.Permissions(fs.FileMode(bits))); got != bits {
+			t.Fatalf("%o came to %o", bits, got)
 		}
 	})
 }

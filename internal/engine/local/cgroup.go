@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/mounts"
 )
 
 // The limits of an instance whose release names none.
@@ -42,23 +42,12 @@ type cgroups struct {
 func controllers() []string { return []string{"cpu", "memory", "pids"} }
 
 func findCgroups(id string) (cgroups, error) {
-	mounts, err := readMounts()
+	table, err := mounts.Read()
 	if err != nil {
-		return cgroups{}, err
+		return cgroups{}, fmt.Errorf("local: %w", err)
 	}
-	c := cgroups{name: "imx-" + id, v1: map[string]string{}}
-	for _, m := range mounts {
-		switch m.kind {
-		case "cgroup2":
-			c.unified = m.point
-		case "cgroup":
-			for option := range strings.SplitSeq(m.superOptions, ",") {
-				if slices.Contains(controllers(), option) {
-					c.v1[option] = m.point
-				}
-			}
-		}
-	}
+	trees := table.Cgroups(controllers()...)
+	c := cgroups{name: "imx-" + id, unified: trees.Unified, v1: trees.V1}
 	if c.unified == "" {
 		return cgroups{}, imx.Errorf(imx.Unavailable, "this machine has no cgroup version 2 tree").
 			WithHint("mount one, or boot without systemd.unified_cgroup_hierarchy=0")
@@ -327,25 +316,4 @@ func handDown(dir string) error {
 		return fmt.Errorf("local: handing cgroup controllers down: %w", err)
 	}
 	return nil
-}
-
-// mountLine is a line of /proc/thread-self/mountinfo (proc_pid_mountinfo(5)), as far as it is needed.
-type mountLine struct{ point, kind, superOptions string }
-
-func readMounts() ([]mountLine, error) {
-	f, err := os.Open("/proc/thread-self/mountinfo")
-	if err != nil {
-		return nil, fmt.Errorf("local: %w", err)
-	}
-	defer f.Close() // read-only
-	var mounts []mountLine
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		left, right, ok := strings.Cut(lines.Text(), " - ")
-		before, after := strings.Fields(left), strings.Fields(right)
-		if ok && len(before) >= 6 && len(after) >= 3 {
-			unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-			mounts = append(mounts, mountLine{unescape.Replace(before[4]), after[0], after[2]})
-		}
-	}
-	return mounts, nil
 }

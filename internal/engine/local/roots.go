@@ -2,17 +2,12 @@ package local
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,11 +15,12 @@ import (
 
 	"imx"
 	"imx/internal/erofs"
+	"imx/internal/mounts"
 )
 
 // roots are the mounted root file systems, below mountDir:
 //
-//	images/<hex>               an image's EROFS file, mounted once however many releases use it
+//	images/<hex>               an image's EROFS file with its parts, mounted once however many releases use it
 //	layers/<service>-<number>  a release's configuration
 //	roots/<service>-<number>   the one laid over the other: what every instance of it has as its root
 //
@@ -33,6 +29,8 @@ import (
 type roots struct {
 	cfg   Config
 	store store
+
+	checker *erofs.Checker // of images; what is mounted stays locked
 
 	mu    sync.Mutex
 	ready map[string]prepared // by "<service>-<number>"
@@ -95,19 +93,45 @@ func (rs *roots) mount(p prepared, key string) error {
 	})
 }
 
-// mountImage mounts the image's file after hashing it: what is mounted is what was approved.
+// mountImage mounts the image after checking its file and all parts: what is mounted is what was approved.
 func (rs *roots) mountImage(p prepared, target string) error {
 	mounted, err := isMounted(target)
 	if err != nil || mounted {
 		return err
 	}
-	// Before the hash, so that nothing can change in between.
-	changeFlags(p.Root, immutable, 0)
-	if err := verify(p.Root, p.Release.Image.Root); err != nil {
-		changeFlags(p.Root, 0, immutable)
+	if err := rs.checker.Image(p.Root, p.Release.Image.Root); err != nil {
+		rs.unlock(p)
 		return err
 	}
 	return remount(target, func() error { return erofs.Mount(p.Root, target) })
+}
+
+// unlock lets an image's file and parts be changed again, but those that other images in use have.
+func (rs *roots) unlock(p prepared) {
+	used := map[string]bool{}
+	for _, other := range rs.ready {
+		for _, file := range imageFiles(other.Root) {
+			used[file] = true
+		}
+	}
+	for _, file := range imageFiles(p.Root) {
+		if !used[file] {
+			erofs.Unlock(file)
+		}
+	}
+}
+
+// imageFiles are the files that an image consists of. One that can't be read has no parts to name.
+func imageFiles(image string) []string {
+	files := []string{image}
+	parts, err := erofs.Parts(image)
+	if err != nil {
+		return files
+	}
+	for _, p := range parts {
+		files = append(files, erofs.PartFile(image, p.Digest))
+	}
+	return files
 }
 
 func (rs *roots) writeLayer(r imx.Release, image tree, file string) error {
@@ -159,7 +183,7 @@ func (rs *roots) drop(ctx context.Context, key string) error {
 	err := errors.Join(unmount(rs.at("roots", key)), unmount(rs.at("layers", key)))
 	delete(rs.ready, key)
 	if err == nil && known && !rs.imageInUse(p.Release.Image.Root) {
-		changeFlags(p.Root, 0, immutable)
+		rs.unlock(p)
 		err = unmount(rs.at("images", p.Release.Image.Root.Hex()))
 	}
 	if err != nil {
@@ -240,59 +264,12 @@ func unmount(target string) error {
 }
 
 func isMounted(target string) (bool, error) {
-	mounts, err := readMounts()
-	return slices.ContainsFunc(mounts, func(m mountLine) bool { return m.point == target }), err
-}
-
-// verify hashes a file. Its error is of kind Refused.
-func verify(file string, want imx.Digest) error {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return imx.Errorf(imx.NotFound, "the image's root file system %s is not there", want.Short()).
-			WithHint("build the image again with `imx build`")
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close() // read-only
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return fmt.Errorf("hashing the image's root file system: %w", err)
-	}
-	if got := imx.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))); got != want {
-		return imx.Errorf(imx.Refused, "the image's root file system should be %s and is %s", want, got).
-			WithHint("the file was changed on disk: build the image again with `imx build`")
-	}
-	return nil
-}
-
-// immutable is the flag of chattr +i (FS_IMMUTABLE_FL, linux/fs.h).
-const immutable = 0x00000010
-
-// changeFlags sets and clears flags of a file, where its file system has them: a second lock on
-// what the hash already guards, so a failure changes nothing.
-func changeFlags(file string, set, unset int) {
-	f, err := os.Open(file)
-	if err != nil {
-		return
-	}
-	defer f.Close() // read-only
-	flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
-	if err != nil {
-		return
-	}
-	_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags&^unset|set)
+	table, err := mounts.Read()
+	return table.Has(target), err
 }
 
 // mountsBelow lists what is mounted at or below dir, the innermost first.
 func mountsBelow(dir string) ([]string, error) {
-	mounts, err := readMounts()
-	var points []string
-	for _, m := range mounts {
-		if m.point == dir || strings.HasPrefix(m.point, dir+"/") {
-			points = append(points, m.point)
-		}
-	}
-	slices.Reverse(points)
-	return points, err
+	table, err := mounts.Read()
+	return table.Within(dir), err
 }

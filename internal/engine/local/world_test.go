@@ -3,8 +3,6 @@ package local_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -119,8 +117,14 @@ var buildApp = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "app"))
 })
 
-// testImage makes an image root with one program and the odd link, and returns its file's path.
+// testImage makes an image root with one program, which is in a part, and the odd link, and returns its file's path.
 func testImage(tb testing.TB) (imx.Image, string) {
+	tb.Helper()
+	return imageIn(tb, tb.TempDir(), time.Unix(0, 0))
+}
+
+// imageIn is testImage in a folder. Those of other times are other images with the same part.
+func imageIn(tb testing.TB, dir string, made time.Time) (imx.Image, string) {
 	tb.Helper()
 	app, err := buildApp()
 	if err != nil {
@@ -140,12 +144,17 @@ func testImage(tb testing.TB) (imx.Image, string) {
 		{Path: "run/lock", Mode: fs.ModeDir | 0o755},
 		{Path: "var/run", Mode: fs.ModeSymlink | 0o777, Link: "/run"},
 	}
-	path := filepath.Join(tb.TempDir(), "root.erofs")
+	path := filepath.Join(dir, fmt.Sprintf("root%d.erofs", made.Unix()))
+	part := erofs.Part{Digest: imx.DigestBytes(app), Size: int64(len(app))}
+	if err := os.WriteFile(erofs.PartFile(path, part.Digest), app, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	entries[0].In = &erofs.Place{}
 	f, err := os.Create(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if err := erofs.Write(f, entries, time.Unix(0, 0)); err != nil {
+	if err := erofs.WriteIndex(f, entries, []erofs.Part{part}, made); err != nil {
 		tb.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -155,8 +164,7 @@ func testImage(tb testing.TB) (imx.Image, string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	sum := sha256.Sum256(data)
-	digest := imx.Digest("sha256:" + hex.EncodeToString(sum[:]))
+	digest := imx.DigestBytes(data)
 	return imx.Image{Name: "app", Digest: digest, Root: digest}, path
 }
 

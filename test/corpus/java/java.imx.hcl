@@ -9,7 +9,9 @@ image "java" {
   from     = archive.trixie
   packages = ["openjdk-21-jre-headless"]
   without  = ["openssl"] # for the scripts of ca-certificates
-  user     = "nobody"
+  # The first is for debuggers and agents where the locale isn't UTF-8, the second for heaps over 32 GiB.
+  generated = ["!/usr/lib/*/gconv/**", "!/usr/lib/jvm/*/lib/server/classes_nocoops.jsa"]
+  user      = "nobody"
   command = [
     "/usr/lib/jvm/java-21-openjdk-amd64/bin/java", "-XX:+UseSerialGC", "-Xshare:auto", "-m", "jdk.httpserver",
     "--bind-address", "0.0.0.0", "--port", "8000", "--directory", "/srv/www",

@@ -3,7 +3,9 @@
 image "rabbitmq" {
   packages = ["rabbitmq-server", "dash", "coreutils", "sed"]
   without  = ["openssl", "python3", "socat"] # for its administration
-  user     = "rabbitmq"
+  # coreutils could convert texts of other countries' character sets; the start scripts have none.
+  generated = ["!/usr/lib/*/gconv/**"]
+  user      = "rabbitmq"
   workdir  = "/var/lib/rabbitmq"
   command  = ["/usr/lib/rabbitmq/bin/rabbitmq-server"]
 

@@ -1,6 +1,6 @@
 // Which paths go into which layer: a pure choice, shown by its laws.
 
-package build_test
+package pack_test
 
 import (
 	"fmt"
@@ -15,14 +15,28 @@ import (
 	"pgregory.net/rapid"
 
 	"imx"
-	"imx/internal/build"
+	"imx/internal/build/pack"
 	"imx/internal/build/tree"
 )
 
 // scene is some packages and the tree that installing them came to.
 type scene struct {
 	tree  tree.Tree
-	ships []build.Shipped
+	ships []pack.Package
+}
+
+// ship returns a package with what its .deb has.
+func ship(name, source string, has map[string]*tree.Item) pack.Package {
+	p := imx.InventoryPackage{Package: imx.Package{Name: name}, Source: source}
+	return pack.Package{InventoryPackage: p, Has: has}
+}
+
+// arranged returns the items of each layer, and what each is.
+func arranged(t tree.Tree, ships []pack.Package, epoch time.Time) (layers [][]*tree.Item, says []string) {
+	for _, g := range pack.Arrange(t, ships, epoch) {
+		layers, says = append(layers, g.Items), append(says, g.Says)
+	}
+	return layers, says
 }
 
 // drawScene makes packages that share directories and sources, and scripts that change what they like.
@@ -44,7 +58,7 @@ func drawScene(t *rapid.T) scene {
 			}
 		}
 		source := fmt.Sprintf("s%d", rapid.IntRange(0, 3).Draw(t, "source"))
-		s.ships = append(s.ships, build.Ship(name, source, has))
+		s.ships = append(s.ships, ship(name, source, has))
 		s.install(name, has)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.tree)) {
@@ -88,7 +102,7 @@ func diff(a, b any) string { return cmp.Diff(a, b) }
 func TestLayersLaidOverEachOtherAreTheTree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawScene(t)
-		layers, _ := build.Arrange(s.tree, s.ships, epoch)
+		layers, _ := arranged(s.tree, s.ships, epoch)
 		want, got := map[string]tree.Item{}, map[string]tree.Item{}
 		for name, it := range s.tree {
 			want[name] = flat(*it)
@@ -112,7 +126,7 @@ func TestLayersLaidOverEachOtherAreTheTree(t *testing.T) {
 func TestTheLayerOfASourceFollowsFromItsOwnPackagesAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawScene(t)
-		layers, says := build.Arrange(s.tree, s.ships, epoch)
+		layers, says := arranged(s.tree, s.ships, epoch)
 		of := rapid.SampledFrom(s.ships).Draw(t, "package").Source
 		lone := scene{tree: tree.Tree{"usr": s.tree["usr"]}}
 		for _, ship := range slices.Backward(s.ships) {
@@ -134,7 +148,7 @@ func TestTheLayerOfASourceFollowsFromItsOwnPackagesAlone(t *testing.T) {
 				}
 			}
 		}
-		alone, saysAlone := build.Arrange(lone.tree, lone.ships, epoch.Add(time.Hour))
+		alone, saysAlone := arranged(lone.tree, lone.ships, epoch.Add(time.Hour))
 		var one, other []tree.Item
 		for _, it := range layers[slices.Index(says, "source package "+of)] {
 			one = append(one, flat(*it))
@@ -153,10 +167,10 @@ func TestManySourcesShareTheLastOfTheirLayers(t *testing.T) {
 	for i := range 300 {
 		name := fmt.Sprintf("p%03d", i)
 		has := map[string]*tree.Item{name: {Path: name, Mode: 0o644, Size: int64(i), Digest: imx.DigestBytes([]byte(name))}}
-		s.ships = append(s.ships, build.Ship(name, name, has))
+		s.ships = append(s.ships, ship(name, name, has))
 		s.install(name, has)
 	}
-	layers, says := build.Arrange(s.tree, s.ships, epoch)
+	layers, says := arranged(s.tree, s.ships, epoch)
 	if len(layers) != 99 { // with the template's it makes 100
 		t.Errorf("%d layers", len(layers))
 	}

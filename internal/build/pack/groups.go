@@ -1,4 +1,4 @@
-package build
+package pack
 
 import (
 	"cmp"
@@ -8,9 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"imx/internal/build/tree"
-
 	"imx"
+	"imx/internal/build/tree"
 )
 
 // The layers of an image, from the lowest:
@@ -29,22 +28,30 @@ import (
 // that mount images give up at 127.
 const maxSources = 96
 
-// group is what goes into one layer.
-type group struct {
-	says  string // what it is, for the image's history
-	items []*tree.Item
+// Package is a package of an image, with what its .deb has.
+type Package struct {
+	imx.InventoryPackage
+	Has map[string]*tree.Item // by path
+}
+
+func byName(a, b Package) int { return cmp.Compare(a.Ref(), b.Ref()) }
+
+// Group is what goes into one layer.
+type Group struct {
+	Says  string // what it is, for the image's history
+	Items []*tree.Item
 }
 
 // undated is the time of what neither a package nor a plan dates: the frame and packages' directories.
-func undated() int64 { return baseEpoch().Unix() }
+func undated() int64 { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Unix() }
 
-// arrange says which items go into which layer, and dates them all: what packages carry as they have
+// Arrange says which items go into which layer, and dates them all: what packages carry as they have
 // it, what scripts made or changed with the epoch. A directory that several packages carry is in the
 // layer of each, as that has it; where that isn't what it came to in the end, the layer of what scripts
 // changed has the last word. Layers laid over each other give the tree. The order of ships doesn't matter.
-func arrange(t tree.Tree, ships []shipped, epoch time.Time) []group {
+func Arrange(t tree.Tree, ships []Package, epoch time.Time) []Group {
 	ships = slices.SortedFunc(slices.Values(ships), byName)
-	named := map[string]shipped{}
+	named := map[string]Package{}
 	for _, s := range ships {
 		named[s.Name] = s
 	}
@@ -56,7 +63,7 @@ func arrange(t tree.Tree, ships []shipped, epoch time.Time) []group {
 			it.Time = undated()
 			frame[name] = it
 		case imx.OriginPackage:
-			was := named[it.Owner].has[name]
+			was := named[it.Owner].Has[name]
 			switch {
 			case it.Mode.IsDir():
 				it.Time = undated()
@@ -69,29 +76,29 @@ func arrange(t tree.Tree, ships []shipped, epoch time.Time) []group {
 			changed[name] = it
 		}
 	}
-	groups := append([]group{{"what every image has", frame.Sorted()}}, bySource(t, ships)...)
+	groups := append([]Group{{"what every image has", frame.Sorted()}}, bySource(t, ships)...)
 	correct(t, changed, groups)
-	return append(groups, group{"what scripts of the packages made", t.WithParents(changed)})
+	return append(groups, Group{"what scripts of the packages made", t.WithParents(changed)})
 }
 
 // bySource returns a group for each source package, and one for the smallest where there are too many.
-func bySource(t tree.Tree, ships []shipped) []group {
-	sources := map[string][]shipped{}
+func bySource(t tree.Tree, ships []Package) []Group {
+	sources := map[string][]Package{}
 	for _, s := range ships {
 		sources[s.Source] = append(sources[s.Source], s)
 	}
-	groups := map[string]group{}
+	groups := map[string]Group{}
 	sizes := map[string]int64{}
 	for name, own := range sources {
-		groups[name] = group{"source package " + name, carried(t, own)}
-		for _, it := range groups[name].items {
+		groups[name] = Group{"source package " + name, carried(t, own)}
+		for _, it := range groups[name].Items {
 			sizes[name] += it.Size
 		}
 	}
 	names := slices.SortedFunc(maps.Keys(sources), func(a, b string) int {
 		return cmp.Or(cmp.Compare(sizes[b], sizes[a]), cmp.Compare(a, b))
 	})
-	var small []shipped
+	var small []Package
 	if len(names) > maxSources {
 		for _, name := range names[maxSources:] {
 			small = append(small, sources[name]...)
@@ -99,21 +106,21 @@ func bySource(t tree.Tree, ships []shipped) []group {
 		names = names[:maxSources]
 	}
 	slices.Sort(names)
-	var list []group
+	var list []Group
 	for _, name := range names {
 		list = append(list, groups[name])
 	}
 	if small != nil {
-		list = append(list, group{"further source packages", carried(t, small)})
+		list = append(list, Group{"further source packages", carried(t, small)})
 	}
 	return list
 }
 
 // carried returns what the packages carry, as they have it, and the directories above that.
-func carried(t tree.Tree, ships []shipped) []*tree.Item {
+func carried(t tree.Tree, ships []Package) []*tree.Item {
 	own := tree.Tree{}
 	for _, s := range ships {
-		for name, was := range s.has {
+		for name, was := range s.Has {
 			it := t[name]
 			switch {
 			case it == nil:
@@ -140,10 +147,10 @@ func folder(name string, was *tree.Item) *tree.Item {
 }
 
 // correct adds to changed those directories of the tree that the groups don't have as they are.
-func correct(t, changed tree.Tree, groups []group) {
+func correct(t, changed tree.Tree, groups []Group) {
 	last := tree.Tree{}
 	for _, g := range groups {
-		for _, it := range g.items {
+		for _, it := range g.Items {
 			last[it.Path] = it
 		}
 	}

@@ -1,4 +1,4 @@
-package build
+package pack
 
 import (
 	"bufio"
@@ -19,8 +19,8 @@ import (
 	"imx/internal/erofs"
 )
 
-// differences returns in what two trees differ, sorted by path; the most telling aspect of a path is first.
-func differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
+// Differences returns in what two trees differ, sorted by path; the most telling aspect of a path is first.
+func Differences(first, second map[string]erofs.Entry) ([]imx.PathDifference, error) {
 	all := maps.Clone(first)
 	maps.Copy(all, second)
 	var list []imx.PathDifference

@@ -1,0 +1,96 @@
+package check
+
+import (
+	"context"
+	"runtime/metrics"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"imx"
+)
+
+// Bounds are what one rule may take for one document. Rego has no endless recursion, but it has loops in loops,
+// and text that doubles.
+type Bounds struct {
+	Steps  int      // expressions that are evaluated: a bound that is the same on each machine
+	Memory imx.Size // by which the program may grow
+}
+
+// DefaultBounds are some hundred times what shipped rules take for a template of a thousand blocks.
+func DefaultBounds() Bounds { return Bounds{Steps: 5_000_000, Memory: 128 << 20} }
+
+// every is after how many steps the context is looked at. The memory is looked at in each: text can double in one.
+const every = 512
+
+// meter counts one evaluation's steps. It implements OPA's topdown.Cancel, which is asked before each
+// expression and each piece of text that is joined or replaced, so that nothing beside the evaluation has to watch it.
+type meter struct {
+	ctx    context.Context //nolint:containedctx // lives as long as the one call of Run
+	left   int
+	most   uint64
+	begin  uint64
+	ended  reason
+	sample []metrics.Sample
+}
+
+// reason is why an evaluation was stopped.
+type reason string
+
+const (
+	endedBySteps  reason = "steps"
+	endedByMemory reason = "memory"
+	endedByCaller reason = "caller"
+)
+
+func newMeter(ctx context.Context, b Bounds) *meter {
+	m := &meter{ctx: ctx, left: b.Steps, most: uint64(b.Memory), sample: []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}}
+	m.begin = m.memory()
+	return m
+}
+
+func (m *meter) memory() uint64 {
+	metrics.Read(m.sample)
+	return m.sample[0].Value.Uint64()
+}
+
+// Cancel implements topdown.Cancel.
+func (m *meter) Cancel() { m.ended = endedByCaller }
+
+// Cancelled implements topdown.Cancel.
+func (m *meter) Cancelled() bool {
+	if m.ended != "" {
+		return true
+	}
+	m.left--
+	switch {
+	case m.left <= 0:
+		m.ended = endedBySteps
+	case m.memory() > m.begin+m.most:
+		m.ended = endedByMemory
+	case m.left%every == 0 && m.ctx.Err() != nil:
+		m.ended = endedByCaller
+	}
+	return m.ended != ""
+}
+
+// allowed returns OPA's built-in functions without those that reach outside, ask the clock, draw lots, or
+// can take any time or memory in one call.
+func allowed() *ast.Capabilities {
+	c := ast.CapabilitiesForThisVersion()
+	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), func(b *ast.Builtin) bool {
+		return b.Nondeterministic || slices.ContainsFunc(barred(), func(prefix string) bool { return strings.HasPrefix(b.Name, prefix) })
+	})
+	c.AllowNet = []string{}
+	return c
+}
+
+// barred are beginnings of the names of functions that rules may not call.
+func barred() []string {
+	return []string{
+		"bits.lsh", "crypto.", "graph.", "graphql.", "http.", "internal.test_case", "io.", "json.match_schema", "json.verify_schema",
+		"net.cidr_expand", "net.lookup", "numbers.range", "opa.", "print", "providers.", "rand.", "regex.globs_match",
+		"rego.", "strings.render_template", "time.now_ns", "trace", "uuid.", "yaml.",
+	}
+}

@@ -1,0 +1,17 @@
+package check
+
+import (
+	"imx/internal/check/rules"
+)
+
+// Own is the From of the rules that come with imx.
+const Own = "imx"
+
+// Shipped returns imx's own rules. Compiling them takes some 30 ms: keep the Set.
+func Shipped() (*Set, error) {
+	var modules []Module
+	for _, f := range rules.Files() {
+		modules = append(modules, Module{Name: f.Name, Text: f.Text})
+	}
+	return Load(Own, modules, DefaultBounds())
+}
