@@ -65,6 +65,11 @@ type Images interface {
 	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
 }
 
+// Collector removes what nothing needs any more.
+type Collector interface {
+	Collect(ctx context.Context, by imx.Principal, req imx.CollectRequest, report imx.Report) (imx.Collection, error)
+}
+
 // Evidence answers what was stated of images.
 type Evidence interface {
 	// Evidence lists the newest statement of each type about the image that a person means, sorted by type.
@@ -93,16 +98,17 @@ type Scanner interface {
 
 // Config joins the handler to the parts that do the work.
 type Config struct {
-	Applier  Applier
-	Operator Operator
-	Viewer   Viewer
-	Images   Images
-	Evidence Evidence
-	Logs     Logs
-	Freezer  Freezer
-	Scanner  Scanner
-	Registry http.Handler // answers below /v2/; nil means that there is no registry
-	Log      *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
+	Applier   Applier
+	Operator  Operator
+	Viewer    Viewer
+	Images    Images
+	Evidence  Evidence
+	Logs      Logs
+	Freezer   Freezer
+	Collector Collector
+	Scanner   Scanner
+	Registry  http.Handler // answers below /v2/; nil means that there is no registry
+	Log       *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
 }
 
 // New returns the handler for the server's unix socket. Its requests must carry who they come

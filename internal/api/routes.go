@@ -74,6 +74,10 @@ func archiveRoutes() []route {
 			says: "Keeps every package that the lock names, and the lock, fetching what is missing. Nothing deletes them from then on, " +
 				"and a build with the lock needs no archive. A set that was copied elsewhere is brought in by pushing it to the registry.",
 		},
+		{
+			method: http.MethodPost, path: "/v1/collect", body: "CollectRequest", answer: "Collection", form: formUpdates, serve: collect,
+			says: "Removes what no release, instance, tag or newest image needs any more, or tells what that would be.",
+		},
 	}
 }
 

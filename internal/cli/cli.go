@@ -29,6 +29,7 @@ type Global struct {
 	Data    string // the server's folder
 	JSON    bool   // answer with JSON in place of text
 	Version imx.Version
+	Cache   string // the folder of what can be made anew at any time; "" for none
 }
 
 // Socket returns the path of the server's socket.
@@ -71,6 +72,7 @@ func newRoot(p Process) (*cobra.Command, *Global) {
 	if data == "" {
 		data = DefaultData
 	}
+	g.Cache = cacheFolder(p.Env)
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.Data, "data", data, "`DIR` that holds everything of the server; IMX_DATA names it too")
 	flags.BoolVar(&g.JSON, "json", false, "print the result as JSON on stdout; progress and errors as JSON lines on stderr")
@@ -83,6 +85,17 @@ func newRoot(p Process) (*cobra.Command, *Global) {
 	root.SetFlagErrorFunc(flagError)
 	addCommands(root, g, t)
 	return root, g
+}
+
+// cacheFolder is where the XDG base directory specification has it.
+func cacheFolder(env func(string) string) string {
+	switch {
+	case filepath.IsAbs(env("XDG_CACHE_HOME")):
+		return filepath.Join(env("XDG_CACHE_HOME"), "imx")
+	case filepath.IsAbs(env("HOME")):
+		return filepath.Join(env("HOME"), ".cache", "imx")
+	}
+	return ""
 }
 
 // addCommands lists the commands in the order in which help shows them.
@@ -105,8 +118,8 @@ type group struct {
 func groups() []group {
 	type build = func(*Global, *term.Terminal) *cobra.Command
 	return []group{
-		{"write", "Write a template", []build{newInitCommand, newCheckCommand}},
-		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newApplyCommand, newArchiveCommand}},
+		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand}},
+		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
 		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newScanCommand, newFeedCommand, newVEXCommand, newWhyCommand, newLogCommand}},
 		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},

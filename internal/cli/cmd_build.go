@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -73,7 +74,13 @@ func runBuild(ctx context.Context, opts buildOptions, g *Global, t *term.Termina
 	if g.JSON {
 		return printJSON(t.Out, result)
 	}
-	return showImages(t.Out, result.Images, inFolder(result.Plan.Notices, f.path))
+	if err := showImages(t.Out, result.Images, inFolder(result.Plan.Notices, f.path)); err != nil {
+		return err
+	}
+	if line := findingsLine(t.Out.Ink, result.Plan.Findings, f.path); line != "" {
+		_, err = fmt.Fprint(t.Out, "\n"+strings.TrimSuffix(line, "\n"))
+	}
+	return err
 }
 
 func runCheckRepro(ctx context.Context, opts buildOptions, g *Global, t *term.Terminal) error {

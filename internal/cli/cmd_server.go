@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"imx"
 	"imx/internal/term"
 )
 
@@ -14,18 +15,20 @@ type serverOptions struct {
 	Listen  string
 	Network string
 	Push    bool
+	Refuse  string
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Listen, "listen", defaultListen, "`ADDRESS` of the image registry; none leaves it to the socket")
 	f.BoolVar(&o.Push, "push", false, "let whoever reaches the registry's address push images too")
+	f.StringVar(&o.Refuse, "refuse", string(imx.Critical), "the least `LEVEL` of findings that refuses a template: critical, high, medium, low; or never")
 	f.StringVar(&o.Network, "network", "", "`RANGE` of addresses for services and instances; the folder's own from before, else one that is free")
 }
 
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts serverOptions
 	cmd := page{
-		use:   "server [--data DIR] [--listen ADDRESS] [--push] [--network RANGE]",
+		use:   "server [--data DIR] [--listen ADDRESS] [--push] [--network RANGE] [--refuse LEVEL]",
 		short: "Run the server",
 		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
 runs instances. The registry's address gives images to whoever reaches it, and takes them only
@@ -42,6 +45,9 @@ takes them over as they are.`,
 			{6, "something it needs on this machine is missing"},
 		},
 	}.command(func(ctx context.Context, _ []string) error {
+		if err := oneOf("refuse", opts.Refuse, levelNames()); err != nil {
+			return err
+		}
 		return runServer(ctx, opts, g, t)
 	})
 	opts.addFlags(cmd.Flags())

@@ -64,6 +64,7 @@ func params(dir string) testscript.Params {
 			}
 			e.Defer(func() { _ = os.RemoveAll(data) })
 			e.Setenv("IMX_DATA", data)
+			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
 			e.Values[serverKey{}] = &serverProcess{}
 			for _, v := range []string{
 				"GORACE=atexit_sleep_ms=0", // or each command of a race-checked run would take a second more

@@ -37,6 +37,8 @@ func eventSays(e imx.Event) string {
 		return fmt.Sprintf("image %s built: %s, %s", b.Image.Name, b.Image.Digest.Short(), b.Image.Size)
 	case imx.ManifestPushed:
 		return "pushed " + strings.TrimSuffix(b.Repository+":"+b.Tag, ":") + ": " + b.Digest.Short()
+	case imx.Collected:
+		return fmt.Sprintf("removed %s that nothing needed: %s", term.Count(int64(b.Things), "thing"), b.Size)
 	case imx.EvidenceAdded:
 		return evidenceSays(b.Evidence)
 	case imx.InstanceStarted:

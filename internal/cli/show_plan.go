@@ -28,6 +28,7 @@ func showPlan(out term.Stream, p imx.PlanResult, dir string) error {
 		b.WriteString(s.text(out.Ink, out.Columns()) + "\n")
 	}
 	b.WriteString(diagnosticsText(out.Ink, inFolder(p.Notices, dir)))
+	b.WriteString(findingsLine(out.Ink, p.Findings, dir))
 	b.WriteString(summary(out.Ink, p.Changes) + "\n")
 	_, err := io.WriteString(out, b.String())
 	return err

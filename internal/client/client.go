@@ -63,6 +63,11 @@ func (c *Client) Freeze(ctx context.Context, req imx.FreezeRequest, report imx.R
 	return long[imx.Frozen](ctx, c, call{http.MethodPost, "/v1/archives/freeze", req}, report)
 }
 
+// Collect removes what nothing needs any more.
+func (c *Client) Collect(ctx context.Context, req imx.CollectRequest, report imx.Report) (imx.Collection, error) {
+	return long[imx.Collection](ctx, c, call{http.MethodPost, "/v1/collect", req}, report)
+}
+
 // Archives returns the suites that the server saw an index of, and its frozen sets.
 func (c *Client) Archives(ctx context.Context) (imx.Archives, error) {
 	return read[imx.Archives](ctx, c, "/v1/archives", nil)

@@ -26,8 +26,8 @@ import (
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
-	"imx/internal/feed"
 	"imx/internal/frozen"
+	"imx/internal/gc"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
 	"imx/internal/reconcile"
@@ -39,6 +39,7 @@ import (
 type server struct {
 	data     string // the data folder
 	version  string
+	refuse   imx.Level
 	logger   *slog.Logger
 	log      *eventlog.Log
 	control  *control.Control
@@ -47,7 +48,6 @@ type server struct {
 	pipeline *pipeline.Pipeline
 	attester *attest.Attester
 	loop     *reconcile.Loop
-	images   *feed.Images // what is in images
 	scanner  *scan.Scanner
 }
 
@@ -67,7 +67,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
-	s := &server{data: cfg.Data, version: cfg.Version.Version, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
+	s := &server{data: cfg.Data, version: cfg.Version.Version, refuse: cfg.Refuse, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -122,6 +122,11 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	engineConfig.Log = s.logger
 	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
 	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
+		leave, err := s.pipeline.Enter(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer leave()
 		path, _, err := builder.Root(ctx, image)
 		return path, err
 	}
@@ -130,7 +135,8 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	}
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
-		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Architecture: runtime.GOARCH, Now: time.Now,
+		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
+		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
 	})
 	s.attester = attest.New(attest.Config{
 		Control: s.control, Images: s.pipeline, Now: time.Now,
@@ -159,8 +165,8 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 }
 
 func (s *server) close() {
-	if s.images != nil {
-		_ = s.images.Close() // what it lost is read out of the images again
+	if s.scanner != nil {
+		s.scanner.Close()
 	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
@@ -199,16 +205,17 @@ func (s *server) refer(ctx context.Context, repository string, manifest []byte) 
 
 func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
-		Applier:  s.pipeline,
-		Operator: operator{s},
-		Viewer:   viewer{s, v},
-		Images:   s.pipeline,
-		Evidence: s.attester,
-		Logs:     logs{s.engine},
-		Freezer:  freezer{s},
-		Scanner:  s.scanner,
-		Registry: s.registry.Handler(),
-		Log:      s.logger,
+		Applier:   s.pipeline,
+		Operator:  operator{s},
+		Viewer:    viewer{s, v},
+		Images:    s.pipeline,
+		Evidence:  s.attester,
+		Logs:      logs{s.engine},
+		Freezer:   freezer{s},
+		Scanner:   s.scanner,
+		Registry:  s.pushing(s.registry.Handler()),
+		Collector: s.pipeline,
+		Log:       s.logger,
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 	"imx/internal/blob"
 	"imx/internal/build"
 	"imx/internal/control"
+	"imx/internal/gc"
 	"imx/internal/plan"
 	"imx/internal/template"
 )
@@ -34,28 +35,38 @@ type Config struct {
 	Publish func(ctx context.Context, repository, tag string, r build.Result) error
 	// Keep puts a manifest whose blobs are in the blob store into the registry under a repository and tag.
 	Keep func(ctx context.Context, repository, tag string, manifest []byte) error
+	// Stores are where garbage is collected, each as it is at the moment of the call, in the order in which
+	// things have to go.
+	Stores []func() gc.Store
 	// Admit asks the engine whether it could run a release.
-	Admit        func(ctx context.Context, r imx.Release) error
+	Admit func(ctx context.Context, r imx.Release) error
+	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
+	Check        func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
 	Architecture string // Debian's name: "amd64"
 	Now          func() time.Time
 }
 
 // Pipeline plans, builds and applies templates.
 type Pipeline struct {
-	cfg Config
+	cfg  Config
+	gate gate
 }
 
 // New returns a Pipeline. It starts nothing.
-func New(cfg Config) *Pipeline { return &Pipeline{cfg} }
+func New(cfg Config) *Pipeline { return &Pipeline{cfg: cfg} }
 
 // parallelBuilds is how many images are built at once: more only fight for the same cores.
 const parallelBuilds = 2
 
 // Plan resolves a template and says what applying it would change. It changes nothing but the
 // memory of the newest index of each suite. Errors: Invalid with every mistake of the template,
-// Refused for an archive that can't be trusted, Unavailable for one that can't be reached.
+// Refused with every finding of the rules that refuses it, or for an archive that can't be trusted, Unavailable for one that can't be reached.
 func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.PlanResult, error) {
 	if err := template.Check(req.Template).Err(); err != nil {
+		return imx.PlanResult{}, err
+	}
+	found, err := p.cfg.Check(ctx, req.Template)
+	if err != nil {
 		return imx.PlanResult{}, err
 	}
 	in := plan.Input{
@@ -85,8 +96,9 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 	s := *p.cfg.Control.State()
 	return imx.PlanResult{
 		Plan: resolved, Digest: resolved.Digest(), Lock: lock, Changes: plan.Diff(resolved, s, p.built),
-		Notices: slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
-		Base:    control.Base(&s, resolved.Names()),
+		Notices:  slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
+		Findings: found,
+		Base:     control.Base(&s, resolved.Names()),
 	}, nil
 }
 
@@ -146,6 +158,11 @@ func (p *Pipeline) HostPackage(ctx context.Context, pkg imx.Package, report imx.
 
 // Build plans a template and builds its images, without releasing anything.
 func (p *Pipeline) Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return imx.ApplyResult{}, err
+	}
+	defer leave()
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil {
 		return imx.ApplyResult{}, err
@@ -162,6 +179,11 @@ func (p *Pipeline) CheckRepro(ctx context.Context, by imx.Principal, req imx.Pla
 	if err != nil {
 		return result, err
 	}
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return result, err
+	}
+	defer leave()
 	for _, ip := range built.Plan.Plan.Images {
 		r, err := p.cfg.Builder.CheckRepro(ctx, ip, p.fetcher(req.Template), report)
 		if err != nil {

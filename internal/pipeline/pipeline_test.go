@@ -21,7 +21,9 @@ import (
 	"imx/internal/build"
 	"imx/internal/control"
 	"imx/internal/eventlog"
+	"imx/internal/gc"
 	"imx/internal/pipeline"
+	"imx/internal/registry"
 	"imx/internal/template"
 )
 
@@ -31,6 +33,7 @@ type world struct {
 	blobs   *blob.Store
 	debs    *archivetest.Archive
 	admit   func(imx.Release) error
+	check   func(imx.Template) ([]imx.Finding, error)
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
 }
@@ -44,6 +47,7 @@ func newWorld(t *testing.T) *world {
 			archivetest.Package{Name: "hello", Depends: "libhello"},
 			archivetest.Package{Name: "libhello"}),
 		admit: func(imx.Release) error { return nil },
+		check: func(imx.Template) ([]imx.Finding, error) { return nil, nil },
 	}
 	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(dir, "log"), Now: time.Now})
 	if err != nil {
@@ -70,16 +74,22 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	images, err := registry.New(registry.Config{Dir: filepath.Join(dir, "registry"), Blobs: blobs})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.Pipeline = pipeline.New(pipeline.Config{
 		Control: w.control, Archive: debs, Builder: builder, Blobs: blobs, Architecture: "amd64", Now: time.Now,
 		Publish: func(_ context.Context, repository, tag string, _ build.Result) error {
 			w.tags = append(w.tags, repository+":"+tag)
 			return nil
 		},
+		Stores: []func() gc.Store{images.Things, builder.Things, blobs.Things},
 		Keep: func(_ context.Context, repository, tag string, manifest []byte) error {
 			w.kept = append(w.kept, repository+":"+tag+" "+string(imx.DigestBytes(manifest)))
 			return nil
 		},
+		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
 		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) },
 	})
 	return w
@@ -433,5 +443,22 @@ func TestAPortThatAnotherServiceHasIsToldByThePlan(t *testing.T) {
 	_, err := w.Plan(t.Context(), "root", imx.PlanRequest{Template: second}, quiet)
 	if imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), "port 8080") {
 		t.Errorf("a plan with a taken port: %v", err)
+	}
+}
+
+// What the rules refuse isn't planned, and nothing is fetched for it; what they find else comes with the plan.
+func TestFindingsComeWithThePlanUnlessTheyRefuseIt(t *testing.T) {
+	w := newWorld(t)
+	tmpl := w.parse(t, packaged)
+	found := []imx.Finding{{Rule: "root-user", Level: imx.High, Message: "image.hello runs as root"}}
+	w.check = func(imx.Template) ([]imx.Finding, error) { return found, nil }
+	planned, err := w.Plan(t.Context(), "root", imx.PlanRequest{Template: tmpl}, quiet)
+	if err != nil || len(planned.Findings) != 1 {
+		t.Fatal(planned.Findings, err)
+	}
+	refused := imx.Errorf(imx.Refused, "image.hello runs as root")
+	w.check = func(imx.Template) ([]imx.Finding, error) { return found, refused }
+	if _, err := w.Build(t.Context(), "root", imx.PlanRequest{Template: tmpl}, func(p imx.Progress) { t.Errorf("it began: %+v", p) }); err != refused { //nolint:errorlint // the very error
+		t.Error(err)
 	}
 }

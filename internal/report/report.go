@@ -25,8 +25,12 @@ type Folder struct {
 	Mistakes imx.Diagnostics `json:"mistakes,omitempty"` // because of which the rules were not asked
 	Notices  imx.Diagnostics `json:"notices,omitempty"`
 	Findings []imx.Finding   `json:"findings"`
-	// Template is the template itself, nil where it has mistakes.
+	// Template is the template itself, nil where it has mistakes or wasn't asked for.
 	Template *imx.Template `json:"template,omitempty"`
+
+	// What a person is told of it, and a program finds in Template.
+	Images, Services int        `json:"-"`
+	Source           imx.Source `json:"-"`
 }
 
 // Findings are those of all folders.

@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"imx"
+	"imx/internal/check"
+	"imx/internal/report"
+	"imx/internal/template"
+)
+
+// examiner checks templates' folders. It isn't safe for concurrent use.
+type examiner struct {
+	opts    checkOptions
+	version imx.Version
+	cache   verdicts
+	shipped func() (*check.Set, error)
+	own     map[imx.Digest]*check.Set // the user's, by what is in their files
+	watched map[string]bool           // folders whose changes may change a result
+}
+
+func newExaminer(opts checkOptions, g *Global) *examiner {
+	return &examiner{
+		opts: opts, version: g.Version, cache: newVerdicts(g.Cache), shipped: sync.OnceValues(check.Shipped),
+		own: map[imx.Digest]*check.Set{}, watched: map[string]bool{},
+	}
+}
+
+// all checks every folder. Mistakes and findings are in the report; errors are what kept the check from being
+// made: a folder that isn't there, a rule that can't be used.
+func (e *examiner) all(ctx context.Context, now time.Time) (report.Report, error) {
+	clear(e.watched)
+	r := report.Report{Version: e.version.Version}
+	var own []ownRules
+	for _, dir := range e.opts.Rules {
+		e.watched[dir] = true
+		rules, err := readRules(dir)
+		if err != nil {
+			return r, err
+		}
+		own = append(own, rules)
+	}
+	all := slices.Clone(own)
+	for _, dir := range e.opts.Dirs {
+		e.watched[dir], e.watched[filepath.Join(dir, rulesFolder)] = true, true
+		folder, beside, err := e.folder(ctx, dir, own, now)
+		if err != nil {
+			return r, err
+		}
+		r.Folders = append(r.Folders, folder)
+		all = append(all, beside...)
+	}
+	if e.opts.Format == formatText {
+		return r, nil // which lists no rules: nothing needs to be compiled for what is in the cache
+	}
+	var err error
+	r.Rules, err = e.rules(all)
+	return r, err
+}
+
+// rules returns the shipped rules and those of a user.
+func (e *examiner) rules(own []ownRules) ([]imx.Rule, error) {
+	shipped, err := e.shipped()
+	if err != nil {
+		return nil, err
+	}
+	rules := slices.Concat(shipped.Rules(), check.WaiverRules())
+	seen := map[imx.Digest]bool{}
+	for _, o := range own {
+		if seen[o.digest()] {
+			continue
+		}
+		seen[o.digest()] = true
+		set, err := e.compiled(o)
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, set.Rules()...)
+	}
+	return rules, nil
+}
+
+// folder checks one folder, by the rules beside it too, which it returns.
+func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now time.Time) (report.Folder, []ownRules, error) {
+	result := report.Folder{Path: dir}
+	files, err := openRecorder(dir)
+	if err != nil {
+		return result, nil, folderError(dir, err)
+	}
+	defer files.close()
+	defer e.watch(dir, files)
+	var beside []ownRules
+	if rules, err := readRules(filepath.Join(dir, rulesFolder)); err == nil && len(rules.modules) > 0 {
+		beside = append(beside, rules)
+	} else if err != nil && imx.KindOf(err) != imx.NotFound {
+		return result, nil, err
+	}
+	own = slices.Concat(own, beside)
+	key := e.cache.key(files, e.version, own, now)
+	v, ok := e.cache.find(key, files, now)
+	if !ok || e.opts.Format == formatJSON {
+		v, result.Mistakes, err = e.verdict(ctx, files, own, now)
+		if err != nil {
+			return result, nil, err
+		}
+		if len(result.Mistakes) == 0 {
+			e.cache.keep(key, v, now)
+		}
+	}
+	result.Mistakes = inFolder(result.Mistakes, dir)
+	return e.placed(ctx, result, v), beside, nil
+}
+
+// verdict is what there is to say of a template by what is in its files, wherever they lie.
+type verdict struct {
+	Files    map[string]imx.Digest `json:"files"` // that it depends on
+	Images   int                   `json:"images"`
+	Services int                   `json:"services"`
+	Notices  imx.Diagnostics       `json:"notices,omitempty"`
+	Findings []imx.Finding         `json:"findings,omitempty"`
+
+	template imx.Template
+}
+
+// verdict reads a template and holds it against the rules, or returns its mistakes.
+func (e *examiner) verdict(ctx context.Context, files *recorder, own []ownRules, now time.Time) (verdict, imx.Diagnostics, error) {
+	t, said := template.Parse(files)
+	if said.Err() != nil {
+		return verdict{}, said, nil
+	}
+	shipped, err := e.shipped()
+	if err != nil {
+		return verdict{}, nil, err
+	}
+	sets, known := []*check.Set{shipped}, shipped.Rules()
+	for _, o := range own {
+		set, err := e.compiled(o)
+		if err != nil {
+			return verdict{}, nil, err
+		}
+		sets, known = append(sets, set), append(known, set.Rules()...)
+	}
+	d, err := check.OfTemplate(t, now)
+	if err != nil {
+		return verdict{}, nil, err
+	}
+	var found []imx.Finding
+	for _, set := range sets {
+		more, err := set.Run(ctx, d)
+		if err != nil {
+			return verdict{}, nil, err
+		}
+		found = append(found, more...)
+	}
+	found = check.Excuse(t.Waivers, found, known, now)
+	for i, f := range found {
+		found[i].Source = files.line(f.At)
+	}
+	return verdict{
+		Files: files.read(), Images: len(t.Images), Services: len(t.Services), Notices: t.Notices, Findings: found, template: t,
+	}, nil, nil
+}
+
+// compiled returns a user's rules ready to be asked. Errors: Invalid with a Diagnostic for each mistake in them;
+// Conflict for a name that one of imx's has.
+func (e *examiner) compiled(o ownRules) (*check.Set, error) {
+	if set, ok := e.own[o.digest()]; ok {
+		return set, nil
+	}
+	set, err := check.Load(o.dir, o.modules, check.DefaultBounds())
+	if err != nil {
+		return nil, err
+	}
+	shipped, err := e.shipped()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range set.Rules() {
+		if slices.ContainsFunc(slices.Concat(shipped.Rules(), check.WaiverRules()), func(s imx.Rule) bool { return s.ID == r.ID }) {
+			return nil, imx.Errorf(imx.Conflict, "%s has a rule named %s, as imx has", o.dir, r.ID).WithHint("give it another id")
+		}
+	}
+	e.own[o.digest()] = set
+	return set, nil
+}
+
+// placed puts a verdict into a folder's result, with files named as from where the command runs.
+func (e *examiner) placed(ctx context.Context, result report.Folder, v verdict) report.Folder {
+	if len(result.Mistakes) > 0 {
+		return result
+	}
+	// Git is asked where its answer shows: for each of many folders that would take longer than all the rest.
+	if len(e.opts.Dirs) == 1 || e.opts.Format == formatJSON {
+		source, said := gitSource(ctx, result.Path)
+		v.template.Source = source
+		v.Notices = append(v.Notices, said...)
+		v.template.Notices = v.Notices
+	}
+	result.Notices = inFolder(v.Notices, result.Path)
+	result.Findings = slices.Clone(v.Findings)
+	for i, f := range result.Findings {
+		if f.At.File != "" {
+			result.Findings[i].At.File = filepath.Join(result.Path, f.At.File)
+		}
+		if f.Waived != nil {
+			waived := *f.Waived
+			waived.At.File = filepath.Join(result.Path, waived.At.File)
+			result.Findings[i].Waived = &waived
+		}
+	}
+	if e.opts.Format == formatJSON {
+		result.Template = &v.template
+	}
+	result.Source = v.template.Source
+	result.Images, result.Services = v.Images, v.Services
+	return result
+}
+
+// watch remembers the folders of the files that were looked at.
+func (e *examiner) watch(dir string, files *recorder) {
+	for _, name := range files.names() {
+		e.watched[filepath.Dir(filepath.Join(dir, filepath.FromSlash(name)))] = true
+	}
+}

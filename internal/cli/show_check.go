@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"imx"
+	"imx/internal/report"
+	"imx/internal/template"
+	"imx/internal/term"
+)
+
+// showCheck prints what checks found, without mistakes: those are the command's error. It says ok unless that is
+// for an error to say.
+func showCheck(out term.Stream, r report.Report, failed bool) error {
+	var b strings.Builder
+	for _, f := range r.Folders {
+		if len(f.Mistakes) == 0 {
+			b.WriteString(diagnosticsText(out.Ink, f.Notices) + findingsText(out.Ink, f.Findings))
+		}
+	}
+	for _, f := range r.Folders {
+		if len(f.Mistakes) == 0 {
+			b.WriteString(folderLine(out.Ink, f, len(r.Folders) > 1, failed))
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// findingsText shows each finding that isn't waived with its place, its source line and its rule.
+func findingsText(ink term.Ink, found []imx.Finding) string {
+	var b strings.Builder
+	for _, f := range found {
+		if f.Waived != nil {
+			continue
+		}
+		if at := f.At.String(); at != "" {
+			b.WriteString(ink.Bold(at) + ": ")
+		}
+		b.WriteString(levelText(ink, f.Level) + " " + term.CleanLines(f.Message) + " " + ink.Dim("("+f.Rule+")") + "\n")
+		if line, carets, ok := strings.Cut(template.Underline(imx.Diagnostic{At: f.At, Source: f.Source}), "\n"); ok {
+			bar := "  " + ink.Dim("│") + " "
+			b.WriteString(bar + line + "\n" + bar + ink.Bad(carets) + "\n")
+		}
+		if f.Fix != "" {
+			b.WriteString("  " + ink.Warn("hint:") + " " + term.CleanLines(f.Fix) + "\n")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func levelText(ink term.Ink, l imx.Level) string {
+	switch l {
+	case imx.Critical, imx.High:
+		return ink.Bad(string(l) + ":")
+	case imx.Medium:
+		return ink.Warn(string(l) + ":")
+	case imx.Low:
+	}
+	return ink.Dim(string(l) + ":")
+}
+
+// folderLine sums one folder up: "ok: 1 image, 1 service, from b31f0c2a97d4; 1 medium, 2 low, 1 waived".
+func folderLine(ink term.Ink, f report.Folder, several, failed bool) string {
+	line := fmt.Sprintf("%s, %s", term.Count(int64(f.Images), "image"), term.Count(int64(f.Services), "service"))
+	if several {
+		line = term.Clean(f.Path) + ": " + line
+	} else {
+		line += ", from " + origin(f.Source)
+	}
+	if sum := levelCounts(f.Findings); sum != "" {
+		line += "; " + sum
+	}
+	if failed {
+		return line + "\n"
+	}
+	return ink.Good("ok:") + " " + line + "\n"
+}
+
+// findingsLine says in one line what a server's rules found, "" where they found nothing.
+func findingsLine(ink term.Ink, found []imx.Finding, dir string) string {
+	sum := levelCounts(found)
+	if sum == "" {
+		return ""
+	}
+	return ink.Dim("the rules found "+sum+": "+strings.TrimSpace("imx check "+argOf(dir))+" shows them") + "\n\n"
+}
+
+// levelCounts sums findings up: "1 high, 2 low, 1 waived"; "" for none.
+func levelCounts(found []imx.Finding) string {
+	counts := map[string]int{}
+	for _, f := range found {
+		if f.Waived != nil {
+			counts["waived"]++
+		} else {
+			counts[string(f.Level)]++
+		}
+	}
+	var parts []string
+	for _, name := range append(levelNames(), "waived") {
+		if n := counts[name]; n > 0 {
+			parts = append(parts, strconv.Itoa(n)+" "+name)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
