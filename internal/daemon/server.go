@@ -26,7 +26,6 @@ import (
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
-	"imx/internal/feed"
 	"imx/internal/frozen"
 	"imx/internal/gc"
 	"imx/internal/network/nft"
@@ -39,8 +38,8 @@ import (
 // server is every part of a running server, open.
 type server struct {
 	data     string // the data folder
-	refuse   imx.Level
 	version  string
+	refuse   imx.Level
 	logger   *slog.Logger
 	log      *eventlog.Log
 	control  *control.Control
@@ -49,7 +48,6 @@ type server struct {
 	pipeline *pipeline.Pipeline
 	attester *attest.Attester
 	loop     *reconcile.Loop
-	images   *feed.Images // what is in images
 	scanner  *scan.Scanner
 }
 
@@ -167,8 +165,8 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 }
 
 func (s *server) close() {
-	if s.images != nil {
-		_ = s.images.Close() // what it lost is read out of the images again
+	if s.scanner != nil {
+		s.scanner.Close()
 	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
