@@ -76,6 +76,9 @@ type Evidence interface {
 	Evidence(ctx context.Context, image string) ([]imx.Evidence, error)
 	// Statement returns the newest of a type, which may be a short name. Errors: NotFound; Refused for a changed one.
 	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+	// SBOM returns the document of a type, and makes it of an image that has none. Errors: Refused for an image, or a
+	// document, that was changed.
+	SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error)
 }
 
 // Logs gives what an instance wrote. The handler closes the reader.

@@ -115,6 +115,7 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	for _, predicate := range []string{"provenance", imx.PredicateProvenance} {
 		same(t, "statement", ok(c.Statement(ctx, stated, predicate))(t), ok(m.Statement(ctx, stated, "provenance"))(t))
 	}
+	same(t, "sbom", string(ok(c.SBOM(ctx, stated, "cyclonedx"))(t)), string(ok(m.SBOM(ctx, "root", stated, imx.PredicateCycloneDX))(t)))
 	same(t, "services", ok(c.Services(ctx))(t)[0].Name, "web")
 	same(t, "releases", len(ok(c.Releases(ctx, "web"))(t)), 2)
 

@@ -228,6 +228,11 @@ func (m *memory) Statement(ctx context.Context, image, predicate string) (imx.St
 	return imx.Statement{Type: imx.StatementType, PredicateType: predicate, Predicate: []byte(`{"a":1}`)}, err
 }
 
+func (m *memory) SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error) {
+	_, err := m.Evidence(ctx, image)
+	return json.RawMessage(fmt.Sprintf("{%q:%q}", by, predicateType)), err
+}
+
 func (m *memory) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {
 	ended := make(chan struct{})
 	close(ended)

@@ -30,6 +30,7 @@ import (
 	"imx/internal/gc"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
+	"imx/internal/provenance"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
 	"imx/internal/scan"
@@ -136,10 +137,10 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
-		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
 	})
 	s.attester = attest.New(attest.Config{
-		Control: s.control, Images: s.pipeline, Now: time.Now,
+		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
@@ -196,6 +197,12 @@ func (s *server) publish(ctx context.Context, repository, tag string, r build.Re
 func (s *server) keep(ctx context.Context, repository, tag string, manifest []byte) error {
 	_, err := s.registry.Put(ctx, repository, tag, manifest, frozen.ManifestType)
 	return err
+}
+
+// attest states what is known of a built image.
+func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
+	b.Version = s.version
+	return s.attester.Built(ctx, by, b, report)
 }
 
 // refer puts a manifest beside the one that it says something about.

@@ -45,7 +45,7 @@ func CycloneDX(s Subject) (json.RawMessage, error) {
 	}
 	bom.Dependencies = &[]cdx.Dependency{{Ref: root.BOMRef, Dependencies: &direct}}
 	var b bytes.Buffer
-	err := cdx.NewBOMEncoder(&b, cdx.BOMFileFormatJSON).SetEscapeHTML(false).Encode(bom)
+	err := cdx.NewBOMEncoder(&b, cdx.BOMFileFormatJSON).SetEscapeHTML(true).Encode(bom)
 	return bytes.TrimSpace(b.Bytes()), err
 }
 

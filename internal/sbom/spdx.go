@@ -1,7 +1,6 @@
 package sbom
 
 import (
-	"bytes"
 	"crypto/sha1" //nolint:gosec // SPDX 2.3 defines a package's verification code by it; nothing is trusted for it
 	"encoding/hex"
 	"encoding/json"
@@ -30,11 +29,7 @@ func SPDX(s Subject) (json.RawMessage, error) {
 	}
 	d.fileList(root)
 	d.ownLicences()
-	var b bytes.Buffer
-	out := json.NewEncoder(&b)
-	out.SetEscapeHTML(false)
-	err := out.Encode(d.doc)
-	return bytes.TrimSpace(b.Bytes()), err
+	return json.Marshal(d.doc)
 }
 
 // spdx is a document that is being made.
