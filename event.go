@@ -42,11 +42,18 @@ type (
 		Repository string `json:"repository"`
 		Tag        string `json:"tag,omitempty"`
 		Digest     Digest `json:"digest"`
+		// Subject is the manifest that this one only says something about; such a one is no image.
+		Subject Digest `json:"subject,omitempty"`
+	}
+	// Collected says that what nothing needed any more was removed from the server's stores.
+	Collected struct {
+		Collection
 	}
 )
 
 func (ServerStarted) kind() string  { return "server-started" }
 func (ManifestPushed) kind() string { return "manifest-pushed" }
+func (Collected) kind() string      { return "collected" }
 
 type eventJSON struct {
 	Index int64           `json:"index"`
@@ -82,7 +89,7 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 
 func decodeBody(kind string, raw []byte) (Body, error) {
 	for _, known := range []decoder{
-		decode[ServerStarted], decode[SuiteSeen], decode[ApplyStarted], decode[ImageBuilt], decode[Applied],
+		decode[ServerStarted], decode[Collected], decode[SuiteSeen], decode[ApplyStarted], decode[ImageBuilt], decode[Applied],
 		decode[ApplyFailed], decode[RolloutFinished], decode[RolloutFailed], decode[RolledBack], decode[TrafficMoved],
 		decode[Scaled], decode[Destroyed], decode[Removed], decode[InstanceStarted], decode[InstanceChanged],
 		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded],

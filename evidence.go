@@ -35,6 +35,14 @@ const (
 	PredicateCheck = "urn:imx:check:v1"
 )
 
+// PredicateNames are short names of the types of what imx states, by type.
+func PredicateNames() map[string]string {
+	return map[string]string{
+		PredicateProvenance: "provenance", PredicateSPDX: "spdx", PredicateCycloneDX: "cyclonedx", PredicateScan: "scan",
+		PredicateTest: "test", PredicateVEX: "vex", PredicateCheck: "check",
+	}
+}
+
 // Evidence is a Statement that was kept about an image. Its bytes are in the blob store, and in the registry
 // as a referrer of the image's manifest.
 type Evidence struct {

@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"iter"
 	"log/slog"
@@ -64,21 +65,50 @@ type Images interface {
 	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
 }
 
+// Collector removes what nothing needs any more.
+type Collector interface {
+	Collect(ctx context.Context, by imx.Principal, req imx.CollectRequest, report imx.Report) (imx.Collection, error)
+}
+
+// Evidence answers what was stated of images.
+type Evidence interface {
+	// Evidence lists the newest statement of each type about the image that a person means, sorted by type.
+	Evidence(ctx context.Context, image string) ([]imx.Evidence, error)
+	// Statement returns the newest of a type, which may be a short name. Errors: NotFound; Refused for a changed one.
+	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+}
+
 // Logs gives what an instance wrote. The handler closes the reader.
 type Logs interface {
 	Logs(ctx context.Context, instance string, o imx.LogOptions) (io.ReadCloser, error)
 }
 
+// Scanner says which vulnerabilities images have, and keeps the feeds that it knows them from.
+type Scanner interface {
+	Scan(ctx context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
+	// Excuse states why vulnerabilities don't affect an image, and returns all that was stated of it.
+	Excuse(ctx context.Context, by imx.Principal, image string, req imx.VEXRequest) (json.RawMessage, error)
+	Feeds() ([]imx.Feed, error)
+	// AddFeed keeps a feed that is sent, of any length.
+	AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error)
+	// Refresh fetches feeds, and returns those that it brought.
+	Refresh(ctx context.Context, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error)
+	RemoveFeed(name string) error
+}
+
 // Config joins the handler to the parts that do the work.
 type Config struct {
-	Applier  Applier
-	Operator Operator
-	Viewer   Viewer
-	Images   Images
-	Logs     Logs
-	Freezer  Freezer
-	Registry http.Handler // answers below /v2/; nil means that there is no registry
-	Log      *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
+	Applier   Applier
+	Operator  Operator
+	Viewer    Viewer
+	Images    Images
+	Evidence  Evidence
+	Logs      Logs
+	Freezer   Freezer
+	Collector Collector
+	Scanner   Scanner
+	Registry  http.Handler // answers below /v2/; nil means that there is no registry
+	Log       *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
 }
 
 // New returns the handler for the server's unix socket. Its requests must carry who they come

@@ -77,10 +77,32 @@ func freeze(s *server, r *request) error {
 	})
 }
 
+func collect(s *server, r *request) error {
+	var req imx.CollectRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	return stream(r, func(ctx context.Context, report imx.Report) (imx.Collection, error) {
+		return s.Collector.Collect(ctx, r.by, req, report)
+	})
+}
+
 func images(s *server, r *request) error { return answer(r, s.Images.Images) }
 
 func image(s *server, r *request) error {
 	return answer(r, func(ctx context.Context) (imx.ImageDetail, error) { return s.Images.Image(ctx, r.PathValue("image")) })
+}
+
+func evidenceOf(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) ([]imx.Evidence, error) {
+		return s.Evidence.Evidence(ctx, r.PathValue("image"))
+	})
+}
+
+func statement(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) (imx.Statement, error) {
+		return s.Evidence.Statement(ctx, r.PathValue("image"), r.PathValue("type"))
+	})
 }
 
 func logs(s *server, r *request) error {

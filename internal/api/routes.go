@@ -33,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), serviceRoutes())
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), serviceRoutes())
 }
 
 func planRoutes() []route {
@@ -73,6 +73,10 @@ func archiveRoutes() []route {
 			method: http.MethodPost, path: "/v1/archives/freeze", body: "FreezeRequest", answer: "Frozen", form: formUpdates, serve: freeze,
 			says: "Keeps every package that the lock names, and the lock, fetching what is missing. Nothing deletes them from then on, " +
 				"and a build with the lock needs no archive. A set that was copied elsewhere is brought in by pushing it to the registry.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/collect", body: "CollectRequest", answer: "Collection", form: formUpdates, serve: collect,
+			says: "Removes what no release, instance, tag or newest image needs any more, or tells what that would be.",
 		},
 	}
 }
@@ -129,6 +133,15 @@ func imageRoutes() []route {
 			says: "All that is in an image: its configuration, layers and inventory. " +
 				"`{image}` is what `imx image` takes, escaped as one part of a path: an image's name, a digest or its beginning, " +
 				"NAME@DIGEST, NAME:TAG, a service's name, or `image.NAME` and `service.NAME` where both have one.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/images/{image}/evidence", answer: "list of Evidence", form: formJSON, serve: evidenceOf,
+			says: "What was stated of an image, the newest statement of each type. `{image}` as above.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/images/{image}/evidence/{type}", answer: "Statement", form: formJSON, serve: statement,
+			says: "The newest statement of a type about an image: an in-toto Statement v1, after checking that its bytes are those that " +
+				"were kept. `{type}` is `provenance`, `spdx`, `cyclonedx`, `scan`, `test`, `vex` or `check`.",
 		},
 	}
 }

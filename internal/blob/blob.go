@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -232,7 +233,8 @@ func (s *Store) Delete(d imx.Digest) error {
 // Blob is one entry of a Store.
 type Blob struct {
 	Digest imx.Digest
-	Size   int64 // bytes
+	Size   int64     // bytes
+	Made   time.Time // when it was put last
 }
 
 // All goes over the blobs in the order of their digests. Those that come or go meanwhile may or
@@ -267,7 +269,7 @@ func yieldAll(entries []os.DirEntry, yield func(Blob, error) bool) bool {
 			yield(Blob{}, disk.Error(err, "listing blobs"))
 			return false
 		}
-		if !yield(Blob{Digest: d, Size: st.Size()}, nil) {
+		if !yield(Blob{Digest: d, Size: st.Size(), Made: st.ModTime()}, nil) {
 			return false
 		}
 	}

@@ -13,14 +13,13 @@ import (
 	"strings"
 	"time"
 
-	"imx/internal/build/pack"
-	"imx/internal/build/tree"
-
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
+	"imx/internal/build/pack"
+	"imx/internal/build/tree"
 )
 
 // LabelPlan is the label, and the manifest's annotation, with the digest of the image's plan.

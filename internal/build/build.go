@@ -103,8 +103,7 @@ func New(cfg Config) (*Builder, error) {
 	if err != nil {
 		return nil, trouble(err, "opening the build folder")
 	}
-	b := &Builder{cfg: cfg, store: results, packer: pack.New(results, cfg.Blobs), groups: groups, slots: make(chan struct{}, atOnce)}
-	return b, trouble(b.store.Prune("unpacked", time.Now().Add(-unusedAfter)), "removing unpacked packages that nothing uses")
+	return &Builder{cfg: cfg, store: results, packer: pack.New(results, cfg.Blobs), groups: groups, slots: make(chan struct{}, atOnce)}, nil
 }
 
 // Run builds p's image, or finds that it was built. fetch is called only for packages whose .debs

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"imx"
+	"imx/internal/build/order"
 )
 
 // Rewrite unpacks a .deb into an empty folder, checks it and writes it without compression, as a build
@@ -93,11 +94,12 @@ func (b *Builder) Install(ctx context.Context, p imx.ImagePlan, in Installation)
 	}
 	return b.enter(ctx, image, upper, p.Epoch, func(ctx context.Context, box *sandbox) error {
 		d := &dpkg{box: box, steps: s}
-		q, err := b.arrive(ctx, box, added, settled, by)
+		q := order.New(settled)
+		left, err := b.arrive(ctx, box, added, q, by)
 		if err != nil {
 			return err
 		}
-		if err := b.order(ctx, d, q); err != nil {
+		if err := b.order(ctx, d, q, left); err != nil {
 			return err
 		}
 		look("image", box.root)
@@ -105,27 +107,25 @@ func (b *Builder) Install(ctx context.Context, p imx.ImagePlan, in Installation)
 	})
 }
 
-func (b *Builder) arrive(ctx context.Context, box *sandbox, packages []imx.Package, settled []string, by int) (*queue, error) {
-	q := &queue{configured: map[string]bool{}, unpacked: map[string]*parcel{}}
-	q.settle(settled)
+// arrive places the packages that can be, and returns the others.
+func (b *Builder) arrive(ctx context.Context, box *sandbox, packages []imx.Package, q *order.Queue, by int) (left []*parcel, err error) {
 	if by == ByPlacing {
 		parcels, left, err := b.place(ctx, box.root, packages, placement{}, steps{report: func(imx.Progress) {}})
 		for _, p := range parcels {
 			if !slices.Contains(left, p) {
-				q.arrived(p)
+				q.Arrive(p.ordered())
 			}
 		}
-		q.waiting = left
-		return q, err
+		return left, err
 	}
 	for _, pkg := range packages {
 		p, err := b.openParcel(pkg)
 		if err != nil {
 			return nil, err
 		}
-		q.waiting = append(q.waiting, p)
+		left = append(left, p)
 	}
-	return q, nil
+	return left, nil
 }
 
 // forget empties dpkg's database.

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
 
-	"imx/internal/build/take"
-
 	"imx"
+	"imx/internal/build/order"
+	"imx/internal/build/take"
 )
 
 // install unpacks and configures the packages. settled are the packages that the root has configured
@@ -27,23 +26,37 @@ func (b *Builder) install(ctx context.Context, box *sandbox, packages []imx.Pack
 	if err != nil {
 		return err
 	}
-	q := &queue{configured: map[string]bool{}, unpacked: map[string]*parcel{}, waiting: left}
-	q.settle(settled)
+	q := order.New(settled)
 	for _, p := range parcels {
 		if !slices.Contains(left, p) {
-			q.arrived(p)
+			q.Arrive(p.ordered())
 		}
 	}
-	slices.SortFunc(q.waiting, func(a, b *parcel) int { return strings.Compare(a.pkg.Ref(), b.pkg.Ref()) })
 	d := &dpkg{box: box, total: len(packages), unpacked: len(packages) - len(left), steps: s}
-	return b.order(ctx, d, q)
+	return b.order(ctx, d, q, left)
 }
 
-// order unpacks what waits, each package when what it pre-depends on is configured, and configures all.
-func (b *Builder) order(ctx context.Context, d *dpkg, q *queue) error {
-	for len(q.waiting) > 0 {
-		ready := q.ready()
-		if len(ready) > 0 {
+// ordered is what the order of packages goes by.
+func (p *parcel) ordered() order.Package {
+	return order.Package{Name: p.pkg.Name, Provides: p.provides(), PreDepends: p.names("pre-depends"), Depends: p.names("depends")}
+}
+
+// order unpacks the packages, each when what it pre-depends on is configured, and configures all.
+func (b *Builder) order(ctx context.Context, d *dpkg, q *order.Queue, packages []*parcel) error {
+	named := map[string]*parcel{}
+	for _, p := range slices.SortedFunc(slices.Values(packages), func(a, b *parcel) int { return strings.Compare(a.pkg.Ref(), b.pkg.Ref()) }) {
+		named[p.pkg.Name] = p
+		q.Wait(p.ordered())
+	}
+	parcels := func(names []string) []*parcel {
+		var list []*parcel
+		for _, name := range names {
+			list = append(list, named[name])
+		}
+		return list
+	}
+	for len(q.Waiting()) > 0 {
+		if ready := parcels(q.Ready()); len(ready) > 0 {
 			if err := b.thin(d.box.root, ready); err != nil {
 				return err
 			}
@@ -52,14 +65,14 @@ func (b *Builder) order(ctx context.Context, d *dpkg, q *queue) error {
 			}
 			continue
 		}
-		names := q.needed()
+		names := q.Needed()
 		if len(names) == 0 { // a circle: dpkg says what is wrong
-			return b.handOver(ctx, d, q.waiting)
+			return b.handOver(ctx, d, parcels(q.Waiting()))
 		}
 		if err := d.configure(ctx, names...); err != nil {
 			return err
 		}
-		q.settle(names)
+		q.Settle(names)
 	}
 	return d.configure(ctx, "-a")
 }
@@ -137,113 +150,6 @@ func (b *Builder) unpackBy(ctx context.Context, d *dpkg, packages []*parcel) err
 		args = append(args, path.Join("/", packagesDir, p.pkg.Digest.Hex()+".deb"))
 	}
 	return d.run(ctx, &d.unpacked, args...)
-}
-
-// queue orders packages so that dpkg never unpacks one before what it pre-depends on is configured.
-type queue struct {
-	waiting    []*parcel          // not yet unpacked, sorted by name
-	unpacked   map[string]*parcel // by name and by what they provide
-	configured map[string]bool    // by name and by what they provide
-}
-
-// ready takes the packages out of the queue whose pre-dependencies are configured.
-func (q *queue) ready() []*parcel {
-	var ready, rest []*parcel
-	for _, p := range q.waiting {
-		if q.blocked(p) {
-			rest = append(rest, p)
-		} else {
-			ready = append(ready, p)
-		}
-	}
-	q.waiting = rest
-	for _, p := range ready {
-		q.arrived(p)
-	}
-	return ready
-}
-
-// settle notes that packages were configured, by name.
-func (q *queue) settle(names []string) {
-	for _, name := range names {
-		q.configured[name] = true
-		if p := q.unpacked[name]; p != nil {
-			for _, provided := range p.provides() {
-				q.configured[provided] = true
-			}
-		}
-	}
-}
-
-func (q *queue) arrived(p *parcel) {
-	for _, name := range append([]string{p.pkg.Name}, p.provides()...) {
-		q.unpacked[name] = p
-	}
-}
-
-// blocked reports whether a pre-dependency of p is among the packages that aren't configured yet.
-func (q *queue) blocked(p *parcel) bool {
-	for _, names := range p.names("pre-depends") {
-		if slices.ContainsFunc(names, func(n string) bool { return q.configured[n] }) {
-			continue
-		}
-		if slices.ContainsFunc(names, q.coming) {
-			return true
-		}
-	}
-	return false
-}
-
-func (q *queue) coming(name string) bool {
-	return q.unpacked[name] != nil || slices.ContainsFunc(q.waiting, func(p *parcel) bool {
-		return p.pkg.Name == name || slices.Contains(p.provides(), name)
-	})
-}
-
-// needed returns the unpacked packages that waiting ones pre-depend on, with all that those depend on. As
-// long as there are some, they are such that nothing which they depend on waits itself.
-func (q *queue) needed() []string {
-	whole, all := map[string]bool{}, map[string]bool{}
-	for _, p := range q.waiting {
-		for _, names := range p.names("pre-depends") {
-			found := map[string]bool{}
-			if q.gather(names, found) {
-				maps.Copy(whole, found)
-			}
-			maps.Copy(all, found)
-		}
-	}
-	if len(whole) == 0 {
-		whole = all // dpkg says what is wrong
-	}
-	return slices.Sorted(maps.Keys(whole))
-}
-
-// gather adds what has to be configured for one of the names to be: its unpacked package and all that
-// this depends on. It reports whether nothing of that waits; where all names lack something, it adds what there is.
-func (q *queue) gather(names []string, found map[string]bool) bool {
-	partly := map[string]bool{}
-	for _, name := range names {
-		p := q.unpacked[name]
-		if q.configured[name] || p != nil && (q.configured[p.pkg.Name] || found[p.pkg.Name]) {
-			return true
-		}
-		if p == nil {
-			continue
-		}
-		trial, whole := maps.Clone(found), true
-		trial[p.pkg.Name] = true
-		for _, next := range append(p.names("pre-depends"), p.names("depends")...) {
-			whole = q.gather(next, trial) && whole
-		}
-		if whole {
-			maps.Copy(found, trial)
-			return true
-		}
-		maps.Copy(partly, trial)
-	}
-	maps.Copy(found, partly)
-	return !slices.ContainsFunc(names, q.coming) // what nothing here brings, the build root has
 }
 
 // dpkg runs the build root's dpkg and follows what it is at.

@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"maps"
 
+	"imx"
 	"imx/internal/build/pack"
 	"imx/internal/build/tree"
-
-	"imx"
 )
 
 // takeStock stores the inventory of an image and returns its digest.

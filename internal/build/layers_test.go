@@ -188,7 +188,7 @@ func TestSkopeoPullsBothCompressions(t *testing.T) {
 	}
 	w, b := host(t)
 	reg, err := registry.New(registry.Config{
-		Dir: filepath.Join(t.TempDir(), "registry"), Blobs: w.blobs, Pushed: func(context.Context, string, string, imx.Digest) error { return nil },
+		Dir: filepath.Join(t.TempDir(), "registry"), Blobs: w.blobs, Pushed: func(context.Context, imx.ManifestPushed) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -5,11 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"imx"
 	"imx/internal/build/pack"
 	"imx/internal/build/take"
 	"imx/internal/build/tree"
-
-	"imx"
 )
 
 // packed is what the packages of an image come to: its first layers and, for the template's files
@@ -38,13 +37,17 @@ type packedInput struct {
 	Compression  string        `json:"compression"`
 }
 
-// packages installs p's packages and packs what they come to, unless that was done. The caller calls
-// release when it needs the files in it no more.
-func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
-	key := imx.DigestJSON(packedInput{
+func packagesKey(p imx.ImagePlan) imx.Digest {
+	return imx.DigestJSON(packedInput{
 		Format: format, Architecture: p.Architecture, Epoch: p.Epoch, Base: p.Base, Tools: p.Tools, Ship: p.Ship,
 		Asked: p.Spec.Packages, Setuid: p.Spec.Setuid, Generated: p.Spec.Generated, Compression: p.Spec.Compression,
 	})
+}
+
+// packages installs p's packages and packs what they come to, unless that was done. The caller calls
+// release when it needs the files in it no more.
+func (b *Builder) packages(ctx context.Context, p imx.ImagePlan, s steps) (*packed, error) {
+	key := packagesKey(p)
 	unlock, err := b.store.Lock(ctx, "packages "+string(key))
 	if err != nil {
 		return nil, err

@@ -50,8 +50,9 @@ func (s *sandbox) run(ctx context.Context, status func(line string), argv ...str
 		return err
 	}
 	moved := make(chan struct{}, 1)
-	var reading sync.WaitGroup
-	reading.Go(func() {
+	ended := make(chan struct{})
+	var beside sync.WaitGroup // both end soon after the last process
+	beside.Go(func() {
 		lines := bufio.NewScanner(p.status)
 		for lines.Scan() {
 			status(lines.Text())
@@ -62,9 +63,10 @@ func (s *sandbox) run(ctx context.Context, status func(line string), argv ...str
 		}
 		_, _ = io.Copy(io.Discard, p.status) // a line that is too long ends the scan, and mustn't block who writes
 	})
-	go s.watch(ctx, moved, stop)
+	beside.Go(func() { s.watch(ended, moved, stop) })
 	err = p.cmd.Wait()
-	reading.Wait()
+	close(ended)
+	beside.Wait()
 	return errors.Join(s.outcome(ctx, err, p.out), p.status.Close())
 }
 
@@ -115,15 +117,15 @@ func (s *sandbox) start(ctx context.Context, argv []string) (*process, error) {
 	return p, open.Close()
 }
 
-// watch stops what doesn't go on, or what met a limit of its cage.
-func (s *sandbox) watch(ctx context.Context, moved <-chan struct{}, stop context.CancelCauseFunc) {
+// watch stops what doesn't go on, or what met a limit of its cage, until it ended.
+func (s *sandbox) watch(ended, moved <-chan struct{}, stop context.CancelCauseFunc) {
 	still := time.NewTimer(s.cfg.StepLimit)
 	defer still.Stop()
 	look := time.NewTicker(500 * time.Millisecond)
 	defer look.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-ended:
 			return
 		case <-moved:
 			still.Reset(s.cfg.StepLimit)

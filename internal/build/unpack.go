@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -108,9 +107,6 @@ func groups(packages []imx.Package) func(yield func([]imx.Package) bool) {
 
 // unpacked is the folder with a package's two archives, checked and uncompressed.
 func (b *Builder) unpacked(p imx.Package) string { return b.store.Path("unpacked", p.Digest.Hex()) }
-
-// unusedAfter is how long an unpacked package is kept that no build needed.
-const unusedAfter = 30 * 24 * time.Hour
 
 // unpack decompresses and checks packages, so that xz is paid once for a package and whoever reads it
 // later reads what was checked here.

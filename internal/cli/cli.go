@@ -119,8 +119,8 @@ func groups() []group {
 	type build = func(*Global, *term.Terminal) *cobra.Command
 	return []group{
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand}},
-		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newApplyCommand, newArchiveCommand}},
-		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newWhyCommand, newLogCommand}},
+		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
+		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newScanCommand, newFeedCommand, newVEXCommand, newWhyCommand, newLogCommand}},
 		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}

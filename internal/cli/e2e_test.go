@@ -81,6 +81,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["expand"] = expand
 	p.Cmds["garble"] = garble
 	p.Cmds["anyapply"] = anyapply
+	p.Cmds["collecting"] = collecting
 	p.Cmds["flip"] = flip
 	p.Cmds["tag"] = tag
 	p.Cmds["tinydisk"] = tinydisk

@@ -20,6 +20,7 @@ const (
 	exitRollout     = 8   // an apply did its work, but a release of it failed
 	exitRepro       = 9   // build --check-repro: an image came out otherwise the second time
 	exitChanges     = 10  // plan --detailed-exitcode, image diff --exit-code: there is a difference
+	exitFound       = 11  // scan --fail-on: there is such a vulnerability
 	exitInterrupted = 130 // as a shell shows a process that SIGINT ended
 )
 

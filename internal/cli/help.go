@@ -125,6 +125,7 @@ const rootExits = `  0  all went well
   8  apply: a release never got healthy; its service stays on the last good one
   9  build --check-repro: an image came out otherwise the second time
  10  plan --detailed-exitcode: there is something to change; image diff --exit-code: something differs
+ 11  scan --fail-on: there is such a vulnerability
 130  interrupted`
 
 // showHelp prints a command's help.

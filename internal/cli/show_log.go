@@ -37,6 +37,10 @@ func eventSays(e imx.Event) string {
 		return fmt.Sprintf("image %s built: %s, %s", b.Image.Name, b.Image.Digest.Short(), b.Image.Size)
 	case imx.ManifestPushed:
 		return "pushed " + strings.TrimSuffix(b.Repository+":"+b.Tag, ":") + ": " + b.Digest.Short()
+	case imx.Collected:
+		return fmt.Sprintf("removed %s that nothing needed: %s", term.Count(int64(b.Things), "thing"), b.Size)
+	case imx.EvidenceAdded:
+		return evidenceSays(b.Evidence)
 	case imx.InstanceStarted:
 		return fmt.Sprintf("instance %s started%s", b.Instance.ID, before(" at ", address(b.Instance.Address)))
 	case imx.InstanceChanged:
@@ -97,4 +101,13 @@ func before(words, text string) string {
 		return ""
 	}
 	return words + text
+}
+
+// evidenceSays tells of a statement about an image: what it is, and its answer.
+func evidenceSays(e imx.Evidence) string {
+	name := imx.PredicateNames()[e.PredicateType]
+	if name == "" {
+		name = e.PredicateType
+	}
+	return fmt.Sprintf("%s of image %s kept%s", name, e.Image.Short(), before(": ", e.Summary))
 }

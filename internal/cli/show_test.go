@@ -193,6 +193,7 @@ func TestLogTellsEveryKindOfEventOnOneLine(t *testing.T) {
 		imx.InstanceChanged{Instance: instance("app", 1, imx.Healthy)},
 		imx.InstanceEnded{Instance: ended},
 		imx.ManifestPushed{Repository: "shop/web", Tag: "v1", Digest: digest("image")},
+		imx.Collected{Collection: imx.Collection{Things: 12, Size: 3 << 20}},
 	}
 	golden(t, "log", func(out term.Stream) error {
 		for i, body := range bodies {

@@ -63,6 +63,11 @@ func (c *Client) Freeze(ctx context.Context, req imx.FreezeRequest, report imx.R
 	return long[imx.Frozen](ctx, c, call{http.MethodPost, "/v1/archives/freeze", req}, report)
 }
 
+// Collect removes what nothing needs any more.
+func (c *Client) Collect(ctx context.Context, req imx.CollectRequest, report imx.Report) (imx.Collection, error) {
+	return long[imx.Collection](ctx, c, call{http.MethodPost, "/v1/collect", req}, report)
+}
+
 // Archives returns the suites that the server saw an index of, and its frozen sets.
 func (c *Client) Archives(ctx context.Context) (imx.Archives, error) {
 	return read[imx.Archives](ctx, c, "/v1/archives", nil)
@@ -115,10 +120,34 @@ func (c *Client) Images(ctx context.Context) ([]imx.ImageView, error) {
 // Image returns all that is known of the image that a person means by a name, a digest or the
 // beginning of one, NAME@DIGEST, NAME:TAG, or a service. NotFound and Invalid name near ones.
 func (c *Client) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
-	if !fs.ValidPath(wanted) || wanted == "." { // the server would look for another page than an image's
-		return imx.ImageDetail{}, imx.Errorf(imx.NotFound, "there is no image or service %q", wanted).WithHint("imx image list shows the images")
+	return ofImage[imx.ImageDetail](ctx, c, wanted)
+}
+
+// Evidence returns what was stated of an image, the newest statement of each type. Errors: as Image.
+func (c *Client) Evidence(ctx context.Context, image string) ([]imx.Evidence, error) {
+	return ofImage[[]imx.Evidence](ctx, c, image, "evidence")
+}
+
+// Statement returns the newest statement of a type about an image; the type may be a short name, as
+// imx.PredicateNames has it. Errors: as Image; Refused for one whose bytes were changed.
+func (c *Client) Statement(ctx context.Context, image, predicate string) (imx.Statement, error) {
+	if short := imx.PredicateNames()[predicate]; short != "" {
+		predicate = short
 	}
-	return read[imx.ImageDetail](ctx, c, "/v1/images/"+url.PathEscape(wanted), nil)
+	return ofImage[imx.Statement](ctx, c, image, "evidence", predicate)
+}
+
+// ofImage gets what the server has below an image.
+func ofImage[T any](ctx context.Context, c *Client, image string, below ...string) (T, error) {
+	var none T
+	if !fs.ValidPath(image) || image == "." { // the server would look for another page than an image's
+		return none, imx.Errorf(imx.NotFound, "there is no image or service %q", image).WithHint("imx image list shows the images")
+	}
+	path := "/v1/images/" + url.PathEscape(image)
+	for _, part := range below {
+		path += "/" + url.PathEscape(part)
+	}
+	return read[T](ctx, c, path, nil)
 }
 
 // Services returns the services that aren't destroyed, sorted by name.

@@ -16,7 +16,7 @@ import (
 // maxError bounds how much of an answer that isn't an error of imx's is read and shown.
 const maxError = 4 << 10
 
-// call is a request before it is one. A nil body sends none.
+// call is a request before it is one. A nil body sends none, a reader's is sent as it is.
 type call struct {
 	method, path string
 	body         any
@@ -122,8 +122,8 @@ func (c *Client) send(ctx context.Context, req call, query url.Values) (io.ReadC
 
 // newRequest makes a request for the socket's server; the host in its URL is only a name.
 func newRequest(ctx context.Context, req call, query url.Values) (*http.Request, error) {
-	var body io.Reader
-	if req.body != nil {
+	body, raw := req.body.(io.Reader)
+	if req.body != nil && !raw {
 		b, err := json.Marshal(req.body)
 		if err != nil {
 			return nil, imx.Errorf(imx.Internal, "a request can't be written as JSON: %w", err)
@@ -137,7 +137,10 @@ func newRequest(ctx context.Context, req call, query url.Values) (*http.Request,
 	if len(query) > 0 {
 		r.URL.RawQuery = query.Encode()
 	}
-	if body != nil {
+	switch {
+	case raw:
+		r.Header.Set("Content-Type", "application/octet-stream")
+	case body != nil:
 		r.Header.Set("Content-Type", "application/json")
 	}
 	return r, nil

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"imx"
 	"imx/internal/control"
 	"imx/internal/eventlog"
@@ -388,5 +390,30 @@ func TestAnApplyNeverGetsAnIdThatAReleaseHas(t *testing.T) {
 	w.ids = 0 // the same ids once more
 	if again := w.apply(t, candidate("web", "2")); again[0].Apply == rs[0].Apply {
 		t.Errorf("two applies are called %s", rs[0].Apply)
+	}
+}
+
+func TestTheSameEvidenceIsWrittenDownOnce(t *testing.T) {
+	w := open(t, t.TempDir())
+	e := imx.Evidence{Image: imx.DigestBytes(nil), PredicateType: imx.PredicateTest, Statement: imx.DigestBytes([]byte("s")), Made: time.Unix(1, 0).UTC()}
+	before := w.State().Next
+	for i, want := range []int64{1, 1, 2, 2, 3} {
+		again := e
+		again.Made = e.Made.Add(time.Duration(i) * time.Second)
+		again.Passed = new(bool)
+		*again.Passed = i < 2
+		if i == 4 {
+			again.Statement = imx.DigestBytes([]byte("another"))
+		}
+		got, err := w.AddEvidence("root", again)
+		if err != nil || w.State().Next != before+want {
+			t.Errorf("%d: %d events, %v", i, w.State().Next-before, err)
+		}
+		if diff := cmp.Diff(w.State().Evidence[e.Image][e.PredicateType], got); diff != "" {
+			t.Errorf("%d: %s", i, diff)
+		}
+	}
+	if w.State().Evidence[e.Image][e.PredicateType].Statement == e.Statement {
+		t.Error("the later statement didn't take the place of the earlier one")
 	}
 }

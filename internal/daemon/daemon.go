@@ -57,13 +57,14 @@ func Run(ctx context.Context, cfg Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.engine.Run(ctx, s.loop.Poke) })
 	group.Go(func() error { return s.loop.Run(ctx) })
+	group.Go(func() error { return s.collect(ctx) })
 	handler := s.handler(cfg.Version)
 	for _, l := range listeners {
 		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}
 		if l.Addr().Network() != "unix" {
 			server.Handler, server.ConnContext = s.registry.ReadOnly(), nil
 			if cfg.Push {
-				server.Handler = s.registry.Handler()
+				server.Handler = s.pushing(s.registry.Handler())
 			}
 		}
 		server.BaseContext = func(net.Listener) context.Context { return ctx }

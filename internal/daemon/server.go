@@ -18,22 +18,27 @@ import (
 	"imx"
 	"imx/internal/api"
 	"imx/internal/archive"
+	"imx/internal/attest"
 	"imx/internal/blob"
 	"imx/internal/build"
 	"imx/internal/control"
 	"imx/internal/engine"
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
+	"imx/internal/evidence"
 	"imx/internal/frozen"
+	"imx/internal/gc"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
+	"imx/internal/scan"
 )
 
 // server is every part of a running server, open.
 type server struct {
 	data     string // the data folder
+	version  string
 	refuse   imx.Level
 	logger   *slog.Logger
 	log      *eventlog.Log
@@ -41,7 +46,9 @@ type server struct {
 	registry *registry.Registry
 	engine   *local.Engine
 	pipeline *pipeline.Pipeline
+	attester *attest.Attester
 	loop     *reconcile.Loop
+	scanner  *scan.Scanner
 }
 
 // The folders below the data folder, each with one owner. docs/format/data.md describes them.
@@ -52,6 +59,7 @@ const (
 	buildFolder    = "build"
 	registryFolder = "registry"
 	engineFolder   = "engine"
+	feedFolder     = "feeds"
 )
 
 // open opens the parts from the bottom up; what it opened it closes again if a later one fails.
@@ -59,7 +67,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
-	s := &server{data: cfg.Data, refuse: cfg.Refuse, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
+	s := &server{data: cfg.Data, version: cfg.Version.Version, refuse: cfg.Refuse, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -114,6 +122,11 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	engineConfig.Log = s.logger
 	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
 	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
+		leave, err := s.pipeline.Enter(ctx)
+		if err != nil {
+			return "", err
+		}
+		defer leave()
 		path, _, err := builder.Root(ctx, image)
 		return path, err
 	}
@@ -122,10 +135,15 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	}
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
+		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
 		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
 	})
+	s.attester = attest.New(attest.Config{
+		Control: s.control, Images: s.pipeline, Now: time.Now,
+		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
+	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
-	return nil
+	return s.openScanner()
 }
 
 // engineConfig names what the engine makes on this machine after the data folder, so that
@@ -147,6 +165,9 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 }
 
 func (s *server) close() {
+	if s.scanner != nil {
+		s.scanner.Close()
+	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
 	}
@@ -156,15 +177,15 @@ func (s *server) close() {
 const anonymous imx.Principal = "registry"
 
 // pushed writes down a manifest that came into the registry, from a build or from outside.
-func (s *server) pushed(ctx context.Context, repository, tag string, d imx.Digest) error {
+func (s *server) pushed(ctx context.Context, p imx.ManifestPushed) error {
 	by, err := api.Caller(ctx)
 	if err != nil {
 		by = anonymous
 	}
-	if strings.HasPrefix(tag, registry.BuiltTag) {
+	if strings.HasPrefix(p.Tag, registry.BuiltTag) {
 		by = imx.Server
 	}
-	return s.control.Record(by, imx.ManifestPushed{Repository: repository, Tag: tag, Digest: d})
+	return s.control.Record(by, p)
 }
 
 func (s *server) publish(ctx context.Context, repository, tag string, r build.Result) error {
@@ -177,16 +198,24 @@ func (s *server) keep(ctx context.Context, repository, tag string, manifest []by
 	return err
 }
 
+// refer puts a manifest beside the one that it says something about.
+func (s *server) refer(ctx context.Context, repository string, manifest []byte) error {
+	return s.keep(ctx, repository, "", manifest)
+}
+
 func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
-		Applier:  s.pipeline,
-		Operator: operator{s},
-		Viewer:   viewer{s, v},
-		Images:   s.pipeline,
-		Logs:     logs{s.engine},
-		Freezer:  freezer{s},
-		Registry: s.registry.Handler(),
-		Log:      s.logger,
+		Applier:   s.pipeline,
+		Operator:  operator{s},
+		Viewer:    viewer{s, v},
+		Images:    s.pipeline,
+		Evidence:  s.attester,
+		Logs:      logs{s.engine},
+		Freezer:   freezer{s},
+		Scanner:   s.scanner,
+		Registry:  s.pushing(s.registry.Handler()),
+		Collector: s.pipeline,
+		Log:       s.logger,
 	})
 }
 

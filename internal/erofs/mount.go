@@ -44,7 +44,16 @@ func mountFiles(image string, parts []*os.File, target string) error {
 		return err
 	}
 	defer unix.Close(config)
-	err = unix.FsconfigSetString(config, "source", image)
+	source, err := os.Open(image)
+	if err != nil {
+		return err
+	}
+	defer source.Close() // read-only
+	name := image        // as it is shown among the mounts
+	if len(name) > maxOption {
+		name = procPath(source)
+	}
+	err = unix.FsconfigSetString(config, "source", name)
 	for _, f := range parts {
 		err = errors.Join(err, unix.FsconfigSetString(config, "device", procPath(f)))
 	}
@@ -68,6 +77,9 @@ func mountFiles(image string, parts []*os.File, target string) error {
 	defer unix.Close(mount)
 	return unix.MoveMount(mount, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
+
+// maxOption is how long the kernel lets an option of a mount be.
+const maxOption = 255
 
 // procPath names an open file for the kernel, however long its own path is.
 func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }

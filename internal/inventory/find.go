@@ -11,7 +11,7 @@ import (
 )
 
 // List returns the images that the log tells of, the newest first: those that were built, and
-// those that came into the registry from outside; frozen sets aren't images. services are those of now. An image whose tag
+// those that came into the registry from outside; frozen sets, and what is said about images, aren't images. services are those of now. An image whose tag
 // begins with built is a build's, whoever pushed it. The error is that of reading the events.
 func List(events iter.Seq2[imx.Event, error], services map[string]imx.Service, built string) ([]imx.ImageView, error) {
 	found := map[imx.Digest]*imx.ImageView{}
@@ -32,8 +32,8 @@ func List(events iter.Seq2[imx.Event, error], services map[string]imx.Service, b
 			v := note(e, b.Image.Digest)
 			v.Image, v.Pushed = b.Image, false
 		case imx.ManifestPushed:
-			if strings.HasPrefix(b.Repository, imx.FrozenPrefix) {
-				continue // a set of packages
+			if strings.HasPrefix(b.Repository, imx.FrozenPrefix) || b.Subject != "" {
+				continue // a set of packages, or something said about an image
 			}
 			pushed(note(e, b.Digest), b, built)
 		}

@@ -88,8 +88,10 @@ func TestTheNewestImageStandsFirstAndSaysWhoRunsIt(t *testing.T) {
 	}
 }
 
-func TestAFrozenSetIsNoImage(t *testing.T) {
-	list, err := inventory.List(logged(push(imx.FrozenPrefix+"shop", "lock-1", "dddd11")), nil, "plan-")
+func TestFrozenSetsAndWhatIsSaidAboutImagesAreNoImages(t *testing.T) {
+	said := push("web", "", "eeee11")
+	said.Subject = hexed("aaaa11")
+	list, err := inventory.List(logged(push(imx.FrozenPrefix+"shop", "lock-1", "dddd11"), said), nil, "plan-")
 	if err != nil || len(list) > 0 {
 		t.Errorf("%v, %v", list, err)
 	}

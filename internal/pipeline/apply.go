@@ -54,6 +54,11 @@ func (p *Pipeline) pending(planned imx.Plan, made []imx.Release) []imx.Release {
 
 // release builds what the plan needs and turns it into releases, all in one event.
 func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Release, error) {
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer leave()
 	images, err := p.build(ctx, w)
 	if err != nil {
 		return nil, nil, err

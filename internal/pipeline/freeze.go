@@ -23,6 +23,11 @@ func (p *Pipeline) Freeze(ctx context.Context, req imx.FreezeRequest, report imx
 	if err != nil {
 		return imx.Frozen{}, err
 	}
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return imx.Frozen{}, err
+	}
+	defer leave()
 	name := req.Name
 	if name == "" {
 		name = path.Base(req.Template.Source.Folder)

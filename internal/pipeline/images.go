@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -25,9 +26,52 @@ const (
 )
 
 // Images returns the images that were built here, and those that came into the registry from
-// outside, the newest first.
+// outside, the newest first; not those that were removed because nothing needed them any more.
 func (p *Pipeline) Images(context.Context) ([]imx.ImageView, error) {
+	all, err := p.everyImage()
+	return slices.DeleteFunc(all, func(v imx.ImageView) bool { return !p.cfg.Blobs.Has(v.Digest) }), err
+}
+
+// everyImage returns also those that are gone.
+func (p *Pipeline) everyImage() ([]imx.ImageView, error) {
 	return inventory.List(p.cfg.Control.Events(0), p.cfg.Control.State().Services, builtTag)
+}
+
+// Find returns the image that a person means. Where that is none of those that are there, it may be one that is gone.
+func (p *Pipeline) Find(ctx context.Context, wanted string) (imx.ImageView, error) {
+	list, err := p.Images(ctx)
+	if err != nil {
+		return imx.ImageView{}, err
+	}
+	services := p.cfg.Control.State().Services
+	found, none := inventory.Find(list, services, wanted)
+	if imx.KindOf(none) != imx.NotFound {
+		return found, none
+	}
+	if list, err = p.everyImage(); err != nil {
+		return imx.ImageView{}, err
+	}
+	if gone, err := inventory.Find(list, services, wanted); err == nil {
+		return gone, imx.Errorf(imx.NotFound, "the bytes of image %s (%s) aren't here any more: there is no blob of its manifest", gone.Name, gone.Digest.Short()).
+			WithHint("imx gc removes images that nothing needs; the same template at the same commit builds the same image again")
+	}
+	return found, none
+}
+
+// ImagesAt returns what Images would have returned at a moment.
+func (p *Pipeline) ImagesAt(at time.Time) ([]imx.ImageView, error) {
+	past, err := p.cfg.Control.At(at)
+	if err != nil {
+		return nil, err
+	}
+	until := func(yield func(imx.Event, error) bool) {
+		for e, err := range p.cfg.Control.Events(0) {
+			if err == nil && e.Index >= past.Next || !yield(e, err) {
+				return
+			}
+		}
+	}
+	return inventory.List(until, past.Services, builtTag)
 }
 
 // Image returns what is known of the image that a person means (inventory.Find). Where no inventory
@@ -35,11 +79,7 @@ func (p *Pipeline) Images(context.Context) ([]imx.ImageView, error) {
 // Errors: as inventory.Find; NotFound for bytes that are gone; Refused for changed ones; Invalid for
 // a manifest that is no image's.
 func (p *Pipeline) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
-	list, err := p.Images(ctx)
-	if err != nil {
-		return imx.ImageDetail{}, err
-	}
-	found, err := inventory.Find(list, p.cfg.Control.State().Services, wanted)
+	found, err := p.Find(ctx, wanted)
 	if err != nil {
 		return imx.ImageDetail{}, err
 	}

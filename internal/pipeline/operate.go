@@ -30,7 +30,7 @@ const maxPlan = 16 << 20
 // Rollback goes back to an earlier release, the newest good one before the current if to is 0,
 // and waits until it has the traffic. Errors: as control.Rollback; Conflict if it never got healthy.
 func (p *Pipeline) Rollback(ctx context.Context, by imx.Principal, service string, to int, report imx.Report) (imx.Release, error) {
-	r, err := p.cfg.Control.Rollback(by, service, to)
+	r, err := p.goBack(ctx, by, service, to)
 	if err != nil {
 		return r, err
 	}
@@ -43,6 +43,25 @@ func (p *Pipeline) Rollback(ctx context.Context, by imx.Principal, service strin
 			WithHint("imx status shows what has the traffic")
 	}
 	return done[0], nil
+}
+
+// goBack makes an earlier release the target if its image is still there.
+func (p *Pipeline) goBack(ctx context.Context, by imx.Principal, service string, to int) (imx.Release, error) {
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return imx.Release{}, err
+	}
+	defer leave()
+	v := p.cfg.Control.State().Services[service]
+	r, ok := v.Release(to)
+	if to == 0 {
+		r, ok = v.Previous()
+	}
+	if ok && r.Image.Digest != "" && !p.cfg.Blobs.Has(r.Image.Digest) {
+		return r, imx.Errorf(imx.NotFound, "the image of %s release %d isn't kept any more: it is not among the last %d good ones", service, r.Number, keptReleases).
+			WithHint("apply the template as it was then; imx releases %s shows its commit", service)
+	}
+	return p.cfg.Control.Rollback(by, service, to)
 }
 
 // Destroy takes services down and waits until nothing of them is left.

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"imx/internal/blob"
 	"imx/internal/build"
 	"imx/internal/control"
+	"imx/internal/gc"
 	"imx/internal/plan"
 	"imx/internal/template"
 )
@@ -33,6 +35,9 @@ type Config struct {
 	Publish func(ctx context.Context, repository, tag string, r build.Result) error
 	// Keep puts a manifest whose blobs are in the blob store into the registry under a repository and tag.
 	Keep func(ctx context.Context, repository, tag string, manifest []byte) error
+	// Stores are where garbage is collected, each as it is at the moment of the call, in the order in which
+	// things have to go.
+	Stores []func() gc.Store
 	// Admit asks the engine whether it could run a release.
 	Admit func(ctx context.Context, r imx.Release) error
 	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
@@ -43,11 +48,12 @@ type Config struct {
 
 // Pipeline plans, builds and applies templates.
 type Pipeline struct {
-	cfg Config
+	cfg  Config
+	gate gate
 }
 
 // New returns a Pipeline. It starts nothing.
-func New(cfg Config) *Pipeline { return &Pipeline{cfg} }
+func New(cfg Config) *Pipeline { return &Pipeline{cfg: cfg} }
 
 // parallelBuilds is how many images are built at once: more only fight for the same cores.
 const parallelBuilds = 2
@@ -137,8 +143,26 @@ func (p *Pipeline) fetch(ctx context.Context, by imx.Principal, decl imx.Archive
 	return snapshot, p.cfg.Control.Record(by, news...)
 }
 
+// HostIndex brings the verified indexes of the host's archive.
+func (p *Pipeline) HostIndex(ctx context.Context, by imx.Principal, report imx.Report) (archive.Snapshot, error) {
+	return p.fetch(ctx, by, imx.Archive{Name: imx.HostArchive}, report)
+}
+
+// HostPackage brings a package of the host's archive, unless it is here, and opens it. The caller closes it.
+func (p *Pipeline) HostPackage(ctx context.Context, pkg imx.Package, report imx.Report) (io.ReadCloser, error) {
+	if err := p.packages(ctx, imx.Template{}, []imx.Package{pkg}, report); err != nil {
+		return nil, err
+	}
+	return p.cfg.Blobs.Reader(pkg.Digest)
+}
+
 // Build plans a template and builds its images, without releasing anything.
 func (p *Pipeline) Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return imx.ApplyResult{}, err
+	}
+	defer leave()
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil {
 		return imx.ApplyResult{}, err
@@ -155,6 +179,11 @@ func (p *Pipeline) CheckRepro(ctx context.Context, by imx.Principal, req imx.Pla
 	if err != nil {
 		return result, err
 	}
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return result, err
+	}
+	defer leave()
 	for _, ip := range built.Plan.Plan.Images {
 		r, err := p.cfg.Builder.CheckRepro(ctx, ip, p.fetcher(req.Template), report)
 		if err != nil {

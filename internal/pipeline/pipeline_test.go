@@ -21,7 +21,9 @@ import (
 	"imx/internal/build"
 	"imx/internal/control"
 	"imx/internal/eventlog"
+	"imx/internal/gc"
 	"imx/internal/pipeline"
+	"imx/internal/registry"
 	"imx/internal/template"
 )
 
@@ -72,12 +74,17 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	images, err := registry.New(registry.Config{Dir: filepath.Join(dir, "registry"), Blobs: blobs})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.Pipeline = pipeline.New(pipeline.Config{
 		Control: w.control, Archive: debs, Builder: builder, Blobs: blobs, Architecture: "amd64", Now: time.Now,
 		Publish: func(_ context.Context, repository, tag string, _ build.Result) error {
 			w.tags = append(w.tags, repository+":"+tag)
 			return nil
 		},
+		Stores: []func() gc.Store{images.Things, builder.Things, blobs.Things},
 		Keep: func(_ context.Context, repository, tag string, manifest []byte) error {
 			w.kept = append(w.kept, repository+":"+tag+" "+string(imx.DigestBytes(manifest)))
 			return nil

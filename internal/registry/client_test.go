@@ -28,7 +28,7 @@ type world struct {
 	h     http.Handler
 }
 
-func newWorld(tb testing.TB, pushed ...func(string, string, imx.Digest) error) *world {
+func newWorld(tb testing.TB, pushed ...func(imx.ManifestPushed) error) *world {
 	tb.Helper()
 	w := &world{tb: tb, dir: tb.TempDir()}
 	w.restart(pushed...)
@@ -36,7 +36,7 @@ func newWorld(tb testing.TB, pushed ...func(string, string, imx.Digest) error) *
 }
 
 // restart opens the registry anew, as after the end of the process.
-func (w *world) restart(pushed ...func(string, string, imx.Digest) error) {
+func (w *world) restart(pushed ...func(imx.ManifestPushed) error) {
 	w.tb.Helper()
 	var err error
 	if w.blobs, err = blob.Open(filepath.Join(w.dir, "blobs")); err != nil {
@@ -44,7 +44,7 @@ func (w *world) restart(pushed ...func(string, string, imx.Digest) error) {
 	}
 	cfg := registry.Config{Dir: filepath.Join(w.dir, "registry"), Blobs: w.blobs}
 	for _, f := range pushed {
-		cfg.Pushed = func(_ context.Context, repo, tag string, d imx.Digest) error { return f(repo, tag, d) }
+		cfg.Pushed = func(_ context.Context, p imx.ManifestPushed) error { return f(p) }
 	}
 	if w.Registry, err = registry.New(cfg); err != nil {
 		w.tb.Fatal(err)

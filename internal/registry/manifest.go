@@ -75,6 +75,15 @@ func (m *manifest) blobs() []ociregistry.Descriptor {
 	return append([]ociregistry.Descriptor{*m.Config}, m.Layers...)
 }
 
+// event is what is told of the manifest's push.
+func (m *manifest) event(repo, tag string) imx.ManifestPushed {
+	e := imx.ManifestPushed{Repository: repo, Tag: tag, Digest: m.digest()}
+	if m.Subject != nil {
+		e.Subject = imx.Digest(m.Subject.Digest)
+	}
+	return e
+}
+
 func (m *manifest) digest() imx.Digest { return imx.DigestBytes(m.raw) }
 
 func (m *manifest) descriptor() ociregistry.Descriptor {
@@ -174,7 +183,7 @@ func (r *Registry) push(ctx context.Context, repo, tag string, m *manifest) (imx
 	if err != nil {
 		return "", disk.Error(err, "storing a manifest in repository "+repo)
 	}
-	if err := r.pushed(ctx, repo, tag, d); err != nil {
+	if err := r.pushed(ctx, m.event(repo, tag)); err != nil {
 		return "", fmt.Errorf("the push of %s to repository %s wasn't written down: %w", d, repo, err)
 	}
 	if err := r.commit(names); err != nil {

@@ -38,17 +38,17 @@ type Config struct {
 	Blobs *blob.Store // the bytes of blobs and manifests
 	// Pushed is called before a manifest push is confirmed and before the manifest can be pulled,
 	// when its bytes are on disk already; an error refuses the push. After a crash it may be called
-	// again for the same push. tag is "" for a push by digest. Pushes from outside and those of Put
+	// again for the same push. Its tag is "" for a push by digest. Pushes from outside and those of Put
 	// come here alike, with the context of the request or of Put's caller, which may tell who it is; a tag that
 	// begins with "plan-" is always Put's. Nil means nobody wants to know.
-	Pushed func(ctx context.Context, repo, tag string, d imx.Digest) error
+	Pushed func(ctx context.Context, p imx.ManifestPushed) error
 }
 
 // Registry is a store of images. Its methods may be called from several goroutines at once.
 type Registry struct {
 	layout
 	blobs   *blob.Store
-	pushed  func(ctx context.Context, repo, tag string, d imx.Digest) error
+	pushed  func(ctx context.Context, p imx.ManifestPushed) error
 	pushing sync.Mutex // held from looking at a tag to writing it
 	limits  limits
 	uploads uploads
@@ -59,7 +59,7 @@ type Registry struct {
 func New(cfg Config) (*Registry, error) {
 	r := &Registry{layout: layout{dir: cfg.Dir, ops: diskOps()}, blobs: cfg.Blobs, pushed: cfg.Pushed, limits: pushLimits()}
 	if r.pushed == nil {
-		r.pushed = func(context.Context, string, string, imx.Digest) error { return nil }
+		r.pushed = func(context.Context, imx.ManifestPushed) error { return nil }
 	}
 	r.uploads.chunked = map[string]*upload{}
 	for _, stale := range []string{r.uploadDir(), r.tmpDir()} {

@@ -186,15 +186,15 @@ func TestAPushIsWrittenDownBeforeItCanBePulledAndCanBeRefused(t *testing.T) {
 	a := makeImage(t, "layer")
 	var w *world
 	calls, refuse := 0, errors.New("the log is full")
-	w = newWorld(t, func(repo, tag string, d imx.Digest) error {
+	w = newWorld(t, func(p imx.ManifestPushed) error {
 		calls++
-		if repo != "app" || tag != "v1" || string(d) != a.digest() {
-			t.Errorf("Pushed(%q, %q, %s)", repo, tag, d)
+		if p != (imx.ManifestPushed{Repository: "app", Tag: "v1", Digest: imx.Digest(a.digest())}) {
+			t.Errorf("Pushed(%+v)", p)
 		}
 		for _, ref := range []string{"v1", a.digest()} {
 			want(t, w.do(http.MethodGet, "/v2/app/manifests/"+ref, nil), http.StatusNotFound)
 		}
-		if _, err := w.blobs.ReadAll(d, registry.MaxManifest); err != nil {
+		if _, err := w.blobs.ReadAll(p.Digest, registry.MaxManifest); err != nil {
 			t.Errorf("the manifest isn't on disk yet: %v", err)
 		}
 		return refuse

@@ -233,6 +233,7 @@ func TestImagesAndSuitesAreRemembered(t *testing.T) {
 		imx.SuiteSeen{Suite: suite("bookworm", 1)}, // two that fetch at once may tell it in this order
 		imx.ImageBuilt{Image: imx.Image{Name: "web", Plan: "p1", Digest: "d1"}},
 		imx.ManifestPushed{Repository: "web"},
+		imx.Collected{},
 	)
 	want := []imx.LockedSuite{suite("bookworm", 2), suite("bookworm-security", 1)}
 	if diff := cmp.Diff(want, st.s.Suites); diff != "" {

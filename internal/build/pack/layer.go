@@ -16,8 +16,6 @@ import (
 	"runtime"
 	"time"
 
-	"imx/internal/build/tree"
-
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -25,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/build/tree"
 )
 
 // Layer is one layer of an image, whose bytes are in the blob store.
@@ -153,10 +152,10 @@ func (p *Packer) keepPart(ctx context.Context, name string, diffID imx.Digest) e
 		return err
 	}
 	defer unlock()
-	if p.checker.Part(p.partFile(diffID), diffID) == nil {
+	if p.checker.Part(p.PartFile(diffID), diffID) == nil {
 		return nil
 	}
-	return p.publishSound(name, p.partFile(diffID), diffID)
+	return p.publishSound(name, p.PartFile(diffID), diffID)
 }
 
 // plain is a layer before compression: a file, and its digest.

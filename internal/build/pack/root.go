@@ -44,7 +44,7 @@ func (p *Packer) Root(ctx context.Context, image imx.Digest) (string, imx.Digest
 	defer unlock()
 	var known rootRecord
 	if p.store.Recall(rootsKind, image, &known) && known.Format == rootFormat {
-		if name := p.rootFile(known.Root); p.checker.Image(name, known.Root) == nil {
+		if name := p.RootFile(known.Root); p.checker.Image(name, known.Root) == nil {
 			return name, known.Root, nil
 		}
 	}
@@ -52,14 +52,23 @@ func (p *Packer) Root(ctx context.Context, image imx.Digest) (string, imx.Digest
 	if err != nil {
 		return "", "", err
 	}
-	return p.rootFile(root), root, nil
+	return p.RootFile(root), root, nil
 }
 
-func (p *Packer) rootFile(root imx.Digest) string {
+// Recorded returns the digest of an image's root file, where the root was made before.
+func (p *Packer) Recorded(image imx.Digest) (imx.Digest, bool) {
+	var known rootRecord
+	ok := p.store.Recall(rootsKind, image, &known)
+	return known.Root, ok
+}
+
+// RootFile is where the root file with the digest is kept.
+func (p *Packer) RootFile(root imx.Digest) string {
 	return p.store.Path(rootsKind, root.Hex()+".erofs")
 }
 
-func (p *Packer) partFile(diffID imx.Digest) string { return erofs.PartFile(p.rootFile(""), diffID) }
+// PartFile is where the uncompressed layer with the digest is kept.
+func (p *Packer) PartFile(diffID imx.Digest) string { return erofs.PartFile(p.RootFile(""), diffID) }
 
 func (p *Packer) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, error) {
 	dir, done, err := p.store.Scratch("root")
@@ -91,7 +100,7 @@ func (p *Packer) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, er
 	if err != nil {
 		return "", err
 	}
-	if err := p.publishSound(name, p.rootFile(root), root); err != nil {
+	if err := p.publishSound(name, p.RootFile(root), root); err != nil {
 		return "", err
 	}
 	return root, p.store.Remember(rootsKind, image, rootRecord{Format: rootFormat, Root: root})
@@ -99,7 +108,7 @@ func (p *Packer) makeRoot(ctx context.Context, image imx.Digest) (imx.Digest, er
 
 // publishSound publishes a file that was just written and has this digest, in place of one that may be locked.
 func (p *Packer) publishSound(from, to string, digest imx.Digest) error {
-	if err := os.Chmod(from, 0o444); err != nil {
+	if err := os.Chmod(from, 0o400); err != nil {
 		return err
 	}
 	erofs.Unlock(to)
@@ -116,7 +125,7 @@ func (p *Packer) part(ctx context.Context, l v1.Descriptor, diffID imx.Digest, l
 		return 0, err
 	}
 	defer unlock()
-	name := p.partFile(diffID)
+	name := p.PartFile(diffID)
 	if p.checker.Part(name, diffID) != nil {
 		if err := p.expand(ctx, l, diffID, limit); err != nil {
 			return 0, err
@@ -161,7 +170,7 @@ func (p *Packer) expand(ctx context.Context, l v1.Descriptor, diffID imx.Digest,
 	if got != diffID {
 		return imx.Errorf(imx.Refused, "decompressed it is %s, and the image's configuration says %s", got, diffID)
 	}
-	return p.publishSound(name, p.partFile(diffID), diffID)
+	return p.publishSound(name, p.PartFile(diffID), diffID)
 }
 
 // Entries returns what the layers of an image in the blob store come to, by path.
@@ -185,7 +194,7 @@ func (p *Packer) unlayerAll(ctx context.Context, m stored) (map[string]erofs.Ent
 		if err == nil {
 			left -= size
 			parts = append(parts, erofs.Part{Digest: m.diffIDs[i], Size: size})
-			err = u.add(i, p.partFile(m.diffIDs[i]))
+			err = u.add(i, p.PartFile(m.diffIDs[i]))
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("layer %s: %w", l.Digest, err)

@@ -145,33 +145,22 @@ func (s *Store) rename(from, kind, name string) error {
 	return disk.SyncDir(s.Path(kind))
 }
 
-// Use notes that a result is wanted, for Prune.
+// Use notes that a result is wanted, as if it had just been made.
 func (s *Store) Use(kind, name string) error {
 	now := time.Now()
 	return os.Chtimes(s.Path(kind, name), now, now)
 }
 
-// Prune removes the results of a kind that nobody made or used since then.
-func (s *Store) Prune(kind string, since time.Time) error {
-	entries, err := os.ReadDir(s.Path(kind))
+// Remove removes a result, at once or, where the process is killed, not at all. One that isn't there is no error.
+func (s *Store) Remove(kind, name string) error {
+	dir, done, err := s.Scratch("removed")
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		st, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if !st.ModTime().Before(since) {
-			continue
-		}
-		// At its own name there is never half a result.
-		if err := os.Rename(s.Path(kind, e.Name()), s.Path(unfinished, e.Name())); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(s.Path(unfinished, e.Name())); err != nil {
-			return err
-		}
+	defer done()
+	// At its own name there is never half a result.
+	if err := os.Rename(s.Path(kind, name), filepath.Join(dir, "result")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -142,25 +141,25 @@ func TestOnAFullDiskNothingHalfIsThere(t *testing.T) {
 	}
 }
 
-func TestWhatNobodyUsesIsPruned(t *testing.T) {
-	s := open(t, t.TempDir())
-	for _, name := range []string{"old", "used"} {
+func TestARemovedResultIsGoneAndLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	for _, name := range []string{"old", "other"} {
 		if err := os.Mkdir(s.Path("folders", name), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		write(t, s.Path("folders", name, "file"), "text")
-		if err := os.Chtimes(s.Path("folders", name), time.Unix(1e9, 0), time.Unix(1e9, 0)); err != nil {
+	}
+	for range 2 { // what is gone already is no error
+		if err := s.Remove("folders", "old"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Use("folders", "used"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Prune("folders", time.Unix(1e9+1, 0)); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"used"}, names(t, s.Path("folders"))); diff != "" {
+	if diff := cmp.Diff([]string{"other"}, names(t, s.Path("folders"))); diff != "" {
 		t.Error(diff)
+	}
+	if left := names(t, s.Path("tmp")); len(left) > 0 {
+		t.Errorf("left: %q", left)
 	}
 }
 

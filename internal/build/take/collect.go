@@ -1,3 +1,5 @@
+// Package take says which files of a build root belong into the image: what packages carry and scripts made,
+// by rules about places that are the same for all packages, and by what the template says. It only reads.
 package take
 
 import (

@@ -14,10 +14,9 @@ import (
 	"strings"
 	"unicode"
 
+	"imx"
 	"imx/internal/build/keystore"
 	"imx/internal/build/tree"
-
-	"imx"
 )
 
 // generated takes what no package carries but scripts and triggers made: what a general rule or the

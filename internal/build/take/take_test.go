@@ -203,6 +203,7 @@ func TestWhateverPackagesAndScriptsBring(t *testing.T) {
 		"usr/bin/a", "usr/bin/b", "usr/lib/x/a.so", "usr/share/man/man1/a.1", "etc/app/conf", "etc/cron.d/a",
 		"var/lib/app/data", "usr/lib/python3/__pycache__/m.pyc", "opt/a/b/c", "var/log/app/log",
 	})
+	all := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		paths := rapid.SliceOfNDistinct(name, 0, 6, rapid.ID).Draw(t, "packages")
 		s := scene{ship: map[string][]string{"app": {}}, tools: map[string][]string{"tool": {}}, generated: map[string]string{}}
@@ -219,7 +220,7 @@ func TestWhateverPackagesAndScriptsBring(t *testing.T) {
 		}
 		unwanted := rapid.SampledFrom([]string{"usr/bin/*", "opt/**", "**/*.so", "etc/app/conf"}).Draw(t, "unwanted")
 		s.spec.Generated = []string{"!/" + unwanted, "/opt/**", "/usr/**", "/etc/**", "/var/lib/**"}
-		dir, err := os.MkdirTemp("", "take")
+		dir, err := os.MkdirTemp(all, "take")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 
 func TestAnArchiveThatNoImageMayHaveIsRefused(t *testing.T) {
 	for want, h := range untartest.Hostile() {
-		err := untar.Each(tar.NewReader(bytes.NewReader(untartest.Archive(t, h))), func(h *tar.Header, r io.Reader) error {
+		err := untar.Each(tar.NewReader(bytes.NewReader(untartest.Archive(t, h))), func(_ *tar.Header, r io.Reader) error {
 			_, err := io.Copy(io.Discard, r)
 			return untar.Unreadable(err)
 		})

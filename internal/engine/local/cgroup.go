@@ -12,9 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"imx/internal/mounts"
-
 	"imx"
+	"imx/internal/mounts"
 )
 
 // The limits of an instance whose release names none.

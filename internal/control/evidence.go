@@ -1,0 +1,22 @@
+package control
+
+import "imx"
+
+// AddEvidence writes down that a statement about an image was kept, and returns what is on the log. What is
+// known already, with the same answer, isn't written again.
+func (c *Control) AddEvidence(by imx.Principal, e imx.Evidence) (imx.Evidence, error) {
+	return decide(c, by, func(s *imx.State) (imx.Evidence, []imx.Body, error) {
+		known := s.Evidence[e.Image][e.PredicateType]
+		if known.Statement == e.Statement && known.Manifest == e.Manifest && sameAnswer(known, e) {
+			return known, nil, nil
+		}
+		return e, []imx.Body{imx.EvidenceAdded{Evidence: e}}, nil
+	})
+}
+
+func sameAnswer(a, b imx.Evidence) bool {
+	if a.Passed == nil || b.Passed == nil {
+		return a.Passed == b.Passed && a.Summary == b.Summary
+	}
+	return *a.Passed == *b.Passed && a.Summary == b.Summary
+}

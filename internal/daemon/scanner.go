@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"time"
+
+	"imx"
+	"imx/internal/archive"
+	"imx/internal/feed"
+	"imx/internal/scan"
+)
+
+// openScanner opens the feeds, and joins them with what images have in them and what runs.
+func (s *server) openScanner() error {
+	dir := filepath.Join(s.data, feedFolder)
+	feeds, err := feed.Open(dir, time.Now)
+	if err != nil {
+		return err
+	}
+	known, err := feed.OpenImages(dir)
+	if err != nil {
+		return err
+	}
+	s.scanner = scan.New(scan.Config{
+		Feeds: feeds, Known: known, Client: feed.NewClient(), Evidence: s.attester, Version: s.version, Now: time.Now,
+		State: func(at time.Time) (*imx.State, error) {
+			if at.IsZero() {
+				return s.control.State(), nil
+			}
+			return s.control.At(at)
+		},
+		Images: func(ctx context.Context, at time.Time) ([]imx.ImageView, error) {
+			if at.IsZero() {
+				return s.pipeline.Images(ctx)
+			}
+			return s.pipeline.ImagesAt(at)
+		},
+		Image: s.pipeline.Image,
+		Index: func(ctx context.Context, report imx.Report) (archive.Snapshot, error) {
+			return s.pipeline.HostIndex(ctx, imx.Server, report)
+		},
+		Package: func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error) {
+			return s.pipeline.HostPackage(ctx, p, report)
+		},
+		Pids: s.pids,
+	})
+	return nil
+}
+
+// pids are the first processes of the instances that run, by id.
+func (s *server) pids(ctx context.Context) (map[string]int, error) {
+	seen, err := s.engine.Observe(ctx)
+	pids := map[string]int{}
+	for _, in := range seen.Instances {
+		if in.Phase != imx.Ended && in.Pid > 0 {
+			pids[in.ID] = in.Pid
+		}
+	}
+	return pids, err
+}

@@ -1,0 +1,282 @@
+// These tests are here because a verdict will stand on evidence: what is read back must be what was kept, about
+// the image that it was kept for, and anybody's registry client must find it.
+package evidence_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"pgregory.net/rapid"
+
+	"imx"
+	"imx/internal/blob"
+	"imx/internal/evidence"
+	"imx/internal/registry"
+)
+
+// world is a registry with one image, "web", and the evidence beside it.
+type world struct {
+	*evidence.Store
+
+	blobs    *blob.Store
+	registry *registry.Registry
+	image    imx.Digest
+	refuse   error // of the registry, where it isn't nil
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{}
+	var err error
+	if w.blobs, err = blob.Open(filepath.Join(t.TempDir(), "blobs")); err != nil {
+		t.Fatal(err)
+	}
+	if w.registry, err = registry.New(registry.Config{Dir: filepath.Join(t.TempDir(), "registry"), Blobs: w.blobs}); err != nil {
+		t.Fatal(err)
+	}
+	config := []byte(`{"architecture":"amd64","os":"linux"}`)
+	m := ocispec.Manifest{
+		MediaType: ocispec.MediaTypeImageManifest, Layers: []ocispec.Descriptor{},
+		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.Digest(imx.DigestBytes(config)), Size: int64(len(config))},
+	}
+	m.SchemaVersion = 2
+	raw, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.blobs.Put(bytes.NewReader(config), ""); err != nil {
+		t.Fatal(err)
+	}
+	if w.image, err = w.registry.Put(t.Context(), "web", "v1", raw, ocispec.MediaTypeImageManifest); err != nil {
+		t.Fatal(err)
+	}
+	w.Store = evidence.New(evidence.Config{Blobs: w.blobs, Refer: func(ctx context.Context, repository string, manifest []byte) error {
+		if w.refuse != nil {
+			return w.refuse
+		}
+		_, err := w.registry.Put(ctx, repository, "", manifest, ocispec.MediaTypeImageManifest)
+		return err
+	}})
+	return w
+}
+
+func statement(t *testing.T, image imx.Digest, says any) imx.Statement {
+	t.Helper()
+	st, err := evidence.Make("web", image, imx.PredicateTest, says)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func (w *world) keep(t *testing.T, says any) imx.Evidence {
+	t.Helper()
+	e, err := w.Keep(t.Context(), "web", w.image, statement(t, w.image, says))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestARegistryClientFindsWhatWasStatedOfAnImageAndReadsIt(t *testing.T) {
+	w := newWorld(t)
+	kept := w.keep(t, map[string]any{"result": "PASSED", "why": "<&>"})
+	server := httptest.NewServer(w.registry.ReadOnly())
+	defer server.Close()
+	repository, err := name.NewRepository(strings.TrimPrefix(server.URL, "http://")+"/web", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := remote.Referrers(repository.Digest(string(w.image)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := index.IndexManifest()
+	if err != nil || len(list.Manifests) != 1 {
+		t.Fatalf("referrers %+v, %v", list, err)
+	}
+	found := list.Manifests[0]
+	if found.Digest.String() != string(kept.Manifest) || found.ArtifactType != evidence.StatementMedia || found.Annotations[evidence.PredicateNote] != imx.PredicateTest {
+		t.Errorf("the referrer is %+v", found)
+	}
+	raw, err := w.registry.Blob("web", kept.Statement, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := evidence.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := w.Read(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(own, read); diff != "" || len(own.Subject) != 1 || own.Subject[0].Digest["sha256"] != w.image.Hex() {
+		t.Errorf("%+v; what the registry gives out differs:\n%s", own, diff)
+	}
+}
+
+func TestTheSameStatementTwiceIsOne(t *testing.T) {
+	w := newWorld(t)
+	first, again, other := w.keep(t, map[string]int{"n": 1}), w.keep(t, map[string]int{"n": 1}), w.keep(t, map[string]int{"n": 2})
+	if first != again || first.Statement == other.Statement || first.Manifest == other.Manifest {
+		t.Errorf("kept %+v, again %+v, another %+v", first, again, other)
+	}
+}
+
+// What was cut off is kept the next time, as if nothing had happened.
+func TestKeepingIsDoneAgainAfterItFailed(t *testing.T) {
+	w := newWorld(t)
+	w.refuse = errors.New("the power went")
+	if _, err := w.Keep(t.Context(), "web", w.image, statement(t, w.image, map[string]int{})); !errors.Is(err, w.refuse) {
+		t.Fatalf("err = %v", err)
+	}
+	w.refuse = nil
+	if _, err := w.Read(w.keep(t, map[string]int{})); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStatementAboutSomethingElseIsRefused(t *testing.T) {
+	w := newWorld(t)
+	other := imx.DigestBytes([]byte("another image"))
+	_, err := w.Keep(t.Context(), "web", w.image, statement(t, other, map[string]int{}))
+	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "is not about the image "+string(w.image)) {
+		t.Errorf("kept with err = %v", err)
+	}
+	kept := w.keep(t, map[string]int{})
+	wrongImage, wrongType := kept, kept
+	wrongImage.Image, wrongType.PredicateType = other, imx.PredicateScan
+	for _, e := range []imx.Evidence{wrongImage, wrongType} {
+		if _, err := w.Read(e); imx.KindOf(err) != imx.Refused {
+			t.Errorf("read %+v with err = %v", e, err)
+		}
+	}
+	if _, err := w.Keep(t.Context(), "web", other, statement(t, other, map[string]int{})); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("about an image that isn't there: %v", err)
+	}
+}
+
+func TestChangedBytesAreRefusedAndKeepingAgainMendsThem(t *testing.T) {
+	w := newWorld(t)
+	kept := w.keep(t, map[string]string{"result": "FAILED"})
+	path := w.blobs.Path(kept.Statement)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, bytes.ReplaceAll(raw, []byte("FAILED"), []byte("PASSED")), 0o444)); err != nil { //nolint:gosec // as the store has it
+		t.Fatal(err)
+	}
+	if _, err := w.Read(kept); imx.KindOf(err) != imx.Refused {
+		t.Errorf("changed bytes: err = %v", err)
+	}
+	if got := w.keep(t, map[string]string{"result": "FAILED"}); got != kept {
+		t.Errorf("kept again: %+v, first %+v", got, kept)
+	}
+	if _, err := w.Read(kept); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDigestsNamesAllThatTheEvidenceOfAnImageNeeds(t *testing.T) {
+	w := newWorld(t)
+	old, now := w.keep(t, map[string]int{"n": 1}), w.keep(t, map[string]int{"n": 2})
+	found, err := evidence.Digests(func(yield func(imx.Event, error) bool) {
+		for _, e := range []imx.Evidence{old, now} {
+			if !yield(imx.Event{Body: imx.EvidenceAdded{Evidence: e}}, nil) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := 0
+	for b, err := range w.blobs.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(found[w.image], b.Digest) {
+			all++
+		}
+	}
+	if all != 5 || len(found) != 1 { // two statements, two manifests, what stands for a configuration
+		t.Errorf("%v: %d blobs", found, all)
+	}
+}
+
+func TestEveryStatementThatIsMadeIsRead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		image := imx.DigestBytes(rapid.SliceOf(rapid.Byte()).Draw(t, "image"))
+		says := rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "predicate")
+		made, err := evidence.Make(rapid.String().Draw(t, "name"), image, imx.PredicateCheck, says)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := evidence.Parse(raw); err != nil {
+			t.Fatalf("%s: %v", raw, err)
+		}
+	})
+}
+
+func TestWhatTwoReadersCouldTakeForTwoThingsIsRefused(t *testing.T) {
+	hex := strings.Repeat("ab", 32)
+	good := `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + hex + `"}}],"predicateType":"urn:imx:check:v1","predicate":{}}`
+	if _, err := evidence.Parse([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string][2]string{
+		"another type":            {"Statement/v1", "Statement/v0.1"},
+		"an unknown predicate":    {"urn:imx:check:v1", "urn:other"},
+		"no subject":              {`{"digest":{"sha256":"` + hex + `"}}`, ""},
+		"a short digest":          {hex, "abab"},
+		"another algorithm":       {`"sha256"`, `"sha512"`},
+		"two digests":             {`{"sha256"`, `{"sha1":"ab","sha256"`},
+		"a predicate that's none": {`"predicate":{}`, `"predicate":null`},
+		"a key twice":             {`"predicate":{}`, `"predicate":{},"predicate":{"a":1}`},
+		"a key in other letters":  {`"predicate":{}`, `"Predicate":{}`},
+		"an unknown key":          {`"predicate":{}`, `"predicate":{},"more":1`},
+		"a space":                 {`"predicate":{}`, `"predicate": {}`},
+		"something after it":      {`"predicate":{}}`, `"predicate":{}}{}`},
+	} {
+		bad := strings.Replace(good, change[0], change[1], 1)
+		if _, err := evidence.Parse([]byte(bad)); imx.KindOf(err) != imx.Refused || bad == good {
+			t.Errorf("%s: err = %v", what, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + strings.Repeat("ab", 32) + `"}}],"predicateType":"urn:imx:check:v1","predicate":{}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		st, err := evidence.Parse(raw)
+		if err != nil {
+			if imx.KindOf(err) != imx.Refused {
+				t.Errorf("err = %v", err)
+			}
+			return
+		}
+		again, err := json.Marshal(st)
+		if err != nil || !bytes.Equal(again, raw) {
+			t.Errorf("read %q, wrote %q, %v", raw, again, err)
+		}
+	})
+}

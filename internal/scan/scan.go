@@ -1,0 +1,352 @@
+// Package scan joins what the feeds say, what images have in them and what runs: it answers which vulnerabilities
+// images have, which images have one, now and at any past time, and keeps the feeds up to date.
+//
+// It matches nothing itself (vuln does) and keeps nothing itself (feed does).
+package scan
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"imx"
+	"imx/internal/archive"
+	"imx/internal/attest"
+	"imx/internal/feed"
+	"imx/internal/inventory"
+	"imx/internal/vuln"
+)
+
+// Config is what a Scanner joins.
+type Config struct {
+	Feeds  *feed.Store
+	Known  *feed.Images
+	Client *http.Client // fetches feeds from the addresses that people name
+	// State is the state at a moment, or now for the zero Time; Images are those that the server had then.
+	State  func(at time.Time) (*imx.State, error)
+	Images func(ctx context.Context, at time.Time) ([]imx.ImageView, error)
+	// Image returns all that is known of an image.
+	Image func(ctx context.Context, wanted string) (imx.ImageDetail, error)
+	// Index brings the verified indexes of the host's archive, and Package a .deb of it.
+	Index   func(ctx context.Context, report imx.Report) (archive.Snapshot, error)
+	Package func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error)
+	// Pids are the first processes of the instances that run now, by id.
+	Pids func(ctx context.Context) (map[string]int, error)
+	// Evidence keeps what is stated of images, and has what was.
+	Evidence *attest.Attester
+	Version  string
+	Now      func() time.Time
+}
+
+// Scanner scans images. Its methods may be called from several goroutines at once.
+type Scanner struct {
+	cfg       Config
+	mu        sync.Mutex // held while the changelogs are brought up to date
+	refreshed time.Time  // when they last were
+	covered   int        // how many different packages were looked at then
+}
+
+// New returns a Scanner. It starts nothing.
+func New(cfg Config) *Scanner { return &Scanner{cfg: cfg} }
+
+// Close lets go of the index of images. What it lost is read out of the images again.
+func (s *Scanner) Close() { _ = s.cfg.Known.Close() }
+
+// Feeds lists the feeds.
+func (s *Scanner) Feeds() ([]imx.Feed, error) { return s.cfg.Feeds.List() }
+
+// AddFeed keeps a feed that is sent. Errors: as feed.Store.Put.
+func (s *Scanner) AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error) {
+	return s.cfg.Feeds.Put(ctx, req, r)
+}
+
+// RemoveFeed forgets a feed. Errors: NotFound.
+func (s *Scanner) RemoveFeed(name string) error { return s.cfg.Feeds.Remove(name) }
+
+// Scan answers a request. Feeds that imx makes by itself are brought up to date before, if they can be.
+// Errors: NotFound and Invalid for a subject as inventory.Find, or a moment before the log; Refused for a damaged feed
+// or a VEX document that is none.
+func (s *Scanner) Scan(ctx context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error) {
+	result := imx.ScanResult{Time: s.cfg.Now().UTC(), At: req.At, Images: []imx.ImageScan{}}
+	if req.Keep && (req.ID != "" || !req.At.IsZero()) {
+		return result, imx.Errorf(imx.Invalid, "only a whole scan of now can be kept as evidence").WithHint("leave out the vulnerability and the moment")
+	}
+	w, err := s.world(ctx, req)
+	if err != nil {
+		return result, err
+	}
+	views, err := w.choose(req)
+	if err != nil {
+		return result, err
+	}
+	views, notices := s.know(ctx, views, req, report)
+	result.Notices = notices
+	if err := s.upToDate(ctx, report); err != nil {
+		result.Notices = append(result.Notices, "the changelogs of newer packages couldn't be looked at: "+imx.AsError(err).Message)
+	}
+	set, err := s.cfg.Feeds.OpenAll()
+	if err != nil {
+		return result, err
+	}
+	defer set.Close()
+	result.Feeds = set.About
+	result.Notices = append(result.Notices, ages(set.About, result.Time)...)
+	pleas, err := given(req.VEX)
+	if err != nil {
+		return result, err
+	}
+	w.pleas = append(set.Pleas, pleas...)
+	matched, err := s.match(views, set)
+	if err != nil {
+		return result, err
+	}
+	for i, v := range views {
+		one, err := s.image(ctx, w, v, matched[i])
+		if err != nil {
+			return result, err
+		}
+		if req.ID == "" || len(one.Vulnerabilities) > 0 {
+			result.Images = append(result.Images, one)
+		}
+	}
+	if req.Keep {
+		return result, s.keep(ctx, by, result)
+	}
+	return result, nil
+}
+
+// world is what there was at the moment that a scan asks about.
+type world struct {
+	req    imx.ScanRequest
+	state  *imx.State
+	images []imx.ImageView
+	pids   map[string]int // of the instances, where the moment is now
+	pleas  []vuln.Plea
+}
+
+func (s *Scanner) world(ctx context.Context, req imx.ScanRequest) (*world, error) {
+	w := &world{req: req}
+	var err error
+	if w.state, err = s.cfg.State(req.At); err != nil {
+		return nil, err
+	}
+	if w.images, err = s.cfg.Images(ctx, req.At); err != nil {
+		return nil, err
+	}
+	if req.At.IsZero() {
+		w.pids, err = s.cfg.Pids(ctx)
+	}
+	return w, err
+}
+
+// choose returns the images that a request is about, the newest first.
+func (w *world) choose(req imx.ScanRequest) ([]imx.ImageView, error) {
+	switch {
+	case req.Subject != "":
+		if in, ok := w.state.Instances[req.Subject]; ok {
+			return w.those(func(v imx.ImageView) bool { return v.Digest == in.Image }), nil
+		}
+		v, err := inventory.Find(w.images, w.state.Services, req.Subject)
+		return []imx.ImageView{v}, err
+	case req.All || req.ID != "":
+		return w.images, nil
+	}
+	running := map[imx.Digest]bool{}
+	for _, in := range w.state.Instances {
+		running[in.Image] = running[in.Image] || in.Phase != imx.Ended
+	}
+	return w.those(func(v imx.ImageView) bool { return running[v.Digest] || len(v.RunBy) > 0 }), nil
+}
+
+func (w *world) those(wanted func(imx.ImageView) bool) []imx.ImageView {
+	return slices.DeleteFunc(slices.Clone(w.images), func(v imx.ImageView) bool { return !wanted(v) })
+}
+
+// know makes sure that the packages of images are known, and leaves out those whose can't be: artifacts that are no
+// images, silently, unless somebody asked for one, and images whose bytes are gone.
+func (s *Scanner) know(ctx context.Context, views []imx.ImageView, req imx.ScanRequest, report imx.Report) (known []imx.ImageView, notices []string) {
+	for i, v := range views {
+		err := s.cfg.Known.Ensure(v.Digest, func() ([]vuln.Package, error) {
+			report(imx.Progress{
+				Step: "read images", Status: imx.StepRunning, Message: v.Name, Done: int64(i), Total: int64(len(views)), Unit: "images",
+			})
+			d, err := s.cfg.Image(ctx, string(v.Digest))
+			if err != nil {
+				return nil, err
+			}
+			packages, _ := vuln.Packages(d.Inventory)
+			return packages, nil
+		})
+		if err == nil {
+			known = append(known, v)
+			continue
+		}
+		if req.Subject != "" || imx.KindOf(err) != imx.Invalid {
+			notices = append(notices, fmt.Sprintf("image %s@%s can't be scanned: %s", v.Name, v.Digest.Short(), imx.AsError(err).Message))
+		}
+	}
+	if len(views) > 0 {
+		report(imx.Progress{Step: "read images", Status: imx.StepDone, Done: int64(len(known)), Total: int64(len(views)), Unit: "images"})
+	}
+	return known, notices
+}
+
+// matched is what the feeds say of one image.
+type matched struct {
+	packages []vuln.Package
+	found    []imx.Vulnerability
+}
+
+func (s *Scanner) match(views []imx.ImageView, set *feed.Set) ([]matched, error) {
+	all := make([]matched, len(views))
+	if len(views) == 0 {
+		return all, nil
+	}
+	digests := make([]imx.Digest, len(views))
+	for i, v := range views {
+		digests[i] = v.Digest
+	}
+	return all, s.cfg.Known.Use(func(x *vuln.Index) error {
+		m, err := x.Match(set.Books, digests...)
+		if err != nil {
+			return err
+		}
+		for i, d := range digests {
+			all[i] = matched{x.Packages(d), m.Image(d)}
+		}
+		return nil
+	})
+}
+
+// image joins what is known of one image.
+func (s *Scanner) image(ctx context.Context, w *world, v imx.ImageView, m matched) (imx.ImageScan, error) {
+	one := imx.ImageScan{Image: v.Digest, Name: v.Name, Vulnerabilities: m.found, Releases: w.releases(v.Digest)}
+	unknown := 0
+	for _, p := range m.packages {
+		one.Packages += len(p.Binaries)
+		if p.Ecosystem == vuln.Debian("") {
+			unknown += len(p.Binaries)
+		}
+	}
+	if unknown > 0 {
+		one.Notices = append(one.Notices, fmt.Sprintf("of %d packages the release of Debian isn't known, so that no advisory can be matched to them", unknown))
+	}
+	if w.req.ID != "" {
+		one.Vulnerabilities = slices.DeleteFunc(one.Vulnerabilities, func(v imx.Vulnerability) bool { return !vuln.Names(v, w.req.ID) })
+		if len(one.Vulnerabilities) == 0 {
+			return one, nil
+		}
+	}
+	stated, err := s.stated(w.state, v.Digest)
+	if err != nil {
+		return one, err
+	}
+	vuln.Excuse(one.Vulnerabilities, v.Name, v.Digest, append(stated, w.pleas...))
+	one.Instances = w.instances(v.Digest)
+	if err := s.use(ctx, w, &one); err != nil {
+		return one, err
+	}
+	one.Patch = w.patch(one)
+	return one, nil
+}
+
+// releases names the releases that were made of an image; those with traffic first, then the newest.
+func (w *world) releases(image imx.Digest) []string {
+	type named struct {
+		name    string
+		current bool
+		number  int
+	}
+	var found []named
+	for _, name := range slices.Sorted(maps.Keys(w.state.Services)) {
+		service := w.state.Services[name]
+		for _, r := range service.Releases {
+			if r.Image.Digest == image {
+				found = append(found, named{fmt.Sprintf("%s-%d", name, r.Number), r.Number == service.Current && !service.Destroyed, r.Number})
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b named) int {
+		if a.current != b.current && a.current {
+			return -1
+		} else if a.current != b.current {
+			return 1
+		}
+		return cmp.Compare(b.number, a.number)
+	})
+	names := make([]string, len(found))
+	for i, f := range found {
+		names[i] = f.name
+	}
+	return names
+}
+
+// instances are those that ran an image; of a request about one instance, that one.
+func (w *world) instances(image imx.Digest) []imx.InstanceScan {
+	var all []imx.InstanceScan
+	_, alone := w.state.Instances[w.req.Subject]
+	for _, id := range slices.Sorted(maps.Keys(w.state.Instances)) {
+		in := w.state.Instances[id]
+		if in.Image == image && in.Phase != imx.Ended && (!alone || id == w.req.Subject) {
+			all = append(all, imx.InstanceScan{Instance: id})
+		}
+	}
+	return all
+}
+
+// patch is the command that brings fixed versions, where any is known.
+func (w *world) patch(one imx.ImageScan) string {
+	fixable := slices.ContainsFunc(one.Vulnerabilities, func(v imx.Vulnerability) bool { return v.Excused == nil && v.Package.Fixed != "" })
+	if !fixable {
+		return ""
+	}
+	folder := ""
+	for _, service := range w.state.Services {
+		for _, r := range service.Releases {
+			if r.Image.Digest == one.Image && r.Source.Folder != "" && (folder == "" || r.Source.Folder < folder) {
+				folder = r.Source.Folder
+			}
+		}
+	}
+	if folder == "" {
+		return "imx plan --update && imx build"
+	}
+	return strings.TrimSpace(fmt.Sprintf("imx plan --update %[1]s && imx apply %[1]s", folder))
+}
+
+// ages warns of feeds that say little about today, and of having none.
+func ages(feeds []imx.Feed, now time.Time) []string {
+	var all []string
+	if len(feeds) == 0 {
+		all = append(all, "there is no feed, so nothing can be found: imx feed add FILE or URL")
+	}
+	for _, f := range feeds {
+		if f.Stale {
+			all = append(all, fmt.Sprintf("feed %s is %d days old: it knows nothing newer", f.Name, int(now.Sub(f.Date).Hours()/24)))
+		}
+	}
+	return all
+}
+
+// given reads the VEX documents of a request.
+func given(raw []json.RawMessage) ([]vuln.Plea, error) {
+	var all []vuln.Plea
+	for i, text := range raw {
+		doc, err := vuln.ParseVEX(bytes.NewReader(text))
+		if err != nil {
+			e := imx.AsError(err)
+			return nil, imx.Errorf(imx.Invalid, "VEX document %d: %s", i+1, e.Message).WithHint("%s", e.Hint)
+		}
+		all = append(all, vuln.Plea{From: "this scan", VEX: doc})
+	}
+	return all, nil
+}

@@ -1,0 +1,104 @@
+package vuln
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"imx"
+)
+
+// HeadSize is how much of a feed Detect wants to see.
+const HeadSize = 64 << 10
+
+// Detect finds out the format of a feed by how it begins. Errors: Refused, with the formats that imx reads.
+func Detect(head []byte) (imx.FeedFormat, error) {
+	text := bytes.TrimLeft(head, " \t\r\n")
+	if len(text) > 2 && text[0] == '[' && text[1] >= '0' && text[1] <= '9' {
+		return imx.FormatDSA, nil
+	}
+	keys, inner := topKeys(text)
+	has := func(names ...string) bool {
+		return !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(keys, n) })
+	}
+	switch {
+	case has("@context"):
+		return imx.FormatOpenVEX, nil
+	case has("catalogVersion"), has("dateReleased"):
+		return imx.FormatKEV, nil
+	case has("id", "affected"), has("id", "modified"):
+		return imx.FormatOSV, nil
+	case IsCVE(inner) || len(inner) > 5 && inner[:5] == "TEMP-":
+		return imx.FormatTracker, nil
+	}
+	return "", refused("it isn't written as any feed that imx reads").
+		WithHint("it reads DSA-list and DLA-list and the JSON of Debian's tracker, OSV records, the KEV catalogue and OpenVEX documents")
+}
+
+// topKeys returns the names in the first object, as far as it is there, and the first name in the object that its first
+// name stands for.
+func topKeys(text []byte) (keys []string, inner string) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	depth, objects, name := 0, 0, false
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return keys, inner
+		}
+		switch v := token.(type) {
+		case json.Delim:
+			switch {
+			case v == '[' && objects == 0 && depth == 0: // an array of records
+				continue
+			case v == '{' || v == '[':
+				depth++
+				objects++
+				name = v == '{'
+			default:
+				if depth--; depth == 0 {
+					return keys, inner
+				}
+				name = true
+			}
+			continue
+		case string:
+			if depth == 1 && name {
+				keys = append(keys, v)
+			}
+			if depth == 2 && name && inner == "" && len(keys) == 1 {
+				inner = v
+			}
+		}
+		name = !name
+	}
+}
+
+// Parse reads a feed of a format that says which packages have which vulnerabilities, or which of these are
+// exploited. Errors: Invalid for another format; as the format's own parser.
+func Parse(format imx.FeedFormat, r io.Reader, sink Sink) (Summary, error) {
+	switch format {
+	case imx.FormatDSA:
+		return ParseDSA(r, sink)
+	case imx.FormatTracker:
+		return ParseTracker(r, sink)
+	case imx.FormatOSV:
+		return ParseOSV(r, sink)
+	case imx.FormatKEV:
+		return ParseKEV(r, sink)
+	case imx.FormatOpenVEX, imx.FormatChangelog:
+	}
+	return Summary{}, imx.Errorf(imx.Invalid, "%q is not a format of advisories", format).
+		WithHint("formats: %s, %s, %s, %s, %s", imx.FormatDSA, imx.FormatTracker, imx.FormatOSV, imx.FormatKEV, imx.FormatOpenVEX)
+}
+
+// FeedName returns the name that a feed of a file gets: the file's, without its ending.
+func FeedName(file string) string {
+	name := path.Base(path.Clean("/" + strings.ReplaceAll(file, `\`, "/")))
+	for _, ending := range []string{".gz", ".json", ".jsonl", ".zip", ".txt"} {
+		name = strings.TrimSuffix(name, ending)
+	}
+	return name
+}
