@@ -25,6 +25,7 @@ import (
 	"imx/internal/pipeline"
 	"imx/internal/registry"
 	"imx/internal/template"
+	"imx/internal/trial"
 )
 
 type world struct {
@@ -33,6 +34,7 @@ type world struct {
 	blobs   *blob.Store
 	debs    *archivetest.Archive
 	admit   func(imx.Release) error
+	test    func(trial.Run) ([]imx.TestResult, error)
 	check   func(imx.Template) ([]imx.Finding, error)
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
@@ -47,6 +49,7 @@ func newWorld(t *testing.T) *world {
 			archivetest.Package{Name: "hello", Depends: "libhello"},
 			archivetest.Package{Name: "libhello"}),
 		admit: func(imx.Release) error { return nil },
+		test:  func(trial.Run) ([]imx.TestResult, error) { return nil, nil },
 		check: func(imx.Template) ([]imx.Finding, error) { return nil, nil },
 	}
 	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(dir, "log"), Now: time.Now})
@@ -89,6 +92,7 @@ func newWorld(t *testing.T) *world {
 			w.kept = append(w.kept, repository+":"+tag+" "+string(imx.DigestBytes(manifest)))
 			return nil
 		},
+		Test: func(_ context.Context, _ imx.Principal, r trial.Run, _ imx.Report) ([]imx.TestResult, error) { return w.test(r) },
 		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
 		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) },
 	})
