@@ -34,6 +34,7 @@ import (
 	"imx/internal/reconcile"
 	"imx/internal/registry"
 	"imx/internal/scan"
+	"imx/internal/trial"
 )
 
 // server is every part of a running server, open.
@@ -48,6 +49,7 @@ type server struct {
 	engine   *local.Engine
 	pipeline *pipeline.Pipeline
 	attester *attest.Attester
+	tester   *trial.Tester
 	loop     *reconcile.Loop
 	scanner  *scan.Scanner
 }
@@ -134,14 +136,24 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if s.engine, err = local.Open(ctx, engineConfig); err != nil {
 		return err
 	}
+	if err := endTrials(ctx, s.data); err != nil {
+		return err
+	}
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
 		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
+		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
+			return s.tester.Test(ctx, by, r, report)
+		},
 	})
 	s.attester = attest.New(attest.Config{
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
+	})
+	s.tester = trial.New(trial.Config{
+		Evidence: s.attester, Now: time.Now,
+		Open: func(ctx context.Context) (trial.Machine, error) { return s.openTrial(ctx, engineConfig) },
 	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
 	return s.openScanner()
@@ -240,7 +252,7 @@ func Purge(ctx context.Context, data string) error {
 	}
 	engineConfig, err := engineConfig(data, prefix)
 	if err == nil {
-		err = local.Purge(ctx, engineConfig)
+		err = errors.Join(local.Purge(ctx, engineConfig), endTrials(ctx, data))
 	}
 	return errors.Join(err, release())
 }

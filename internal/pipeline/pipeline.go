@@ -24,6 +24,7 @@ import (
 	"imx/internal/plan"
 	"imx/internal/provenance"
 	"imx/internal/template"
+	"imx/internal/trial"
 )
 
 // Config is what a Pipeline joins.
@@ -45,6 +46,8 @@ type Config struct {
 	Admit func(ctx context.Context, r imx.Release) error
 	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
 	Check        func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
+	// Test tests images; a test that fails is in its result.
+	Test         func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error)
 	Architecture string // Debian's name: "amd64"
 	Now          func() time.Time
 }
@@ -211,6 +214,7 @@ type work struct {
 	template imx.Template
 	planned  imx.PlanResult
 	expect   imx.Digest // as of the request
+	untested string     // why nothing is tested; as of the request
 	report   imx.Report
 }
 

@@ -26,6 +26,7 @@ import (
 	"imx/internal/provenance"
 	"imx/internal/registry"
 	"imx/internal/template"
+	"imx/internal/trial"
 )
 
 type world struct {
@@ -34,6 +35,7 @@ type world struct {
 	blobs   *blob.Store
 	debs    *archivetest.Archive
 	admit   func(imx.Release) error
+	test    func(trial.Run) ([]imx.TestResult, error)
 	check   func(imx.Template) ([]imx.Finding, error)
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
@@ -50,6 +52,7 @@ func newWorld(t *testing.T) *world {
 			archivetest.Package{Name: "hello", Depends: "libhello"},
 			archivetest.Package{Name: "libhello"}),
 		admit: func(imx.Release) error { return nil },
+		test:  func(trial.Run) ([]imx.TestResult, error) { return nil, nil },
 		check: func(imx.Template) ([]imx.Finding, error) { return nil, nil },
 	}
 	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(dir, "log"), Now: time.Now})
@@ -92,6 +95,7 @@ func newWorld(t *testing.T) *world {
 			w.kept = append(w.kept, repository+":"+tag+" "+string(imx.DigestBytes(manifest)))
 			return nil
 		},
+		Test: func(_ context.Context, _ imx.Principal, r trial.Run, _ imx.Report) ([]imx.TestResult, error) { return w.test(r) },
 		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
 		Attest: func(_ context.Context, by imx.Principal, b provenance.Build, _ imx.Report) error {
 			w.mu.Lock()
