@@ -45,7 +45,7 @@ type Config struct {
 	// Admit asks the engine whether it could run a release.
 	Admit func(ctx context.Context, r imx.Release) error
 	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
-	Check        func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
+	Check func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
 	// Test tests images; a test that fails is in its result.
 	Test         func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error)
 	Architecture string // Debian's name: "amd64"

@@ -95,7 +95,9 @@ func newWorld(t *testing.T) *world {
 			w.kept = append(w.kept, repository+":"+tag+" "+string(imx.DigestBytes(manifest)))
 			return nil
 		},
-		Test: func(_ context.Context, _ imx.Principal, r trial.Run, _ imx.Report) ([]imx.TestResult, error) { return w.test(r) },
+		Test: func(_ context.Context, _ imx.Principal, r trial.Run, _ imx.Report) ([]imx.TestResult, error) {
+			return w.test(r)
+		},
 		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
 		Attest: func(_ context.Context, by imx.Principal, b provenance.Build, _ imx.Report) error {
 			w.mu.Lock()
