@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,10 +111,8 @@ func (o *checkOptions) settle(g *Global) error {
 }
 
 func oneOf(flag, word string, words []string) error {
-	for _, w := range words {
-		if w == word {
-			return nil
-		}
+	if slices.Contains(words, word) {
+		return nil
 	}
 	return imx.Errorf(imx.Invalid, "--%s can't be %q", flag, word).WithHint("write one of %s", strings.Join(words, ", "))
 }
