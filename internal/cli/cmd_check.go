@@ -144,7 +144,7 @@ func tell(r report.Report, opts checkOptions, out term.Stream) error {
 	var err error
 	switch {
 	case opts.Format == formatText:
-		err = showCheck(out, r, len(judged(r, opts)) > 0)
+		err = showCheck(out, r, judged(r, opts))
 	case mistakes == nil:
 		err = report.JSON(out, r)
 	}

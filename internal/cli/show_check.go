@@ -11,9 +11,9 @@ import (
 	"imx/internal/term"
 )
 
-// showCheck prints what checks found, without mistakes: those are the command's error. It says ok unless that is
-// for an error to say.
-func showCheck(out term.Stream, r report.Report, failed bool) error {
+// showCheck prints what checks found, without mistakes: those are the command's error. It says ok unless
+// there are findings that make the check fail.
+func showCheck(out term.Stream, r report.Report, bad []imx.Finding) error {
 	var b strings.Builder
 	for _, f := range r.Folders {
 		if len(f.Mistakes) == 0 {
@@ -29,7 +29,7 @@ func showCheck(out term.Stream, r report.Report, failed bool) error {
 			if sum := levelCounts(f.Findings); sum != "" {
 				line += "; " + sum
 			}
-			if !failed {
+			if len(bad) == 0 {
 				b.WriteString(out.Ink.Good("ok:") + " ")
 			}
 			b.WriteString(term.Clean(line) + "\n")
