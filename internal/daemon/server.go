@@ -139,10 +139,11 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err := endTrials(ctx, s.data); err != nil {
 		return err
 	}
+	checks := newChecks(s)
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
-		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
 		},

@@ -47,7 +47,9 @@ type Config struct {
 	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
 	Check func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
 	// Test tests images; a test that fails is in its result.
-	Test         func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error)
+	Test func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error)
+	// Checked states of a built image what Check found in the template that it was made from.
+	Checked      func(ctx context.Context, by imx.Principal, image imx.Image, planned imx.PlanResult) error
 	Architecture string // Debian's name: "amd64"
 	Now          func() time.Time
 }
@@ -245,6 +247,11 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 		return nil, err
 	}
 	b.stock.tell(w.report)
+	for _, image := range images {
+		if err := p.cfg.Checked(ctx, w.by, image, w.planned); err != nil {
+			return nil, err
+		}
+	}
 	return images, nil
 }
 

@@ -37,6 +37,7 @@ type world struct {
 	admit   func(imx.Release) error
 	test    func(trial.Run) ([]imx.TestResult, error)
 	check   func(imx.Template) ([]imx.Finding, error)
+	checked []string // of each built image: by whom, its name, how many findings
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
 	mu      sync.Mutex
@@ -97,6 +98,10 @@ func newWorld(t *testing.T) *world {
 		},
 		Test: func(_ context.Context, _ imx.Principal, r trial.Run, _ imx.Report) ([]imx.TestResult, error) {
 			return w.test(r)
+		},
+		Checked: func(_ context.Context, by imx.Principal, image imx.Image, planned imx.PlanResult) error {
+			w.checked = append(w.checked, fmt.Sprint(by, " ", image.Name, " ", len(planned.Findings)))
+			return nil
 		},
 		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
 		Attest: func(_ context.Context, by imx.Principal, b provenance.Build, _ imx.Report) error {
@@ -471,8 +476,11 @@ func TestFindingsComeWithThePlanUnlessTheyRefuseIt(t *testing.T) {
 	found := []imx.Finding{{Rule: "root-user", Level: imx.High, Message: "image.hello runs as root"}}
 	w.check = func(imx.Template) ([]imx.Finding, error) { return found, nil }
 	planned, err := w.Plan(t.Context(), "root", imx.PlanRequest{Template: tmpl}, quiet)
-	if err != nil || len(planned.Findings) != 1 {
-		t.Fatal(planned.Findings, err)
+	if err != nil || len(planned.Findings) != 1 || len(w.checked) > 0 {
+		t.Fatal(planned.Findings, w.checked, err)
+	}
+	if _, err := w.Build(t.Context(), "root", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet); err != nil || len(w.checked) != 1 || w.checked[0] != "root plain 1" {
+		t.Fatal(w.checked, err)
 	}
 	refused := imx.Errorf(imx.Refused, "image.hello runs as root")
 	w.check = func(imx.Template) ([]imx.Finding, error) { return found, refused }
