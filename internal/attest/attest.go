@@ -7,7 +7,6 @@ import (
 	"context"
 	"io"
 	"iter"
-	"slices"
 	"strings"
 	"time"
 
@@ -76,12 +75,7 @@ func (a *Attester) Evidence(ctx context.Context, image string) ([]imx.Evidence, 
 	if err != nil {
 		return nil, err
 	}
-	list := []imx.Evidence{}
-	for _, e := range a.cfg.Control.State().Evidence[found.Digest] {
-		list = append(list, e)
-	}
-	slices.SortFunc(list, func(x, y imx.Evidence) int { return strings.Compare(x.PredicateType, y.PredicateType) })
-	return list, nil
+	return control.Evidence(a.cfg.Control.State(), found.Digest), nil
 }
 
 // Statement returns the newest statement of a type about the image that a person means. The type may be written

@@ -13,6 +13,7 @@ import (
 
 	"imx"
 	"imx/internal/changeset"
+	"imx/internal/control"
 	"imx/internal/inventory"
 )
 
@@ -83,7 +84,7 @@ func (p *Pipeline) Image(ctx context.Context, wanted string) (imx.ImageDetail, e
 	if err != nil {
 		return imx.ImageDetail{}, err
 	}
-	d := imx.ImageDetail{ImageView: found}
+	d := imx.ImageDetail{ImageView: found, Evidence: control.Evidence(p.cfg.Control.State(), found.Digest)}
 	if err := p.describe(&d); err != nil {
 		return imx.ImageDetail{}, err
 	}
