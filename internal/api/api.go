@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"iter"
 	"log/slog"
@@ -77,6 +78,9 @@ type Evidence interface {
 	Evidence(ctx context.Context, image string) ([]imx.Evidence, error)
 	// Statement returns the newest of a type, which may be a short name. Errors: NotFound; Refused for a changed one.
 	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+	// SBOM returns the document of a type, and makes it of an image that has none. Errors: Refused for an image, or a
+	// document, that was changed.
+	SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error)
 }
 
 // Logs gives what an instance wrote. The handler closes the reader.
@@ -86,7 +90,9 @@ type Logs interface {
 
 // Scanner says which vulnerabilities images have, and keeps the feeds that it knows them from.
 type Scanner interface {
-	Scan(ctx context.Context, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
+	Scan(ctx context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
+	// Excuse states why vulnerabilities don't affect an image, and returns all that was stated of it.
+	Excuse(ctx context.Context, by imx.Principal, image string, req imx.VEXRequest) (json.RawMessage, error)
 	Feeds() ([]imx.Feed, error)
 	// AddFeed keeps a feed that is sent, of any length.
 	AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error)

@@ -40,7 +40,7 @@ func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
 	}
 	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })
 	server := &http.Server{ConnContext: api.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: api.New(api.Config{
-		Applier: m, Operator: m, Viewer: m, Images: m, Evidence: m, Logs: m, Freezer: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Applier: m, Operator: m, Viewer: m, Images: m, Evidence: m, Logs: m, Freezer: m, Scanner: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -116,8 +116,11 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	for _, predicate := range []string{"provenance", imx.PredicateProvenance} {
 		same(t, "statement", ok(c.Statement(ctx, stated, predicate))(t), ok(m.Statement(ctx, stated, "provenance"))(t))
 	}
+	same(t, "sbom", string(ok(c.SBOM(ctx, stated, "cyclonedx"))(t)), string(ok(m.SBOM(ctx, "root", stated, imx.PredicateCycloneDX))(t)))
 	same(t, "services", ok(c.Services(ctx))(t)[0].Name, "web")
 	same(t, "releases", len(ok(c.Releases(ctx, "web"))(t)), 2)
+
+	scans(ctx, t, c, m, by)
 
 	same(t, "rollback", ok(c.Rollback(ctx, "web", 0, quiet))(t).Number, 1)
 	same(t, "rollback to 2", ok(c.Rollback(ctx, "web", 2, quiet))(t).Number, 2)
@@ -281,7 +284,7 @@ func TestAnswersThatBreakOffDoNotLookWhole(t *testing.T) {
 // A client that takes nothing must not hold up what it asked for.
 func TestSlowClientDoesNotHoldUpTheTask(t *testing.T) {
 	m := newMemory()
-	handler := api.New(api.Config{Applier: chatty{m}, Operator: m, Viewer: m, Logs: m, Freezer: m})
+	handler := api.New(api.Config{Applier: chatty{m}, Operator: m, Viewer: m, Logs: m, Freezer: m, Scanner: m})
 	server, peer := pair(t)
 	body := string(ok(json.Marshal(web()))(t))
 	req := ok(http.NewRequestWithContext(api.ConnContext(t.Context(), server), http.MethodPost, "/v1/plan", strings.NewReader(body)))(t)

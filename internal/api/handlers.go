@@ -115,6 +115,17 @@ func statement(s *server, r *request) error {
 	})
 }
 
+func sbom(s *server, r *request) error {
+	formats := map[string]string{"spdx": imx.PredicateSPDX, "cyclonedx": imx.PredicateCycloneDX}
+	predicate, ok := formats[cmp.Or(r.query.Get("format"), "spdx")]
+	if !ok {
+		return imx.Errorf(imx.Invalid, "there is no form of an SBOM called %q", r.query.Get("format")).WithHint("spdx or cyclonedx")
+	}
+	return answer(r, func(ctx context.Context) (json.RawMessage, error) {
+		return s.Evidence.SBOM(ctx, r.by, r.PathValue("image"), predicate)
+	})
+}
+
 func logs(s *server, r *request) error {
 	var o imx.LogOptions
 	var err1, err2, err3 error

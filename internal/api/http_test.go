@@ -45,7 +45,7 @@ func TestStatusesAndErrorBodies(t *testing.T) {
 	m := newMemory()
 	server, _ := pair(t)
 	ctx := api.ConnContext(t.Context(), server)
-	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m, Registry: http.HandlerFunc(
+	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m, Scanner: m, Registry: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })})
 	for _, x := range []struct {
 		method, target, body string
@@ -98,7 +98,7 @@ func TestStatusesAndErrorBodies(t *testing.T) {
 // Whoever comes in by another way than the unix socket is nobody.
 func TestCallerThatTheKernelDoesNotNameIsRefused(t *testing.T) {
 	m := newMemory()
-	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m})
+	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m, Scanner: m})
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/version", http.NoBody))
 	if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "can't tell who is asking") {
@@ -133,7 +133,7 @@ func FuzzRequests(f *testing.F) {
 		}
 		r.URL = at
 		w := httptest.NewRecorder()
-		api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m}).ServeHTTP(w, r)
+		api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m, Scanner: m}).ServeHTTP(w, r)
 		if w.Code < http.StatusBadRequest {
 			return
 		}

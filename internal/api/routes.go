@@ -144,6 +144,12 @@ func imageRoutes() []route {
 			says: "What was stated of an image, the newest statement of each type. `{image}` as above.",
 		},
 		{
+			method: http.MethodGet, path: "/v1/images/{image}/sbom", answer: "the document", form: formJSON, serve: sbom,
+			query: []parameter{{"format", "`spdx` (2.3, the default) or `cyclonedx` (1.6)"}},
+			says: "What an image is made of. The image's bytes are read and compared with its inventory first. Of an image that has no " +
+				"such document yet, as one that was pushed, it is made and kept as evidence.",
+		},
+		{
 			method: http.MethodGet, path: "/v1/images/{image}/evidence/{type}", answer: "Statement", form: formJSON, serve: statement,
 			says: "The newest statement of a type about an image: an in-toto Statement v1, after checking that its bytes are those that " +
 				"were kept. `{type}` is `provenance`, `spdx`, `cyclonedx`, `scan`, `test`, `vex` or `check`.",

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -14,6 +15,11 @@ func scanRoutes() []route {
 			method: http.MethodPost, path: "/v1/scan", body: "ScanRequest", answer: "ScanResult", form: formUpdates, serve: scan,
 			says: "Which vulnerabilities images have, by the feeds that the server keeps: of one image, service or instance, of all that run, " +
 				"or of all that there are; now, or of what was there at a moment of the past.",
+		},
+		{
+			method: http.MethodPost, path: "/v1/images/{image}/vex", body: "VEXRequest", answer: "an OpenVEX document", form: formJSON, serve: excuse,
+			says: "States that vulnerabilities don't affect an image, as evidence about it, and answers with all that was stated of it. " +
+				"Naming no vulnerability states nothing.",
 		},
 		{
 			method: http.MethodGet, path: "/v1/feeds", answer: "list of Feed", form: formJSON, serve: feeds,
@@ -47,7 +53,17 @@ func scan(s *server, r *request) error {
 		return err
 	}
 	return stream(r, func(ctx context.Context, report imx.Report) (imx.ScanResult, error) {
-		return s.Scanner.Scan(ctx, req, report)
+		return s.Scanner.Scan(ctx, r.by, req, report)
+	})
+}
+
+func excuse(s *server, r *request) error {
+	var req imx.VEXRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	return answer(r, func(ctx context.Context) (json.RawMessage, error) {
+		return s.Scanner.Excuse(ctx, r.by, r.PathValue("image"), req)
 	})
 }
 

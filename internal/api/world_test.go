@@ -2,10 +2,12 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +18,7 @@ import (
 // memory is a server's parts in small: what is asked of it happens, in memory and at once.
 type memory struct {
 	frozen []imx.Frozen
+	sent   map[string]string // feeds, by name
 	mu     sync.Mutex
 	state  imx.State
 	events []imx.Event
@@ -230,6 +233,11 @@ func (m *memory) Statement(ctx context.Context, image, predicate string) (imx.St
 	return imx.Statement{Type: imx.StatementType, PredicateType: predicate, Predicate: []byte(`{"a":1}`)}, err
 }
 
+func (m *memory) SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error) {
+	_, err := m.Evidence(ctx, image)
+	return json.RawMessage(fmt.Sprintf("{%q:%q}", by, predicateType)), err
+}
+
 func (m *memory) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {
 	ended := make(chan struct{})
 	close(ended)
@@ -294,3 +302,43 @@ func (m *memory) Logs(_ context.Context, id string, o imx.LogOptions) (io.ReadCl
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// feeds are those that the memory has, with what was sent of each.
+func (m *memory) Feeds() ([]imx.Feed, error) {
+	all := []imx.Feed{}
+	for _, name := range slices.Sorted(maps.Keys(m.sent)) {
+		all = append(all, imx.Feed{Name: name, Entries: int64(len(m.sent[name]))})
+	}
+	return all, nil
+}
+
+func (m *memory) AddFeed(_ context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error) {
+	raw, err := io.ReadAll(r)
+	if m.sent == nil {
+		m.sent = map[string]string{}
+	}
+	m.sent[req.Name] = string(raw)
+	return imx.Feed{Name: req.Name, Format: req.Format, Source: req.Source, Date: req.Date, Stale: req.Anyway, Entries: int64(len(raw))}, err
+}
+
+func (m *memory) Refresh(_ context.Context, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error) {
+	report(imx.Progress{Step: "fetch " + req.Name, Status: imx.StepDone})
+	return m.Feeds()
+}
+
+func (m *memory) RemoveFeed(name string) error {
+	if _, ok := m.sent[name]; !ok {
+		return imx.Errorf(imx.NotFound, "there is no feed %q", name)
+	}
+	delete(m.sent, name)
+	return nil
+}
+
+func (m *memory) Scan(_ context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error) {
+	report(imx.Progress{Step: "read images", Status: imx.StepDone})
+	return imx.ScanResult{At: req.At, Images: []imx.ImageScan{{Name: req.Subject, Patch: "for " + string(by), Vulnerabilities: []imx.Vulnerability{{ID: req.ID}}}}}, nil
+}
+
+func (m *memory) Excuse(_ context.Context, by imx.Principal, image string, req imx.VEXRequest) (json.RawMessage, error) {
+	return json.Marshal([]string{string(by), image, req.Justification})
+}

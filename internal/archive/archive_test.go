@@ -6,6 +6,7 @@ package archive_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -321,5 +322,30 @@ func TestProgressAddsUpToTheWhole(t *testing.T) {
 	}
 	if !slices.ContainsFunc(all, func(p imx.Progress) bool { return p.Message == "hello" && p.Status == imx.StepRunning }) {
 		t.Errorf("no progress names hello: %+v", all)
+	}
+}
+
+// Most of the time that a large list takes is its reading, after its bytes have come.
+func TestTheReadingOfAListTellsHowFarItIs(t *testing.T) {
+	many := make([]archivetest.Package, 10)
+	for i := range many {
+		many[i].Name = fmt.Sprintf("package%d", i)
+	}
+	debs := archivetest.New(t, many...)
+	var mu sync.Mutex
+	var last, reports int64
+	_, err := newFetcher(t).Fetch(t.Context(), debs.Declare("own"), archivetest.Architecture, nil, func(p imx.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !strings.HasPrefix(p.Message, "reading ") {
+			return
+		}
+		if p.Done < last || p.Done > p.Total || p.Status != imx.StepRunning {
+			t.Errorf("after %d: %+v", last, p)
+		}
+		last, reports = p.Done, reports+1
+	})
+	if err != nil || last == 0 || reports > 60 {
+		t.Errorf("%d reports, the last of %d bytes, %v", reports, last, err)
 	}
 }

@@ -75,6 +75,27 @@ func (f *fetch) loadAll(ctx context.Context, wanted []list) (brought bool, _ []*
 	return missed.Load(), lists, err
 }
 
+func listStep(l list) string { return "fetch list " + l.suite.suite }
+
+// counted reports how far it was read: most of the time that a large list takes is its reading.
+type counted struct {
+	r      io.Reader
+	report imx.Report
+	said   imx.Progress
+	next   int64 // what was read when it is to be reported again
+}
+
+// Read implements io.Reader.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.said.Done += int64(n)
+	if c.said.Done >= c.next {
+		c.next = c.said.Done + c.said.Total/50
+		c.report(c.said)
+	}
+	return n, err
+}
+
 func (s *suite) dists(path string) string { return "dists/" + s.suite + "/" + path }
 
 // bringOnce brings a list, or waits for whoever is bringing the same bytes already, for another
@@ -116,7 +137,7 @@ func (f *fetch) bring(ctx context.Context, l list) (*deb.List, error) {
 			return nil, imx.Errorf(imx.Refused, "has %d bytes, more than the %d that a list may have", max(packed.Size, l.plain.Size), maxList).
 				WithHint(hintMismatch)
 		}
-		step := "fetch list " + l.suite.suite
+		step := listStep(l)
 		f.report(imx.Progress{Step: step, Status: imx.StepRunning, Message: l.path + ending, Total: packed.Size, Unit: "bytes"})
 		stored, err := f.bringAs(ctx, l, ending, packed)
 		if err == nil {
@@ -135,16 +156,18 @@ func (f *fetch) bringAs(ctx context.Context, l list, ending string, packed deb.R
 		return nil, err
 	}
 	defer file.discard()
+	said := imx.Progress{Step: listStep(l), Status: imx.StepRunning, Message: l.path + ending, Total: packed.Size, Unit: "bytes"}
 	if err := f.downloadList(ctx, l, ending, packed, file); err != nil {
 		return nil, err
 	}
+	said.Message = "reading " + said.Message
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
 	unpack := map[string]unpacker{".gz": gunzip, ".xz": unxz, "": asItIs}[ending]
 	name := "Packages of " + f.decl.Name + " " + l.suite.suite
 	return f.lists.write(l.plain.Digest, func(w io.Writer) error {
-		err := unpack(ctx, file, func(plain io.Reader) error {
+		err := unpack(ctx, &counted{r: file, report: f.report, said: said}, func(plain io.Reader) error {
 			exact := newBody(io.NopCloser(plain), request{size: l.plain.Size, limit: l.plain.Size})
 			exact.explain = func(err error) error { return err }
 			return deb.WriteList(w, exact, l.plain.Digest, name)

@@ -43,7 +43,8 @@ func gunzip(_ context.Context, r io.Reader, use func(io.Reader) error) error {
 }
 
 // unxz decompresses with the xz program, which takes half of the time that Go takes, and with Go
-// where there is none.
+// where there is none. So it is for the small lists of suites for updates, which come as xz alone: starting the
+// program takes 2 ms of CPU time, the memory for Go's dictionary 4.
 func unxz(ctx context.Context, r io.Reader, use func(io.Reader) error) error {
 	program, err := exec.LookPath("xz")
 	if err != nil {

@@ -27,32 +27,47 @@ func baseKey(p imx.ImagePlan) imx.Digest {
 func baseEpoch() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // base returns the folder of the configured build root of p's Base packages, making it where it
-// isn't there yet.
+// isn't there yet. That is a step of its own: images share it, and where it is new it is most of the work.
 func (b *Builder) base(ctx context.Context, p imx.ImagePlan, s steps) (string, error) {
+	s.say("waiting for the build root")
+	s.name, s.begun = "build root "+p.Spec.Name, time.Now()
 	key := baseKey(p)
 	name := b.store.Path("base", key.Hex())
+	if b.store.Has("base", key.Hex()) {
+		s.reuse(len(p.Base))
+		return name, nil
+	}
 	unlock, err := b.store.Lock(ctx, "base "+string(key))
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
 	if b.store.Has("base", key.Hex()) {
-		s.say("the build root is there already")
+		s.reuse(len(p.Base))
 		return name, nil
 	}
-	s.part = "build root: "
-	if err := b.unpackAll(ctx, p.Base, s); err != nil {
+	if err := b.makeBase(ctx, key, p, s); err != nil {
+		s.end(imx.StepFailed, "") // the image's step says why
 		return "", err
+	}
+	s.done(len(p.Base))
+	return name, nil
+}
+
+// makeBase makes a build root and publishes it under its key.
+func (b *Builder) makeBase(ctx context.Context, key imx.Digest, p imx.ImagePlan, s steps) error {
+	if err := b.unpackAll(ctx, p.Base, s); err != nil {
+		return err
 	}
 	dir, done, err := b.store.Scratch("base")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer done()
 	if err := b.bootstrap(ctx, dir, p, s); err != nil {
-		return "", trouble(err, "making the build root")
+		return trouble(err, "making the build root")
 	}
-	return name, b.store.PublishTrees("base", map[string]string{key.Hex(): filepath.Join(dir, "upper")})
+	return b.store.PublishTrees("base", map[string]string{key.Hex(): filepath.Join(dir, "upper")})
 }
 
 // bootstrap puts the packages' files into place, so that there is a dpkg to run, and lets that unpack

@@ -12,7 +12,6 @@ import (
 // steps reports the progress of one build.
 type steps struct {
 	name   string
-	part   string // what is being made, before each message; "" for the image itself
 	begun  time.Time
 	fetch  Fetch
 	report imx.Report
@@ -22,14 +21,26 @@ type steps struct {
 func Step(p imx.ImagePlan) string { return "build image." + p.Spec.Name }
 
 func (s steps) say(format string, args ...any) {
-	s.report(imx.Progress{Step: s.name, Status: imx.StepRunning, Message: s.part + fmt.Sprintf(format, args...)})
+	s.report(imx.Progress{Step: s.name, Status: imx.StepRunning, Message: fmt.Sprintf(format, args...)})
 }
 
 // count is say with so many packages done.
 func (s steps) count(done, total int, format string, args ...any) {
 	s.report(imx.Progress{
-		Step: s.name, Status: imx.StepRunning, Message: s.part + fmt.Sprintf(format, args...),
+		Step: s.name, Status: imx.StepRunning, Message: fmt.Sprintf(format, args...),
 		Done: int64(done), Total: int64(total), Unit: "packages",
+	})
+}
+
+// done ends a step that took so many packages, reuse one that found its result here.
+func (s steps) done(packages int) { s.endOf(imx.StepDone, packages) }
+
+func (s steps) reuse(packages int) { s.endOf(imx.StepCached, packages) }
+
+func (s steps) endOf(status string, packages int) {
+	s.report(imx.Progress{
+		Step: s.name, Status: status, Done: int64(packages), Total: int64(packages), Unit: "packages",
+		Seconds: time.Since(s.begun).Seconds(),
 	})
 }
 

@@ -49,17 +49,15 @@ type things struct {
 // Roots implements gc.Store: nothing here has to stay by itself.
 func (*things) Roots() ([]gc.Thing, error) { return nil, nil }
 
-// path returns where a thing is; false for a kind of others.
-func (t *things) path(thing gc.Thing) (string, bool) {
-	switch thing.Kind {
-	case plansKind, packagesKind, layersKind, contentsKind, rootsKind, baseKind, unpackedKind:
-		return t.b.store.Path(string(thing.Kind), thing.Digest().Hex()), true
-	case rootFileKind:
-		return t.b.packer.RootFile(thing.Digest()), true
-	case partKind:
-		return t.b.packer.PartFile(thing.Digest()), true
+// path returns where one of the builder's own things is.
+func (t *things) path(thing gc.Thing) string {
+	if thing.Kind == rootFileKind {
+		return t.b.packer.RootFile(thing.Digest())
 	}
-	return "", false
+	if thing.Kind == partKind {
+		return t.b.packer.PartFile(thing.Digest())
+	}
+	return t.b.store.Path(string(thing.Kind), thing.Digest().Hex())
 }
 
 // Items implements gc.Store.
@@ -128,7 +126,8 @@ func (t *things) Needs(thing gc.Thing) ([]gc.Thing, error) {
 		if !t.b.store.Recall("layers", d, &l) {
 			return nil, nil
 		}
-		return blobsOf([]pack.Layer{l}), nil
+		// The part is there where a root was made of the layer: also of one that no file's content is in.
+		return append(blobsOf([]pack.Layer{l}), gc.Of(partKind, imx.Digest(l.DiffID))), nil
 	case rootsKind:
 		root, ok := t.b.packer.Recorded(d)
 		if !ok {
@@ -237,7 +236,7 @@ func (t *things) ofBuild(plan imx.Digest) ([]gc.Thing, error) {
 
 // Size implements gc.Store.
 func (t *things) Size(thing gc.Thing) (imx.Size, error) {
-	name, _ := t.path(thing)
+	name := t.path(thing)
 	var sum imx.Size
 	err := filepath.WalkDir(name, func(_ string, e os.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -257,7 +256,7 @@ func (t *things) Size(thing gc.Thing) (imx.Size, error) {
 
 // Remove implements gc.Store.
 func (t *things) Remove(thing gc.Thing) error {
-	name, _ := t.path(thing)
+	name := t.path(thing)
 	if thing.Kind == rootFileKind || thing.Kind == partKind {
 		erofs.Unlock(name)
 	}

@@ -128,7 +128,7 @@ func host(tb testing.TB) (*world, *build.Builder) {
 // sharedFolder makes the folder that all tests share, and removes those of runs that were killed. The lock on
 // a folder tells that its run lives.
 func sharedFolder() (string, error) {
-	dir, err := os.MkdirTemp("", "imx-building-") //nolint:usetesting // outlives the test that makes it
+	dir, err := os.MkdirTemp("", "imx-building-") // it outlives the test that makes it
 	if err != nil {
 		return "", err
 	}

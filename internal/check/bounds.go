@@ -19,13 +19,13 @@ type Bounds struct {
 }
 
 // DefaultBounds are some hundred times what shipped rules take for a template of a thousand blocks.
-func DefaultBounds() Bounds { return Bounds{Steps: 5_000_000, Memory: 512 << 20} }
+func DefaultBounds() Bounds { return Bounds{Steps: 5_000_000, Memory: 128 << 20} }
 
-// every is after how many steps the context and the memory are looked at.
+// every is after how many steps the context is looked at. The memory is looked at in each: text can double in one.
 const every = 512
 
 // meter counts one evaluation's steps. It implements OPA's topdown.Cancel, which is asked before each
-// expression, so that nothing beside the evaluation has to watch it.
+// expression and each piece of text that is joined or replaced, so that nothing beside the evaluation has to watch it.
 type meter struct {
 	ctx    context.Context //nolint:containedctx // lives as long as the one call of Run
 	left   int
@@ -67,11 +67,10 @@ func (m *meter) Cancelled() bool {
 	switch {
 	case m.left <= 0:
 		m.ended = endedBySteps
-	case m.left%every != 0:
-	case m.ctx.Err() != nil:
-		m.ended = endedByCaller
 	case m.memory() > m.begin+m.most:
 		m.ended = endedByMemory
+	case m.left%every == 0 && m.ctx.Err() != nil:
+		m.ended = endedByCaller
 	}
 	return m.ended != ""
 }

@@ -139,3 +139,47 @@ func TestEachRuleSaysWhyItIsThereAndWhatToDo(t *testing.T) {
 		}
 	}
 }
+
+func TestTheReferenceIsUpToDate(t *testing.T) {
+	const file = "../../docs/rules.md"
+	got := check.Reference(append(shipped(t).Rules(), check.WaiverRules()...))
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s isn't up to date; run the test with -update (-file +now):\n%s", file, diff)
+	}
+}
+
+// The example of docs/check.md must be one.
+func TestTheRuleInTheDocumentationFindsWhatItSays(t *testing.T) {
+	text, err := os.ReadFile("../../docs/check.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```rego\n")
+	rego, _, _ := strings.Cut(rest, "```")
+	set, err := check.Load("own", []check.Module{{Name: "team.rego", Text: rego}}, check.DefaultBounds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop, err := os.ReadFile("../../examples/shop/shop.imx.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := os.DirFS("../../examples/shop")
+	tpl, ds := template.Parse(folder)
+	if err := ds.Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := "31: service.web: service.web is published and names no team\n    | service \"web\" {\n    | ^^^^^^^^^^^^^\n"
+	if diff := cmp.Diff(want, show(shop, run(t, set, tpl))); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -123,7 +123,7 @@ func groups() []group {
 	return []group{
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand}},
 		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
-		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newScanCommand, newFeedCommand, newWhyCommand, newLogCommand}},
+		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newScanCommand, newFeedCommand, newVEXCommand, newWhyCommand, newLogCommand}},
 		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"imx"
+	"imx/internal/report"
 	"imx/internal/term"
 	"imx/internal/vuln"
 )
@@ -24,6 +25,7 @@ type scanOptions struct {
 	FailOn  []string
 	VEX     []string
 	Format  string
+	Keep    bool
 }
 
 func (o *scanOptions) addFlags(f *pflag.FlagSet) {
@@ -32,7 +34,8 @@ func (o *scanOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.At, "at", "", "what was there at `TIME`, by what is known today: 2026-05-01T09:30:00Z, \"2026-05-01 09:30\" (UTC) or 90m ago")
 	f.StringSliceVar(&o.FailOn, "fail-on", nil, "exit with 11 if there is one `WHICH` is critical, high, medium, low (or worse), fixable or exploited")
 	f.StringArrayVar(&o.VEX, "vex", nil, "count the statements of the OpenVEX document `FILE` for this scan")
-	f.StringVar(&o.Format, "format", "", "`FORMAT` of the answer: text or json (default text)")
+	f.StringVar(&o.Format, "format", "", "`FORMAT` of the answer: text, json or sarif (default text)")
+	f.BoolVar(&o.Keep, "keep", false, "keep the result as evidence about each image: an in-toto statement, with the feeds and their ages")
 }
 
 func newScanCommand(g *Global, t *term.Terminal) *cobra.Command {
@@ -78,9 +81,12 @@ func runScan(ctx context.Context, opts scanOptions, g *Global, t *term.Terminal)
 	if err != nil {
 		return err
 	}
-	if g.JSON || opts.Format == "json" {
+	switch {
+	case g.JSON || opts.Format == "json":
 		err = printJSON(t.Out, result)
-	} else {
+	case opts.Format == "sarif":
+		err = report.SARIF(t.Out, scanReport(result, g.Version.Version))
+	default:
 		err = showScan(t.Out, result, req, now)
 	}
 	if err == nil && fails(result, opts.FailOn) {
@@ -91,12 +97,12 @@ func runScan(ctx context.Context, opts scanOptions, g *Global, t *term.Terminal)
 
 // request reads the flags.
 func (o *scanOptions) request(now time.Time) (imx.ScanRequest, error) {
-	req := imx.ScanRequest{Subject: o.Subject, All: o.All, ID: o.ID}
+	req := imx.ScanRequest{Subject: o.Subject, All: o.All, ID: o.ID, Keep: o.Keep}
 	if o.Subject != "" && o.All {
 		return req, imx.Errorf(imx.Invalid, "--all and %q can't both be meant", o.Subject).WithHint("leave one of them out")
 	}
-	if o.Format != "" && o.Format != "text" && o.Format != "json" {
-		return req, imx.Errorf(imx.Invalid, "%q is not a format", o.Format).WithHint("formats: text, json")
+	if !slices.Contains([]string{"", "text", "json", "sarif"}, o.Format) {
+		return req, imx.Errorf(imx.Invalid, "%q is not a format", o.Format).WithHint("formats: text, json, sarif")
 	}
 	for _, which := range o.FailOn {
 		if !slices.Contains(failures(), which) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -14,6 +15,12 @@ import (
 // Scan returns which vulnerabilities images have. The report gets the progress.
 func (c *Client) Scan(ctx context.Context, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error) {
 	return long[imx.ScanResult](ctx, c, call{http.MethodPost, "/v1/scan", req}, report)
+}
+
+// Excuse states that vulnerabilities don't affect an image, and returns all that was stated of it as an OpenVEX
+// document. Naming no vulnerability states nothing.
+func (c *Client) Excuse(ctx context.Context, image string, req imx.VEXRequest) (json.RawMessage, error) {
+	return short[json.RawMessage](ctx, c, call{http.MethodPost, "/v1/images/" + url.PathEscape(image) + "/vex", req}, nil)
 }
 
 // Feeds returns the feeds of vulnerabilities, sorted by name.

@@ -26,11 +26,11 @@ import (
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
-	"imx/internal/feed"
 	"imx/internal/frozen"
 	"imx/internal/gc"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
+	"imx/internal/provenance"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
 	"imx/internal/scan"
@@ -40,6 +40,7 @@ import (
 // server is every part of a running server, open.
 type server struct {
 	data     string // the data folder
+	version  string
 	refuse   imx.Level
 	logger   *slog.Logger
 	log      *eventlog.Log
@@ -50,7 +51,6 @@ type server struct {
 	attester *attest.Attester
 	tester   *trial.Tester
 	loop     *reconcile.Loop
-	images   *feed.Images // what is in images
 	scanner  *scan.Scanner
 }
 
@@ -70,7 +70,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
-	s := &server{data: cfg.Data, refuse: cfg.Refuse, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
+	s := &server{data: cfg.Data, version: cfg.Version.Version, refuse: cfg.Refuse, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -142,13 +142,13 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
-		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
 		},
 	})
 	s.attester = attest.New(attest.Config{
-		Control: s.control, Images: s.pipeline, Now: time.Now,
+		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
 	s.tester = trial.New(trial.Config{
@@ -178,8 +178,8 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 }
 
 func (s *server) close() {
-	if s.images != nil {
-		_ = s.images.Close() // what it lost is read out of the images again
+	if s.scanner != nil {
+		s.scanner.Close()
 	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
@@ -209,6 +209,12 @@ func (s *server) publish(ctx context.Context, repository, tag string, r build.Re
 func (s *server) keep(ctx context.Context, repository, tag string, manifest []byte) error {
 	_, err := s.registry.Put(ctx, repository, tag, manifest, frozen.ManifestType)
 	return err
+}
+
+// attest states what is known of a built image.
+func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
+	b.Version = s.version
+	return s.attester.Built(ctx, by, b, report)
 }
 
 // refer puts a manifest beside the one that it says something about.

@@ -209,6 +209,6 @@ func (s *Set) open(path string, f imx.Feed) error {
 		return err
 	}
 	book, err := vuln.OpenBook(file, st.Size())
-	s.Books = append(s.Books, vuln.Feed{Name: f.Name, Book: book})
+	s.Books = append(s.Books, vuln.Feed{Name: f.Name, Date: f.Date, Book: book})
 	return err
 }

@@ -71,7 +71,7 @@ func Unneeded(stores []Store, roots []Thing, before time.Time) ([]Found, error) 
 		if err != nil {
 			return nil, err
 		}
-		roots = append(roots[:len(roots):len(roots)], own...)
+		roots = append(slices.Clip(roots), own...)
 		for it, err := range s.Items() {
 			if err != nil {
 				return nil, err

@@ -31,8 +31,18 @@ func (m *memory) Roots() ([]gc.Thing, error) { return m.roots, nil }
 
 func (m *memory) Items() iter.Seq2[gc.Item, error] {
 	return func(yield func(gc.Item, error) bool) {
+		for it := range m.items() {
+			if !yield(it, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) items() iter.Seq[gc.Item] {
+	return func(yield func(gc.Item) bool) {
 		for _, it := range m.all {
-			if m.kinds[it.Kind] && !yield(it, nil) {
+			if m.kinds[it.Kind] && !yield(it) {
 				return
 			}
 		}
@@ -48,7 +58,7 @@ func (m *memory) Remove(t gc.Thing) error {
 	return nil
 }
 
-var old, now = time.Unix(1000, 0), time.Unix(2000, 0) //nolint:gochecknoglobals // two moments
+var old, now = time.Unix(1000, 0), time.Unix(2000, 0)
 
 // world draws a graph of things over several stores: which of them there are, and who knows which need.
 func world(t *rapid.T) (stores []gc.Store, parts []*memory, roots []gc.Thing) {
@@ -92,7 +102,7 @@ func stays(parts []*memory, roots []gc.Thing) map[gc.Thing]bool {
 		kept[r] = true
 	}
 	for _, p := range parts {
-		for it := range p.Items() {
+		for it := range p.items() {
 			kept[it.Thing] = kept[it.Thing] || it.Made.Equal(now)
 		}
 	}
@@ -131,7 +141,7 @@ func TestWhatSomethingNeedsStaysAndAllElseGoes(t *testing.T) {
 			removed[f.Thing] = true
 		}
 		for _, p := range parts {
-			for it := range p.Items() {
+			for it := range p.items() {
 				if kept[it.Thing] == removed[it.Thing] {
 					t.Errorf("%s: needed %t, removed %t", it.Thing, kept[it.Thing], removed[it.Thing])
 				}
@@ -222,8 +232,7 @@ func TestWhatRunsOrMayRunAgainIsARoot(t *testing.T) {
 		}
 		for _, v := range s.Services {
 			good := 0
-			for i := len(v.Releases) - 1; i >= 0; i-- {
-				r := v.Releases[i]
+			for _, r := range slices.Backward(v.Releases) {
 				served := r.Number == v.Current || r.Number == v.Target
 				running := s.Instances[fmt.Sprintf("%s-%d", v.Name, r.Number)].Phase
 				want := served || running != "" && running != imx.Ended

@@ -52,8 +52,10 @@ func (p *Pipeline) Collect(ctx context.Context, by imx.Principal, req imx.Collec
 		}
 	}
 	if err == nil {
-		report(imx.Progress{Step: collectStep, Status: imx.StepDone, Done: int64(done.Things), Total: int64(done.Things),
-			Unit: "things", Message: "freed " + done.Size.String(), Seconds: p.cfg.Now().Sub(c.began).Seconds()})
+		report(imx.Progress{
+			Step: collectStep, Status: imx.StepDone, Done: int64(done.Things), Total: int64(done.Things),
+			Unit: "things", Message: "freed " + done.Size.String(), Seconds: p.cfg.Now().Sub(c.began).Seconds(),
+		})
 	}
 	return done, err
 }

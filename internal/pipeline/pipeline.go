@@ -22,6 +22,7 @@ import (
 	"imx/internal/control"
 	"imx/internal/gc"
 	"imx/internal/plan"
+	"imx/internal/provenance"
 	"imx/internal/template"
 	"imx/internal/trial"
 )
@@ -39,10 +40,12 @@ type Config struct {
 	// Stores are where garbage is collected, each as it is at the moment of the call, in the order in which
 	// things have to go.
 	Stores []func() gc.Store
+	// Attest states what is known of an image that was built, or was found built. What was stated isn't stated anew.
+	Attest func(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error
 	// Admit asks the engine whether it could run a release.
 	Admit func(ctx context.Context, r imx.Release) error
 	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
-	Check        func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
+	Check func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
 	// Test tests images; a test that fails is in its result.
 	Test         func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error)
 	Architecture string // Debian's name: "amd64"

@@ -23,6 +23,7 @@ import (
 	"imx/internal/eventlog"
 	"imx/internal/gc"
 	"imx/internal/pipeline"
+	"imx/internal/provenance"
 	"imx/internal/registry"
 	"imx/internal/template"
 	"imx/internal/trial"
@@ -38,6 +39,8 @@ type world struct {
 	check   func(imx.Template) ([]imx.Finding, error)
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
+	mu      sync.Mutex
+	stated  []string // of images that were built or found, as who, name
 }
 
 func newWorld(t *testing.T) *world {
@@ -92,8 +95,19 @@ func newWorld(t *testing.T) *world {
 			w.kept = append(w.kept, repository+":"+tag+" "+string(imx.DigestBytes(manifest)))
 			return nil
 		},
-		Test: func(_ context.Context, _ imx.Principal, r trial.Run, _ imx.Report) ([]imx.TestResult, error) { return w.test(r) },
+		Test: func(_ context.Context, _ imx.Principal, r trial.Run, _ imx.Report) ([]imx.TestResult, error) {
+			return w.test(r)
+		},
 		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
+		Attest: func(_ context.Context, by imx.Principal, b provenance.Build, _ imx.Report) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if b.Image.Plan != b.Plan.Digest() || b.Whole == "" || b.Finished.Before(b.Started) {
+				return imx.Errorf(imx.Internal, "a build that doesn't fit together: %+v", b)
+			}
+			w.stated = append(w.stated, fmt.Sprint(by, " ", b.Image.Name))
+			return nil
+		},
 		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) },
 	})
 	return w

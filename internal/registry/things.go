@@ -1,12 +1,15 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"imx"
@@ -128,25 +131,29 @@ func (t *things) Items() iter.Seq2[gc.Item, error] {
 			yield(gc.Item{}, err)
 			return
 		}
-		for _, wanted := range sorts() {
-			for name := range t.names {
-				if _, sort, _ := parts(name); sort != wanted {
-					continue
-				}
-				st, err := os.Stat(t.path(name))
-				if errors.Is(err, fs.ErrNotExist) {
-					continue
-				}
-				if err != nil {
-					yield(gc.Item{}, disk.Error(err, "listing the registry"))
-					return
-				}
-				if !yield(gc.Item{Thing: name, Made: st.ModTime()}, nil) {
-					return
-				}
+		for _, name := range t.inOrder() {
+			st, err := os.Stat(t.path(name))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				yield(gc.Item{}, disk.Error(err, "listing the registry"))
+				return
+			}
+			if !yield(gc.Item{Thing: name, Made: st.ModTime()}, nil) {
+				return
 			}
 		}
 	}
+}
+
+// inOrder returns all names, in the order of sorts and then of their own.
+func (t *things) inOrder() []gc.Thing {
+	return slices.SortedFunc(maps.Keys(t.names), func(a, b gc.Thing) int {
+		_, sortOfA, _ := parts(a)
+		_, sortOfB, _ := parts(b)
+		return cmp.Or(slices.Index(sorts(), sortOfA)-slices.Index(sorts(), sortOfB), strings.Compare(a.Key, b.Key))
+	})
 }
 
 // Needs implements gc.Store.
@@ -154,10 +161,10 @@ func (t *things) Needs(thing gc.Thing) ([]gc.Thing, error) {
 	if err := t.read(); err != nil {
 		return nil, err
 	}
-	switch thing.Kind {
-	case gc.Image:
+	if thing.Kind == gc.Image {
 		return t.ofImage(thing.Digest())
-	case nameKind:
+	}
+	if thing.Kind == nameKind {
 		return t.ofName(thing), nil
 	}
 	return nil, nil

@@ -20,6 +20,7 @@ import (
 
 	"imx"
 	"imx/internal/archive"
+	"imx/internal/attest"
 	"imx/internal/feed"
 	"imx/internal/inventory"
 	"imx/internal/vuln"
@@ -40,7 +41,10 @@ type Config struct {
 	Package func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error)
 	// Pids are the first processes of the instances that run now, by id.
 	Pids func(ctx context.Context) (map[string]int, error)
-	Now  func() time.Time
+	// Evidence keeps what is stated of images, and has what was.
+	Evidence *attest.Attester
+	Version  string
+	Now      func() time.Time
 }
 
 // Scanner scans images. Its methods may be called from several goroutines at once.
@@ -53,6 +57,9 @@ type Scanner struct {
 
 // New returns a Scanner. It starts nothing.
 func New(cfg Config) *Scanner { return &Scanner{cfg: cfg} }
+
+// Close lets go of the index of images. What it lost is read out of the images again.
+func (s *Scanner) Close() { _ = s.cfg.Known.Close() }
 
 // Feeds lists the feeds.
 func (s *Scanner) Feeds() ([]imx.Feed, error) { return s.cfg.Feeds.List() }
@@ -68,8 +75,11 @@ func (s *Scanner) RemoveFeed(name string) error { return s.cfg.Feeds.Remove(name
 // Scan answers a request. Feeds that imx makes by itself are brought up to date before, if they can be.
 // Errors: NotFound and Invalid for a subject as inventory.Find, or a moment before the log; Refused for a damaged feed
 // or a VEX document that is none.
-func (s *Scanner) Scan(ctx context.Context, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error) {
+func (s *Scanner) Scan(ctx context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error) {
 	result := imx.ScanResult{Time: s.cfg.Now().UTC(), At: req.At, Images: []imx.ImageScan{}}
+	if req.Keep && (req.ID != "" || !req.At.IsZero()) {
+		return result, imx.Errorf(imx.Invalid, "only a whole scan of now can be kept as evidence").WithHint("leave out the vulnerability and the moment")
+	}
 	w, err := s.world(ctx, req)
 	if err != nil {
 		return result, err
@@ -107,6 +117,9 @@ func (s *Scanner) Scan(ctx context.Context, req imx.ScanRequest, report imx.Repo
 		if req.ID == "" || len(one.Vulnerabilities) > 0 {
 			result.Images = append(result.Images, one)
 		}
+	}
+	if req.Keep {
+		return result, s.keep(ctx, by, result)
 	}
 	return result, nil
 }
@@ -233,7 +246,11 @@ func (s *Scanner) image(ctx context.Context, w *world, v imx.ImageView, m matche
 			return one, nil
 		}
 	}
-	vuln.Excuse(one.Vulnerabilities, v.Name, v.Digest, w.pleas)
+	stated, err := s.stated(w.state, v.Digest)
+	if err != nil {
+		return one, err
+	}
+	vuln.Excuse(one.Vulnerabilities, v.Name, v.Digest, append(stated, w.pleas...))
 	one.Instances = w.instances(v.Digest)
 	if err := s.use(ctx, w, &one); err != nil {
 		return one, err

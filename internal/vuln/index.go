@@ -92,15 +92,26 @@ func (x *Index) Match(feeds []Feed, images ...imx.Digest) (*Matches, error) {
 			wanted[n] = true
 		}
 	}
+	byName := map[[2]string][]uint32{} // so that the feeds are asked of each name once
 	for n, p := range x.packages {
-		if len(images) > 0 && !wanted[n] {
-			continue
+		if len(images) == 0 || wanted[n] {
+			name := [2]string{p.Ecosystem, p.Name}
+			byName[name] = append(byName[name], uint32(n))
 		}
-		found, err := Find(p, feeds)
+	}
+	for name, numbers := range byName {
+		said, err := ask(name[0], name[1], feeds)
 		if err != nil {
 			return nil, err
 		}
-		m.found[n] = found
+		for _, n := range numbers {
+			if said == nil {
+				break
+			}
+			if m.found[n], err = said.find(x.packages[n], feeds); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return m, nil
 }

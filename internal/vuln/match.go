@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/deb"
@@ -13,14 +14,17 @@ import (
 // Package is one package of an image, as feeds speak of it: in Debian a source package, with the binary packages
 // that the image has of it.
 type Package struct {
-	Ecosystem string
-	Name      string
-	Version   string
-	Binaries  []Binary // sorted by name
+	Ecosystem string   `json:"ecosystem"`
+	Name      string   `json:"name"`
+	Version   string   `json:"version"`
+	Binaries  []Binary `json:"binaries,omitempty"` // sorted by name
 }
 
 // Binary is a package as it is installed.
-type Binary struct{ Name, Version string }
+type Binary struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
 
 // names are those of the binary packages.
 func (p *Package) names() []string {
@@ -110,23 +114,53 @@ func imageRelease(in imx.Inventory) string {
 // Feed is a book with its feed's name.
 type Feed struct {
 	Name string
+	Date time.Time // how new it is
 	Book *Book
 }
 
 // Find returns the vulnerabilities that feeds say a package has, each once, by name. What several feeds say of one is
-// joined: it is fixed where all of them that know a fix hold it for fixed. Errors: as Book.About.
+// joined: it is fixed where all of them that know a fix hold it for fixed. A feed that knows of none yields to a newer
+// one that does. Errors: as Book.About.
 func Find(p Package, feeds []Feed) ([]imx.Vulnerability, error) {
-	found := map[string]*imx.Vulnerability{}
-	for _, f := range feeds {
-		about, err := f.Book.About(p.Ecosystem, p.Name)
-		if err != nil {
+	said, err := ask(p.Ecosystem, p.Name, feeds)
+	if err != nil || said == nil {
+		return nil, err
+	}
+	return said.find(p, feeds)
+}
+
+// answers are what feeds say of a package in any version, in the order of the feeds.
+type answers [][]Advisory
+
+// ask returns nil where no feed says anything.
+func ask(ecosystem, name string, feeds []Feed) (answers, error) {
+	said, spoken := make(answers, len(feeds)), false
+	for i, f := range feeds {
+		var err error
+		if said[i], err = f.Book.About(ecosystem, name); err != nil {
 			return nil, err
 		}
-		for i := range about {
-			if about[i].Affects(p.Version) {
-				join(found, &about[i], p, f.Name)
+		spoken = spoken || len(said[i]) > 0
+	}
+	if !spoken {
+		return nil, nil
+	}
+	return said, nil
+}
+
+func (said answers) find(p Package, feeds []Feed) ([]imx.Vulnerability, error) {
+	repaired := said.repaired(p.Version, feeds)
+	found := map[string]*imx.Vulnerability{}
+	for i, f := range feeds {
+		for j := range said[i] {
+			a := &said[i][j]
+			if a.Affects(p.Version) && (a.hasFix() || !repaired[a.ID].After(f.Date)) {
+				join(found, a, p, f.Name)
 			}
 		}
+	}
+	if len(found) == 0 {
+		return nil, nil
 	}
 	all := make([]imx.Vulnerability, 0, len(found))
 	for _, v := range found {
@@ -138,6 +172,20 @@ func Find(p Package, feeds []Feed) ([]imx.Vulnerability, error) {
 	}
 	slices.SortFunc(all, func(a, b imx.Vulnerability) int { return cmp.Compare(a.ID, b.ID) })
 	return all, nil
+}
+
+// repaired tells of each vulnerability that a feed holds for fixed in the version, how new the newest such feed is.
+func (said answers) repaired(version string, feeds []Feed) map[string]time.Time {
+	since := map[string]time.Time{}
+	for i, f := range feeds {
+		for j := range said[i] {
+			a := &said[i][j]
+			if f.Date.After(since[a.ID]) && a.hasFix() && !a.Affects(version) {
+				since[a.ID] = f.Date
+			}
+		}
+	}
+	return since
 }
 
 func join(found map[string]*imx.Vulnerability, a *Advisory, p Package, feed string) {
@@ -213,8 +261,8 @@ func Scan(packages []Package, feeds []Feed) ([]imx.Vulnerability, error) {
 // one as high; then the newest name.
 func Graver(a, b imx.Vulnerability) int {
 	return cmp.Or(
-		cmp.Compare(boolean(a.Excused != nil), boolean(b.Excused != nil)),
-		cmp.Compare(boolean(a.Exploited.IsZero()), boolean(b.Exploited.IsZero())),
+		cmp.Compare(after(a.Excused != nil), after(b.Excused != nil)),
+		cmp.Compare(after(a.Exploited.IsZero()), after(b.Exploited.IsZero())),
 		cmp.Compare(Gravity(b.Level), Gravity(a.Level)),
 		compareNames(b.ID, a.ID),
 		cmp.Compare(a.Package.Name, b.Package.Name),
@@ -224,8 +272,9 @@ func Graver(a, b imx.Vulnerability) int {
 	)
 }
 
-func boolean(b bool) int {
-	if b {
+// after puts what is so behind what isn't.
+func after(is bool) int { //nolint:revive // flag-parameter: the value is what it orders
+	if is {
 		return 1
 	}
 	return 0

@@ -31,8 +31,8 @@ func book(t interface{ Fatal(args ...any) }, all ...vuln.Advisory) *vuln.Book {
 	return b
 }
 
-// real are the books of the fixtures.
-func real(t *testing.T) []vuln.Feed {
+// fixtures are the books of the fixtures.
+func fixtures(t *testing.T) []vuln.Feed {
 	t.Helper()
 	var all []vuln.Feed
 	for format, name := range feeds() {
@@ -65,7 +65,7 @@ func ids(all []imx.Vulnerability) string {
 
 // Source names differ from binary names, and several feeds tell of the same.
 func TestWhatFeedsSayOfOnePackageIsJoined(t *testing.T) {
-	got, err := vuln.Scan([]vuln.Package{installed("openssl", "3.0.9-1", "libssl3", "openssl")}, real(t))
+	got, err := vuln.Scan([]vuln.Package{installed("openssl", "3.0.9-1", "libssl3", "openssl")}, fixtures(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,9 +81,32 @@ func TestWhatFeedsSayOfOnePackageIsJoined(t *testing.T) {
 	}, got[1]); diff != "" {
 		t.Error(diff)
 	}
-	exploited, err := vuln.Scan([]vuln.Package{installed("nghttp2", "1.52.0-1", "libnghttp2-14")}, real(t))
+	exploited, err := vuln.Scan([]vuln.Package{installed("nghttp2", "1.52.0-1", "libnghttp2-14")}, fixtures(t))
 	if err != nil || len(exploited) != 1 || exploited[0].Exploited.Year() != 2023 {
 		t.Errorf("%+v, %v", exploited, err)
+	}
+}
+
+func TestAFeedWithoutAFixYieldsToANewerOneThatKnowsIt(t *testing.T) {
+	advisory := func(fixed string) vuln.Advisory {
+		return vuln.Advisory{ID: "CVE-2024-0001", Ecosystem: "Debian:bookworm", Package: "a", Ranges: []vuln.Range{{Fixed: fixed}}}
+	}
+	old, recent := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		open, fixed time.Time
+		version     string
+		found       int
+	}{
+		{old, recent, "1.0-1", 1},         // hasn't the fix
+		{old, recent, "1.0-1+deb12u1", 0}, // has it
+		{recent, old, "1.0-1+deb12u1", 1}, // who says that it is open knows more
+	} {
+		got, err := vuln.Scan([]vuln.Package{installed("a", c.version)}, []vuln.Feed{
+			{Name: "open", Date: c.open, Book: book(t, advisory(""))}, {Name: "fixed", Date: c.fixed, Book: book(t, advisory("1.0-1+deb12u1"))},
+		})
+		if err != nil || len(got) != c.found {
+			t.Errorf("%+v: %s, %v", c, ids(got), err)
+		}
 	}
 }
 
@@ -114,11 +137,11 @@ func TestVersionsAreComparedAsDpkgDoes(t *testing.T) {
 
 func TestOtherReleasesFixesDontCount(t *testing.T) {
 	p := installed("tomcat9", "9.0.43-1", "libtomcat9-java")
-	if got, err := vuln.Scan([]vuln.Package{p}, real(t)); err != nil || len(got) != 0 {
+	if got, err := vuln.Scan([]vuln.Package{p}, fixtures(t)); err != nil || len(got) != 0 {
 		t.Errorf("bookworm: %s, %v", ids(got), err)
 	}
 	p.Ecosystem = "Debian:bullseye"
-	if got, err := vuln.Scan([]vuln.Package{p}, real(t)); err != nil || len(got) != 5 {
+	if got, err := vuln.Scan([]vuln.Package{p}, fixtures(t)); err != nil || len(got) != 5 {
 		t.Errorf("bullseye: %s, %v", ids(got), err)
 	}
 }
@@ -200,7 +223,7 @@ func scan(t *rapid.T, packages []vuln.Package, feeds ...vuln.Feed) []imx.Vulnera
 // Law: a newer version never gains a vulnerability of an advisory that knows only when it was fixed.
 func TestANewerVersionGainsNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := vuln.Feed{Name: "f", Book: book(t, rapid.SliceOf(advisories()).Draw(t, "advisories")...)}
+		f := vuln.Feed{Name: "f", Date: rapid.SampledFrom([]time.Time{{}, time.Unix(1, 0)}).Draw(t, "date"), Book: book(t, rapid.SliceOf(advisories()).Draw(t, "advisories")...)}
 		older, newer := versions().Draw(t, "a version"), versions().Draw(t, "another")
 		if deb.Compare(older, newer) > 0 {
 			older, newer = newer, older
@@ -259,7 +282,7 @@ func TestABookFindsWhatASearchFinds(t *testing.T) {
 // Law: the index finds in each image what scanning that image finds; also after it was written down and read again.
 func TestTheIndexFindsWhatScanningEachImageFinds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := vuln.Feed{Name: "f", Book: book(t, rapid.SliceOf(advisories()).Draw(t, "advisories")...)}
+		f := vuln.Feed{Name: "f", Date: rapid.SampledFrom([]time.Time{{}, time.Unix(1, 0)}).Draw(t, "date"), Book: book(t, rapid.SliceOf(advisories()).Draw(t, "advisories")...)}
 		index := vuln.NewIndex()
 		var lines []byte
 		images := map[imx.Digest][]vuln.Package{}

@@ -2,6 +2,7 @@ package vuln
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"imx"
@@ -54,9 +55,9 @@ type metadata struct {
 	Finished time.Time `json:"scanFinishedOn"`
 }
 
-// Statement returns a scan of one image as an in-toto statement: which feeds were asked and how old they were, and
-// what they said, in full. The same scan gives the same bytes.
-func Statement(scan imx.ImageScan, feeds []imx.Feed, version string, began, ended time.Time) (imx.Statement, error) {
+// Predicate returns a scan of one image as the predicate of an in-toto statement of the type imx.PredicateScan: which
+// feeds were asked and how old they were, and what they said, in full. The same scan gives the same bytes.
+func Predicate(scan imx.ImageScan, feeds []imx.Feed, version string, began, ended time.Time) (json.RawMessage, error) {
 	p := scanned{
 		Scanner: scanner{
 			URI: "urn:imx:scan", Version: version, Feeds: []feedAge{}, Result: []result{},
@@ -81,11 +82,7 @@ func Statement(scan imx.ImageScan, feeds []imx.Feed, version string, began, ende
 		}
 		p.Scanner.Result = append(p.Scanner.Result, r)
 	}
-	raw, err := json.Marshal(p)
-	return imx.Statement{
-		Type: imx.StatementType, PredicateType: imx.PredicateScan, Predicate: raw,
-		Subject: []imx.Subject{{Name: scan.Name, Digest: map[string]string{"sha256": scan.Image.Hex()}}},
-	}, err
+	return json.Marshal(p)
 }
 
 func digests(feeds []imx.Feed) []imx.Digest {
@@ -116,4 +113,24 @@ func Sum(all []imx.Vulnerability) Tally {
 		}
 	}
 	return t
+}
+
+// String says it in one line: "28 vulnerabilities, 27 with a fix, 1 exploited".
+func (t Tally) String() string {
+	if t.Counting == 0 && t.Excused == 0 {
+		return "no vulnerability is known"
+	}
+	text := strconv.Itoa(t.Counting) + " vulnerabilities"
+	if t.Counting == 1 {
+		text = "1 vulnerability"
+	}
+	for _, part := range []struct {
+		n    int
+		says string
+	}{{t.Fixable, "with a fix"}, {t.Exploited, "exploited"}, {t.Excused, "excused"}} {
+		if part.n > 0 {
+			text += ", " + strconv.Itoa(part.n) + " " + part.says
+		}
+	}
+	return text
 }

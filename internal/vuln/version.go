@@ -1,6 +1,7 @@
 package vuln
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/semver"
@@ -55,10 +56,8 @@ func checkSemver(v string) error {
 // Affects reports whether a version of the advisory's package has the vulnerability. A version that doesn't parse has
 // only what names it.
 func (a *Advisory) Affects(version string) bool {
-	for _, v := range a.Versions {
-		if v == version {
-			return true
-		}
+	if slices.Contains(a.Versions, version) {
+		return true
 	}
 	o, ok := orderOf(a.Ecosystem)
 	if !ok || o.check(version) != nil {
@@ -70,6 +69,11 @@ func (a *Advisory) Affects(version string) bool {
 		}
 	}
 	return false
+}
+
+// hasFix reports whether the advisory knows a version that doesn't have the vulnerability any more.
+func (a *Advisory) hasFix() bool {
+	return len(a.Versions) > 0 || slices.ContainsFunc(a.Ranges, func(r Range) bool { return r.Fixed != "" || r.Last != "" })
 }
 
 // within reports whether a version lies in a range. An introduced "0" is before every version, also before "0~".

@@ -33,7 +33,7 @@ type Config struct {
 	// Probe is a program of the machine. Instances whose command is ProbePath have it there, and may run it: an
 	// engine that runs what serves has none.
 	Probe string
-	Log      *slog.Logger // nil means nowhere
+	Log   *slog.Logger // nil means nowhere
 }
 
 // ProbePath is where an instance has Config.Probe.
