@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sync"
 
 	"imx"
 )
@@ -70,18 +71,34 @@ func Main(args []string, out io.Writer) int {
 	return 0
 }
 
+// attempts tries everything: what may take its time to be refused, beside the rest.
 func attempts(t Task) []Attempt {
+	asked := make([]func() Attempt, 0, 2*len(t.Reach)+len(t.Cannot.Connect))
+	for _, address := range t.Reach {
+		for _, network := range []string{"tcp4", "udp4"} {
+			asked = append(asked, func() Attempt { return under(imx.RefuseAddress, connect(network, address)) })
+		}
+	}
+	for _, address := range t.Cannot.Connect {
+		asked = append(asked, func() Attempt { return connect("tcp4", address) })
+	}
+	answers := make([]Attempt, len(asked))
+	var group sync.WaitGroup
+	for i, ask := range asked {
+		group.Go(func() { answers[i] = ask() })
+	}
+	all := local(t)
+	group.Wait()
+	return append(all, answers...)
+}
+
+// local tries what needs no answer from elsewhere.
+func local(t Task) []Attempt {
 	var all []Attempt
 	if t.Refusals {
 		all = append(all, writeRoot()...)
 		all = append(all, runForeign()...)
 		all = append(all, gainPrivileges()...)
-	}
-	for _, address := range t.Reach {
-		all = append(all, under(imx.RefuseAddress, connect("tcp4", address)), under(imx.RefuseAddress, connect("udp4", address)))
-	}
-	for _, address := range t.Cannot.Connect {
-		all = append(all, connect("tcp4", address))
 	}
 	for _, path := range t.Cannot.Write {
 		all = append(all, write(path))

@@ -70,6 +70,7 @@ func (e *Engine) execHidden(ctx context.Context, id string, way *entrance, proce
 	}
 	defer said.Close() // read-only
 	cmd := exec.CommandContext(ctx, crunPath(), e.crunArgs("exec", "--process", "/proc/self/fd/3", id)...)
+	cmd.Dir = "/"
 	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{words}, hear, hear
 	cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(way.monitor.Fd()), Setsid: true}
 	err = cmd.Start()
