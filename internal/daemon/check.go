@@ -8,12 +8,14 @@ import (
 	"imx"
 	"imx/internal/attest"
 	"imx/internal/check"
+	"imx/internal/leak"
 )
 
 // checks holds templates against imx's own rules, and states of images what they found.
 type checks struct {
 	// set compiles the rules when the first template comes: a server that only runs instances needs none.
 	set      func() (*check.Set, error)
+	secrets  func() *leak.Scanner
 	refuse   imx.Level
 	version  string
 	attester func() *attest.Attester // which is made later
@@ -21,7 +23,7 @@ type checks struct {
 
 func newChecks(s *server) checks {
 	return checks{
-		set: sync.OnceValues(check.Shipped), refuse: s.refuse, version: s.version,
+		set: sync.OnceValues(check.Shipped), secrets: sync.OnceValue(leak.New), refuse: s.refuse, version: s.version,
 		attester: func() *attest.Attester { return s.attester },
 	}
 }
@@ -32,7 +34,7 @@ func (c checks) pass(ctx context.Context, t imx.Template) ([]imx.Finding, error)
 	if err != nil {
 		return nil, err
 	}
-	return check.Gate{Set: set, Refuse: c.refuse}.Pass(ctx, t, time.Now())
+	return check.Gate{Set: set, Secrets: c.secrets(), Refuse: c.refuse}.Pass(ctx, t, time.Now())
 }
 
 // state makes what the rules found in a plan's template into evidence of an image.
