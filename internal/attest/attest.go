@@ -5,6 +5,8 @@ package attest
 
 import (
 	"context"
+	"io"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -20,10 +22,14 @@ type Config struct {
 	Store   *evidence.Store
 	Images  Images
 	Now     func() time.Time
+	Version string // of imx
 }
 
-// Images answers which image a person means.
+// Images answers which image a person means, and what is in it.
 type Images interface {
+	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
+	// Layers yields layers without their compression. The error is Refused for one whose bytes were changed.
+	Layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[io.Reader, error]
 	Find(ctx context.Context, wanted string) (imx.ImageView, error)
 }
 

@@ -129,7 +129,7 @@ type verdict struct {
 // verdict reads a template and holds it against the rules, or returns its mistakes.
 func (e *examiner) verdict(ctx context.Context, files *recorder, own []ownRules, now time.Time) (verdict, imx.Diagnostics, error) {
 	t, said := template.Parse(files)
-	if said.Err() != nil {
+	if hasMistakes(said) {
 		return verdict{}, said, nil
 	}
 	shipped, err := e.shipped()
@@ -226,3 +226,6 @@ func (e *examiner) watch(dir string, files *recorder) {
 		e.watched[filepath.Dir(filepath.Join(dir, filepath.FromSlash(name)))] = true
 	}
 }
+
+// hasMistakes reports whether a template can't be used.
+func hasMistakes(said imx.Diagnostics) bool { return said.Err() != nil }
