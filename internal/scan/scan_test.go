@@ -146,15 +146,15 @@ func TestNewerPackagesChangelogsSayWhatAnImageLacks(t *testing.T) {
 		Files: []archivetest.File{{Path: "/usr/share/doc/libtwo", Link: "two-common"}},
 	}
 	w := newWorld(t,
-		deb("one", "one", "1.0-1+deb12u1", "changelog.Debian.gz", "CVE-2025-0001", "CVE-2025-0002"),
+		deb("bin-one", "one", "1.0-1+deb12u1", "changelog.Debian.gz", "CVE-2025-0001", "CVE-2025-0002"),
 		pointer, deb("two-common", "two", "1.0-2", "changelog.Debian.gz", "CVE-2025-0003"),
-		deb("native", "native", "2", "changelog.gz", "CVE-2025-0004"),
-		deb("bare", "bare", "1.0-2", ""),
-		deb("other", "another-source", "9.0-1", "changelog.Debian.gz", "CVE-2025-0005"),
-		deb("same", "same", "1.0-1", "changelog.Debian.gz", "CVE-2025-0006"),
+		deb("bin-native", "native", "2", "changelog.gz", "CVE-2025-0004"),
+		deb("bin-bare", "bare", "1.0-2", ""),
+		deb("bin-other", "another-source", "9.0-1", "changelog.Debian.gz", "CVE-2025-0005"),
+		deb("bin-same", "same", "1.0-1", "changelog.Debian.gz", "CVE-2025-0006"),
 	)
-	w.image("web", "one one 1.0-1", "libtwo two 1.0-1", "native native 1.5", "bare bare 1.0-1", "other other 1.0-1", "same same 1.0-1")
-	w.image("new", "one one 1.0-1+deb12u1")
+	w.image("web", "bin-one one 1.0-1", "libtwo two 1.0-1", "bin-native native 1.5", "bin-bare bare 1.0-1", "bin-other other 1.0-1", "bin-same same 1.0-1")
+	w.image("new", "bin-one one 1.0-1+deb12u1")
 	const want = "web: CVE-2025-0004 2\nweb: CVE-2025-0003 1.0-2\nweb: CVE-2025-0002 1.0-1+deb12u1\nweb: CVE-2025-0001 1.0-1+deb12u1"
 	if got := found(w.scan(imx.ScanRequest{All: true})); got != want {
 		t.Errorf("found\n%s\nwant\n%s", got, want)
@@ -164,18 +164,18 @@ func TestNewerPackagesChangelogsSayWhatAnImageLacks(t *testing.T) {
 		t.Errorf("the second scan brought %q and found\n%s", w.brought[first:], got)
 	}
 	w.now = w.now.Add(2 * time.Hour)
-	w.image("more", "one one 1.0-1", "same same 0.9")
+	w.image("more", "bin-one one 1.0-1", "bin-same same 0.9")
 	if got := found(w.scan(imx.ScanRequest{All: true})); !strings.Contains(got, "more: CVE-2025-0006 1.0-1") {
 		t.Errorf("a new image's packages aren't looked at: %s", got)
 	}
-	if again := strings.Join(w.brought[first:], " "); strings.Contains(again, "one_") || !strings.Contains(again, "same_") {
+	if again := strings.Join(w.brought[first:], " "); strings.Contains(again, "bin-one_") || !strings.Contains(again, "bin-same_") {
 		t.Errorf("brought again: %s", again)
 	}
 }
 
 func TestAnArchiveThatDoesntAnswerHindersNoScan(t *testing.T) {
-	w := newWorld(t, deb("one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
-	w.image("web", "one one 1.0-1")
+	w := newWorld(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	w.image("web", "bin-one one 1.0-1")
 	before := found(w.scan(imx.ScanRequest{All: true}))
 	w.now, w.broken = w.now.Add(2*time.Hour), imx.Errorf(imx.Unavailable, "nobody answers")
 	r := w.scan(imx.ScanRequest{All: true})
@@ -201,8 +201,8 @@ func TestANewFeedIsMatchedWithoutReadingAnImageAgain(t *testing.T) {
 }
 
 func TestWhoHasAVulnerabilityIsNamed(t *testing.T) {
-	w := newWorld(t, deb("one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
-	bad, good := w.image("web", "one one 1.0-1"), w.image("web", "one one 1.0-2")
+	w := newWorld(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	bad, good := w.image("web", "bin-one one 1.0-1"), w.image("web", "bin-one one 1.0-2")
 	w.state.Services["web"] = imx.Service{Name: "web", Current: 2, Target: 2, Releases: []imx.Release{
 		{Number: 1, Image: imx.Image{Digest: bad}, Source: imx.Source{Folder: "shop"}}, {Number: 2, Image: imx.Image{Digest: good}},
 	}}
@@ -230,8 +230,8 @@ func TestWhoHasAVulnerabilityIsNamed(t *testing.T) {
 
 func TestAnImageWhoseBytesAreGoneIsNoticed(t *testing.T) {
 	w := newWorld(t)
-	delete(w.inside, w.image("web", "one one 1.0-1"))
-	w.image("app", "one one 1.0-1")
+	delete(w.inside, w.image("web", "bin-one one 1.0-1"))
+	w.image("app", "bin-one one 1.0-1")
 	r := w.scan(imx.ScanRequest{All: true})
 	if len(r.Images) != 1 || !strings.Contains(strings.Join(r.Notices, "\n"), "can't be scanned: the bytes are gone") {
 		t.Errorf("%+v %q", r.Images, r.Notices)
@@ -239,8 +239,8 @@ func TestAnImageWhoseBytesAreGoneIsNoticed(t *testing.T) {
 }
 
 func TestADocumentCountsForOneScan(t *testing.T) {
-	w := newWorld(t, deb("one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
-	w.image("web", "one one 1.0-1")
+	w := newWorld(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	w.image("web", "bin-one one 1.0-1")
 	const doc = `{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "x", "author": "a", "timestamp": "2026-01-01T00:00:00Z", "version": 1,
 	 "statements": [{"vulnerability": {"name": "CVE-2025-0001"}, "products": [{"@id": "pkg:oci/web"}], "status": "not_affected", "impact_statement": "no"}]}`
 	r := w.scan(imx.ScanRequest{Subject: "web", VEX: []json.RawMessage{json.RawMessage(doc)}})
