@@ -68,13 +68,16 @@ func checkText(ink term.Ink, c imx.TestCheck, lines sourceLines) string {
 	return text
 }
 
-// shownOutput is how many lines of an output a person is shown.
-const shownOutput = 10
+// shownOutput is how many lines of an output a person is shown, and shownLine how much of each.
+const (
+	shownOutput = 10
+	shownLine   = 200
+)
 
 func indent(lines []string) string {
 	var b strings.Builder
 	for _, line := range lines[max(0, len(lines)-shownOutput):] {
-		b.WriteString("    " + term.Clean(line) + "\n")
+		b.WriteString("    " + term.Cut(term.Clean(line), shownLine) + "\n")
 	}
 	return b.String()
 }

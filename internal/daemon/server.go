@@ -118,7 +118,11 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err != nil {
 		return err
 	}
-	engineConfig, err := engineConfig(s.data, prefix)
+	data, err := filepath.Abs(s.data)
+	if err != nil {
+		return err
+	}
+	engineConfig, err := engineConfig(data, prefix)
 	if err != nil {
 		return err
 	}
@@ -152,10 +156,8 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
-	s.tester = trial.New(trial.Config{
-		Evidence: s.attester, Now: time.Now,
-		Open: func(ctx context.Context) (trial.Machine, error) { return s.openTrial(ctx, engineConfig) },
-	})
+	trials := &machines{data: data, serving: engineConfig, used: map[netip.Prefix]bool{}}
+	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
 	return s.openScanner()
 }

@@ -82,12 +82,40 @@ type Process struct {
 	UID     uint32 // the effective one
 }
 
-// Runs reports whether the process runs a program, named by its path or the path's last part.
+// Runs reports whether the process runs a program, named by its path or the path's last part. A link to the program
+// is a name of it too: many a server is one.
 func (p Process) Runs(program string) bool {
-	if strings.HasPrefix(program, "/") {
-		return p.Program == path.Clean(program)
+	names := []string{program}
+	if !strings.HasPrefix(program, "/") {
+		if path.Base(p.Program) == program {
+			return true
+		}
+		names = nil
+		for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
+			names = append(names, path.Join(dir, program))
+		}
 	}
-	return path.Base(p.Program) == program
+	var its unix.Stat_t
+	if unix.Stat(fmt.Sprintf("/proc/%d/exe", p.Pid), &its) != nil {
+		return false
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return isFile(p.Pid, name, its) })
+}
+
+// isFile reports whether a path of a process is a file.
+func isFile(pid int, name string, file unix.Stat_t) bool {
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(root) //nolint:errcheck // nothing is written through it
+	fd, err := openIn(root, name, unix.O_PATH)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing is written through it
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Dev == file.Dev && st.Ino == file.Ino
 }
 
 // Processes are those of the instance whose first process is pid, in the order of their numbers. One that ends
@@ -199,7 +227,7 @@ func UserName(pid int, uid uint32) string {
 
 func gone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return errors.New("the instance has ended")
+		return errors.New("nothing of it runs any more")
 	}
 	return err
 }

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"imx"
 	"imx/internal/attest"
 	"imx/internal/engine"
@@ -47,7 +49,7 @@ type Config struct {
 // Tester tests images. Its methods may be called from several goroutines at once.
 type Tester struct {
 	cfg  Config
-	turn chan struct{} // one run at a time: machines are made one after the other
+	turn chan struct{} // one run at a time: two would fight for the same cores
 }
 
 // New returns a Tester. It starts nothing.
@@ -97,8 +99,13 @@ func (t *Tester) Test(ctx context.Context, by imx.Principal, r Run, report imx.R
 	return results(cases), t.state(ctx, by, r, cases)
 }
 
-// runAll runs what is due: the refusals of all services beside each other, then one test after the other.
+// parallelTests is how many machines there are at once: more only fight for the same cores, and a test's time runs.
+const parallelTests = 3
+
+// runAll runs what is due: the refusals of all services beside each other on one machine, each test on one of its own.
 func (t *Tester) runAll(ctx context.Context, cases []*trialCase, report imx.Report) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelTests)
 	var probes []*trialCase
 	for _, c := range cases {
 		if c.due && c.test == nil {
@@ -106,21 +113,20 @@ func (t *Tester) runAll(ctx context.Context, cases []*trialCase, report imx.Repo
 		}
 	}
 	if len(probes) > 0 {
-		err := t.on(ctx, func(s *session) error { return s.refusals(ctx, probes, report) })
-		if err != nil {
-			return err
-		}
+		group.Go(func() error {
+			return t.on(ctx, func(s *session) error { return s.refusals(ctx, probes, report) })
+		})
 	}
 	for _, c := range cases {
-		if !c.due || c.test == nil {
-			continue
-		}
-		err := t.on(ctx, func(s *session) error { return s.timed(c, report, func() error { return s.test(ctx, c) }) })
-		if err != nil {
-			return err
+		if c.due && c.test != nil {
+			group.Go(func() error {
+				return t.on(ctx, func(s *session) error {
+					return s.timed(c, report, func() error { return s.test(ctx, c) })
+				})
+			})
 		}
 	}
-	return nil
+	return group.Wait()
 }
 
 // results are those of the cases that were asked for.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -54,10 +55,10 @@ func main() {
 func beside(what string) {
 	switch what {
 	case "hang":
-		select {}
+		time.Sleep(time.Hour)
 	case "kill":
-		_ = syscall.Kill(1, syscall.SIGKILL)
-		select {}
+		_ = syscall.Kill(1, syscall.SIGTERM)
+		time.Sleep(time.Hour)
 	case "shout":
 		line := []byte(strings.Repeat("x", 1<<16-1) + "\n")
 		for range 1 << 14 {
