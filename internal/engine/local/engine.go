@@ -180,10 +180,14 @@ func runs(p imx.Phase) bool { return p == imx.Starting || p == imx.Healthy || p 
 
 // Observe implements engine.Engine.
 func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
-	for _, in := range e.all() {
+	all := e.all()
+	for _, in := range all {
 		e.settle(ctx, in)
 	}
-	counts := e.flows.count()
+	var counts map[netip.Addr]int
+	if len(all) > 0 {
+		counts = e.flows.count()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: e.mode(), Instances: []imx.Instance{}}
