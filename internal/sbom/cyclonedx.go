@@ -17,7 +17,7 @@ func CycloneDX(s Subject) (json.RawMessage, error) {
 	bom := cdx.NewBOM()
 	bom.JSONSchema, bom.SpecVersion = "http://cyclonedx.org/schema/bom-1.6.schema.json", cdx.SpecVersion1_6
 	bom.SerialNumber = serial(s.Image)
-	c := cyclone{Subject: s, ids: names{}}
+	c := cyclone{Subject: s, ids: names{}, all: []cdx.Component{}}
 	root := cdx.Component{
 		BOMRef: c.ids.unique(s.imageURL()), Type: cdx.ComponentTypeContainer, Name: s.Name, Version: string(s.Image), PackageURL: s.imageURL(),
 		Hashes: hashes(s.Image),

@@ -72,11 +72,13 @@ func (d *dictionary) read(pkg, file, text string) licence {
 	}
 	l := licence{File: file}
 	var terms []string
+	done := map[string]bool{"": true}
 	for i, p := range paragraphs {
 		short := p["license"]
-		if short == "" || i > 0 && p["files"] == "" {
+		if done[short] || i > 0 && p["files"] == "" {
 			continue // a text that others refer to by its name
 		}
+		done[short] = true
 		r := reader{dictionary: d, pkg: pkg}
 		if e := r.expression(short); e != "" {
 			terms, l.Own = append(terms, e), append(l.Own, r.own...)
