@@ -33,7 +33,7 @@ func CycloneDX(s Subject) (json.RawMessage, error) {
 	for _, part := range s.Contents.Components {
 		c.part(part)
 	}
-	for _, f := range s.files() {
+	for f := range s.files() {
 		if f.Package == "" && f.Origin != "" {
 			c.file(f)
 		}
@@ -105,7 +105,7 @@ func (c *cyclone) part(p Component) {
 	})
 }
 
-func (c *cyclone) file(f imx.InventoryPath) {
+func (c *cyclone) file(f *imx.InventoryPath) {
 	c.all = append(c.all, cdx.Component{
 		BOMRef: c.ids.unique("file:" + f.Path), Type: cdx.ComponentTypeFile, Name: f.Path, Hashes: hashes(f.Digest),
 		Properties: &[]cdx.Property{{Name: "imx:origin", Value: string(f.Origin)}},

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -302,10 +303,22 @@ func thousand() sbom.Subject {
 	return s
 }
 
+// cpu is the CPU time that the process has had.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 func BenchmarkThousandPackages(b *testing.B) {
 	s := thousand()
 	for name, form := range map[string]func(sbom.Subject) (json.RawMessage, error){"SPDX": sbom.SPDX, "CycloneDX": sbom.CycloneDX} {
 		b.Run(name, func(b *testing.B) {
+			before := cpu(b)
+			defer func() { b.ReportMetric(float64((cpu(b)-before).Milliseconds())/float64(b.N), "cpu-ms/op") }()
 			for b.Loop() {
 				if raw, err := form(s); err != nil || len(raw) < 1000 {
 					b.Fatal(err)
