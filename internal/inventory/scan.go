@@ -40,7 +40,7 @@ func Scan(layers iter.Seq2[io.Reader, error]) (imx.Inventory, error) {
 
 // Look is Scan, and shows each file of each layer to see on the way: its path, size and content, of which see
 // may read as much as it wants. A later layer may replace or remove what was shown.
-func Look(layers iter.Seq2[io.Reader, error], see func(path string, size int64, content io.Reader) error) (imx.Inventory, error) {
+func Look(layers iter.Seq2[io.Reader, error], see func(name string, size int64, content io.Reader) error) (imx.Inventory, error) {
 	s := scan{kept: map[string][]byte{}, see: see}
 	number := 0
 	for layer, err := range layers {
@@ -66,7 +66,7 @@ func Look(layers iter.Seq2[io.Reader, error], see func(path string, size int64, 
 type scan struct {
 	paths changeset.Stack[imx.InventoryPath]
 	kept  map[string][]byte // contents of the few files that say more
-	see   func(path string, size int64, content io.Reader) error
+	see   func(name string, size int64, content io.Reader) error
 }
 
 // layer lays one layer over those before it.

@@ -32,7 +32,8 @@ func TestEveryMaterialIsNamedByItsDigest(t *testing.T) {
 			Ship: []imx.Package{deb("nginx", "stable")}, Base: []imx.Package{deb("dpkg", "stable")}, Tools: []imx.Package{deb("perl", "fixes")},
 		},
 		Lock: imx.Lock{Suites: []imx.LockedSuite{
-			{Archive: "host", Suite: "stable", InRelease: digest("1"), Date: at}, {Archive: "host", Suite: "fixes", InRelease: digest("2"), Date: at},
+			{Archive: "host", Suite: "stable", InRelease: digest("1"), Date: at},
+			{Archive: "host", Suite: "fixes", InRelease: digest("2"), Date: at},
 			{Archive: "other", Suite: "stable", InRelease: digest("3"), Date: at},
 		}},
 	}

@@ -134,13 +134,13 @@ func TestFilesSayWhatTheyAreMadeOf(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	binary, err := os.ReadFile(path)
+	compiled, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	inner := zipped(t, "META-INF/maven/org.in/inner/pom.properties", "#x\nversion=2.0\ngroupId=org.in\nartifactId=inner\n")
 	_, found := examine(t, []file{
-		{"/bin/go", binary},
+		{"/bin/go", compiled},
 		{"/bin/rust", rust(t)},
 		{"/srv/app.jar", zipped(t, "META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\nImplementation-Version: 1.5\r\n\r\nName: x\r\n", "lib/inner.jar", string(inner))},
 		{"/srv/plain-3.1.war", zipped(t, "META-INF/MANIFEST.MF", "Bundle-Version: 3.1\n")},

@@ -139,7 +139,8 @@ func shop() sbom.Subject {
 			}},
 			Paths: []imx.InventoryPath{
 				file("/app", "", imx.OriginTemplate), file("/etc/made", "", imx.OriginGenerated),
-				{Path: "/lib", Kind: imx.PathLink, Target: "usr/lib"}, file("/usr/lib/l.so", "libstdc++6", imx.OriginPackage),
+				{Path: "/lib", Kind: imx.PathLink, Target: "usr/lib"},
+				file("/usr/lib/l.so", "libstdc++6", imx.OriginPackage),
 				file("/usr/share/doc/base/copyright", "libstdc++6", imx.OriginPackage),
 				{Path: "/usr/share/doc/libstdc++6", Kind: imx.PathLink, Target: "base"},
 			},
