@@ -86,6 +86,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["tag"] = tag
 	p.Cmds["tinydisk"] = tinydisk
 	p.Cmds["ownarchive"] = ownArchive(t)
+	p.Cmds["valid"], p.Cmds["changelayer"] = validSBOM(t), changeLayer
 	return p
 }
 

@@ -178,7 +178,7 @@ func TestChangedBytesAreRefusedAndKeepingAgainMendsThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Remove(path), os.WriteFile(path, bytes.ReplaceAll(raw, []byte("FAILED"), []byte("PASSED")), 0o444)); err != nil { //nolint:gosec // as the store has it
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, bytes.ReplaceAll(raw, []byte("FAILED"), []byte("PASSED")), 0o444)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Read(kept); imx.KindOf(err) != imx.Refused {

@@ -40,7 +40,7 @@ func Scan(layers iter.Seq2[io.Reader, error]) (imx.Inventory, error) {
 
 // Look is Scan, and shows each file of each layer to see on the way: its path, size and content, of which see
 // may read as much as it wants. A later layer may replace or remove what was shown.
-func Look(layers iter.Seq2[io.Reader, error], see func(path string, size int64, content io.Reader) error) (imx.Inventory, error) {
+func Look(layers iter.Seq2[io.Reader, error], see func(name string, size int64, content io.Reader) error) (imx.Inventory, error) {
 	s := scan{kept: map[string][]byte{}, see: see}
 	number := 0
 	for layer, err := range layers {
@@ -66,7 +66,7 @@ func Look(layers iter.Seq2[io.Reader, error], see func(path string, size int64, 
 type scan struct {
 	paths changeset.Stack[imx.InventoryPath]
 	kept  map[string][]byte // contents of the few files that say more
-	see   func(path string, size int64, content io.Reader) error
+	see   func(name string, size int64, content io.Reader) error
 }
 
 // layer lays one layer over those before it.
@@ -79,7 +79,7 @@ func (s *scan) layer(r io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return imx.Errorf(imx.Invalid, "the layer can't be read: %w", err)
+			return imx.Errorf(fault(err), "the layer can't be read: %w", err)
 		}
 		name := path.Join("/", h.Name) //nolint:gosec // G305: nothing is extracted, names are only listed
 		if len(name) > maxPath {
@@ -135,6 +135,14 @@ func (s *scan) entry(name string, h *tar.Header, content io.Reader) error {
 	return nil
 }
 
+// fault is whose a layer's error is: that of whoever gives out its bytes, or the layer's own.
+func fault(err error) imx.Kind {
+	if e, ok := errors.AsType[*imx.Error](err); ok {
+		return e.Kind
+	}
+	return imx.Invalid
+}
+
 // sparse reports whether a file is longer than what the archive holds of it, by any amount that a few
 // bytes can say: reading it would never end.
 func sparse(h *tar.Header) bool {
@@ -156,7 +164,7 @@ func (s *scan) read(name string, size int64, content io.Reader) (imx.Digest, err
 		}
 		raw, err := io.ReadAll(content)
 		if err != nil {
-			return "", imx.Errorf(imx.Invalid, "the layer breaks off in %s: %w", name, err)
+			return "", imx.Errorf(fault(err), "the layer breaks off in %s: %w", name, err)
 		}
 		s.kept[name], content = raw, bytes.NewReader(raw)
 	}
@@ -164,7 +172,7 @@ func (s *scan) read(name string, size int64, content io.Reader) (imx.Digest, err
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	if _, err := io.Copy(io.Discard, content); err != nil {
-		return "", imx.Errorf(imx.Invalid, "the layer breaks off in %s: %w", name, err)
+		return "", imx.Errorf(fault(err), "the layer breaks off in %s: %w", name, err)
 	}
 	return imx.Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), nil
 }

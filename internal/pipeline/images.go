@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"iter"
 	"maps"
@@ -215,7 +216,28 @@ func (p *Pipeline) Layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[i
 func unpacked(ctx context.Context, r io.Reader) (io.Reader, error) {
 	plain, err := changeset.Decompress(ctx, r)
 	if err != nil {
-		return nil, err
+		return nil, damage(r, err)
 	}
-	return io.LimitReader(plain, maxUnpacked), nil
+	return io.LimitReader(unpacking{plain, r}, maxUnpacked), nil
+}
+
+// unpacking reads a layer without its compression.
+type unpacking struct{ plain, packed io.Reader }
+
+// Read implements io.Reader.
+func (u unpacking) Read(p []byte) (int, error) {
+	n, err := u.plain.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = damage(u.packed, err)
+	}
+	return n, err
+}
+
+// damage returns the error of reading a layer's packed bytes to their end, if there is one: that they were changed
+// says more than what unpacking them stumbled over.
+func damage(packed io.Reader, err error) error {
+	if _, changed := io.Copy(io.Discard, packed); changed != nil {
+		return changed
+	}
+	return err
 }

@@ -17,7 +17,7 @@ func CycloneDX(s Subject) (json.RawMessage, error) {
 	bom := cdx.NewBOM()
 	bom.JSONSchema, bom.SpecVersion = "http://cyclonedx.org/schema/bom-1.6.schema.json", cdx.SpecVersion1_6
 	bom.SerialNumber = serial(s.Image)
-	c := cyclone{Subject: s, ids: names{}}
+	c := cyclone{Subject: s, ids: names{}, all: []cdx.Component{}}
 	root := cdx.Component{
 		BOMRef: c.ids.unique(s.imageURL()), Type: cdx.ComponentTypeContainer, Name: s.Name, Version: string(s.Image), PackageURL: s.imageURL(),
 		Hashes: hashes(s.Image),
@@ -33,7 +33,7 @@ func CycloneDX(s Subject) (json.RawMessage, error) {
 	for _, part := range s.Contents.Components {
 		c.part(part)
 	}
-	for _, f := range s.files() {
+	for f := range s.files() {
 		if f.Package == "" && f.Origin != "" {
 			c.file(f)
 		}
@@ -105,7 +105,7 @@ func (c *cyclone) part(p Component) {
 	})
 }
 
-func (c *cyclone) file(f imx.InventoryPath) {
+func (c *cyclone) file(f *imx.InventoryPath) {
 	c.all = append(c.all, cdx.Component{
 		BOMRef: c.ids.unique("file:" + f.Path), Type: cdx.ComponentTypeFile, Name: f.Path, Hashes: hashes(f.Digest),
 		Properties: &[]cdx.Property{{Name: "imx:origin", Value: string(f.Origin)}},

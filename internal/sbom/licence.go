@@ -67,16 +67,18 @@ func copyrightOf(name string, links map[string]string) string {
 func (d *dictionary) read(pkg, file, text string) licence {
 	free := licence{Expression: noAssertion, File: file}
 	paragraphs := paragraphs(text)
-	if len(paragraphs) == 0 || !isFormat(paragraphs[0]["format"]) {
+	if len(paragraphs) == 0 || !isFormat(paragraphs[0].format) {
 		return free
 	}
 	l := licence{File: file}
 	var terms []string
+	done := map[string]bool{"": true}
 	for i, p := range paragraphs {
-		short := p["license"]
-		if short == "" || i > 0 && p["files"] == "" {
+		short := p.licence
+		if done[short] || i > 0 && !p.files {
 			continue // a text that others refer to by its name
 		}
+		done[short] = true
 		r := reader{dictionary: d, pkg: pkg}
 		if e := r.expression(short); e != "" {
 			terms, l.Own = append(terms, e), append(l.Own, r.own...)
@@ -94,15 +96,20 @@ func isFormat(format string) bool {
 	return strings.Contains(format, "copyright-format") || strings.Contains(strings.ToLower(format), "dep5") || strings.Contains(format, "dep.debian.net")
 }
 
-// paragraphs reads the fields of a copyright file, of each the first line. Names are in lower case.
-func paragraphs(text string) []map[string]string {
-	var all []map[string]string
-	var now map[string]string
+// paragraph is what counts of one of a copyright file: the first lines of two fields, and whether it is of files.
+type paragraph struct {
+	format, licence string
+	files           bool
+}
+
+func paragraphs(text string) []paragraph {
+	var all []paragraph
+	within := false
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, " \t\r\n")
 		switch {
 		case line == "":
-			now = nil
+			within = false
 			continue
 		case line[0] == ' ' || line[0] == '\t' || line[0] == '#':
 			continue
@@ -111,13 +118,18 @@ func paragraphs(text string) []map[string]string {
 		if !ok {
 			continue
 		}
-		if now == nil {
-			now = map[string]string{}
-			all = append(all, now)
+		if !within {
+			within = true
+			all = append(all, paragraph{})
 		}
-		now[strings.ToLower(key)] = strings.TrimSpace(value)
-		if value == "" && strings.EqualFold(key, "files") {
-			now["files"] = "*" // the patterns are on the next lines
+		now := &all[len(all)-1]
+		switch value = strings.TrimSpace(value); strings.ToLower(key) {
+		case "format":
+			now.format = value
+		case "license":
+			now.licence = value
+		case "files":
+			now.files = true
 		}
 	}
 	return all

@@ -5,6 +5,7 @@ package sbom
 
 import (
 	"cmp"
+	"iter"
 	"net/url"
 	"slices"
 	"strconv"
@@ -119,15 +120,15 @@ func (s Subject) sources() []source {
 	return all
 }
 
-// files returns the image's regular files, sorted by path.
-func (s Subject) files() []imx.InventoryPath {
-	var all []imx.InventoryPath
-	for _, p := range s.Inventory.Paths {
-		if p.Kind == imx.PathFile {
-			all = append(all, p)
+// files yields the image's regular files, in the order of their paths.
+func (s Subject) files() iter.Seq[*imx.InventoryPath] {
+	return func(yield func(*imx.InventoryPath) bool) {
+		for i := range s.Inventory.Paths {
+			if p := &s.Inventory.Paths[i]; p.Kind == imx.PathFile && !yield(p) {
+				return
+			}
 		}
 	}
-	return all
 }
 
 // stamp is the one time of a document.

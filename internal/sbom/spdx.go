@@ -22,6 +22,7 @@ func SPDX(s Subject) (json.RawMessage, error) {
 		DocumentNamespace: "urn:imx:image:" + s.Image.Hex() + ":spdx",
 		CreationInfo:      &v2_3.CreationInfo{Created: s.stamp(), Creators: []common.Creator{{CreatorType: "Tool", Creator: "imx-" + s.Tool}}},
 	}
+	d.doc.Relationships = make([]*v2_3.Relationship, 0, len(s.Inventory.Paths)+2*len(s.Inventory.Packages)+len(s.Contents.Components)+1)
 	root := d.image()
 	sources := d.sourcePackages()
 	for _, p := range s.Inventory.Packages {
@@ -114,10 +115,11 @@ func (d *spdx) debian(p imx.InventoryPackage, root common.ElementID, sources map
 func (d *spdx) fileList(root common.ElementID) {
 	ids := map[string]common.ElementID{}
 	sums := map[common.ElementID][]string{} // by the package that brings them
-	for _, f := range d.Subject.files() {
+	d.doc.Files = make([]*v2_3.File, 0, len(d.Inventory.Paths))
+	for f := range d.files() {
 		id := common.ElementID(d.ids.unique(identifier("File", f.Digest.Short(), path.Base(f.Path))))
 		ids[f.Path] = id
-		entry := &v2_3.File{FileName: "." + f.Path, FileSPDXIdentifier: id, FileCopyrightText: noAssertion}
+		entry := &v2_3.File{FileName: "." + f.Path, FileSPDXIdentifier: id, FileCopyrightText: noAssertion, Checksums: make([]common.Checksum, 0, 2)}
 		sum := d.Contents.SHA1[f.Digest]
 		if sum != "" {
 			entry.Checksums = append(entry.Checksums, common.Checksum{Algorithm: common.SHA1, Value: sum})

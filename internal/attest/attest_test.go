@@ -1,0 +1,286 @@
+package attest_test
+
+// A statement about an image is only worth something if it was made of the bytes that are there, and if what was
+// changed since is found out. All parts are the server's own; the images are of the template's files alone.
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"imx"
+	"imx/internal/attest"
+	"imx/internal/blob"
+	"imx/internal/build"
+	"imx/internal/control"
+	"imx/internal/eventlog"
+	"imx/internal/evidence"
+	"imx/internal/pipeline"
+	"imx/internal/provenance"
+	"imx/internal/registry"
+	"imx/internal/template"
+)
+
+type world struct {
+	*attest.Attester
+
+	control  *control.Control
+	blobs    *blob.Store
+	registry *registry.Registry
+	pipeline *pipeline.Pipeline
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(dir, "log"), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	w := &world{}
+	ids := 0
+	w.control, err = control.Open(control.Config{
+		Log: log, Now: time.Now, NewID: func() string { ids++; return fmt.Sprint("apply", ids) }, Network: netip.MustParsePrefix("10.0.0.0/24"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.blobs, err = blob.Open(filepath.Join(dir, "blobs")); err != nil {
+		t.Fatal(err)
+	}
+	pushed := func(_ context.Context, p imx.ManifestPushed) error { return w.control.Record("somebody", p) }
+	if w.registry, err = registry.New(registry.Config{Dir: filepath.Join(dir, "registry"), Blobs: w.blobs, Pushed: pushed}); err != nil {
+		t.Fatal(err)
+	}
+	builder, err := build.New(build.Config{Dir: filepath.Join(dir, "build"), Blobs: w.blobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pipeline = pipeline.New(pipeline.Config{
+		Control: w.control, Builder: builder, Blobs: w.blobs, Architecture: "amd64", Now: time.Now,
+		Check: func(context.Context, imx.Template) ([]imx.Finding, error) { return nil, nil },
+		Publish: func(ctx context.Context, repository, tag string, r build.Result) error {
+			_, err := w.registry.Put(ctx, repository, tag, r.Manifest, r.MediaType)
+			return err
+		},
+		Attest: func(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
+			return w.Built(ctx, by, b, report)
+		},
+	})
+	w.Attester = attest.New(attest.Config{
+		Control: w.control, Images: w.pipeline, Now: time.Now, Version: "test",
+		Store: evidence.New(evidence.Config{Blobs: w.blobs, Refer: func(ctx context.Context, repository string, manifest []byte) error {
+			_, err := w.registry.Put(ctx, repository, "", manifest, ocispec.MediaTypeImageManifest)
+			return err
+		}}),
+	})
+	return w
+}
+
+// build builds the image "app" of two files.
+func (w *world) build(t *testing.T) imx.Image {
+	t.Helper()
+	tmpl, ds := template.Parse(fstest.MapFS{"t.imx.hcl": {Data: []byte(`
+image "app" {
+  command = ["/app"]
+  file "/app" {
+    content = "a program"
+    mode    = "0755"
+  }
+  file "/opt/x/package.json" {
+    content = "{\"name\":\"x\",\"version\":\"1.2.3\"}"
+  }
+}`)}})
+	if err := ds.Err(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.pipeline.Build(t.Context(), "root", imx.PlanRequest{Template: tmpl}, func(imx.Progress) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Images[0]
+}
+
+func (w *world) stated(image imx.Digest) []string {
+	var types []string
+	for _, e := range control.Evidence(w.control.State(), image) {
+		types = append(types, imx.PredicateNames()[e.PredicateType])
+	}
+	return types
+}
+
+// change overwrites a blob on the disk.
+func (w *world) change(t *testing.T, d imx.Digest, with func([]byte) []byte) {
+	t.Helper()
+	raw, err := os.ReadFile(w.blobs.Path(d))
+	if err == nil {
+		err = os.Remove(w.blobs.Path(d))
+	}
+	if err == nil {
+		err = os.WriteFile(w.blobs.Path(d), with(raw), 0o400)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) put(t *testing.T, b []byte) imx.Digest {
+	t.Helper()
+	d, _, err := w.blobs.Put(bytes.NewReader(b), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestABuildIsStatedOnceAndANewBuildOfTheSameWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	image := w.build(t)
+	if got := w.stated(image.Digest); !slices.Equal(got, []string{"cyclonedx", "provenance", "spdx"}) {
+		t.Fatalf("stated: %v", got)
+	}
+	before := w.control.State().Next
+	if again := w.build(t); again != image || w.control.State().Next != before {
+		t.Errorf("%d more events", w.control.State().Next-before)
+	}
+	doc, err := w.SBOM(t.Context(), "root", "app", imx.PredicateSPDX)
+	if err != nil || !bytes.Contains(doc, []byte("pkg:npm/x@1.2.3")) || !bytes.Contains(doc, []byte(image.Digest.Hex())) {
+		t.Errorf("%v: %s", err, doc)
+	}
+	for _, name := range []string{"spdx", imx.PredicateSPDX} {
+		st, err := w.Statement(t.Context(), "app", name)
+		if err != nil || !bytes.Equal(st.Predicate, doc) {
+			t.Errorf("statement %s: %v, %s", name, err, st.Predicate)
+		}
+	}
+	if _, err := w.Statement(t.Context(), "app", "test"); imx.KindOf(err) != imx.NotFound || !strings.Contains(imx.AsError(err).Hint, "cyclonedx, provenance, spdx") {
+		t.Errorf("a statement that isn't there: %v", err)
+	}
+}
+
+func TestTheSBOMOfAnImageThatWasTamperedWithIsRefused(t *testing.T) {
+	flip := func(b []byte) []byte { b[len(b)-1] ^= 1; return b }
+	refused := func(t *testing.T, w *world) {
+		t.Helper()
+		for _, form := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
+			if doc, err := w.SBOM(t.Context(), "root", "app", form); imx.KindOf(err) != imx.Refused || doc != nil {
+				t.Errorf("%s: err = %v, document %.80s", form, err, doc)
+			}
+		}
+	}
+	t.Run("a layer", func(t *testing.T) {
+		w := newWorld(t)
+		w.build(t)
+		d, err := w.pipeline.Image(t.Context(), "app")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.change(t, d.Layers[0].Digest, flip)
+		refused(t, w)
+	})
+	t.Run("its inventory", func(t *testing.T) {
+		w := newWorld(t)
+		w.change(t, w.build(t).Inventory, flip)
+		refused(t, w)
+	})
+	t.Run("an inventory of something else", func(t *testing.T) {
+		w := newWorld(t)
+		image := w.build(t)
+		image.Inventory = w.put(t, fmt.Appendf(nil, `{"version":%d,"packages":[],"paths":[],"users":[]}`, imx.InventoryVersion))
+		if err := w.control.Record("root", imx.ImageBuilt{Image: image}); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, w)
+	})
+	t.Run("the documents", func(t *testing.T) {
+		w := newWorld(t)
+		image := w.build(t)
+		for _, e := range control.Evidence(w.control.State(), image.Digest) {
+			w.change(t, e.Statement, flip)
+		}
+		refused(t, w)
+	})
+	t.Run("a document of another image", func(t *testing.T) {
+		w := newWorld(t)
+		image := w.build(t)
+		st, err := evidence.Make("other", imx.DigestBytes(nil), imx.PredicateSPDX, map[string]int{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, form := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
+			if _, err := w.control.AddEvidence("root", imx.Evidence{Image: image.Digest, PredicateType: form, Statement: w.put(t, raw)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused(t, w)
+	})
+}
+
+func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T) {
+	w := newWorld(t)
+	var layer bytes.Buffer
+	out := tar.NewWriter(&layer)
+	for name, text := range map[string]string{
+		"var/lib/dpkg/status.d/tz": "Package: tzdata\nVersion: 2026a-0+deb12u1\nArchitecture: all\nMaintainer: x\n",
+		"usr/lib/os-release":       "ID=debian\nVERSION_CODENAME=bookworm\n",
+	} {
+		if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	describe := func(mediaType string, b []byte) ocispec.Descriptor {
+		return ocispec.Descriptor{MediaType: mediaType, Digest: digest.Digest(w.put(t, b)), Size: int64(len(b))}
+	}
+	m := ocispec.Manifest{
+		MediaType: ocispec.MediaTypeImageManifest, Config: describe(ocispec.MediaTypeImageConfig, []byte(`{"architecture":"amd64","os":"linux"}`)),
+		Layers: []ocispec.Descriptor{describe(ocispec.MediaTypeImageLayer, layer.Bytes())},
+	}
+	m.SchemaVersion = 2
+	raw, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := w.registry.Put(t.Context(), "team/foreign", "v1", raw, ocispec.MediaTypeImageManifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := w.SBOM(t.Context(), "root", "team/foreign:v1", imx.PredicateCycloneDX)
+	if err != nil || !bytes.Contains(first, []byte(`pkg:deb/debian/tzdata@2026a-0%2Bdeb12u1?arch=all\u0026distro=bookworm`)) {
+		t.Fatalf("%v: %s", err, first)
+	}
+	before := w.control.State().Next
+	again, err := w.SBOM(t.Context(), "root", "team/foreign:v1", imx.PredicateCycloneDX)
+	if err != nil || !bytes.Equal(first, again) || w.control.State().Next != before {
+		t.Errorf("again: %v, %d events, %s", err, w.control.State().Next-before, again)
+	}
+	if got := w.stated(image); !slices.Equal(got, []string{"cyclonedx", "spdx"}) {
+		t.Errorf("stated: %v", got)
+	}
+	if list, err := w.pipeline.Images(t.Context()); err != nil || len(list) != 1 {
+		t.Errorf("images: %+v, %v", list, err)
+	}
+}
