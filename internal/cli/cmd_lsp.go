@@ -31,6 +31,7 @@ $ imx lsp`,
 		exits: []status{
 			{0, "the editor asked for the end"},
 			{2, "what came isn't the language server protocol"},
+			{4, "the editor said exit before it asked for the end"},
 			{6, "the editor went away without a word"},
 			{7, "a message is too large"},
 		},

@@ -7,6 +7,7 @@ import (
 
 	"imx"
 	"imx/internal/inventory"
+	"imx/internal/lsp"
 	"imx/internal/term"
 )
 
@@ -73,3 +74,6 @@ func ShowImageDiffFiles(out term.Stream, a, b imx.ImageDetail) error {
 }
 
 func shown(d imx.ImageDetail) shownImage { return shownImage{d, inventory.Summarize(d.Inventory)} }
+
+// EditorCheck returns the check that imx lsp makes of a folder.
+func EditorCheck() lsp.Check { return newExaminer(checkOptions{Format: formatJSON}, &Global{}).open }

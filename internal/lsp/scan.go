@@ -230,6 +230,7 @@ func (s *scanner) inBlock(t hclsyntax.Token) {
 		s.beginBlock(t)
 	case hclsyntax.TokenCBrace:
 		s.endBlock(t.Range.End.Byte)
+	default: // means nothing here
 	}
 }
 
@@ -307,6 +308,7 @@ func (s *scanner) inValue(t hclsyntax.Token) {
 		}
 	case hclsyntax.TokenIdent:
 		s.use(t)
+	default: // no name, and no bracket
 	}
 }
 
