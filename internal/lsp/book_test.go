@@ -279,3 +279,13 @@ func TestATemplateOfTheLargestSizeIsScanned(t *testing.T) {
 		t.Error("it would be of no template")
 	}
 }
+
+func TestOpenDocumentsHaveBounds(t *testing.T) {
+	t.Parallel()
+	if n := lsp.OpenUntilFull(10); n != 500 {
+		t.Errorf("%d small documents are open", n)
+	}
+	if n := lsp.OpenUntilFull(1 << 20); n != 64 {
+		t.Errorf("%d documents of 1 MiB are open", n)
+	}
+}
