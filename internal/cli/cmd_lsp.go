@@ -64,17 +64,17 @@ func (e *examiner) open(ctx context.Context, dir string, over func(fs.FS) fs.FS)
 	if len(e.own) > maxKept {
 		clear(e.own)
 	}
-	var beside []ownRules
+	var own []ownRules
 	switch rules, err := readRules(filepath.Join(dir, rulesFolder)); {
 	case err == nil && len(rules.modules) > 0:
-		beside = append(beside, rules)
+		own = append(own, rules)
 	case err != nil && imx.KindOf(err) != imx.NotFound:
 		return lsp.Verdict{}, err
 	}
-	v, said, err := e.verdict(ctx, files, beside, time.Now())
+	v, said, err := e.verdict(ctx, files, listBeside(files.fsys), own, time.Now())
 	if err != nil {
 		return lsp.Verdict{}, err
 	}
-	rules, err := e.rules(beside)
+	rules, err := e.rules(own)
 	return lsp.Verdict{Said: append(said, v.Notices...), Findings: v.Findings, Rules: rules}, err
 }

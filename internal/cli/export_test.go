@@ -8,6 +8,7 @@ import (
 	"imx"
 	"imx/internal/inventory"
 	"imx/internal/lsp"
+	"imx/internal/report"
 	"imx/internal/term"
 )
 
@@ -77,3 +78,14 @@ func shown(d imx.ImageDetail) shownImage { return shownImage{d, inventory.Summar
 
 // EditorCheck returns the check that imx lsp makes of a folder.
 func EditorCheck() lsp.Check { return newExaminer(checkOptions{Format: formatJSON}, &Global{}).open }
+
+// ShowScan prints what a scan found.
+func ShowScan(out term.Stream, r imx.ScanResult, req imx.ScanRequest, now time.Time) error {
+	return showScan(out, r, req, now)
+}
+
+// ScanReport makes findings of a scan.
+func ScanReport(r imx.ScanResult, version string) report.Report { return scanReport(r, version) }
+
+// Fails reports whether a scan found one of what it was asked to fail on.
+func Fails(r imx.ScanResult, on []string) bool { return fails(r, on) }
