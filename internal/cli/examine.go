@@ -183,6 +183,7 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 	known = append(known, e.secrets().Rules()...)
 	found = check.Excuse(t.Waivers, found, known, now)
 	for i, f := range found {
+		found[i].Message = e.clean(f.Message)
 		if f.Source == "" {
 			found[i].Source = e.line(files, f.At)
 		}
@@ -198,9 +199,15 @@ func (e *examiner) line(files *recorder, at imx.Pos) string {
 	return e.secrets().Read(at.File, files.texts[at.File]).Line(at.Line)
 }
 
+// clean is a message without secrets: some quote what they are about.
+func (e *examiner) clean(message string) string {
+	return string(e.secrets().Read("", []byte(message)).Blotted())
+}
+
 // blotted returns diagnostics that quote no secret.
 func (e *examiner) blotted(ds imx.Diagnostics, files *recorder) imx.Diagnostics {
 	for i, d := range ds {
+		ds[i].Summary = e.clean(d.Summary)
 		if d.Source != "" {
 			ds[i].Source = e.line(files, d.At)
 		}

@@ -112,10 +112,22 @@ func (c *Checker) Check(ctx context.Context, name string, text []byte, now time.
 		if err != nil {
 			return nil, nil, err
 		}
-		found = append(found, more...)
+		found = append(found, withoutPasswords(more, rows)...)
 	}
 	check.Sort(found)
 	return slices.CompactFunc(found, func(a, b imx.Finding) bool { return a.Rule == b.Rule && a.At == b.At && a.Message == b.Message }), notices, nil
+}
+
+// withoutPasswords quotes what finds passwords as far as the password's name.
+func withoutPasswords(found []imx.Finding, rows []string) []imx.Finding {
+	for i, f := range found {
+		row := rows[f.At.Line-1]
+		if at := strings.IndexAny(row, "=:"); f.Rule == "cloud-plain-password" && len(row) <= imx.MaxSource {
+			found[i].Source = strings.TrimRight(row[:at+1], "\r") + " ********"
+			found[i].At.End = max(f.At.Column+1, characters(row[:at+1])+1)
+		}
+	}
+	return found
 }
 
 func read(kind Kind, name string, text []byte) []document {
