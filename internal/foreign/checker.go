@@ -75,7 +75,9 @@ func (c *Checker) Rules() ([]imx.Rule, error) {
 }
 
 // IsRule reports whether a name is that of a rule of this package, there or not.
-func IsRule(name string) bool { return strings.HasPrefix(name, "cloud-") || strings.HasPrefix(name, "trivy-") }
+func IsRule(name string) bool {
+	return strings.HasPrefix(name, "cloud-") || strings.HasPrefix(name, "trivy-")
+}
 
 // withReasons gives rules whose authors wrote one text for what and why that text for both.
 func withReasons(rules []imx.Rule) []imx.Rule {
