@@ -61,8 +61,8 @@ func Refusal(refuse imx.Level, found []imx.Finding) error {
 // Predicate is what the statement of type imx.PredicateCheck says of an image: what the rules found in the template
 // that it was made from.
 type Predicate struct {
-	Checker  imx.Version   `json:"checker"`
-	Checked  time.Time     `json:"checked"`
+	Checker  string        `json:"checker"` // "imx 1.2.3"
+	Day      string        `json:"day"`     // of the check, in UTC: what rules find changes no sooner
 	Template imx.Source    `json:"template"`
 	Rules    []RuleLevel   `json:"rules"`            // that were asked
 	Refuse   imx.Level     `json:"refuse,omitempty"` // the least level that refuses

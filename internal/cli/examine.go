@@ -140,7 +140,7 @@ type verdict struct {
 func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, own []ownRules, now time.Time) (verdict, imx.Diagnostics, error) {
 	t, said := template.Parse(files)
 	near.read(files)
-	if said.Err() != nil {
+	if hasMistakes(said) {
 		return verdict{}, e.blotted(said, files), nil
 	}
 	shipped, err := e.shipped()
@@ -277,3 +277,6 @@ func (e *examiner) watch(dir string, files *recorder) {
 		e.watched[filepath.Dir(filepath.Join(dir, filepath.FromSlash(name)))] = true
 	}
 }
+
+// hasMistakes reports whether a template can't be used.
+func hasMistakes(said imx.Diagnostics) bool { return said.Err() != nil }
