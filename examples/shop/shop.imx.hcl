@@ -102,3 +102,40 @@ service "db" {
     memory = "128MiB"
   }
 }
+
+# What must hold before anything is released: a visit goes through all three tiers, on a network of its own.
+test "visits" {
+  service = service.web
+  timeout = "30s"
+  listens = [8080]
+  user    = "www-data"
+
+  http "page" {
+    port     = "http"
+    contains = "Today:"
+  }
+  http "visit" {
+    port    = "http"
+    path    = "/api/visit"
+    matches = "\"visits\": [0-9]+"
+  }
+  cannot {
+    connect = ["app:6379"] # the store is the app's
+    write   = ["/srv/www"]
+  }
+}
+
+test "store" {
+  service = service.db
+  timeout = "30s"
+  user    = "redis"
+
+  tcp "ping" {
+    port     = "redis"
+    send     = "PING\r\n"
+    contains = "PONG"
+  }
+  process "redis-server" {
+    most = 1
+  }
+}

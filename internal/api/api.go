@@ -24,6 +24,8 @@ type Applier interface {
 	Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
 	// CheckRepro builds each image twice and compares.
 	CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error)
+	// Test builds the images and tests them.
+	Test(ctx context.Context, by imx.Principal, req imx.TestRequest, report imx.Report) (imx.TestReport, error)
 	Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
 }
 

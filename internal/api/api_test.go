@@ -91,6 +91,7 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	planned := ok(c.Plan(ctx, web(), report))(t)
 	same(t, "plan", planned.Digest, planned.Plan.Digest())
 	same(t, "progress", progress, []imx.Progress{{Step: "fetch", Status: imx.StepDone, Message: "for " + me.Username}})
+	same(t, "test", ok(c.Test(ctx, imx.TestRequest{PlanRequest: web(), Only: []string{"home"}}, quiet))(t).Results, []imx.TestResult{{Test: "home", Passed: true}})
 	same(t, "build", ok(c.Build(ctx, web(), quiet))(t).Images, []imx.Image{{Name: "web"}})
 	for number := range 2 {
 		applied := ok(c.Apply(ctx, web(), quiet))(t)

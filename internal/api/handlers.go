@@ -22,6 +22,16 @@ func checkRepro(s *server, r *request) error { return planned(r, s.Applier.Check
 
 func apply(s *server, r *request) error { return planned(r, s.Applier.Apply) }
 
+func test(s *server, r *request) error {
+	var req imx.TestRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	return stream(r, func(ctx context.Context, report imx.Report) (imx.TestReport, error) {
+		return s.Applier.Test(ctx, r.by, req, report)
+	})
+}
+
 // planned runs one of the Applier's methods.
 func planned[T any](r *request, do func(context.Context, imx.Principal, imx.PlanRequest, imx.Report) (T, error)) error {
 	var req imx.PlanRequest

@@ -56,8 +56,13 @@ func planRoutes() []route {
 				"Bytes that differ are told by the result, not by the status.",
 		},
 		{
+			method: http.MethodPost, path: "/v1/test", body: "TestRequest", answer: "TestReport", form: formUpdates, serve: test,
+			says: "Plans and builds the images, and tests them: the template's tests, and what no instance may be able to do. " +
+				"A test that fails is told by the result, not by the status.",
+		},
+		{
 			method: http.MethodPost, path: "/v1/apply", body: "PlanRequest", answer: "ApplyResult", form: formUpdates, serve: apply,
-			says: "Plans, builds, and rolls the releases out. Each release of the result tells whether it became good or failed.",
+			says: "Plans, builds, tests, and rolls the releases out. Each release of the result tells whether it became good or failed.",
 		},
 	}
 }

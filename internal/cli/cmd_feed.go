@@ -62,7 +62,6 @@ every .json file is taken. It may be compressed with gzip, or a zip of JSON file
 A URL is fetched by the server, again with each "imx feed refresh".`,
 		example: `
 $ imx feed add DSA-list
-DSA-list  dsa  36,252 entries  of 2026-08-21  93 days old: stale
 $ imx feed add --name debian osv/`,
 		exits: asking(
 			status{2, "NAME or FORMAT can't be one"},

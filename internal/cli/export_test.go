@@ -7,6 +7,7 @@ import (
 
 	"imx"
 	"imx/internal/inventory"
+	"imx/internal/report"
 	"imx/internal/term"
 )
 
@@ -73,3 +74,14 @@ func ShowImageDiffFiles(out term.Stream, a, b imx.ImageDetail) error {
 }
 
 func shown(d imx.ImageDetail) shownImage { return shownImage{d, inventory.Summarize(d.Inventory)} }
+
+// ShowScan prints what a scan found.
+func ShowScan(out term.Stream, r imx.ScanResult, req imx.ScanRequest, now time.Time) error {
+	return showScan(out, r, req, now)
+}
+
+// ScanReport makes findings of a scan.
+func ScanReport(r imx.ScanResult, version string) report.Report { return scanReport(r, version) }
+
+// Fails reports whether a scan found one of what it was asked to fail on.
+func Fails(r imx.ScanResult, on []string) bool { return fails(r, on) }

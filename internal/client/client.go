@@ -53,7 +53,12 @@ func (c *Client) CheckRepro(ctx context.Context, req imx.PlanRequest, report imx
 	return long[imx.ReproResult](ctx, c, call{http.MethodPost, "/v1/build/repro", req}, report)
 }
 
-// Apply plans, builds, and rolls the releases out. It returns when each rollout has ended; a release
+// Test plans and builds the images, and tests them. A test that failed isn't an error: the TestReport tells of it.
+func (c *Client) Test(ctx context.Context, req imx.TestRequest, report imx.Report) (imx.TestReport, error) {
+	return long[imx.TestReport](ctx, c, call{http.MethodPost, "/v1/test", req}, report)
+}
+
+// Apply plans, builds, tests, and rolls the releases out. It returns when each rollout has ended; a release
 // that failed is told by its State, not by an error.
 func (c *Client) Apply(ctx context.Context, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/apply", req}, report)

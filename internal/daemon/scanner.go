@@ -19,11 +19,12 @@ func (s *server) openScanner() error {
 	if err != nil {
 		return err
 	}
-	if s.images, err = feed.OpenImages(dir); err != nil {
+	known, err := feed.OpenImages(dir)
+	if err != nil {
 		return err
 	}
 	s.scanner = scan.New(scan.Config{
-		Feeds: feeds, Known: s.images, Client: feed.NewClient(), Evidence: s.attester, Version: s.version, Now: time.Now,
+		Feeds: feeds, Known: known, Client: feed.NewClient(), Evidence: s.attester, Version: s.version, Now: time.Now,
 		State: func(at time.Time) (*imx.State, error) {
 			if at.IsZero() {
 				return s.control.State(), nil

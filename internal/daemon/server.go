@@ -26,7 +26,6 @@ import (
 	"imx/internal/engine/local"
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
-	"imx/internal/feed"
 	"imx/internal/frozen"
 	"imx/internal/gc"
 	"imx/internal/network/nft"
@@ -35,13 +34,14 @@ import (
 	"imx/internal/reconcile"
 	"imx/internal/registry"
 	"imx/internal/scan"
+	"imx/internal/trial"
 )
 
 // server is every part of a running server, open.
 type server struct {
 	data     string // the data folder
-	refuse   imx.Level
 	version  string
+	refuse   imx.Level
 	logger   *slog.Logger
 	log      *eventlog.Log
 	control  *control.Control
@@ -49,8 +49,8 @@ type server struct {
 	engine   *local.Engine
 	pipeline *pipeline.Pipeline
 	attester *attest.Attester
+	tester   *trial.Tester
 	loop     *reconcile.Loop
-	images   *feed.Images // what is in images
 	scanner  *scan.Scanner
 }
 
@@ -118,7 +118,11 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err != nil {
 		return err
 	}
-	engineConfig, err := engineConfig(s.data, prefix)
+	data, err := filepath.Abs(s.data)
+	if err != nil {
+		return err
+	}
+	engineConfig, err := engineConfig(data, prefix)
 	if err != nil {
 		return err
 	}
@@ -136,15 +140,24 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if s.engine, err = local.Open(ctx, engineConfig); err != nil {
 		return err
 	}
+	if err := endTrials(ctx, s.data); err != nil {
+		return err
+	}
+	checks := newChecks(s)
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
-		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
+		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
+			return s.tester.Test(ctx, by, r, report)
+		},
 	})
 	s.attester = attest.New(attest.Config{
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
+	trials := &machines{data: data, serving: engineConfig, used: map[netip.Prefix]bool{}}
+	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
 	return s.openScanner()
 }
@@ -168,8 +181,8 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 }
 
 func (s *server) close() {
-	if s.images != nil {
-		_ = s.images.Close() // what it lost is read out of the images again
+	if s.scanner != nil {
+		s.scanner.Close()
 	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
@@ -242,7 +255,7 @@ func Purge(ctx context.Context, data string) error {
 	}
 	engineConfig, err := engineConfig(data, prefix)
 	if err == nil {
-		err = local.Purge(ctx, engineConfig)
+		err = errors.Join(local.Purge(ctx, engineConfig), endTrials(ctx, data))
 	}
 	return errors.Join(err, release())
 }

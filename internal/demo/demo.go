@@ -113,11 +113,15 @@ func (s *stage) replacements(ctx context.Context) error {
 			return err
 		}
 	}
-	s.say("A broken version: it never gets healthy, so it never gets traffic.")
+	s.say("A broken version: its test fails, so nothing is released.")
 	if err := s.edit(ctx, "shop.py", "store.ping()", "store.pong()", "Improve the health check"); err != nil {
 		return err
 	}
-	if err := s.imx(ctx, "refuse a broken version", exitRolloutFailed, "apply", "--yes", s.shop); err != nil {
+	if err := s.imx(ctx, "test a broken version", exitRefused, "apply", "--yes", s.shop); err != nil {
+		return err
+	}
+	s.say("Released without its tests, it never gets healthy, so it never gets traffic.")
+	if err := s.imx(ctx, "refuse a broken version", exitRolloutFailed, "apply", "--yes", "--skip-tests", "to see what happens", s.shop); err != nil {
 		return err
 	}
 	if err := s.imx(ctx, "", 0, "releases", "app"); err != nil {
@@ -144,8 +148,12 @@ func (s *stage) change(ctx context.Context, before, after string) error {
 	return s.expectPage(ctx, after)
 }
 
-// exitRolloutFailed is the exit code of an apply whose release stayed without traffic.
-const exitRolloutFailed = 8
+const (
+	// exitRefused is the exit code of an apply whose tests failed.
+	exitRefused = 5
+	// exitRolloutFailed is that of one whose release stayed without traffic.
+	exitRolloutFailed = 8
+)
 
 // tell prints what can be proved afterwards, and the figures.
 func (s *stage) tell(ctx context.Context) error {

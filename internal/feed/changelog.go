@@ -36,9 +36,9 @@ type Log struct {
 
 // Changelog returns what a .deb of the source package says, and remembers it by the .deb's digest. open is called only
 // where it isn't known yet. Errors: Refused for a .deb that can't be read; NotFound for one without a changelog.
-func (s *Store) Changelog(name, source string, deb imx.Digest, open func() (io.ReadCloser, error)) (Log, error) {
-	path := filepath.Join(s.dir, changelogs, deb.Hex()+metadata)
-	if raw, err := os.ReadFile(path); err == nil {
+func (s *Store) Changelog(name, source string, d imx.Digest, open func() (io.ReadCloser, error)) (Log, error) {
+	file := s.changelogFile(d)
+	if raw, err := os.ReadFile(file); err == nil {
 		var known Log
 		if json.Unmarshal(raw, &known) == nil {
 			return known, nil
@@ -57,16 +57,14 @@ func (s *Store) Changelog(name, source string, deb imx.Digest, open func() (io.R
 	if err != nil {
 		return Log{}, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return Log{}, err
 	}
-	return found, disk.Error(disk.WriteWhole(path, raw, 0o600), "remembering a changelog")
+	return found, disk.Error(disk.WriteWhole(file, raw, 0o600), "remembering a changelog")
 }
 
-// KnowsChangelog reports whether Changelog needs no .deb.
-func (s *Store) KnowsChangelog(deb imx.Digest) bool {
-	_, err := os.Stat(filepath.Join(s.dir, changelogs, deb.Hex()+metadata))
-	return err == nil
+func (s *Store) changelogFile(d imx.Digest) string {
+	return filepath.Join(s.dir, changelogs, d.Hex()+metadata)
 }
 
 // KeepChangelogs forgets those of all other .debs.

@@ -424,7 +424,7 @@ func TestWhatImagesHaveOutlivesACrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, append(whole, `{"package":{"Ecosystem":"Debian:x"}}`+"\n"+`{"ima`...), 0o600); err != nil {
+	if err := os.WriteFile(file, append(whole, `{"package":{"ecosystem":"Debian:x"}}`+"\n"+`{"ima`...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if remember(image) {

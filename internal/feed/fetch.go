@@ -64,10 +64,10 @@ func get(ctx context.Context, client *http.Client, address string) (*http.Respon
 	if err != nil {
 		return nil, imx.Errorf(imx.Unavailable, "%w", err).WithHint("the feed that was there stays as it was")
 	}
-	switch {
-	case resp.StatusCode == http.StatusOK:
+	switch resp.StatusCode {
+	case http.StatusOK:
 		return resp, nil
-	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
+	case http.StatusNotFound, http.StatusGone:
 		err = imx.Errorf(imx.NotFound, "%s answers %s", address, resp.Status)
 	default:
 		err = imx.Errorf(imx.Unavailable, "%s answers %s", address, resp.Status)

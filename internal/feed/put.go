@@ -275,7 +275,7 @@ func (d decompressed) Read(p []byte) (int, error) {
 	n, err := d.Reader.Read(p)
 	known, ours := errors.AsType[*imx.Error](err)
 	switch {
-	case err == nil || err == io.EOF: //nolint:errorlint // the end itself, bare as io.Reader has it
+	case err == nil || err == io.EOF:
 		return n, err
 	case ours:
 		return n, known

@@ -70,10 +70,10 @@ func TestWhatIsMappedIsToldApartFromWhatLiesAtItsPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(program, bytes, 0o755); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(program, bytes, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--fork", "--kill-child", "sh", "-c", "echo ready; exec "+program+" 600") //nolint:gosec // fixed words
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--fork", "--kill-child", "sh", "-c", "echo ready; exec "+program+" 600")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

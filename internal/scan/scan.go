@@ -58,6 +58,9 @@ type Scanner struct {
 // New returns a Scanner. It starts nothing.
 func New(cfg Config) *Scanner { return &Scanner{cfg: cfg} }
 
+// Close lets go of the index of images. What it lost is read out of the images again.
+func (s *Scanner) Close() { _ = s.cfg.Known.Close() }
+
 // Feeds lists the feeds.
 func (s *Scanner) Feeds() ([]imx.Feed, error) { return s.cfg.Feeds.List() }
 

@@ -242,7 +242,7 @@ func decodeRecord(b []byte) (key, value, rest []byte) {
 
 func cutBytes(b []byte) (text, rest []byte) {
 	n, used := binary.Uvarint(b)
-	if used <= 0 || n > uint64(len(b)-used) {
+	if used <= 0 || n > uint64(len(b)-used) { //nolint:gosec // used is at most len(b)
 		return nil, nil
 	}
 	end := used + int(n) //nolint:gosec // at most len(b)

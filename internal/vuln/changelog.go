@@ -14,9 +14,9 @@ import (
 
 // Change is one entry of a package's changelog: a version, and which CVEs it says that it fixes.
 type Change struct {
-	Version string
-	Date    time.Time
-	Fixes   []string // sorted, each once
+	Version string    `json:"version"`
+	Date    time.Time `json:"date,omitzero"`
+	Fixes   []string  `json:"fixes,omitempty"` // sorted, each once
 }
 
 const (
@@ -35,7 +35,7 @@ func ParseChangelog(r io.Reader, source string) ([]Change, error) {
 		case err != nil && (asRefusal(err) == nil || len(p.all) == 0):
 			return nil, err
 		case err != nil || !more:
-			return p.all, nil
+			return p.all, nil //nolint:nilerr // what isn't of the form any more ends it
 		}
 	}
 	return p.all, nil

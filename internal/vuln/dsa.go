@@ -123,7 +123,7 @@ func (p *dsaParser) names(text string) error {
 	if !ok {
 		return refused("%s has no end", clip(text))
 	}
-	for _, name := range strings.Fields(inner) {
+	for name := range strings.FieldsSeq(inner) {
 		if isOdd(name) {
 			return refused("%s is not the name of a vulnerability", clip(name))
 		}

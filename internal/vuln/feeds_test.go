@@ -35,11 +35,11 @@ func read(format imx.FeedFormat, r io.Reader) reading {
 	return got
 }
 
-func fixture(t testing.TB, name string) string {
-	t.Helper()
+func fixture(tb testing.TB, name string) string {
+	tb.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(b)
 }

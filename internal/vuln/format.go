@@ -41,39 +41,41 @@ func Detect(head []byte) (imx.FeedFormat, error) {
 // topKeys returns the names in the first object, as far as it is there, and the first name in the object that its first
 // name stands for.
 func topKeys(text []byte) (keys []string, inner string) {
+	text = bytes.TrimLeft(text, "[ \t\r\n") // an array of records
 	d := json.NewDecoder(bytes.NewReader(text))
-	depth, objects, name := 0, 0, false
-	for {
+	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+		return nil, ""
+	}
+	for d.More() {
 		token, err := d.Token()
-		if err != nil {
+		key, ok := token.(string)
+		if err != nil || !ok {
 			return keys, inner
 		}
-		switch v := token.(type) {
-		case json.Delim:
-			switch {
-			case v == '[' && objects == 0 && depth == 0: // an array of records
-				continue
-			case v == '{' || v == '[':
-				depth++
-				objects++
-				name = v == '{'
-			default:
-				if depth--; depth == 0 {
-					return keys, inner
-				}
-				name = true
-			}
-			continue
-		case string:
-			if depth == 1 && name {
-				keys = append(keys, v)
-			}
-			if depth == 2 && name && inner == "" && len(keys) == 1 {
-				inner = v
-			}
+		if keys = append(keys, key); len(keys) == 1 {
+			inner = firstKey(text[d.InputOffset():])
 		}
-		name = !name
+		var passed json.RawMessage
+		if d.Decode(&passed) != nil {
+			return keys, inner
+		}
 	}
+	return keys, inner
+}
+
+// firstKey returns the first name in the object that comes after a colon.
+func firstKey(text []byte) string {
+	text = bytes.TrimLeft(text, ": \t\r\n")
+	d := json.NewDecoder(bytes.NewReader(text))
+	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+		return ""
+	}
+	token, err := d.Token()
+	key, ok := token.(string)
+	if err != nil || !ok {
+		return ""
+	}
+	return key
 }
 
 // Parse reads a feed of a format that says which packages have which vulnerabilities, or which of these are

@@ -96,7 +96,7 @@ func (x *Index) Match(feeds []Feed, images ...imx.Digest) (*Matches, error) {
 	for n, p := range x.packages {
 		if len(images) == 0 || wanted[n] {
 			name := [2]string{p.Ecosystem, p.Name}
-			byName[name] = append(byName[name], uint32(n)) //nolint:gosec // as intern
+			byName[name] = append(byName[name], uint32(n))
 		}
 	}
 	for name, numbers := range byName {

@@ -14,14 +14,17 @@ import (
 // Package is one package of an image, as feeds speak of it: in Debian a source package, with the binary packages
 // that the image has of it.
 type Package struct {
-	Ecosystem string
-	Name      string
-	Version   string
-	Binaries  []Binary // sorted by name
+	Ecosystem string   `json:"ecosystem"`
+	Name      string   `json:"name"`
+	Version   string   `json:"version"`
+	Binaries  []Binary `json:"binaries,omitempty"` // sorted by name
 }
 
 // Binary is a package as it is installed.
-type Binary struct{ Name, Version string }
+type Binary struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
 
 // names are those of the binary packages.
 func (p *Package) names() []string {
@@ -131,15 +134,15 @@ type answers [][]Advisory
 
 // ask returns nil where no feed says anything.
 func ask(ecosystem, name string, feeds []Feed) (answers, error) {
-	said, any := make(answers, len(feeds)), false
+	said, spoken := make(answers, len(feeds)), false
 	for i, f := range feeds {
 		var err error
 		if said[i], err = f.Book.About(ecosystem, name); err != nil {
 			return nil, err
 		}
-		any = any || len(said[i]) > 0
+		spoken = spoken || len(said[i]) > 0
 	}
-	if !any {
+	if !spoken {
 		return nil, nil
 	}
 	return said, nil
@@ -258,8 +261,8 @@ func Scan(packages []Package, feeds []Feed) ([]imx.Vulnerability, error) {
 // one as high; then the newest name.
 func Graver(a, b imx.Vulnerability) int {
 	return cmp.Or(
-		cmp.Compare(boolean(a.Excused != nil), boolean(b.Excused != nil)),
-		cmp.Compare(boolean(a.Exploited.IsZero()), boolean(b.Exploited.IsZero())),
+		cmp.Compare(after(a.Excused != nil), after(b.Excused != nil)),
+		cmp.Compare(after(a.Exploited.IsZero()), after(b.Exploited.IsZero())),
 		cmp.Compare(Gravity(b.Level), Gravity(a.Level)),
 		compareNames(b.ID, a.ID),
 		cmp.Compare(a.Package.Name, b.Package.Name),
@@ -269,8 +272,9 @@ func Graver(a, b imx.Vulnerability) int {
 	)
 }
 
-func boolean(b bool) int {
-	if b {
+// after puts what is so behind what isn't.
+func after(is bool) int { //nolint:revive // flag-parameter: the value is what it orders
+	if is {
 		return 1
 	}
 	return 0

@@ -31,8 +31,8 @@ func book(t interface{ Fatal(args ...any) }, all ...vuln.Advisory) *vuln.Book {
 	return b
 }
 
-// real are the books of the fixtures.
-func real(t *testing.T) []vuln.Feed {
+// fixtures are the books of the fixtures.
+func fixtures(t *testing.T) []vuln.Feed {
 	t.Helper()
 	var all []vuln.Feed
 	for format, name := range feeds() {
@@ -65,7 +65,7 @@ func ids(all []imx.Vulnerability) string {
 
 // Source names differ from binary names, and several feeds tell of the same.
 func TestWhatFeedsSayOfOnePackageIsJoined(t *testing.T) {
-	got, err := vuln.Scan([]vuln.Package{installed("openssl", "3.0.9-1", "libssl3", "openssl")}, real(t))
+	got, err := vuln.Scan([]vuln.Package{installed("openssl", "3.0.9-1", "libssl3", "openssl")}, fixtures(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestWhatFeedsSayOfOnePackageIsJoined(t *testing.T) {
 	}, got[1]); diff != "" {
 		t.Error(diff)
 	}
-	exploited, err := vuln.Scan([]vuln.Package{installed("nghttp2", "1.52.0-1", "libnghttp2-14")}, real(t))
+	exploited, err := vuln.Scan([]vuln.Package{installed("nghttp2", "1.52.0-1", "libnghttp2-14")}, fixtures(t))
 	if err != nil || len(exploited) != 1 || exploited[0].Exploited.Year() != 2023 {
 		t.Errorf("%+v, %v", exploited, err)
 	}
@@ -137,11 +137,11 @@ func TestVersionsAreComparedAsDpkgDoes(t *testing.T) {
 
 func TestOtherReleasesFixesDontCount(t *testing.T) {
 	p := installed("tomcat9", "9.0.43-1", "libtomcat9-java")
-	if got, err := vuln.Scan([]vuln.Package{p}, real(t)); err != nil || len(got) != 0 {
+	if got, err := vuln.Scan([]vuln.Package{p}, fixtures(t)); err != nil || len(got) != 0 {
 		t.Errorf("bookworm: %s, %v", ids(got), err)
 	}
 	p.Ecosystem = "Debian:bullseye"
-	if got, err := vuln.Scan([]vuln.Package{p}, real(t)); err != nil || len(got) != 5 {
+	if got, err := vuln.Scan([]vuln.Package{p}, fixtures(t)); err != nil || len(got) != 5 {
 		t.Errorf("bullseye: %s, %v", ids(got), err)
 	}
 }

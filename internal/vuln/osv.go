@@ -56,7 +56,7 @@ type osvEvent struct {
 func ParseOSV(r io.Reader, sink Sink) (Summary, error) {
 	var sum Summary
 	records := readValues(r)
-	any := false
+	found := false
 	for {
 		var one osvRecord
 		err := records.next(&one)
@@ -67,14 +67,14 @@ func ParseOSV(r io.Reader, sink Sink) (Summary, error) {
 			err = refused("a record has no id")
 		}
 		if err == nil {
-			any = true
+			found = true
 			err = one.take(&sum, &sink)
 		}
 		if err != nil {
 			return Summary{}, err
 		}
 	}
-	if !any {
+	if !found {
 		return Summary{}, refused("it has no record in it")
 	}
 	return sum, nil

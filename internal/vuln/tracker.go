@@ -22,9 +22,9 @@ type trackerEntry struct {
 func ParseTracker(r io.Reader, sink Sink) (Summary, error) {
 	var sum Summary
 	v := readValues(r)
-	any := false
+	found := false
 	err := v.object(func(source string) error {
-		any = true
+		found = true
 		return v.object(func(id string) error {
 			var one trackerEntry
 			if err := v.decode(&one); err != nil {
@@ -42,7 +42,7 @@ func ParseTracker(r io.Reader, sink Sink) (Summary, error) {
 	if err := v.end(); err != nil {
 		return Summary{}, err
 	}
-	if !any {
+	if !found {
 		return Summary{}, refused("it has no package in it")
 	}
 	sum.Date = time.Time{} // it has no dates

@@ -56,10 +56,8 @@ func checkSemver(v string) error {
 // Affects reports whether a version of the advisory's package has the vulnerability. A version that doesn't parse has
 // only what names it.
 func (a *Advisory) Affects(version string) bool {
-	for _, v := range a.Versions {
-		if v == version {
-			return true
-		}
+	if slices.Contains(a.Versions, version) {
+		return true
 	}
 	o, ok := orderOf(a.Ecosystem)
 	if !ok || o.check(version) != nil {

@@ -87,7 +87,7 @@ func takeOver(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		launcher:  launcher{cfg: cfg, store: s, cgroups: groups},
-		roots:     &roots{cfg: cfg, store: s, checker: &erofs.Checker{Locks: true}, ready: map[string]prepared{}},
+		roots:     &roots{cfg: cfg, store: s, checker: &erofs.Checker{Locks: !cfg.Guest}, ready: map[string]prepared{}},
 		flows:     &flowCount{},
 		rules:     rules{held: map[int]io.Closer{}},
 		wake:      make(chan struct{}, 1),
@@ -180,10 +180,14 @@ func runs(p imx.Phase) bool { return p == imx.Starting || p == imx.Healthy || p 
 
 // Observe implements engine.Engine.
 func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
-	for _, in := range e.all() {
+	all := e.all()
+	for _, in := range all {
 		e.settle(ctx, in)
 	}
-	counts := e.flows.count()
+	var counts map[netip.Addr]int
+	if len(all) > 0 {
+		counts = e.flows.count()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: e.mode(), Instances: []imx.Instance{}}

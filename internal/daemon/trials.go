@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"imx"
+	"imx/internal/disk"
+	"imx/internal/engine/local"
+	"imx/internal/trial"
+)
+
+// trialFolder holds a folder for the engine of each test that is being run. Between tests it isn't there.
+const trialFolder = "trial"
+
+// trialRange is where tests have their addresses: a range for tests of networks (RFC 2544), so that none of them is
+// anybody's.
+const trialRange = "198.19.0.0/16"
+
+// machine is an engine of one test, with nothing else on it.
+type machine struct {
+	*local.Engine
+
+	cfg  local.Config
+	from *machines
+}
+
+var _ trial.Machine = machine{}
+
+// Network is the range of addresses.
+func (m machine) Network() netip.Prefix { return m.cfg.Network }
+
+// Close ends all that is on it, and leaves no trace.
+func (m machine) Close(ctx context.Context) error {
+	defer m.from.free(m.cfg.Network)
+	return clearTrial(ctx, m.cfg)
+}
+
+func clearTrial(ctx context.Context, cfg local.Config) error {
+	if err := local.Purge(ctx, cfg); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(cfg.Dir); err != nil {
+		return err
+	}
+	_ = os.Remove(filepath.Dir(cfg.Dir)) // which others may still have something in
+	return nil
+}
+
+// machines makes engines for tests, as the one that serves but for folder, mark and range.
+type machines struct {
+	data    string
+	serving local.Config
+
+	mu   sync.Mutex
+	used map[netip.Prefix]bool
+}
+
+// open makes a machine.
+func (ms *machines) open(ctx context.Context) (trial.Machine, error) {
+	all := filepath.Join(ms.data, trialFolder)
+	if err := os.MkdirAll(all, 0o700); err != nil {
+		return nil, disk.Error(err, "making a folder for a test")
+	}
+	dir, err := os.MkdirTemp(all, "")
+	if err != nil {
+		return nil, disk.Error(err, "making a folder for a test")
+	}
+	cfg, err := engineConfig(dir, netip.Prefix{})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dir, cfg.Roots, cfg.Files, cfg.Log, cfg.Guest = dir, ms.serving.Roots, ms.serving.Files, ms.serving.Log, true
+	if cfg.Probe, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	if cfg.Network, err = ms.take(cfg.ID); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	m := machine{cfg: cfg, from: ms}
+	if m.Engine, err = local.Open(ctx, cfg); err != nil {
+		return nil, errors.Join(err, m.Close(context.WithoutCancel(ctx)))
+	}
+	return m, nil
+}
+
+// take returns a range that nothing on this machine uses. Each mark begins to look at a place of its own.
+func (ms *machines) take(id string) (netip.Prefix, error) {
+	const bits, count = 22, 64
+	first := netip.MustParsePrefix(trialRange).Addr().As4()
+	mark, err := hex.DecodeString(id)
+	if err != nil || len(mark) < 2 {
+		return netip.Prefix{}, imx.Errorf(imx.Internal, "%q marks no engine of a data folder", id)
+	}
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	start := int(binary.BigEndian.Uint16(mark))
+	for i := range count {
+		third := byte((start + i) % count << 2)
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{first[0], first[1], third, 0}), bits)
+		if !ms.used[p] && local.CheckNetwork(p, id) == nil {
+			ms.used[p] = true
+			return p, nil
+		}
+	}
+	return netip.Prefix{}, imx.Errorf(imx.Exhausted, "no range of addresses is free for tests in %s", trialRange).
+		WithHint("`ip route show table all` shows what uses it; imx apply --skip-tests REASON releases without tests")
+}
+
+func (ms *machines) free(p netip.Prefix) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	delete(ms.used, p)
+}
+
+// endTrials takes away what the tests of a server that is gone have left.
+func endTrials(ctx context.Context, data string) error {
+	all, err := filepath.Abs(filepath.Join(data, trialFolder))
+	if err != nil {
+		return err
+	}
+	left, err := os.ReadDir(all)
+	if err != nil {
+		return nil // no test was running
+	}
+	for _, one := range left {
+		cfg, err := engineConfig(filepath.Join(all, one.Name()), netip.Prefix{})
+		if err != nil {
+			return err
+		}
+		cfg.Dir = filepath.Join(all, one.Name())
+		if err := clearTrial(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(all)
+}

@@ -1,0 +1,94 @@
+package inside_test
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"imx/internal/inside"
+)
+
+// The test's own process stands for an instance: it is one of the machine.
+func TestAPathIsSeenAsTheProcessSeesIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "greeting")
+	if err := os.WriteFile(path, []byte("hello, world"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	found, err := inside.File(os.Getpid(), path, 5)
+	if err != nil || !found.There || found.Mode != 0o640 || string(found.Content) != "hello" || found.UID != uint32(os.Getuid()) {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if missing, err := inside.File(os.Getpid(), path+"/below/it", 5); err != nil || missing.There {
+		t.Errorf("what isn't there: %+v, %v", missing, err)
+	}
+	if root, err := inside.File(os.Getpid(), "/", 5); err != nil || !root.There {
+		t.Errorf("the root: %+v, %v", root, err)
+	}
+}
+
+func TestAProcessIsFoundByItsPathItsNameAndALinkToIt(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "server")
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip("this machine has no sleep")
+	}
+	if err := os.Symlink(sleep, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), link, "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	all, err := inside.Processes(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(all, func(p inside.Process) bool { return p.Pid == cmd.Process.Pid })
+	if i < 0 {
+		t.Fatal("it isn't among the processes")
+	}
+	for name, want := range map[string]bool{sleep: true, "sleep": true, link: true, "bash": false, "/usr/bin/nothing": false} {
+		if all[i].Runs(name) != want {
+			t.Errorf("runs %s: %v", name, !want)
+		}
+	}
+	if !inside.IsUser(cmd.Process.Pid, "root", 0) || inside.IsUser(cmd.Process.Pid, "root", 1) {
+		t.Error("root is uid 0 and no other")
+	}
+}
+
+func TestAPortIsListenedOnUntilItIsClosed(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := int(netip.MustParseAddrPort(l.Addr().String()).Port())
+	ports, err := inside.Listens(os.Getpid())
+	if err != nil || !slices.Contains(ports, port) || !slices.IsSorted(ports) {
+		t.Errorf("port %d isn't in %v: %v", port, ports, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if ports, err := inside.Listens(os.Getpid()); err != nil || slices.Contains(ports, port) {
+		t.Errorf("closed port %d is in %v: %v", port, ports, err)
+	}
+}
+
+func TestAProcessThatIsGoneHasNothing(t *testing.T) {
+	const never = 1 << 30
+	if _, err := inside.File(never, "/", 1); err == nil {
+		t.Error("it has files")
+	}
+	if _, err := inside.Processes(never); err == nil {
+		t.Error("it has processes")
+	}
+	if _, err := inside.Listens(never); err == nil {
+		t.Error("it has ports")
+	}
+}

@@ -1,0 +1,273 @@
+package scan_test
+
+// The parts are real: an archive of .debs with changelogs, a store of feeds, an index of images. Only what images the
+// server has, and what ran when, is told by the tests.
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"imx"
+	"imx/internal/archive"
+	"imx/internal/archive/archivetest"
+	"imx/internal/blob"
+	"imx/internal/feed"
+	"imx/internal/scan"
+)
+
+// world is a server in small.
+type world struct {
+	t       *testing.T
+	now     time.Time
+	archive *archivetest.Archive
+	images  []imx.ImageView
+	inside  map[imx.Digest]imx.Inventory
+	state   *imx.State
+	brought []string // .debs that were opened
+	broken  error    // what reaching the archive ends with
+	scanner *scan.Scanner
+}
+
+func newWorld(t *testing.T, packages ...archivetest.Package) *world {
+	t.Helper()
+	w := &world{
+		t: t, now: time.Now().UTC(), archive: archivetest.New(t, packages...), inside: map[imx.Digest]imx.Inventory{},
+		state: &imx.State{Services: map[string]imx.Service{}, Instances: map[string]imx.Instance{}},
+	}
+	blobs, err := blob.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	debs, err := archive.New(archive.Config{Dir: t.TempDir(), Blobs: blobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	decl := imx.Archive{Name: "own", Mirror: "file://" + w.archive.Dir, Suites: []string{"bookworm"}, Keyring: w.archive.Keyring()}
+	dir := filepath.Join(t.TempDir(), "feeds")
+	feeds, err := feed.Open(dir, func() time.Time { return w.now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := feed.OpenImages(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.scanner = scan.New(scan.Config{
+		Feeds: feeds, Known: known, Client: feed.NewClient(), Version: "1.0", Now: func() time.Time { return w.now },
+		State:  func(time.Time) (*imx.State, error) { return w.state, nil },
+		Images: func(context.Context, time.Time) ([]imx.ImageView, error) { return w.images, nil },
+		Image: func(_ context.Context, wanted string) (imx.ImageDetail, error) {
+			in, ok := w.inside[imx.Digest(wanted)]
+			if !ok {
+				return imx.ImageDetail{}, imx.Errorf(imx.NotFound, "the bytes are gone")
+			}
+			return imx.ImageDetail{Inventory: in}, nil
+		},
+		Index: func(ctx context.Context, report imx.Report) (archive.Snapshot, error) {
+			if w.broken != nil {
+				return archive.Snapshot{}, w.broken
+			}
+			return debs.Fetch(ctx, decl, archivetest.Architecture, nil, report)
+		},
+		Package: func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error) {
+			w.brought = append(w.brought, p.Ref())
+			if err := debs.Packages(ctx, func(string) (imx.Archive, bool) { return decl, true }, []imx.Package{p}, report); err != nil {
+				return nil, err
+			}
+			return blobs.Reader(p.Digest)
+		},
+		Pids: func(context.Context) (map[string]int, error) { return nil, nil },
+	})
+	t.Cleanup(w.scanner.Close)
+	return w
+}
+
+// image adds an image with packages: "binary source version".
+func (w *world) image(name string, packages ...string) imx.Digest {
+	d := imx.DigestBytes([]byte(name + strings.Join(packages, ",")))
+	var in imx.Inventory
+	for _, text := range packages {
+		f := strings.Fields(text)
+		in.Packages = append(in.Packages, imx.InventoryPackage{
+			Package: imx.Package{Name: f[0], Version: f[2], Suite: "bookworm"}, Source: f[1], SourceVersion: f[2],
+		})
+	}
+	w.inside[d] = in
+	w.images = append(w.images, imx.ImageView{Image: imx.Image{Name: name, Digest: d}})
+	return d
+}
+
+func (w *world) scan(req imx.ScanRequest) imx.ScanResult {
+	w.t.Helper()
+	r, err := w.scanner.Scan(w.t.Context(), "root", req, func(imx.Progress) {})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// found lists "image: CVE fixed" of every finding.
+func found(r imx.ScanResult) string {
+	var lines []string
+	for _, one := range r.Images {
+		for _, v := range one.Vulnerabilities {
+			lines = append(lines, fmt.Sprintf("%s: %s %s", one.Name, v.ID, v.Package.Fixed))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// deb is a package with the changelog of its source.
+func deb(name, source, version, file string, fixes ...string) archivetest.Package {
+	p := archivetest.Package{Name: name, Version: version, Fields: map[string]string{"Source": source}}
+	if file == "" {
+		return p
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = fmt.Fprintf(z, "%s (%s) bookworm-security; urgency=high\n\n  * Fix %s\n\n -- A <a@example.org>  Mon, 17 Feb 2025 20:40:29 +0100\n\n%s (1.0-1) bookworm; urgency=low\n\n  * Fix CVE-2001-0001\n\n -- A <a@example.org>  Mon, 17 Feb 2020 20:40:29 +0100\n",
+		source, version, strings.Join(fixes, ", "), source)
+	_ = z.Close() // into memory
+	p.Files = []archivetest.File{{Path: "/usr/share/doc/" + name + "/" + file, Content: b.String()}}
+	return p
+}
+
+func TestNewerPackagesChangelogsSayWhatAnImageLacks(t *testing.T) {
+	pointer := archivetest.Package{
+		Name: "libtwo", Version: "1.0-2", Fields: map[string]string{"Source": "two"},
+		Files: []archivetest.File{{Path: "/usr/share/doc/libtwo", Link: "two-common"}},
+	}
+	w := newWorld(t,
+		deb("bin-one", "one", "1.0-1+deb12u1", "changelog.Debian.gz", "CVE-2025-0001", "CVE-2025-0002"),
+		pointer, deb("two-common", "two", "1.0-2", "changelog.Debian.gz", "CVE-2025-0003"),
+		deb("bin-native", "native", "2", "changelog.gz", "CVE-2025-0004"),
+		deb("bin-bare", "bare", "1.0-2", ""),
+		deb("bin-other", "another-source", "9.0-1", "changelog.Debian.gz", "CVE-2025-0005"),
+		deb("bin-same", "same", "1.0-1", "changelog.Debian.gz", "CVE-2025-0006"),
+	)
+	w.image("web", "bin-one one 1.0-1", "libtwo two 1.0-1", "bin-native native 1.5", "bin-bare bare 1.0-1", "bin-other other 1.0-1", "bin-same same 1.0-1")
+	w.image("new", "bin-one one 1.0-1+deb12u1")
+	const want = "web: CVE-2025-0004 2\nweb: CVE-2025-0003 1.0-2\nweb: CVE-2025-0002 1.0-1+deb12u1\nweb: CVE-2025-0001 1.0-1+deb12u1"
+	if got := found(w.scan(imx.ScanRequest{All: true})); got != want {
+		t.Errorf("found\n%s\nwant\n%s", got, want)
+	}
+	first := len(w.brought)
+	if got := found(w.scan(imx.ScanRequest{All: true})); got != want || len(w.brought) != first {
+		t.Errorf("the second scan brought %q and found\n%s", w.brought[first:], got)
+	}
+	w.now = w.now.Add(2 * time.Hour)
+	w.image("more", "bin-one one 1.0-1", "bin-same same 0.9")
+	if got := found(w.scan(imx.ScanRequest{All: true})); !strings.Contains(got, "more: CVE-2025-0006 1.0-1") {
+		t.Errorf("a new image's packages aren't looked at: %s", got)
+	}
+	if again := strings.Join(w.brought[first:], " "); strings.Contains(again, "bin-one_") || !strings.Contains(again, "bin-same_") {
+		t.Errorf("brought again: %s", again)
+	}
+}
+
+func TestAnArchiveThatDoesntAnswerHindersNoScan(t *testing.T) {
+	w := newWorld(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	w.image("web", "bin-one one 1.0-1")
+	before := found(w.scan(imx.ScanRequest{All: true}))
+	w.now, w.broken = w.now.Add(2*time.Hour), imx.Errorf(imx.Unavailable, "nobody answers")
+	r := w.scan(imx.ScanRequest{All: true})
+	if found(r) != before || before == "" || !strings.Contains(strings.Join(r.Notices, "\n"), "nobody answers") {
+		t.Errorf("found %q, then %q with %q", before, found(r), r.Notices)
+	}
+}
+
+func TestANewFeedIsMatchedWithoutReadingAnImageAgain(t *testing.T) {
+	w := newWorld(t)
+	image := w.image("web", "libone one 1.0-1")
+	if r := w.scan(imx.ScanRequest{All: true}); found(r) != "" {
+		t.Error(found(r))
+	}
+	delete(w.inside, image) // whoever reads it now fails
+	list := "[" + w.now.AddDate(0, 0, -1).Format("02 Jan 2006") + "] DSA-1-1 one - security update\n\t{CVE-2025-0001}\n\t[bookworm] - one 1.0-2\n"
+	if _, err := w.scanner.AddFeed(t.Context(), imx.FeedRequest{Name: "DSA-list"}, strings.NewReader(list)); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.scan(imx.ScanRequest{All: true}); found(r) != "web: CVE-2025-0001 1.0-2" {
+		t.Error(found(r), r.Notices)
+	}
+}
+
+func TestWhoHasAVulnerabilityIsNamed(t *testing.T) {
+	w := newWorld(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	bad, good := w.image("web", "bin-one one 1.0-1"), w.image("web", "bin-one one 1.0-2")
+	w.state.Services["web"] = imx.Service{Name: "web", Current: 2, Target: 2, Releases: []imx.Release{
+		{Number: 1, Image: imx.Image{Digest: bad}, Source: imx.Source{Folder: "shop"}}, {Number: 2, Image: imx.Image{Digest: good}},
+	}}
+	w.state.Instances["web-1-a"] = imx.Instance{ID: "web-1-a", Image: bad, Phase: imx.Healthy}
+	w.state.Instances["web-1-b"] = imx.Instance{ID: "web-1-b", Image: bad, Phase: imx.Ended}
+	w.state.Instances["web-2-a"] = imx.Instance{ID: "web-2-a", Image: good, Phase: imx.Healthy}
+	r := w.scan(imx.ScanRequest{ID: "CVE-2025-0001"})
+	if len(r.Images) != 1 {
+		t.Fatalf("%+v", r.Images)
+	}
+	one := r.Images[0]
+	if one.Image != bad || fmt.Sprint(one.Releases) != "[web-1]" || len(one.Instances) != 1 || one.Instances[0].Instance != "web-1-a" {
+		t.Errorf("%+v", one)
+	}
+	if one.Patch != "imx plan --update shop && imx apply shop" {
+		t.Errorf("patch: %s", one.Patch)
+	}
+	if r := w.scan(imx.ScanRequest{Subject: "web-2-a"}); len(r.Images) != 1 || r.Images[0].Image != good || r.Images[0].Patch != "" {
+		t.Errorf("an instance stands for its image: %+v", r.Images)
+	}
+	if r := w.scan(imx.ScanRequest{ID: "CVE-2025-9999"}); len(r.Images) != 0 {
+		t.Errorf("%+v", r.Images)
+	}
+}
+
+func TestAnImageWhoseBytesAreGoneIsNoticed(t *testing.T) {
+	w := newWorld(t)
+	delete(w.inside, w.image("web", "bin-one one 1.0-1"))
+	w.image("app", "bin-one one 1.0-1")
+	r := w.scan(imx.ScanRequest{All: true})
+	if len(r.Images) != 1 || !strings.Contains(strings.Join(r.Notices, "\n"), "can't be scanned: the bytes are gone") {
+		t.Errorf("%+v %q", r.Images, r.Notices)
+	}
+}
+
+func TestADocumentCountsForOneScan(t *testing.T) {
+	w := newWorld(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	w.image("web", "bin-one one 1.0-1")
+	const doc = `{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "x", "author": "a", "timestamp": "2026-01-01T00:00:00Z", "version": 1,
+	 "statements": [{"vulnerability": {"name": "CVE-2025-0001"}, "products": [{"@id": "pkg:oci/web"}], "status": "not_affected", "impact_statement": "no"}]}`
+	r := w.scan(imx.ScanRequest{Subject: "web", VEX: []json.RawMessage{json.RawMessage(doc)}})
+	if e := r.Images[0].Vulnerabilities[0].Excused; e == nil || e.Because != "no" || e.From != "this scan" || r.Images[0].Patch != "" {
+		t.Errorf("%+v", e)
+	}
+	if r := w.scan(imx.ScanRequest{Subject: "web"}); r.Images[0].Vulnerabilities[0].Excused != nil {
+		t.Error("it is still excused")
+	}
+	_, err := w.scanner.Scan(t.Context(), "root", imx.ScanRequest{VEX: []json.RawMessage{json.RawMessage("{}")}}, func(imx.Progress) {})
+	if imx.KindOf(err) != imx.Invalid {
+		t.Error(err)
+	}
+}
+
+func TestRefreshingSaysWhatCantBeFetched(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.scanner.AddFeed(t.Context(), imx.FeedRequest{Name: "kev", Source: "kev.json"}, strings.NewReader(
+		`{"dateReleased": "2026-01-01T00:00:00Z", "count": 1, "vulnerabilities": [{"cveID": "CVE-2025-0001", "dateAdded": "2026-01-01"}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	for name, kind := range map[string]imx.Kind{"kev": imx.Conflict, "none": imx.NotFound, "": "", scan.Changelogs: ""} {
+		if _, err := w.scanner.Refresh(t.Context(), imx.RefreshRequest{Name: name}, func(imx.Progress) {}); imx.KindOf(err) != kind {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if _, err := w.scanner.Refresh(t.Context(), imx.RefreshRequest{URL: "file:///etc/passwd"}, func(imx.Progress) {}); imx.KindOf(err) != imx.Invalid {
+		t.Error(err)
+	}
+}
