@@ -92,7 +92,7 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[ServerStarted], decode[Collected], decode[SuiteSeen], decode[ApplyStarted], decode[ImageBuilt], decode[Applied],
 		decode[ApplyFailed], decode[RolloutFinished], decode[RolloutFailed], decode[RolledBack], decode[TrafficMoved],
 		decode[Scaled], decode[Destroyed], decode[Removed], decode[InstanceStarted], decode[InstanceChanged],
-		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded],
+		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded], decode[TestsSkipped],
 	} {
 		if body, err := known(kind, raw); body != nil || err != nil {
 			return body, err

@@ -8,6 +8,24 @@ type PlanRequest struct {
 	// Expect is the Base of the plan that somebody agreed to: an apply is refused with a Conflict if
 	// what it would change is no longer what that plan was compared with. "" expects nothing.
 	Expect Digest `json:"expect,omitempty"`
+	// SkipTests says why an apply releases images without testing them; "" tests them. The log tells it.
+	SkipTests string `json:"skipTests,omitempty"`
+}
+
+// TestRequest asks for the tests of a template's images.
+type TestRequest struct {
+	PlanRequest
+
+	// Only are names of tests and services; with any, only those tests, and those of these services, are run.
+	Only  []string `json:"only,omitempty"`
+	Again bool     `json:"again,omitempty"` // what passed already, too
+}
+
+// TestReport is what came of tests. One that failed is told by its result, not by an error.
+type TestReport struct {
+	Plan    PlanResult   `json:"plan"`
+	Images  []Image      `json:"images"`
+	Results []TestResult `json:"results"` // the refusals first, then in the order of the template
 }
 
 // PlanResult is a plan, the lock that pins it, and what applying it would change.

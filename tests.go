@@ -32,8 +32,8 @@ func (t Test) Empty() bool {
 	return len(t.HTTP)+len(t.TCP)+len(t.Commands)+len(t.Files)+len(t.Processes)+len(t.Listens) == 0 && t.User == "" && t.Cannot == nil
 }
 
-// HTTPTest passes when a request is answered as it says, at the latest when the test's time ends: an instance may
-// still be starting.
+// HTTPTest passes when a request is answered as it says. It is asked again for some seconds after the instance became
+// healthy: what stands behind it may be getting ready.
 type HTTPTest struct {
 	Name     string            `json:"name"`
 	Port     string            `json:"port"`   // name of a Port

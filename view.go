@@ -66,6 +66,8 @@ type ImageDetail struct {
 	Configuration ImageConfiguration `json:"configuration"`
 	Layers        []ImageLayer       `json:"layers"` // the lowest first
 	Inventory     Inventory          `json:"inventory"`
+	// Evidence is the newest of each type, sorted by type.
+	Evidence []Evidence `json:"evidence,omitempty"`
 	// Scanned says that no inventory was kept with the image, so that it was read out of the layers:
 	// which package carries a path, and what listens, isn't known then.
 	Scanned bool `json:"scanned,omitempty"`

@@ -24,6 +24,8 @@ type Applier interface {
 	Build(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
 	// CheckRepro builds each image twice and compares.
 	CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ReproResult, error)
+	// Test builds the images and tests them.
+	Test(ctx context.Context, by imx.Principal, req imx.TestRequest, report imx.Report) (imx.TestReport, error)
 	Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
 }
 
@@ -76,6 +78,9 @@ type Evidence interface {
 	Evidence(ctx context.Context, image string) ([]imx.Evidence, error)
 	// Statement returns the newest of a type, which may be a short name. Errors: NotFound; Refused for a changed one.
 	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+	// SBOM returns the document of a type, and makes it of an image that has none. Errors: Refused for an image, or a
+	// document, that was changed.
+	SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error)
 }
 
 // Logs gives what an instance wrote. The handler closes the reader.

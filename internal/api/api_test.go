@@ -91,6 +91,7 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	planned := ok(c.Plan(ctx, web(), report))(t)
 	same(t, "plan", planned.Digest, planned.Plan.Digest())
 	same(t, "progress", progress, []imx.Progress{{Step: "fetch", Status: imx.StepDone, Message: "for " + me.Username}})
+	same(t, "test", ok(c.Test(ctx, imx.TestRequest{PlanRequest: web(), Only: []string{"home"}}, quiet))(t).Results, []imx.TestResult{{Test: "home", Passed: true}})
 	same(t, "build", ok(c.Build(ctx, web(), quiet))(t).Images, []imx.Image{{Name: "web"}})
 	for number := range 2 {
 		applied := ok(c.Apply(ctx, web(), quiet))(t)
@@ -115,6 +116,7 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	for _, predicate := range []string{"provenance", imx.PredicateProvenance} {
 		same(t, "statement", ok(c.Statement(ctx, stated, predicate))(t), ok(m.Statement(ctx, stated, "provenance"))(t))
 	}
+	same(t, "sbom", string(ok(c.SBOM(ctx, stated, "cyclonedx"))(t)), string(ok(m.SBOM(ctx, "root", stated, imx.PredicateCycloneDX))(t)))
 	same(t, "services", ok(c.Services(ctx))(t)[0].Name, "web")
 	same(t, "releases", len(ok(c.Releases(ctx, "web"))(t)), 2)
 

@@ -22,6 +22,16 @@ func checkRepro(s *server, r *request) error { return planned(r, s.Applier.Check
 
 func apply(s *server, r *request) error { return planned(r, s.Applier.Apply) }
 
+func test(s *server, r *request) error {
+	var req imx.TestRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	return stream(r, func(ctx context.Context, report imx.Report) (imx.TestReport, error) {
+		return s.Applier.Test(ctx, r.by, req, report)
+	})
+}
+
 // planned runs one of the Applier's methods.
 func planned[T any](r *request, do func(context.Context, imx.Principal, imx.PlanRequest, imx.Report) (T, error)) error {
 	var req imx.PlanRequest
@@ -102,6 +112,17 @@ func evidenceOf(s *server, r *request) error {
 func statement(s *server, r *request) error {
 	return answer(r, func(ctx context.Context) (imx.Statement, error) {
 		return s.Evidence.Statement(ctx, r.PathValue("image"), r.PathValue("type"))
+	})
+}
+
+func sbom(s *server, r *request) error {
+	formats := map[string]string{"spdx": imx.PredicateSPDX, "cyclonedx": imx.PredicateCycloneDX}
+	predicate, ok := formats[cmp.Or(r.query.Get("format"), "spdx")]
+	if !ok {
+		return imx.Errorf(imx.Invalid, "there is no form of an SBOM called %q", r.query.Get("format")).WithHint("spdx or cyclonedx")
+	}
+	return answer(r, func(ctx context.Context) (json.RawMessage, error) {
+		return s.Evidence.SBOM(ctx, r.by, r.PathValue("image"), predicate)
 	})
 }
 

@@ -56,8 +56,13 @@ func planRoutes() []route {
 				"Bytes that differ are told by the result, not by the status.",
 		},
 		{
+			method: http.MethodPost, path: "/v1/test", body: "TestRequest", answer: "TestReport", form: formUpdates, serve: test,
+			says: "Plans and builds the images, and tests them: the template's tests, and what no instance may be able to do. " +
+				"A test that fails is told by the result, not by the status.",
+		},
+		{
 			method: http.MethodPost, path: "/v1/apply", body: "PlanRequest", answer: "ApplyResult", form: formUpdates, serve: apply,
-			says: "Plans, builds, and rolls the releases out. Each release of the result tells whether it became good or failed.",
+			says: "Plans, builds, tests, and rolls the releases out. Each release of the result tells whether it became good or failed.",
 		},
 	}
 }
@@ -137,6 +142,12 @@ func imageRoutes() []route {
 		{
 			method: http.MethodGet, path: "/v1/images/{image}/evidence", answer: "list of Evidence", form: formJSON, serve: evidenceOf,
 			says: "What was stated of an image, the newest statement of each type. `{image}` as above.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/images/{image}/sbom", answer: "the document", form: formJSON, serve: sbom,
+			query: []parameter{{"format", "`spdx` (2.3, the default) or `cyclonedx` (1.6)"}},
+			says: "What an image is made of. The image's bytes are read and compared with its inventory first. Of an image that has no " +
+				"such document yet, as one that was pushed, it is made and kept as evidence.",
 		},
 		{
 			method: http.MethodGet, path: "/v1/images/{image}/evidence/{type}", answer: "Statement", form: formJSON, serve: statement,

@@ -68,6 +68,11 @@ func (m *memory) CheckRepro(ctx context.Context, by imx.Principal, req imx.PlanR
 	return imx.ReproResult{Plan: b.Plan, Images: []imx.Repro{{Image: b.Images[0], Again: b.Images[0]}}}, err
 }
 
+func (m *memory) Test(ctx context.Context, by imx.Principal, req imx.TestRequest, report imx.Report) (imx.TestReport, error) {
+	p, err := m.Plan(ctx, by, req.PlanRequest, report)
+	return imx.TestReport{Plan: p, Images: []imx.Image{{Name: "web"}}, Results: []imx.TestResult{{Test: req.Only[0], Passed: true}}}, err
+}
+
 func (m *memory) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	p, err := m.Plan(ctx, by, req, report)
 	if err != nil {
@@ -226,6 +231,11 @@ func (m *memory) Evidence(_ context.Context, image string) ([]imx.Evidence, erro
 func (m *memory) Statement(ctx context.Context, image, predicate string) (imx.Statement, error) {
 	_, err := m.Evidence(ctx, image)
 	return imx.Statement{Type: imx.StatementType, PredicateType: predicate, Predicate: []byte(`{"a":1}`)}, err
+}
+
+func (m *memory) SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error) {
+	_, err := m.Evidence(ctx, image)
+	return json.RawMessage(fmt.Sprintf("{%q:%q}", by, predicateType)), err
 }
 
 func (m *memory) Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error] {

@@ -5,7 +5,8 @@ package attest
 
 import (
 	"context"
-	"slices"
+	"io"
+	"iter"
 	"strings"
 	"time"
 
@@ -20,10 +21,14 @@ type Config struct {
 	Store   *evidence.Store
 	Images  Images
 	Now     func() time.Time
+	Version string // of imx
 }
 
-// Images answers which image a person means.
+// Images answers which image a person means, and what is in it.
 type Images interface {
+	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
+	// Layers yields layers without their compression. The error is Refused for one whose bytes were changed.
+	Layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[io.Reader, error]
 	Find(ctx context.Context, wanted string) (imx.ImageView, error)
 }
 
@@ -70,12 +75,7 @@ func (a *Attester) Evidence(ctx context.Context, image string) ([]imx.Evidence, 
 	if err != nil {
 		return nil, err
 	}
-	list := []imx.Evidence{}
-	for _, e := range a.cfg.Control.State().Evidence[found.Digest] {
-		list = append(list, e)
-	}
-	slices.SortFunc(list, func(x, y imx.Evidence) int { return strings.Compare(x.PredicateType, y.PredicateType) })
-	return list, nil
+	return control.Evidence(a.cfg.Control.State(), found.Digest), nil
 }
 
 // Statement returns the newest statement of a type about the image that a person means. The type may be written

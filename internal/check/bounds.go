@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"math"
 	"runtime/metrics"
 	"slices"
 	"strings"
@@ -29,8 +30,8 @@ const every = 512
 type meter struct {
 	ctx    context.Context //nolint:containedctx // lives as long as the one call of Run
 	left   int
-	most   uint64
-	begin  uint64
+	most   imx.Size
+	begin  imx.Size
 	ended  reason
 	sample []metrics.Sample
 }
@@ -45,14 +46,14 @@ const (
 )
 
 func newMeter(ctx context.Context, b Bounds) *meter {
-	m := &meter{ctx: ctx, left: b.Steps, most: uint64(b.Memory), sample: []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}}
+	m := &meter{ctx: ctx, left: b.Steps, most: b.Memory, sample: []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}}
 	m.begin = m.memory()
 	return m
 }
 
-func (m *meter) memory() uint64 {
+func (m *meter) memory() imx.Size {
 	metrics.Read(m.sample)
-	return m.sample[0].Value.Uint64()
+	return imx.Size(min(m.sample[0].Value.Uint64(), math.MaxInt64))
 }
 
 // Cancel implements topdown.Cancel.

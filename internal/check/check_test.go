@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,17 +21,17 @@ import (
 const head = "# METADATA\n# title: A rule\n# custom:\n#   id: own\n#   severity: low\npackage own\n"
 
 // asked runs one rule of the text over a small template.
-func asked(t testing.TB, text string, bounds check.Bounds) ([]imx.Finding, error) {
-	t.Helper()
+func asked(tb testing.TB, text string, bounds check.Bounds) ([]imx.Finding, error) {
+	tb.Helper()
 	set, err := check.Load("own", []check.Module{{Name: "own.rego", Text: text}}, bounds)
 	if err != nil {
 		return nil, err
 	}
-	d, err := check.OfTemplate(parse(t, "t.imx.hcl", []byte("image \"a\" {\n  command = [\"/a\"]\n}\n")), today())
+	d, err := check.OfTemplate(parse(tb, "t.imx.hcl", []byte("image \"a\" {\n  command = [\"/a\"]\n}\n")), today())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return set.Run(t.Context(), d)
+	return set.Run(tb.Context(), d)
 }
 
 func TestARuleThatTakesTooMuchIsStoppedAndNamed(t *testing.T) {
@@ -190,21 +191,12 @@ func TestWaiversLoseNothing(t *testing.T) {
 		}
 		for i, level := range imx.Levels() {
 			for _, f := range check.AtLeast(level, all) {
-				if f.Waived != nil || !contains(imx.Levels()[:i+1], f.Level) {
+				if f.Waived != nil || !slices.Contains(imx.Levels()[:i+1], f.Level) {
 					t.Fatalf("%s: %+v", level, f)
 				}
 			}
 		}
 	})
-}
-
-func contains(levels []imx.Level, l imx.Level) bool {
-	for _, one := range levels {
-		if one == l {
-			return true
-		}
-	}
-	return false
 }
 
 func TestAGateRefusesWithEachPlaceAndItsPredicateSaysWhetherItPassed(t *testing.T) {
@@ -219,7 +211,7 @@ func TestAGateRefusesWithEachPlaceAndItsPredicateSaysWhetherItPassed(t *testing.
 		t.Error(err)
 	}
 	for refuse, passes := range map[imx.Level]bool{imx.Critical: true, imx.High: false, imx.Low: false, "": true} {
-		raw, passed, summary := check.Attest(check.Predicate{Checked: today(), Refuse: refuse, Findings: found}, set.Rules())
+		raw, passed, summary := check.Attest(check.Predicate{Day: "2026-11-22", Refuse: refuse, Findings: found}, set.Rules())
 		var p check.Predicate
 		if err := json.Unmarshal(raw, &p); err != nil || p.Passed != passes || passed != passes || len(p.Findings) != 2 || len(p.Rules) != len(set.Rules()) {
 			t.Errorf("%q: %v, %+v", refuse, err, p)

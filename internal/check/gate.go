@@ -7,11 +7,14 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/leak"
 )
 
 // Gate lets templates pass, or not, by their findings.
 type Gate struct {
 	Set *Set
+	// Secrets looks for them in what the template gives to instances; nil for nothing that does.
+	Secrets *leak.Scanner
 	// Refuse is the least level of which an unwaived finding refuses a template; "" refuses none.
 	Refuse imx.Level
 }
@@ -27,6 +30,9 @@ func (g Gate) Pass(ctx context.Context, t imx.Template, now time.Time) ([]imx.Fi
 	found, err := g.Set.Run(ctx, d)
 	if err != nil {
 		return nil, err
+	}
+	if g.Secrets != nil {
+		found = append(found, g.Secrets.Template(t)...)
 	}
 	found = Excuse(t.Waivers, found, nil, now)
 	return found, Refusal(g.Refuse, found)
@@ -55,8 +61,8 @@ func Refusal(refuse imx.Level, found []imx.Finding) error {
 // Predicate is what the statement of type imx.PredicateCheck says of an image: what the rules found in the template
 // that it was made from.
 type Predicate struct {
-	Checker  imx.Version   `json:"checker"`
-	Checked  time.Time     `json:"checked"`
+	Checker  string        `json:"checker"` // "imx 1.2.3"
+	Day      string        `json:"day"`     // of the check, in UTC: what rules find changes no sooner
 	Template imx.Source    `json:"template"`
 	Rules    []RuleLevel   `json:"rules"`            // that were asked
 	Refuse   imx.Level     `json:"refuse,omitempty"` // the least level that refuses

@@ -32,33 +32,33 @@ const (
 // today is when the templates of the tests are looked at.
 func today() time.Time { return time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) }
 
-func shipped(t testing.TB) *check.Set {
-	t.Helper()
+func shipped(tb testing.TB) *check.Set {
+	tb.Helper()
 	set, err := check.Shipped()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return set
 }
 
-func parse(t testing.TB, name string, text []byte) imx.Template {
-	t.Helper()
+func parse(tb testing.TB, name string, text []byte) imx.Template {
+	tb.Helper()
 	tpl, ds := template.Parse(fstest.MapFS{name: {Data: text}})
 	if err := ds.Err(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return tpl
 }
 
-func run(t testing.TB, set *check.Set, tpl imx.Template) []imx.Finding {
-	t.Helper()
+func run(tb testing.TB, set *check.Set, tpl imx.Template) []imx.Finding {
+	tb.Helper()
 	d, err := check.OfTemplate(tpl, today())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	found, err := set.Run(t.Context(), d)
+	found, err := set.Run(tb.Context(), d)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return found
 }

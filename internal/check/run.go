@@ -88,8 +88,7 @@ func (r rule) failed(m *meter, err error) error {
 	case endedByCaller:
 		return imx.Errorf(imx.Unavailable, "the rule %s was interrupted: %w", r.ID, context.Cause(m.ctx))
 	}
-	var failed *topdown.Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*topdown.Error](err); ok {
 		return imx.Errorf(imx.Invalid, "%s: the rule %s failed: %s", r.at, r.ID, failed.Message)
 	}
 	return imx.Errorf(imx.Invalid, "%s: the rule %s failed: %w", r.at, r.ID, err)

@@ -40,6 +40,9 @@ func (g *Global) client() *client.Client { return client.New(g.Socket()) }
 // Main runs imx with the arguments after the program's name and returns its exit status. When
 // ctx ends, the command stops as soon as it can and the status is 130.
 func Main(ctx context.Context, args []string, p Process) int {
+	if len(args) > 0 && args[0] == probeWord {
+		return runProbe(args[1:], p.Terminal)
+	}
 	root, g := newRoot(p)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -118,9 +121,9 @@ type group struct {
 func groups() []group {
 	type build = func(*Global, *term.Terminal) *cobra.Command
 	return []group{
-		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand}},
-		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
-		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newScanCommand, newFeedCommand, newVEXCommand, newWhyCommand, newLogCommand}},
+		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand, newLSPCommand}},
+		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
+		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newWhyCommand, newLogCommand}},
 		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}

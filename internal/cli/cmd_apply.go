@@ -18,19 +18,23 @@ import (
 type applyOptions struct {
 	Dir string
 	Yes bool
+	// SkipTests is why nothing is tested.
+	SkipTests string
 }
 
 func (o *applyOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.Yes, "yes", "y", false, "don't ask before changing anything; needed where nobody can answer")
+	f.StringVar(&o.SkipTests, "skip-tests", "", "release without testing the images; the log keeps the `REASON`")
 }
 
 func newApplyCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts applyOptions
 	cmd := page{
-		use:   "apply [DIR] [--yes]",
+		use:   "apply [DIR] [--yes] [--skip-tests REASON]",
 		short: "Build, release and roll out a template",
-		long: `Shows what would change, asks, then builds the images of DIR (here, unless named), releases
-all services at once and waits for each rollout. New instances get traffic once they are
+		long: `Shows what would change, asks, then builds the images of DIR (here, unless named), tests
+those that haven't passed yet as they are (see "imx test"), releases all services at once and
+waits for each rollout. A test that fails stops it before anything is released. New instances get traffic once they are
 healthy; a release that never gets healthy never does, and its service stays as it was.
 Ctrl-C before the release leaves everything as it was; after it, the rollouts go on.`,
 		example: `
@@ -41,7 +45,7 @@ $ imx apply --yes hello || imx releases hello`,
 			status{2, "the template has mistakes; in a pipe: --yes is missing"},
 			status{3, "there is no such folder"},
 			status{4, "another apply is under way, or a port is taken"},
-			status{5, "the archive or a package can't be trusted, or the question was answered with no"},
+			status{5, "the archive or a package can't be trusted, a test failed, or the question was answered with no"},
 			status{7, "the server's disk is full, or no address is left"},
 			status{exitRollout, "a release never got healthy; its service stays on the last good one"},
 			status{exitInterrupted, "interrupted"},
@@ -57,6 +61,9 @@ $ imx apply --yes hello || imx releases hello`,
 }
 
 func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Terminal) error {
+	if opts.SkipTests != "" && strings.TrimSpace(opts.SkipTests) == "" {
+		return imx.Errorf(imx.Invalid, "--skip-tests needs a reason").WithHint("say why: the log keeps it")
+	}
 	if !opts.Yes {
 		if err := nobodyAsked(g, t, "apply", strings.TrimSpace("imx plan "+argOf(opts.Dir))); err != nil {
 			return err
@@ -82,6 +89,7 @@ func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Termina
 	f.lock = &planned.Lock // what was shown is what is applied,
 	req := f.request()
 	req.Expect = planned.Base // and to what it was compared with
+	req.SkipTests = strings.TrimSpace(opts.SkipTests)
 	return applyFolder(ctx, f, req, g, t)
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,10 +111,8 @@ func (o *checkOptions) settle(g *Global) error {
 }
 
 func oneOf(flag, word string, words []string) error {
-	for _, w := range words {
-		if w == word {
-			return nil
-		}
+	if slices.Contains(words, word) {
+		return nil
 	}
 	return imx.Errorf(imx.Invalid, "--%s can't be %q", flag, word).WithHint("write one of %s", strings.Join(words, ", "))
 }
@@ -145,7 +144,7 @@ func tell(r report.Report, opts checkOptions, out term.Stream) error {
 	var err error
 	switch {
 	case opts.Format == formatText:
-		err = showCheck(out, r, len(judged(r, opts)) > 0)
+		err = showCheck(out, r, judged(r, opts))
 	case mistakes == nil:
 		err = report.JSON(out, r)
 	}

@@ -24,7 +24,7 @@ func newImageCommand(g *Global, t *term.Terminal) *cobra.Command {
 		use:   "image",
 		short: "Look into images: what is inside, why, and what changed",
 		long: `Lists the images that were built, shows what one holds, tells which package and which chain of
-dependencies brought a path into it, and compares two. Nothing is unpacked or started: the
+dependencies brought a path into it, compares two, and lists what was stated of one. Nothing is unpacked or started: the
 builder keeps an inventory with each image.`,
 		example: `
 $ imx image list
@@ -34,7 +34,8 @@ $ imx image diff web@3afb973e65eb web`,
 		exits: asking(status{2, "there is no such command"}),
 	}.command(nil)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	cmd.AddCommand(newImageListCommand(g, t), newImageShowCommand(g, t), newImageWhyCommand(g, t), newImageDiffCommand(g, t))
+	cmd.AddCommand(newImageListCommand(g, t), newImageShowCommand(g, t), newImageWhyCommand(g, t), newImageDiffCommand(g, t),
+		newImageEvidenceCommand(g, t))
 	return cmd
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"imx"
 	"imx/internal/check"
+	"imx/internal/leak"
 	"imx/internal/report"
 	"imx/internal/template"
 )
@@ -19,13 +20,14 @@ type examiner struct {
 	version imx.Version
 	cache   verdicts
 	shipped func() (*check.Set, error)
+	secrets func() *leak.Scanner
 	own     map[imx.Digest]*check.Set // the user's, by what is in their files
 	watched map[string]bool           // folders whose changes may change a result
 }
 
 func newExaminer(opts checkOptions, g *Global) *examiner {
 	return &examiner{
-		opts: opts, version: g.Version, cache: newVerdicts(g.Cache), shipped: sync.OnceValues(check.Shipped),
+		opts: opts, version: g.Version, cache: newVerdicts(g.Cache), shipped: sync.OnceValues(check.Shipped), secrets: sync.OnceValue(leak.New),
 		own: map[imx.Digest]*check.Set{}, watched: map[string]bool{},
 	}
 }
@@ -68,7 +70,7 @@ func (e *examiner) rules(own []ownRules) ([]imx.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules := slices.Concat(shipped.Rules(), check.WaiverRules())
+	rules := slices.Concat(shipped.Rules(), check.WaiverRules(), e.secrets().Rules())
 	seen := map[imx.Digest]bool{}
 	for _, o := range own {
 		if seen[o.digest()] {
@@ -100,10 +102,11 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 		return result, nil, err
 	}
 	own = slices.Concat(own, beside)
-	key := e.cache.key(files, e.version, own, now)
+	near := listBeside(files.fsys)
+	key := e.cache.key(files, near, e.version, own, now)
 	v, ok := e.cache.find(key, files, now)
 	if !ok || e.opts.Format == formatJSON {
-		v, result.Mistakes, err = e.verdict(ctx, files, own, now)
+		v, result.Mistakes, err = e.verdict(ctx, files, near, own, now)
 		if err != nil {
 			return result, nil, err
 		}
@@ -111,7 +114,7 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 			e.cache.keep(key, v, now)
 		}
 	}
-	result.Mistakes = inFolder(result.Mistakes, dir)
+	result.Mistakes = named(result.Mistakes, dir)
 	return e.placed(ctx, result, v), beside, nil
 }
 
@@ -127,10 +130,11 @@ type verdict struct {
 }
 
 // verdict reads a template and holds it against the rules, or returns its mistakes.
-func (e *examiner) verdict(ctx context.Context, files *recorder, own []ownRules, now time.Time) (verdict, imx.Diagnostics, error) {
+func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, own []ownRules, now time.Time) (verdict, imx.Diagnostics, error) {
 	t, said := template.Parse(files)
-	if said.Err() != nil {
-		return verdict{}, said, nil
+	near.read(files)
+	if hasMistakes(said) {
+		return verdict{}, e.blotted(said, files), nil
 	}
 	shipped, err := e.shipped()
 	if err != nil {
@@ -156,13 +160,33 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, own []ownRules,
 		}
 		found = append(found, more...)
 	}
+	found = append(found, e.secrets().Folder(leak.Folder{Template: t, Texts: files.texts})...)
+	known = append(known, e.secrets().Rules()...)
 	found = check.Excuse(t.Waivers, found, known, now)
 	for i, f := range found {
-		found[i].Source = files.line(f.At)
+		if f.Source == "" {
+			found[i].Source = e.line(files, f.At)
+		}
 	}
 	return verdict{
-		Files: files.read(), Images: len(t.Images), Services: len(t.Services), Notices: t.Notices, Findings: found, template: t,
+		Files: files.read(), Images: len(t.Images), Services: len(t.Services), Findings: found, template: t,
+		Notices: e.blotted(append(t.Notices, near.notices()...), files),
 	}, nil, nil
+}
+
+// line is the line at a position, without secrets.
+func (e *examiner) line(files *recorder, at imx.Pos) string {
+	return e.secrets().Read(at.File, files.texts[at.File]).Line(at.Line)
+}
+
+// blotted returns diagnostics that quote no secret.
+func (e *examiner) blotted(ds imx.Diagnostics, files *recorder) imx.Diagnostics {
+	for i, d := range ds {
+		if d.Source != "" {
+			ds[i].Source = e.line(files, d.At)
+		}
+	}
+	return ds
 }
 
 // compiled returns a user's rules ready to be asked. Errors: Invalid with a Diagnostic for each mistake in them;
@@ -200,7 +224,7 @@ func (e *examiner) placed(ctx context.Context, result report.Folder, v verdict) 
 		v.Notices = append(v.Notices, said...)
 		v.template.Notices = v.Notices
 	}
-	result.Notices = inFolder(v.Notices, result.Path)
+	result.Notices = named(v.Notices, result.Path)
 	result.Findings = slices.Clone(v.Findings)
 	for i, f := range result.Findings {
 		if f.At.File != "" {
@@ -213,7 +237,8 @@ func (e *examiner) placed(ctx context.Context, result report.Folder, v verdict) 
 		}
 	}
 	if e.opts.Format == formatJSON {
-		result.Template = &v.template
+		blotted := e.secrets().Blot(v.template)
+		result.Template = &blotted
 	}
 	result.Source = v.template.Source
 	result.Images, result.Services = v.Images, v.Services
@@ -226,3 +251,6 @@ func (e *examiner) watch(dir string, files *recorder) {
 		e.watched[filepath.Dir(filepath.Join(dir, filepath.FromSlash(name)))] = true
 	}
 }
+
+// hasMistakes reports whether a template can't be used.
+func hasMistakes(said imx.Diagnostics) bool { return said.Err() != nil }

@@ -14,6 +14,7 @@ import (
 
 	"imx"
 	"imx/internal/disk"
+	"imx/internal/leak"
 	"imx/internal/plan"
 	"imx/internal/template"
 )
@@ -131,37 +132,41 @@ func isTheirs(e *imx.Error) bool {
 // inFolder puts the folder in front of the files that diagnostics speak of, so that a person or an
 // editor can open them.
 func inFolder(ds imx.Diagnostics, dir string) imx.Diagnostics {
-	placed := slices.Clone(ds)
+	placed := named(ds, dir)
 	lines := sourceLines{}
-	for i, d := range placed {
-		if d.At.File == "" {
-			continue
-		}
-		placed[i].At.File = filepath.Join(dir, d.At.File)
-		if d.Source == "" {
-			placed[i].Source = lines.at(placed[i].At)
+	for i := range placed {
+		if line := lines.at(placed[i].At); line != "" {
+			placed[i].Source = line
 		}
 	}
 	return placed
 }
 
-// sourceLines are the lines of the files that diagnostics speak of, each read once.
-type sourceLines map[string][]string
+// named puts the folder in front of the files that diagnostics speak of, and leaves what they quote.
+func named(ds imx.Diagnostics, dir string) imx.Diagnostics {
+	placed := slices.Clone(ds)
+	for i, d := range placed {
+		if d.At.File != "" {
+			placed[i].At.File = filepath.Join(dir, d.At.File)
+		}
+	}
+	return placed
+}
+
+// sourceLines are the texts of the files that diagnostics speak of, each read once.
+type sourceLines map[string]leak.Text
 
 // at returns the line that a server's diagnostic speaks of: it knows places, but not the text. It is
-// empty where the file can't be read any more, or nobody would read the line.
+// empty where the file can't be read any more, or nobody would read the line. Secrets in it are blotted out.
 func (s sourceLines) at(at imx.Pos) string {
-	lines, ok := s[at.File]
-	if !ok {
-		if text, err := os.ReadFile(at.File); err == nil {
-			lines = strings.Split(string(text), "\n")
+	text, ok := s[at.File]
+	if !ok && at.File != "" {
+		if b, err := os.ReadFile(at.File); err == nil {
+			text = leak.New().Read(at.File, b)
 		}
-		s[at.File] = lines
+		s[at.File] = text
 	}
-	if at.Line < 1 || at.Line > len(lines) || len(lines[at.Line-1]) > imx.MaxSource {
-		return ""
-	}
-	return strings.TrimRight(lines[at.Line-1], "\r")
+	return text.Line(at.Line)
 }
 
 // gitSource asks Git where a folder comes from. A folder outside of any repository has no commit,

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"imx"
 )
@@ -59,15 +58,6 @@ func (r *recorder) read() map[string]imx.Digest {
 		all[name] = imx.DigestBytes(text)
 	}
 	return all
-}
-
-// line returns the line that a position is in, as it was read, "" where nobody would read it.
-func (r *recorder) line(at imx.Pos) string {
-	lines := strings.Split(string(r.texts[at.File]), "\n")
-	if at.Line < 1 || at.Line > len(lines) || len(lines[at.Line-1]) > imx.MaxSource {
-		return ""
-	}
-	return strings.TrimRight(lines[at.Line-1], "\r")
 }
 
 // recorded is an open file whose bytes are remembered as they are read.

@@ -55,7 +55,8 @@ func TestScripts(t *testing.T) {
 // the commands serve and server.
 func params(dir string) testscript.Params {
 	return testscript.Params{
-		Dir: dir,
+		Dir:           dir,
+		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			// Short, because a socket's path is; the work folder's name need not be.
 			data, err := os.MkdirTemp("", "imx-script-")
@@ -76,7 +77,7 @@ func params(dir string) testscript.Params {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serve, "server": server, "exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serve, "server": server, "exits": exits, "editor": editor},
 		Condition: func(name string) (bool, error) {
 			switch name {
 			case "client":

@@ -28,6 +28,11 @@ func runServer(context.Context, serverOptions, *Global, *term.Terminal) error {
 	return errClientBuild("run a server")
 }
 
+// probeWord is no argument: this build tests no images.
+const probeWord = "\x00"
+
+func runProbe([]string, *term.Terminal) int { return 2 }
+
 func purge(context.Context, string) error { return errClientBuild("purge one") }
 
 // verifyFiles returns why no server answered: this build reads no log files.

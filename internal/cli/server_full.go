@@ -8,6 +8,7 @@ import (
 
 	"imx"
 	"imx/internal/daemon"
+	"imx/internal/probe"
 	"imx/internal/term"
 )
 
@@ -36,6 +37,11 @@ func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Termi
 type serverReady struct {
 	Socket string `json:"socket"`
 }
+
+// probeWord makes imx the program that tests of images run in instances.
+const probeWord = probe.Word
+
+func runProbe(args []string, t *term.Terminal) int { return probe.Main(args, t.Out) }
 
 func purge(ctx context.Context, data string) error { return daemon.Purge(ctx, data) }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -12,9 +11,9 @@ import (
 	"imx/internal/term"
 )
 
-// showCheck prints what checks found, without mistakes: those are the command's error. It says ok unless that is
-// for an error to say.
-func showCheck(out term.Stream, r report.Report, failed bool) error {
+// showCheck prints what checks found, without mistakes: those are the command's error. It says ok unless
+// there are findings that make the check fail.
+func showCheck(out term.Stream, r report.Report, bad []imx.Finding) error {
 	var b strings.Builder
 	for _, f := range r.Folders {
 		if len(f.Mistakes) == 0 {
@@ -23,7 +22,17 @@ func showCheck(out term.Stream, r report.Report, failed bool) error {
 	}
 	for _, f := range r.Folders {
 		if len(f.Mistakes) == 0 {
-			b.WriteString(folderLine(out.Ink, f, len(r.Folders) > 1, failed))
+			line := f.Path + ": " + contentText(f)
+			if len(r.Folders) == 1 {
+				line = contentText(f) + ", from " + origin(f.Source)
+			}
+			if sum := levelCounts(f.Findings); sum != "" {
+				line += "; " + sum
+			}
+			if len(bad) == 0 {
+				b.WriteString(out.Ink.Good("ok:") + " ")
+			}
+			b.WriteString(term.Clean(line) + "\n")
 		}
 	}
 	_, err := io.WriteString(out, b.String())
@@ -64,21 +73,9 @@ func levelText(ink term.Ink, l imx.Level) string {
 	return ink.Dim(string(l) + ":")
 }
 
-// folderLine sums one folder up: "ok: 1 image, 1 service, from b31f0c2a97d4; 1 medium, 2 low, 1 waived".
-func folderLine(ink term.Ink, f report.Folder, several, failed bool) string {
-	line := fmt.Sprintf("%s, %s", term.Count(int64(f.Images), "image"), term.Count(int64(f.Services), "service"))
-	if several {
-		line = term.Clean(f.Path) + ": " + line
-	} else {
-		line += ", from " + origin(f.Source)
-	}
-	if sum := levelCounts(f.Findings); sum != "" {
-		line += "; " + sum
-	}
-	if failed {
-		return line + "\n"
-	}
-	return ink.Good("ok:") + " " + line + "\n"
+// contentText counts what a template has: "1 image, 2 services".
+func contentText(f report.Folder) string {
+	return term.Count(int64(f.Images), "image") + ", " + term.Count(int64(f.Services), "service")
 }
 
 // findingsLine says in one line what a server's rules found, "" where they found nothing.

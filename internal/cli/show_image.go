@@ -134,6 +134,7 @@ func runFacts(ink term.Ink, s shownImage, columns int) string {
 	}
 	f.say("service ports", servicePorts(s.RunBy))
 	f.list("layers", layerSizes(s.Layers))
+	f.list("evidence", evidenceWords(s.Evidence))
 	return f.Text(ink, 0)
 }
 

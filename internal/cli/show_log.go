@@ -58,6 +58,8 @@ func releaseEventSays(e imx.Event) string {
 		return fmt.Sprintf("apply %s began: plan %s from %s", b.Apply, b.Plan.Short(), origin(b.Source))
 	case imx.Applied:
 		return fmt.Sprintf("apply %s released %s", b.Apply, appliedSays(b))
+	case imx.TestsSkipped:
+		return fmt.Sprintf("apply %s skips the tests: %s", b.Apply, b.Reason)
 	case imx.ApplyFailed:
 		return fmt.Sprintf("apply %s failed: %s", b.Apply, b.Error.Message)
 	case imx.RolloutFinished:

@@ -37,7 +37,7 @@ const (
 )
 
 // key names the verdict on a folder, "" where none is to be looked for.
-func (v verdicts) key(files *recorder, version imx.Version, own []ownRules, now time.Time) string {
+func (v verdicts) key(files *recorder, near beside, version imx.Version, own []ownRules, now time.Time) string {
 	if v.dir == "" {
 		return ""
 	}
@@ -51,8 +51,10 @@ func (v verdicts) key(files *recorder, version imx.Version, own []ownRules, now 
 		Day     string
 		Rules   []imx.Digest
 		Files   [][2]string
+		Beside  []string
+		More    bool
 	}
-	in := input{Version: version, Program: program(), Day: now.UTC().Format(dayFormat), Rules: []imx.Digest{imx.DigestJSON(rules.Files())}}
+	in := input{Version: version, Program: program(), Day: now.UTC().Format(dayFormat), Rules: []imx.Digest{imx.DigestJSON(rules.Files())}, Beside: near.names, More: near.more}
 	for _, o := range own {
 		in.Rules = append(in.Rules, o.digest())
 	}

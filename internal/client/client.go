@@ -5,6 +5,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"io/fs"
 	"iter"
@@ -52,7 +53,12 @@ func (c *Client) CheckRepro(ctx context.Context, req imx.PlanRequest, report imx
 	return long[imx.ReproResult](ctx, c, call{http.MethodPost, "/v1/build/repro", req}, report)
 }
 
-// Apply plans, builds, and rolls the releases out. It returns when each rollout has ended; a release
+// Test plans and builds the images, and tests them. A test that failed isn't an error: the TestReport tells of it.
+func (c *Client) Test(ctx context.Context, req imx.TestRequest, report imx.Report) (imx.TestReport, error) {
+	return long[imx.TestReport](ctx, c, call{http.MethodPost, "/v1/test", req}, report)
+}
+
+// Apply plans, builds, tests, and rolls the releases out. It returns when each rollout has ended; a release
 // that failed is told by its State, not by an error.
 func (c *Client) Apply(ctx context.Context, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/apply", req}, report)
@@ -120,12 +126,12 @@ func (c *Client) Images(ctx context.Context) ([]imx.ImageView, error) {
 // Image returns all that is known of the image that a person means by a name, a digest or the
 // beginning of one, NAME@DIGEST, NAME:TAG, or a service. NotFound and Invalid name near ones.
 func (c *Client) Image(ctx context.Context, wanted string) (imx.ImageDetail, error) {
-	return ofImage[imx.ImageDetail](ctx, c, wanted)
+	return ofImage[imx.ImageDetail](ctx, c, wanted, nil)
 }
 
 // Evidence returns what was stated of an image, the newest statement of each type. Errors: as Image.
 func (c *Client) Evidence(ctx context.Context, image string) ([]imx.Evidence, error) {
-	return ofImage[[]imx.Evidence](ctx, c, image, "evidence")
+	return ofImage[[]imx.Evidence](ctx, c, image, nil, "evidence")
 }
 
 // Statement returns the newest statement of a type about an image; the type may be a short name, as
@@ -134,11 +140,17 @@ func (c *Client) Statement(ctx context.Context, image, predicate string) (imx.St
 	if short := imx.PredicateNames()[predicate]; short != "" {
 		predicate = short
 	}
-	return ofImage[imx.Statement](ctx, c, image, "evidence", predicate)
+	return ofImage[imx.Statement](ctx, c, image, nil, "evidence", predicate)
+}
+
+// SBOM returns what an image is made of, as an SPDX or a CycloneDX document in JSON; the format is "spdx" or
+// "cyclonedx". Errors: as Image; Refused for an image or a document that was changed.
+func (c *Client) SBOM(ctx context.Context, image, format string) (json.RawMessage, error) {
+	return ofImage[json.RawMessage](ctx, c, image, url.Values{"format": {format}}, "sbom")
 }
 
 // ofImage gets what the server has below an image.
-func ofImage[T any](ctx context.Context, c *Client, image string, below ...string) (T, error) {
+func ofImage[T any](ctx context.Context, c *Client, image string, query url.Values, below ...string) (T, error) {
 	var none T
 	if !fs.ValidPath(image) || image == "." { // the server would look for another page than an image's
 		return none, imx.Errorf(imx.NotFound, "there is no image or service %q", image).WithHint("imx image list shows the images")
@@ -147,7 +159,7 @@ func ofImage[T any](ctx context.Context, c *Client, image string, below ...strin
 	for _, part := range below {
 		path += "/" + url.PathEscape(part)
 	}
-	return read[T](ctx, c, path, nil)
+	return read[T](ctx, c, path, query)
 }
 
 // Services returns the services that aren't destroyed, sorted by name.

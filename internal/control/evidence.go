@@ -1,6 +1,21 @@
 package control
 
-import "imx"
+import (
+	"slices"
+	"strings"
+
+	"imx"
+)
+
+// Evidence returns the newest evidence of each type about an image, sorted by type.
+func Evidence(s *imx.State, image imx.Digest) []imx.Evidence {
+	list := []imx.Evidence{}
+	for _, e := range s.Evidence[image] {
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b imx.Evidence) int { return strings.Compare(a.PredicateType, b.PredicateType) })
+	return list
+}
 
 // AddEvidence writes down that a statement about an image was kept, and returns what is on the log. What is
 // known already, with the same answer, isn't written again.

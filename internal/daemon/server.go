@@ -30,9 +30,11 @@ import (
 	"imx/internal/gc"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
+	"imx/internal/provenance"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
 	"imx/internal/scan"
+	"imx/internal/trial"
 )
 
 // server is every part of a running server, open.
@@ -47,6 +49,7 @@ type server struct {
 	engine   *local.Engine
 	pipeline *pipeline.Pipeline
 	attester *attest.Attester
+	tester   *trial.Tester
 	loop     *reconcile.Loop
 	scanner  *scan.Scanner
 }
@@ -133,14 +136,25 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if s.engine, err = local.Open(ctx, engineConfig); err != nil {
 		return err
 	}
+	if err := endTrials(ctx, s.data); err != nil {
+		return err
+	}
+	checks := newChecks(s)
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
-		Publish: s.publish, Keep: s.keep, Admit: s.engine.Admit, Check: checker(s.refuse), Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
+		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
+			return s.tester.Test(ctx, by, r, report)
+		},
 	})
 	s.attester = attest.New(attest.Config{
-		Control: s.control, Images: s.pipeline, Now: time.Now,
+		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
+	})
+	s.tester = trial.New(trial.Config{
+		Evidence: s.attester, Now: time.Now,
+		Open: func(ctx context.Context) (trial.Machine, error) { return s.openTrial(ctx, engineConfig) },
 	})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
 	return s.openScanner()
@@ -198,6 +212,12 @@ func (s *server) keep(ctx context.Context, repository, tag string, manifest []by
 	return err
 }
 
+// attest states what is known of a built image.
+func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
+	b.Version = s.version
+	return s.attester.Built(ctx, by, b, report)
+}
+
 // refer puts a manifest beside the one that it says something about.
 func (s *server) refer(ctx context.Context, repository string, manifest []byte) error {
 	return s.keep(ctx, repository, "", manifest)
@@ -233,7 +253,7 @@ func Purge(ctx context.Context, data string) error {
 	}
 	engineConfig, err := engineConfig(data, prefix)
 	if err == nil {
-		err = local.Purge(ctx, engineConfig)
+		err = errors.Join(local.Purge(ctx, engineConfig), endTrials(ctx, data))
 	}
 	return errors.Join(err, release())
 }

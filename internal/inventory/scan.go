@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"archive/tar"
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,7 +35,13 @@ const (
 //
 // Errors: Invalid for what is no layer or is absurdly large; those that layers yields.
 func Scan(layers iter.Seq2[io.Reader, error]) (imx.Inventory, error) {
-	s := scan{kept: map[string][]byte{}}
+	return Look(layers, func(string, int64, io.Reader) error { return nil })
+}
+
+// Look is Scan, and shows each file of each layer to see on the way: its path, size and content, of which see
+// may read as much as it wants. A later layer may replace or remove what was shown.
+func Look(layers iter.Seq2[io.Reader, error], see func(path string, size int64, content io.Reader) error) (imx.Inventory, error) {
+	s := scan{kept: map[string][]byte{}, see: see}
 	number := 0
 	for layer, err := range layers {
 		number++
@@ -59,6 +66,7 @@ func Scan(layers iter.Seq2[io.Reader, error]) (imx.Inventory, error) {
 type scan struct {
 	paths changeset.Stack[imx.InventoryPath]
 	kept  map[string][]byte // contents of the few files that say more
+	see   func(path string, size int64, content io.Reader) error
 }
 
 // layer lays one layer over those before it.
@@ -141,16 +149,21 @@ func sparse(h *tar.Header) bool {
 // read returns the digest of a file's content, and keeps that where it says more.
 func (s *scan) read(name string, size int64, content io.Reader) (imx.Digest, error) {
 	sum := sha256.New()
+	content = io.TeeReader(content, sum)
 	if telling(name) {
 		if size > maxFile {
 			return "", imx.Errorf(imx.Invalid, "%s has %s, more than the %s that it may have", name, imx.Size(size), imx.Size(maxFile))
 		}
-		raw, err := io.ReadAll(io.TeeReader(content, sum))
+		raw, err := io.ReadAll(content)
 		if err != nil {
 			return "", imx.Errorf(imx.Invalid, "the layer breaks off in %s: %w", name, err)
 		}
-		s.kept[name] = raw
-	} else if _, err := io.Copy(sum, content); err != nil {
+		s.kept[name], content = raw, bytes.NewReader(raw)
+	}
+	if err := s.see(name, size, content); err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	if _, err := io.Copy(io.Discard, content); err != nil {
 		return "", imx.Errorf(imx.Invalid, "the layer breaks off in %s: %w", name, err)
 	}
 	return imx.Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), nil

@@ -14,7 +14,7 @@ import (
 // good or has failed; a failed one is in the result, not an error. If ctx ends before the releases are made
 // nothing is released; if it ends after, the rollouts go on without the caller.
 // Errors: as Plan; Conflict while another apply is open, for a port that is taken, or if req expects
-// services to stand elsewhere than they do, now or when the releases are made.
+// services to stand elsewhere than they do, now or when the releases are made; Refused if a test of an image fails.
 func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil {
@@ -28,7 +28,7 @@ func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequ
 		return imx.ApplyResult{}, err
 	}
 	result := imx.ApplyResult{Apply: id, Plan: planned}
-	work := work{by: by, apply: id, template: req.Template, planned: planned, expect: req.Expect, report: report}
+	work := work{by: by, apply: id, template: req.Template, planned: planned, expect: req.Expect, untested: req.SkipTests, report: report}
 	result.Images, result.Releases, err = p.release(ctx, work)
 	if err != nil {
 		return result, errors.Join(err, p.cfg.Control.Fail(by, id, err))
@@ -81,6 +81,9 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 		if err := p.cfg.Admit(ctx, r); err != nil {
 			return nil, nil, err
 		}
+	}
+	if err := p.passed(ctx, w, images); err != nil {
+		return nil, nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, imx.Errorf(imx.Unavailable, "the caller went away before anything was released: %w", err)

@@ -10,6 +10,7 @@ import (
 
 	"imx"
 	"imx/internal/build"
+	"imx/internal/provenance"
 )
 
 // builds are the builds of one plan's images, some at a time.
@@ -21,8 +22,9 @@ type builds struct {
 	recording sync.Mutex // held from looking at the state to recording what it lacks
 }
 
-// image builds one image, publishes it, and records it unless it is on the log.
+// image builds one image, publishes it, records it unless it is on the log, and states what is known of it.
 func (p *Pipeline) image(ctx context.Context, b *builds, ip imx.ImagePlan) (imx.Image, error) {
+	began := p.cfg.Now()
 	r, err := p.cfg.Builder.Run(ctx, ip, b.stock.fetching(ip.Spec.Name, b.fetch), b.report)
 	if err != nil {
 		return imx.Image{}, err
@@ -33,12 +35,23 @@ func (p *Pipeline) image(ctx context.Context, b *builds, ip imx.ImagePlan) (imx.
 	if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
 		return r.Image, err
 	}
+	if err := p.record(b, r.Image); err != nil {
+		return r.Image, err
+	}
+	return r.Image, p.cfg.Attest(ctx, b.by, provenance.Build{
+		Image: r.Image, Plan: ip, Whole: b.planned.Digest, Source: b.planned.Plan.Source, Lock: b.planned.Lock, Invocation: b.apply,
+		Started: began, Finished: p.cfg.Now(),
+	}, b.report)
+}
+
+// record writes down that an image was built, unless that is on the log.
+func (p *Pipeline) record(b *builds, image imx.Image) error {
 	b.recording.Lock()
 	defer b.recording.Unlock()
-	if p.cfg.Control.State().Images[r.Image.Plan] == r.Image {
-		return r.Image, nil
+	if p.cfg.Control.State().Images[image.Plan] == image {
+		return nil
 	}
-	return r.Image, p.cfg.Control.Record(b.by, imx.ImageBuilt{Image: r.Image})
+	return p.cfg.Control.Record(b.by, imx.ImageBuilt{Image: image})
 }
 
 // failure makes one error of those of a plan's images, nil where there is none: one by itself as it is,

@@ -61,3 +61,15 @@ func TestAnApplyReleasesNothingWhereOneImageCantBeBuilt(t *testing.T) {
 		t.Errorf("services %v, open apply %v", s.Services, s.Apply)
 	}
 }
+
+func TestEachImageIsStatedWhenItIsBuiltAndWhenItIsFoundBuilt(t *testing.T) {
+	w := newWorld(t)
+	for range 2 {
+		if _, err := w.Build(t.Context(), "root", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(w.stated, ", "); got != "root plain, root plain" {
+		t.Errorf("stated of: %s", got)
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"imx"
 	"imx/internal/changeset"
+	"imx/internal/control"
 	"imx/internal/inventory"
 )
 
@@ -83,7 +84,7 @@ func (p *Pipeline) Image(ctx context.Context, wanted string) (imx.ImageDetail, e
 	if err != nil {
 		return imx.ImageDetail{}, err
 	}
-	d := imx.ImageDetail{ImageView: found}
+	d := imx.ImageDetail{ImageView: found, Evidence: control.Evidence(p.cfg.Control.State(), found.Digest)}
 	if err := p.describe(&d); err != nil {
 		return imx.ImageDetail{}, err
 	}
@@ -160,7 +161,7 @@ func configuration(c v1.Image) imx.ImageConfiguration {
 // scan makes an inventory from the image's layers, with what its plan says where imx built it.
 func (p *Pipeline) scan(ctx context.Context, d *imx.ImageDetail) error {
 	var err error
-	if d.Inventory, err = inventory.Scan(p.layers(ctx, d.Layers)); err != nil {
+	if d.Inventory, err = inventory.Scan(p.Layers(ctx, d.Layers)); err != nil {
 		return err
 	}
 	d.Scanned = true
@@ -185,8 +186,9 @@ func asked(packages []imx.InventoryPackage, spec imx.ImageSpec) {
 	}
 }
 
-// layers yields each layer without its compression, one open at a time.
-func (p *Pipeline) layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[io.Reader, error] {
+// Layers yields each layer without its compression, one open at a time. Each is read to its end, so that changed
+// bytes are found wherever they are; the error is Refused then.
+func (p *Pipeline) Layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[io.Reader, error] {
 	return func(yield func(io.Reader, error) bool) {
 		for _, l := range all {
 			blob, err := p.cfg.Blobs.Reader(l.Digest)
@@ -195,8 +197,14 @@ func (p *Pipeline) layers(ctx context.Context, all []imx.ImageLayer) iter.Seq2[i
 				return
 			}
 			goOn := yield(unpacked(ctx, blob))
+			if goOn {
+				_, err = io.Copy(io.Discard, blob) // what comes after a layer's last file
+			}
 			_ = blob.Close() // it was only read from
-			if !goOn {
+			if err != nil {
+				yield(nil, err)
+			}
+			if !goOn || err != nil {
 				return
 			}
 		}

@@ -22,7 +22,9 @@ import (
 	"imx/internal/control"
 	"imx/internal/gc"
 	"imx/internal/plan"
+	"imx/internal/provenance"
 	"imx/internal/template"
+	"imx/internal/trial"
 )
 
 // Config is what a Pipeline joins.
@@ -38,10 +40,16 @@ type Config struct {
 	// Stores are where garbage is collected, each as it is at the moment of the call, in the order in which
 	// things have to go.
 	Stores []func() gc.Store
+	// Attest states what is known of an image that was built, or was found built. What was stated isn't stated anew.
+	Attest func(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error
 	// Admit asks the engine whether it could run a release.
 	Admit func(ctx context.Context, r imx.Release) error
 	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
-	Check        func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
+	Check func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
+	// Test tests images; a test that fails is in its result.
+	Test func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error)
+	// Checked states of a built image what Check found in the template that it was made from.
+	Checked      func(ctx context.Context, by imx.Principal, image imx.Image, planned imx.PlanResult) error
 	Architecture string // Debian's name: "amd64"
 	Now          func() time.Time
 }
@@ -208,6 +216,7 @@ type work struct {
 	template imx.Template
 	planned  imx.PlanResult
 	expect   imx.Digest // as of the request
+	untested string     // why nothing is tested; as of the request
 	report   imx.Report
 }
 
@@ -238,6 +247,11 @@ func (p *Pipeline) build(ctx context.Context, w work) ([]imx.Image, error) {
 		return nil, err
 	}
 	b.stock.tell(w.report)
+	for _, image := range images {
+		if err := p.cfg.Checked(ctx, w.by, image, w.planned); err != nil {
+			return nil, err
+		}
+	}
 	return images, nil
 }
 

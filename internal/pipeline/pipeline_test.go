@@ -23,8 +23,10 @@ import (
 	"imx/internal/eventlog"
 	"imx/internal/gc"
 	"imx/internal/pipeline"
+	"imx/internal/provenance"
 	"imx/internal/registry"
 	"imx/internal/template"
+	"imx/internal/trial"
 )
 
 type world struct {
@@ -33,9 +35,13 @@ type world struct {
 	blobs   *blob.Store
 	debs    *archivetest.Archive
 	admit   func(imx.Release) error
+	test    func(trial.Run) ([]imx.TestResult, error)
 	check   func(imx.Template) ([]imx.Finding, error)
+	checked []string // of each built image: by whom, its name, how many findings
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
+	mu      sync.Mutex
+	stated  []string // of images that were built or found, as who, name
 }
 
 func newWorld(t *testing.T) *world {
@@ -47,6 +53,7 @@ func newWorld(t *testing.T) *world {
 			archivetest.Package{Name: "hello", Depends: "libhello"},
 			archivetest.Package{Name: "libhello"}),
 		admit: func(imx.Release) error { return nil },
+		test:  func(trial.Run) ([]imx.TestResult, error) { return nil, nil },
 		check: func(imx.Template) ([]imx.Finding, error) { return nil, nil },
 	}
 	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(dir, "log"), Now: time.Now})
@@ -89,7 +96,23 @@ func newWorld(t *testing.T) *world {
 			w.kept = append(w.kept, repository+":"+tag+" "+string(imx.DigestBytes(manifest)))
 			return nil
 		},
+		Test: func(_ context.Context, _ imx.Principal, r trial.Run, _ imx.Report) ([]imx.TestResult, error) {
+			return w.test(r)
+		},
+		Checked: func(_ context.Context, by imx.Principal, image imx.Image, planned imx.PlanResult) error {
+			w.checked = append(w.checked, fmt.Sprint(by, " ", image.Name, " ", len(planned.Findings)))
+			return nil
+		},
 		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
+		Attest: func(_ context.Context, by imx.Principal, b provenance.Build, _ imx.Report) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if b.Image.Plan != b.Plan.Digest() || b.Whole == "" || b.Finished.Before(b.Started) {
+				return imx.Errorf(imx.Internal, "a build that doesn't fit together: %+v", b)
+			}
+			w.stated = append(w.stated, fmt.Sprint(by, " ", b.Image.Name))
+			return nil
+		},
 		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) },
 	})
 	return w
@@ -453,8 +476,11 @@ func TestFindingsComeWithThePlanUnlessTheyRefuseIt(t *testing.T) {
 	found := []imx.Finding{{Rule: "root-user", Level: imx.High, Message: "image.hello runs as root"}}
 	w.check = func(imx.Template) ([]imx.Finding, error) { return found, nil }
 	planned, err := w.Plan(t.Context(), "root", imx.PlanRequest{Template: tmpl}, quiet)
-	if err != nil || len(planned.Findings) != 1 {
-		t.Fatal(planned.Findings, err)
+	if err != nil || len(planned.Findings) != 1 || len(w.checked) > 0 {
+		t.Fatal(planned.Findings, w.checked, err)
+	}
+	if _, err := w.Build(t.Context(), "root", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet); err != nil || len(w.checked) != 1 || w.checked[0] != "root plain 1" {
+		t.Fatal(w.checked, err)
 	}
 	refused := imx.Errorf(imx.Refused, "image.hello runs as root")
 	w.check = func(imx.Template) ([]imx.Finding, error) { return found, refused }

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"imx"
@@ -109,15 +110,8 @@ func caseOf(f imx.Finding, rule imx.Rule, folder string) junitCase {
 		c.Skipped = &junitSkipped{Message: fmt.Sprintf("waived until %s: %s", f.Waived.Until.UTC().Format("2006-01-02"), f.Waived.Reason)}
 		return c
 	}
-	text := f.At.String() + ": " + f.Message + "\n"
-	if f.Source != "" {
-		text += f.Source + "\n"
-	}
-	for _, more := range []string{rule.Why, f.Fix, rule.Fix} {
-		if more != "" {
-			text += more + "\n"
-		}
-	}
-	c.Failure = &junitFailure{Type: string(f.Level), Message: f.Message, Text: strings.TrimPrefix(text, ": ")}
+	lines := []string{strings.TrimPrefix(f.At.String()+": "+f.Message, ": "), f.Source, rule.Why, f.Fix, rule.Fix}
+	lines = slices.DeleteFunc(lines, func(l string) bool { return l == "" })
+	c.Failure = &junitFailure{Type: string(f.Level), Message: f.Message, Text: strings.Join(lines, "\n") + "\n"}
 	return c
 }

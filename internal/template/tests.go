@@ -58,7 +58,7 @@ func httpTestBlock() *block {
 		func(h *H) *string { return &h.Name }, func(h *H) *imx.Pos { return &h.At },
 		block{
 			name: "http", label: label("name", isName), sample: "home",
-			doc: "Passes when a request is answered like this; it is asked again until then, while the instance starts.",
+			doc: "Passes when a request is answered like this; it is asked again for 5 seconds after the instance became healthy.",
 			settings: []setting{
 				checkPort(func(h *H) *string { return &h.Port }),
 				field(oneString("string", isMethod), func(h *H) *string { return &h.Method }, setting{

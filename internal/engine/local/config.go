@@ -28,8 +28,16 @@ type Config struct {
 	// Files returns the content of a release's file. The engine closes it.
 	Files    func(d imx.Digest) (io.ReadCloser, error)
 	Firewall Firewall
-	Log      *slog.Logger // nil means nowhere
+	// Guest says that the images' files are another engine's to lock: this one leaves their locks as they are.
+	Guest bool
+	// Probe is a program of the machine. Instances whose command is ProbePath have it there, and may run it: an
+	// engine that runs what serves has none.
+	Probe string
+	Log   *slog.Logger // nil means nowhere
 }
+
+// ProbePath is where an instance has Config.Probe.
+const ProbePath = "/dev/imx"
 
 // Firewall brings rules into the kernel. Apply and Remove are idempotent and atomic: after an error
 // the rules are as before.

@@ -87,7 +87,7 @@ func takeOver(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		launcher:  launcher{cfg: cfg, store: s, cgroups: groups},
-		roots:     &roots{cfg: cfg, store: s, checker: &erofs.Checker{Locks: true}, ready: map[string]prepared{}},
+		roots:     &roots{cfg: cfg, store: s, checker: &erofs.Checker{Locks: !cfg.Guest}, ready: map[string]prepared{}},
 		flows:     &flowCount{},
 		rules:     rules{held: map[int]io.Closer{}},
 		wake:      make(chan struct{}, 1),

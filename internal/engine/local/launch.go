@@ -192,6 +192,7 @@ func (l launcher) conmon(ctx context.Context, id, dir string) (*exec.Cmd, *os.Fi
 	// Not bound to ctx: it lives on when the caller gives up waiting.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "conmon", args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	cmd.Dir = "/" // wherever the server was started may be gone
 	cmd.Stdout, cmd.Stderr = output, output
 	return cmd, output, nil
 }

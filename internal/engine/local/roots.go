@@ -108,6 +108,9 @@ func (rs *roots) mountImage(p prepared, target string) error {
 
 // unlock lets an image's file and parts be changed again, but those that other images in use have.
 func (rs *roots) unlock(p prepared) {
+	if rs.cfg.Guest {
+		return
+	}
 	used := map[string]bool{}
 	for _, other := range rs.ready {
 		for _, file := range imageFiles(other.Root) {

@@ -21,6 +21,7 @@ type bundle struct {
 	root     string // host path of the mounted root
 	netns    string // host path of its network namespace
 	volumes  string // host path of the service's volumes
+	probe    string // Config.Probe
 	identity identity
 	accounts accounts
 	nofile   uint64 // the most open files that may be allowed without raising the engine's own limit
@@ -125,6 +126,8 @@ func (b bundle) mounts() ([]specs.Mount, error) {
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: safe},
 		tmpfs("/dev/shm", shmSize, 0o1777, identity{}),
 	}
+	mounts = append(mounts, b.probeMount()...)
+	fixed := len(mounts)
 	declared := false
 	for _, t := range b.release.Spec.Tmpfs {
 		m, err := b.tmpfs(t)
@@ -143,8 +146,17 @@ func (b bundle) mounts() ([]specs.Mount, error) {
 			Options: append([]string{"bind", "rw", "private"}, safe...),
 		})
 	}
-	slices.SortStableFunc(mounts[6:], func(x, y specs.Mount) int { return strings.Compare(x.Destination, y.Destination) })
+	slices.SortStableFunc(mounts[fixed:], func(x, y specs.Mount) int { return strings.Compare(x.Destination, y.Destination) })
 	return mounts, nil
+}
+
+// probeMount is the probe, for an instance that runs it.
+func (b bundle) probeMount() []specs.Mount {
+	args, err := command(b.release)
+	if err != nil || args[0] != ProbePath || b.probe == "" {
+		return nil
+	}
+	return []specs.Mount{{Destination: ProbePath, Type: "bind", Source: b.probe, Options: []string{"bind", "ro", "nosuid", "nodev", "private"}}}
 }
 
 func (b bundle) tmpfs(t imx.Tmpfs) (specs.Mount, error) {

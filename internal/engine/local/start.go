@@ -160,7 +160,7 @@ func (e *Engine) ground(ctx context.Context, r imx.Release) (bundle, error) {
 	if err != nil {
 		return bundle{}, err
 	}
-	b := bundle{release: r, root: root, accounts: as, identity: user, volumes: e.store.volume(r.Service)}
+	b := bundle{release: r, root: root, accounts: as, identity: user, volumes: e.store.volume(r.Service), probe: e.cfg.Probe}
 	if b.nofile, err = openFilesLimit(); err != nil {
 		return bundle{}, err
 	}

@@ -1,5 +1,6 @@
 // The program in the instances of the end-to-end scripts: an HTTP server that says its greeting.
-// SICK makes it fail its check; /count keeps a number in the folder that STORE names.
+// SICK makes it fail its check; /count keeps a number in the folder that STORE names. With an argument it is what a
+// test runs beside it: "hang" never ends, "kill" kills the instance, "shout" writes a gigabyte.
 package main
 
 import (
@@ -9,9 +10,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 func main() {
+	if len(os.Args) > 1 {
+		beside(os.Args[1])
+		return
+	}
 	fmt.Println("hello says", os.Getenv("GREETING"))
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		text, _ := os.ReadFile("/etc/greeting")
@@ -43,4 +49,19 @@ func main() {
 	})
 	fmt.Println(http.ListenAndServe(":8000", nil))
 	os.Exit(1)
+}
+
+func beside(what string) {
+	switch what {
+	case "hang":
+		select {}
+	case "kill":
+		_ = syscall.Kill(1, syscall.SIGKILL)
+		select {}
+	case "shout":
+		line := []byte(strings.Repeat("x", 1<<16-1) + "\n")
+		for range 1 << 14 {
+			_, _ = os.Stdout.Write(line)
+		}
+	}
 }

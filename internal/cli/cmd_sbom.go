@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"imx"
+	"imx/internal/disk"
+	"imx/internal/term"
+)
+
+type sbomOptions struct {
+	Image  string
+	Format string
+	Output string
+}
+
+func (o *sbomOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Format, "format", "spdx", "`FORM` of the document: spdx (SPDX 2.3) or cyclonedx (CycloneDX 1.6), both JSON")
+	f.StringVarP(&o.Output, "output", "o", toStdout, "write the document to `FILE`")
+}
+
+func newSBOMCommand(g *Global, t *term.Terminal) *cobra.Command {
+	var opts sbomOptions
+	cmd := page{
+		use:   "sbom IMAGE [--format spdx|cyclonedx] [-o FILE]",
+		short: "Write down what an image is made of",
+		long: `Prints the software bill of materials of an image: packages with their sources, licences and .debs'
+digests, what is in Go, Java, Python, Node and Rust files, and (SPDX) every file with what brings it.
+It was made with the image from what the builder knows, or is made now of an image that was pushed.
+First the image's bytes are read and compared with its inventory: a changed image gets none.` + imageSays,
+		example: `
+$ imx sbom web -o web.spdx.json
+$ imx sbom web --format cyclonedx | jq -r '.components[].purl'`,
+		exits: asking(
+			status{2, "several images begin with the digest, or there is no such form"}, status{3, "there is no such image"},
+			status{4, "FILE can't be written"}, status{5, "the image, or the document, was changed since it was made"},
+		),
+		least:    1,
+		most:     1,
+		complete: onlyFirst(completeImages(g)),
+	}.command(func(ctx context.Context, args []string) error {
+		opts.Image = args[0]
+		return runSBOM(ctx, opts, g, t)
+	})
+	opts.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runSBOM(ctx context.Context, opts sbomOptions, g *Global, t *term.Terminal) error {
+	doc, err := g.client().SBOM(ctx, opts.Image, opts.Format)
+	if err != nil {
+		return err
+	}
+	doc = append(doc, '\n')
+	if opts.Output == toStdout {
+		_, err = t.Out.Write(doc)
+		return err
+	}
+	if err := disk.WriteWhole(filepath.Clean(opts.Output), doc, 0o644); err != nil {
+		return outputError(opts.Output, err)
+	}
+	return nil
+}
+
+type evidenceOptions struct {
+	Image, Type string
+}
+
+func newImageEvidenceCommand(g *Global, t *term.Terminal) *cobra.Command {
+	var opts evidenceOptions
+	return page{
+		use:   "evidence IMAGE [TYPE]",
+		short: "Show what was stated of an image, and by which statement",
+		long: `Lists the newest statement of each type about an image. With TYPE (provenance, spdx, cyclonedx, scan,
+test, vex, check) that statement itself is printed, as in-toto has it, after checking that its bytes
+are those that were kept. In the registry statements are referrers of the image's manifest.` + imageSays,
+		example: `
+$ imx image evidence web
+$ imx image evidence web provenance | jq .predicate.buildDefinition`,
+		exits: asking(
+			status{2, "several images begin with the digest"}, status{3, "there is no such image, or nothing of TYPE was stated of it"},
+			status{5, "the statement was changed since it was kept"},
+		),
+		least:    1,
+		most:     2,
+		complete: onlyFirst(completeImages(g)),
+	}.command(func(ctx context.Context, args []string) error {
+		opts.Image = args[0]
+		if len(args) > 1 {
+			opts.Type = args[1]
+		}
+		return runImageEvidence(ctx, opts, g, t)
+	})
+}
+
+func runImageEvidence(ctx context.Context, opts evidenceOptions, g *Global, t *term.Terminal) error {
+	if opts.Type != "" {
+		st, err := g.client().Statement(ctx, opts.Image, opts.Type)
+		if err != nil {
+			return err
+		}
+		return printJSON(t.Out, st)
+	}
+	list, err := g.client().Evidence(ctx, opts.Image)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(t.Out, list)
+	}
+	return showEvidence(t.Out, list, time.Now())
+}
+
+// showEvidence prints a table of statements, or that there are none.
+func showEvidence(out term.Stream, list []imx.Evidence, now time.Time) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(out, "nothing was stated of this image: imx build states what is in it, imx sbom does so of one that was pushed")
+		return err
+	}
+	table := term.Table{Head: []string{"TYPE", "ANSWER", "SAYS", "MADE", "STATEMENT"}}
+	for _, e := range list {
+		table.Add(out.Ink.Name(evidenceName(e)), answerOf(out.Ink, e), term.Clean(e.Summary), term.Age(e.Made, now)+" ago", e.Statement.Short())
+	}
+	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
+	return err
+}
+
+func evidenceName(e imx.Evidence) string {
+	return cmp.Or(imx.PredicateNames()[e.PredicateType], e.PredicateType)
+}
+
+// answerOf is the answer of a statement that has one.
+func answerOf(ink term.Ink, e imx.Evidence) string {
+	switch {
+	case e.Passed == nil:
+		return ""
+	case *e.Passed:
+		return ink.Good("passed")
+	}
+	return ink.Bad("failed")
+}
+
+// evidenceWords name statements for a line: "test (failed)".
+func evidenceWords(list []imx.Evidence) []string {
+	var words []string
+	for _, e := range list {
+		word := evidenceName(e)
+		if e.Passed != nil && !*e.Passed {
+			word += " (failed)"
+		}
+		words = append(words, word)
+	}
+	return words
+}

@@ -1,0 +1,103 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Exec runs a program beside an instance's first process: in its namespaces, as its user, with its environment and
+// under its limits and its system call filter. What it writes goes to out, of which an error ends nothing. It
+// returns the program's exit status, 128 and the signal if one ended it, 126 or 127 if it can't be run.
+// When ctx ends first, so does the wait; the program then ends with its instance.
+// Errors: NotFound for an unknown instance or one that doesn't run.
+func (e *Engine) Exec(ctx context.Context, id string, args []string, out io.Writer) (int, error) {
+	e.mu.Lock()
+	in := e.instances[id]
+	gone := in == nil || in.starting || in.record.Cleared || in.init.gone()
+	e.mu.Unlock()
+	if gone {
+		return -1, unknown(id)
+	}
+	process, err := processOf(e.store.instance(id), args)
+	if err != nil {
+		return -1, err
+	}
+	way, err := e.cgroups.open(id)
+	if err != nil {
+		return -1, err
+	}
+	defer way.close()
+	code := -1
+	onOwnThread(func() {
+		if err = hideUnified(e.cgroups); err == nil {
+			code, err = e.execHidden(ctx, id, way, process, out)
+		}
+	})
+	return code, err
+}
+
+// processOf is the first process of an instance with another command, as crun reads it.
+func processOf(dir string, args []string) ([]byte, error) {
+	var spec specs.Spec
+	if err := read(filepath.Join(dir, "config.json"), &spec); err != nil {
+		return nil, fmt.Errorf("reading the instance's bundle: %w", err)
+	}
+	spec.Process.Args = args
+	return json.Marshal(spec.Process)
+}
+
+// execHidden is Exec on a thread that crun accepts.
+func (e *Engine) execHidden(ctx context.Context, id string, way *entrance, process []byte, out io.Writer) (int, error) {
+	words, tell, err := os.Pipe()
+	if err != nil {
+		return -1, err
+	}
+	defer words.Close() // read-only
+	defer tell.Close()  // closed before; here for the errors
+	said, hear, err := os.Pipe()
+	if err != nil {
+		return -1, err
+	}
+	defer said.Close() // read-only
+	cmd := exec.CommandContext(ctx, crunPath(), e.crunArgs("exec", "--process", "/proc/self/fd/3", id)...)
+	cmd.Dir = "/"
+	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{words}, hear, hear
+	cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(way.monitor.Fd()), Setsid: true}
+	err = cmd.Start()
+	_ = hear.Close() // the program has its own
+	if err != nil {
+		return -1, fmt.Errorf("crun: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = said.Close() }) // what it started may hold the other end
+	defer stop()
+	// crun begins when it has read what to run: by then it is where its limits are, and its children will be.
+	err = way.enter(cmd.Process.Pid)
+	if err == nil {
+		_, err = tell.Write(process)
+	}
+	err = errors.Join(err, tell.Close())
+	_, _ = io.Copy(out, said) // ends with its last writer, or with ctx
+	_ = cmd.Wait()            // the status tells it
+	if err != nil || ctx.Err() != nil {
+		return -1, errors.Join(err, context.Cause(ctx))
+	}
+	return exitStatus(cmd.ProcessState), nil
+}
+
+// exitStatus is a status as a shell shows it.
+func exitStatus(s *os.ProcessState) int {
+	if status, ok := s.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return s.ExitCode()
+}

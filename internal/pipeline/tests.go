@@ -1,0 +1,85 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"imx"
+	"imx/internal/trial"
+)
+
+// Test plans a template, builds its images and tests them, without releasing anything. Errors: as Build; NotFound for
+// a name in req.Only that is neither a test's nor a service's.
+func (p *Pipeline) Test(ctx context.Context, by imx.Principal, req imx.TestRequest, report imx.Report) (imx.TestReport, error) {
+	if err := named(req); err != nil {
+		return imx.TestReport{}, err
+	}
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return imx.TestReport{}, err
+	}
+	defer leave()
+	planned, err := p.Plan(ctx, by, req.PlanRequest, report)
+	if err != nil {
+		return imx.TestReport{}, err
+	}
+	w := work{by: by, template: req.Template, planned: planned, report: report}
+	images, err := p.build(ctx, w)
+	if err != nil {
+		return imx.TestReport{Plan: planned}, err
+	}
+	run := w.run(images)
+	run.Only, run.Again = req.Only, req.Again
+	results, err := p.cfg.Test(ctx, by, run, report)
+	return imx.TestReport{Plan: planned, Images: images, Results: results}, err
+}
+
+// named checks that there is what a person names.
+func named(req imx.TestRequest) error {
+	there := []string{trial.Refusals}
+	for _, t := range req.Template.Tests {
+		there = append(there, t.Name)
+	}
+	for _, s := range req.Template.Services {
+		there = append(there, s.Name)
+	}
+	for _, name := range req.Only {
+		if !slices.Contains(there, name) {
+			return imx.Errorf(imx.NotFound, "the template has no test and no service %q", name).WithHint("there is: %s", strings.Join(there, ", "))
+		}
+	}
+	return nil
+}
+
+// passed makes sure that what is to be released has passed its tests, unless somebody says why it need not.
+func (p *Pipeline) passed(ctx context.Context, w work, images []imx.Image) error {
+	if w.untested != "" {
+		return p.cfg.Control.Record(w.by, imx.TestsSkipped{Apply: w.apply, Reason: w.untested})
+	}
+	results, err := p.cfg.Test(ctx, w.by, w.run(images), w.report)
+	if err != nil {
+		return err
+	}
+	return trial.Failed(results)
+}
+
+// run is what there is to test of a plan whose images are built, in its order.
+func (w work) run(images []imx.Image) trial.Run {
+	r := trial.Run{Plan: w.planned.Digest, Tests: w.template.Tests}
+	used := map[string]bool{}
+	for _, spec := range w.planned.Plan.Services {
+		used[spec.Image] = true
+		for i, ip := range w.planned.Plan.Images {
+			if ip.Spec.Name == spec.Image {
+				r.Services = append(r.Services, trial.Subject{Spec: spec, Image: images[i], Config: ip.Spec})
+			}
+		}
+	}
+	for i, ip := range w.planned.Plan.Images {
+		if !used[ip.Spec.Name] {
+			r.Images = append(r.Images, trial.ByItself(images[i], ip.Spec))
+		}
+	}
+	return r
+}

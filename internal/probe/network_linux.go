@@ -1,0 +1,75 @@
+package probe
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// patience is how long an address may take to answer: the instances are on one machine, where that takes less than a
+// thousandth of it.
+const patience = 500 * time.Millisecond
+
+// connect tries to be answered by an address: a TCP connection is enough.
+func connect(network, address string) Attempt {
+	what := "connect to " + address
+	if network == "udp4" {
+		what = "be answered by " + address + " over UDP"
+	}
+	conn, err := net.DialTimeout(network, address, patience)
+	if err != nil {
+		return tried(what, plain(err))
+	}
+	defer conn.Close() // nothing is left to send
+	if network != "udp4" {
+		return tried(what, nil)
+	}
+	_ = conn.SetDeadline(time.Now().Add(patience)) // never fails on an open connection
+	if _, err = conn.Write([]byte("imx")); err == nil {
+		_, err = conn.Read(make([]byte, 3))
+	}
+	return tried(what, plain(err))
+}
+
+// serve is the bait: it accepts connections, and sends datagrams back.
+func serve(out io.Writer) int {
+	port := ":" + strconv.Itoa(BaitPort)
+	listener, err := net.Listen("tcp4", port)
+	if err != nil {
+		_, _ = fmt.Fprintln(out, err)
+		return 1
+	}
+	packets, err := net.ListenPacket("udp4", port)
+	if err != nil {
+		_, _ = fmt.Fprintln(out, err)
+		return 1
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close() // to be reached was all
+		}
+	}()
+	go func() {
+		b := make([]byte, 64)
+		for {
+			n, from, err := packets.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = packets.WriteTo(b[:n], from) // who asked is waiting for it, or isn't
+		}
+	}()
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM)
+	<-ended
+	return 0
+}

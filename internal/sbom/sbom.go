@@ -1,0 +1,175 @@
+// Package sbom says what an image is made of in the forms of the field: SPDX 2.3 and CycloneDX 1.6. An inventory
+// and what was found inside the files go in, a document comes out: the same image gives the same bytes. It opens no
+// blob, asks no archive, and judges nothing that it names.
+package sbom
+
+import (
+	"cmp"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"imx"
+)
+
+// Subject is an image and what was found in it.
+type Subject struct {
+	Name      string
+	Image     imx.Digest // of its manifest
+	Created   time.Time  // of the image: the documents have no time of their own
+	Tool      string     // the version of imx
+	Inventory imx.Inventory
+	Contents  Contents
+}
+
+// Component is a piece of software that a file says it holds, apart from the package that brings the file.
+type Component struct {
+	Kind    Kind
+	Group   string // Maven's group, npm's scope
+	Name    string // Go's module path, else the name
+	Version string // "" where the file doesn't say it
+	Path    string // the file
+}
+
+// Kind is where a Component comes from, as a package URL's type.
+type Kind string
+
+// The kinds of components.
+const (
+	KindGo     Kind = "golang"
+	KindJava   Kind = "maven"
+	KindPython Kind = "pypi"
+	KindNode   Kind = "npm"
+	KindRust   Kind = "cargo"
+)
+
+// URL returns the component's package URL (https://github.com/package-url/purl-spec).
+func (c Component) URL() string {
+	return packageURL(purl{kind: string(c.Kind), namespace: c.Group, name: c.Name, version: c.Version})
+}
+
+func compareComponents(a, b Component) int {
+	return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Group, b.Group),
+		cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
+}
+
+// purl is a package URL before it is one.
+type purl struct {
+	kind, namespace, name, version string
+	qualifiers                     [][2]string // sorted by key; those with an empty value are left out
+}
+
+func packageURL(p purl) string {
+	var b strings.Builder
+	b.WriteString("pkg:" + p.kind)
+	for part := range strings.SplitSeq(strings.Trim(p.namespace+"/"+p.name, "/"), "/") {
+		b.WriteString("/" + escape(part))
+	}
+	if p.version != "" {
+		b.WriteString("@" + escape(p.version))
+	}
+	separator := "?"
+	for _, q := range p.qualifiers {
+		if q[1] != "" {
+			b.WriteString(separator + q[0] + "=" + escape(q[1]))
+			separator = "&"
+		}
+	}
+	return b.String()
+}
+
+// escape is the percent-encoding of package URLs, in which a colon stays.
+func escape(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(s), "+", "%20"), "%3A", ":")
+}
+
+// debURL returns the package URL of a binary package, or of a source one if architecture is "source".
+func (s Subject) debURL(name, version, architecture, suite string) string {
+	vendor := cmp.Or(s.Contents.Vendor, "debian")
+	return packageURL(purl{
+		kind: "deb", namespace: vendor, name: name, version: version,
+		qualifiers: [][2]string{{"arch", architecture}, {"distro", s.distribution(suite)}},
+	})
+}
+
+// distribution returns the code name of the release that a suite belongs to. What fixes a release, and what is
+// meant for it later, is a suite of its own: "NAME-security".
+func (s Subject) distribution(suite string) string {
+	release, _, _ := strings.Cut(suite, "-")
+	return cmp.Or(release, s.Contents.Codename)
+}
+
+// source is a source package.
+type source struct{ name, version, suite string }
+
+// sources returns the source packages of an image, sorted, each once.
+func (s Subject) sources() []source {
+	seen := map[[2]string]bool{}
+	var all []source
+	for _, p := range s.Inventory.Packages {
+		key := [2]string{p.Source, p.SourceVersion}
+		if p.Source != "" && !seen[key] {
+			seen[key] = true
+			all = append(all, source{p.Source, p.SourceVersion, p.Suite})
+		}
+	}
+	slices.SortFunc(all, func(a, b source) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.version, b.version)) })
+	return all
+}
+
+// files returns the image's regular files, sorted by path.
+func (s Subject) files() []imx.InventoryPath {
+	var all []imx.InventoryPath
+	for _, p := range s.Inventory.Paths {
+		if p.Kind == imx.PathFile {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// stamp is the one time of a document.
+func (s Subject) stamp() string {
+	created := s.Created
+	if created.IsZero() {
+		created = time.Unix(0, 0)
+	}
+	return created.UTC().Truncate(time.Second).Format(time.RFC3339)
+}
+
+// names gives out identifiers, each once: those of SPDX have letters, digits, "." and "-" alone.
+type names map[string]bool
+
+func (n names) unique(wanted string) string {
+	name := wanted
+	for i := 2; n[name]; i++ {
+		name = wanted + "-" + strconv.Itoa(i)
+	}
+	n[name] = true
+	return name
+}
+
+func identifier(words ...string) string {
+	var b strings.Builder
+	for i, w := range words {
+		if i > 0 {
+			b.WriteByte('-')
+		}
+		for _, c := range w {
+			switch {
+			case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-':
+				b.WriteRune(c)
+			case c == '+':
+				b.WriteString("plus")
+			default:
+				b.WriteByte('-')
+			}
+		}
+	}
+	return b.String()
+}
+
+// escapePath makes a path a relative reference (RFC 3986): what isn't allowed in one is percent-encoded.
+func escapePath(p string) string { return (&url.URL{Path: p}).EscapedPath() }

@@ -1,0 +1,301 @@
+package trial
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/probe"
+)
+
+// settling is for how long what a healthy instance answers may still be another answer than the one that is asked
+// for: what stands behind it may be getting ready. The test's own time bounds it too.
+const settling = 5 * time.Second
+
+// test starts a case's instances, asks what its test asks, and fills in its result. Only the end of ctx is an error.
+func (s *session) test(ctx context.Context, c *trialCase) error {
+	limit := cmp.Or(time.Duration(c.test.Timeout), time.Minute)
+	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the test's time of %s is over", limit)) //nolint:err113 // its words are its meaning
+	defer cancel()
+	releases := s.releases(append(slices.Clone(c.others), c.subject))
+	id, ok := s.startAll(limited, c, releases)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if ok {
+		s.askAll(limited, c, releases[len(releases)-1], id)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if slices.ContainsFunc(c.result.Checks, func(k imx.TestCheck) bool { return !k.Passed }) {
+		c.result.Logs = s.tail(ctx, id)
+	}
+	return nil
+}
+
+// startAll starts the releases one after the other, each when the one before is healthy, and returns the id of the
+// last one's instance. What keeps it from that is a check that failed.
+func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Release) (id string, ok bool) {
+	for _, r := range releases {
+		check := imx.TestCheck{Name: "start", Asked: r.Service + " gets healthy"}
+		err := s.Admit(ctx, r)
+		if err == nil {
+			err = s.Scale(ctx, r, 1)
+		}
+		var in imx.Instance
+		if err == nil {
+			if err = s.route(ctx, r); err == nil {
+				in, err = s.until(ctx, r, func(in imx.Instance) bool { return in.Phase == imx.Healthy || in.Phase == imx.Ended })
+			}
+			id = in.ID
+		}
+		switch {
+		case err != nil && in.Reason != "":
+			check.Got = short(in.Reason + "; " + err.Error())
+		case err != nil:
+			check.Got = short(imx.AsError(err).Message)
+		case in.Phase == imx.Ended:
+			check.Got = short(in.Reason)
+		default:
+			continue
+		}
+		c.result.Checks = append(c.result.Checks, check)
+		return id, false
+	}
+	return id, true
+}
+
+// askAll asks what the test asks of the instance of r.
+func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id string) {
+	in, err := s.until(ctx, r, func(in imx.Instance) bool { return in.ID == id })
+	if err != nil {
+		c.cantStart(err, "")
+		return
+	}
+	add := func(ks ...imx.TestCheck) { c.result.Checks = append(c.result.Checks, ks...) }
+	for _, h := range c.test.HTTP {
+		add(s.again(ctx, in, func(ctx context.Context) imx.TestCheck { return askHTTP(ctx, h, endpoint(in, r.Spec, h.Port)) }))
+	}
+	for _, h := range c.test.TCP {
+		add(s.again(ctx, in, func(ctx context.Context) imx.TestCheck { return askTCP(ctx, h, endpoint(in, r.Spec, h.Port)) }))
+	}
+	for _, command := range c.test.Commands {
+		add(s.askCommand(ctx, command, id)) // once: what it does may not be done twice
+	}
+	add(s.lookInside(ctx, c.test, in)...)
+	if c.test.Cannot == nil {
+		return
+	}
+	attempts, err := s.try(ctx, probing(r, 2, probe.Task{Cannot: *c.test.Cannot}))
+	for _, k := range checksOf(attempts) {
+		k.At = c.test.At
+		add(k)
+	}
+	if err != nil {
+		c.cantStart(err, "")
+	}
+}
+
+func endpoint(in imx.Instance, spec imx.Spec, port string) string {
+	number := 0
+	for _, p := range spec.Ports {
+		if p.Name == port {
+			number = p.Container
+		}
+	}
+	return net.JoinHostPort(in.Address.String(), strconv.Itoa(number))
+}
+
+// again asks until the check passes, the instance has ended or its time is over.
+func (s *session) again(ctx context.Context, in imx.Instance, ask func(context.Context) imx.TestCheck) imx.TestCheck {
+	settled := time.Now().Add(settling)
+	for {
+		check := ask(ctx)
+		if check.Passed || ctx.Err() != nil || time.Now().After(settled) {
+			return check
+		}
+		if ended, reason := s.ended(ctx, in.ID); ended {
+			check.Got = short(check.Got + "; the instance has ended: " + reason)
+			return check
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(look):
+		}
+	}
+}
+
+// ended says whether an instance has ended, and why.
+func (s *session) ended(ctx context.Context, id string) (bool, string) {
+	seen, err := s.Observe(ctx)
+	if err != nil {
+		return false, ""
+	}
+	i := slices.IndexFunc(seen.Instances, func(in imx.Instance) bool { return in.ID == id })
+	if i < 0 {
+		return true, "it is gone"
+	}
+	return seen.Instances[i].Phase == imx.Ended, seen.Instances[i].Reason
+}
+
+// oneAnswer is how long a single answer may take.
+const oneAnswer = 10 * time.Second
+
+func askHTTP(ctx context.Context, h imx.HTTPTest, address string) imx.TestCheck {
+	url := "http://" + address + h.Path
+	check := imx.TestCheck{Name: fmt.Sprintf("http %q", h.Name), Asked: h.Method + " " + url + " is answered " + expectation(h), At: h.At}
+	ctx, cancel := context.WithTimeout(ctx, oneAnswer)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, h.Method, url, strings.NewReader(h.Body))
+	if err != nil {
+		check.Got = short(err.Error())
+		return check
+	}
+	for name, value := range h.Headers {
+		request.Header.Set(name, value)
+	}
+	if host := request.Header.Get("Host"); host != "" {
+		request.Host = host
+	}
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		check.Got = short(err.Error())
+		return check
+	}
+	defer response.Body.Close() // read-only
+	body, err := io.ReadAll(io.LimitReader(response.Body, judged))
+	check.Got, check.Output = response.Status, kept(body)
+	statusFits := response.StatusCode == h.Status || h.Status == 0 && response.StatusCode >= 200 && response.StatusCode < 400
+	switch missing := lacks(body, h.Contains, h.Matches); {
+	case err != nil:
+		check.Got += ", then " + short(err.Error())
+	case !statusFits:
+	case missing != "":
+		check.Got += ", but its body doesn't " + missing
+	default:
+		check.Passed = true
+	}
+	return check
+}
+
+// judged is how much of an answer, or of what a command writes, is looked at.
+const judged = 1 << 20
+
+func expectation(h imx.HTTPTest) string {
+	text := "200 to 399"
+	if h.Status != 0 {
+		text = strconv.Itoa(h.Status)
+	}
+	return text + with(h.Contains, h.Matches)
+}
+
+func with(contains, matches string) string {
+	var text string
+	if contains != "" {
+		text += fmt.Sprintf(", containing %q", short(contains))
+	}
+	if matches != "" {
+		text += fmt.Sprintf(", matching %q", short(matches))
+	}
+	return text
+}
+
+// lacks says what a text that was to contain and to match something doesn't do, "" if it does both.
+func lacks(text []byte, contains, matches string) string {
+	if contains != "" && !strings.Contains(string(text), contains) {
+		return fmt.Sprintf("contain %q", short(contains))
+	}
+	if matches == "" {
+		return ""
+	}
+	expression, err := regexp.Compile(matches)
+	if err != nil || !expression.Match(text) {
+		return fmt.Sprintf("match %q", short(matches))
+	}
+	return ""
+}
+
+// kept is the end of an output, bounded.
+func kept(output []byte) string {
+	if len(output) > keptOutput {
+		output = append([]byte("..."), output[len(output)-keptOutput:]...)
+	}
+	return strings.ToValidUTF8(string(output), "\uFFFD")
+}
+
+func askTCP(ctx context.Context, t imx.TCPTest, address string) imx.TestCheck {
+	check := imx.TestCheck{Name: fmt.Sprintf("tcp %q", t.Name), Asked: address + " takes a connection" + with(t.Contains, ""), At: t.At}
+	ctx, cancel := context.WithTimeout(ctx, oneAnswer)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp4", address)
+	if err != nil {
+		check.Got = short(err.Error())
+		return check
+	}
+	defer conn.Close() // what was sent was answered, or not
+	check.Got = "connected"
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline) // never fails on an open connection
+	}
+	if _, err := io.WriteString(conn, t.Send); err != nil {
+		check.Got = short(err.Error())
+		return check
+	}
+	var answer []byte
+	for b := make([]byte, 4<<10); t.Contains != "" && !strings.Contains(string(answer), t.Contains); {
+		n, err := conn.Read(b)
+		answer = append(answer, b[:n]...)
+		if err != nil || len(answer) > judged {
+			check.Got, check.Output = fmt.Sprintf("an answer that doesn't contain %q", short(t.Contains)), kept(answer)
+			return check
+		}
+	}
+	check.Passed, check.Output = true, kept(answer)
+	return check
+}
+
+func (s *session) askCommand(ctx context.Context, t imx.CommandTest, id string) imx.TestCheck {
+	check := imx.TestCheck{
+		Name: fmt.Sprintf("command %q", t.Name), At: t.At,
+		Asked: fmt.Sprintf("%s ends with %d%s", strings.Join(t.Command, " "), t.Exit, with(t.Contains, t.Matches)),
+	}
+	var out bounded
+	code, err := s.Exec(ctx, id, t.Command, &out)
+	check.Output = kept(out.head)
+	switch missing := lacks(out.head, t.Contains, t.Matches); {
+	case err != nil && ctx.Err() != nil:
+		check.Got = fmt.Sprintf("it didn't end: %s", context.Cause(ctx))
+	case err != nil:
+		check.Got = short(err.Error())
+	case code != t.Exit:
+		check.Got = fmt.Sprintf("it ended with %d", code)
+	case missing != "":
+		check.Got = fmt.Sprintf("it ended with %d, but its output doesn't %s", code, missing)
+	default:
+		check.Got, check.Passed = fmt.Sprintf("it ended with %d", code), true
+	}
+	return check
+}
+
+// bounded keeps the beginning of what is written to it.
+type bounded struct{ head []byte }
+
+// Write implements io.Writer; it takes everything.
+func (b *bounded) Write(p []byte) (int, error) {
+	b.head = append(b.head, p[:min(len(p), judged-len(b.head))]...)
+	return len(p), nil
+}
