@@ -24,11 +24,6 @@ type (
 		// stays if that gets good.
 		Replicas map[string]int `json:"replicas,omitempty"`
 	}
-	// TestsSkipped says that somebody had an apply release images whose tests weren't asked for, and why.
-	TestsSkipped struct {
-		Apply  string `json:"apply"`
-		Reason string `json:"reason"`
-	}
 	// ApplyFailed ends an apply that made no release.
 	ApplyFailed struct {
 		Apply string `json:"apply"`
@@ -80,7 +75,6 @@ func (SuiteSeen) kind() string       { return "suite-seen" }
 func (ApplyStarted) kind() string    { return "apply-started" }
 func (ImageBuilt) kind() string      { return "image-built" }
 func (Applied) kind() string         { return "applied" }
-func (TestsSkipped) kind() string    { return "tests-skipped" }
 func (ApplyFailed) kind() string     { return "apply-failed" }
 func (RolloutFinished) kind() string { return "rollout-finished" }
 func (RolloutFailed) kind() string   { return "rollout-failed" }

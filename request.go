@@ -12,22 +12,6 @@ type PlanRequest struct {
 	SkipTests string `json:"skipTests,omitempty"`
 }
 
-// TestRequest asks for the tests of a template's images.
-type TestRequest struct {
-	PlanRequest
-
-	// Only are names of tests and services; with any, only those tests, and those of these services, are run.
-	Only  []string `json:"only,omitempty"`
-	Again bool     `json:"again,omitempty"` // what passed already, too
-}
-
-// TestReport is what came of tests. One that failed is told by its result, not by an error.
-type TestReport struct {
-	Plan    PlanResult   `json:"plan"`
-	Images  []Image      `json:"images"`
-	Results []TestResult `json:"results"` // the refusals first, then in the order of the template
-}
-
 // PlanResult is a plan, the lock that pins it, and what applying it would change.
 type PlanResult struct {
 	Plan    Plan        `json:"plan"`
@@ -85,31 +69,6 @@ type RollbackRequest struct {
 // ScaleRequest asks for another number of instances.
 type ScaleRequest struct {
 	Replicas *int `json:"replicas"` // a pointer, so that leaving it out isn't asking for none
-}
-
-// CollectRequest asks for the removal of what nothing needs any more.
-type CollectRequest struct {
-	DryRun DryRun `json:"dryRun,omitempty"`
-	// Grace is for how long what was just made stays, needed or not; nil means a day.
-	Grace *Duration `json:"grace,omitempty"`
-}
-
-// DryRun says that something is only to be told, not done.
-type DryRun bool
-
-// Collection is what nothing needed any more, and was removed unless DryRun says otherwise.
-type Collection struct {
-	DryRun DryRun          `json:"dryRun,omitempty"`
-	Things int             `json:"things"`
-	Size   Size            `json:"size"`  // on the disk
-	Kinds  []CollectedKind `json:"kinds"` // the largest first
-}
-
-// CollectedKind is one kind of what was removed: "blob", "unpacked", "base".
-type CollectedKind struct {
-	Kind   string `json:"kind"`
-	Things int    `json:"things"`
-	Size   Size   `json:"size"`
 }
 
 // VerifyRequest asks for a check of the log.

@@ -130,3 +130,27 @@ type TestCheck struct {
 	Output string `json:"output,omitempty"` // what a command wrote, or an answer's body, cut to a bounded length
 	At     Pos    `json:"at,omitzero"`
 }
+
+// TestsSkipped says that somebody had an apply release images whose tests weren't asked for, and why.
+type TestsSkipped struct {
+	Apply  string `json:"apply"`
+	Reason string `json:"reason"`
+}
+
+func (TestsSkipped) kind() string { return "tests-skipped" }
+
+// TestRequest asks for the tests of a template's images.
+type TestRequest struct {
+	PlanRequest
+
+	// Only are names of tests and services; with any, only those tests, and those of these services, are run.
+	Only  []string `json:"only,omitempty"`
+	Again bool     `json:"again,omitempty"` // what passed already, too
+}
+
+// TestReport is what came of tests. One that failed is told by its result, not by an error.
+type TestReport struct {
+	Plan    PlanResult   `json:"plan"`
+	Images  []Image      `json:"images"`
+	Results []TestResult `json:"results"` // the refusals first, then in the order of the template
+}

@@ -32,7 +32,7 @@ func listBeside(fsys fs.FS) beside {
 	_ = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return nil // what can't be read can't be taken in either
+			return nil //nolint:nilerr // what can't be read can't be taken in either
 		case d.IsDir():
 			if name != "." && (filledByTools(d.Name()) || hasTemplate(fsys, name)) {
 				return fs.SkipDir
@@ -43,7 +43,7 @@ func listBeside(fsys fs.FS) beside {
 		}
 		info, err := d.Info()
 		if err != nil || info.Size() > maxTemplate {
-			return nil
+			return nil //nolint:nilerr // it has just gone
 		}
 		size += info.Size()
 		if len(b.names) == maxBeside || size > maxBesideBytes {

@@ -42,7 +42,7 @@ func (g *Global) client() *client.Client { return client.New(g.Socket()) }
 // ctx ends, the command stops as soon as it can and the status is 130.
 func Main(ctx context.Context, args []string, p Process) int {
 	if len(args) > 0 && args[0] == probeWord {
-		return runProbe(args[1:], p.Terminal)
+		return runProbe(ctx, args[1:], p.Terminal)
 	}
 	root, g := newRoot(p)
 	root.SetArgs(args)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"imx"
@@ -155,11 +156,11 @@ func ofImage[T any](ctx context.Context, c *Client, image string, query url.Valu
 	if !fs.ValidPath(image) || image == "." { // the server would look for another page than an image's
 		return none, imx.Errorf(imx.NotFound, "there is no image or service %q", image).WithHint("imx image list shows the images")
 	}
-	path := "/v1/images/" + url.PathEscape(image)
+	path := []string{"/v1/images", url.PathEscape(image)}
 	for _, part := range below {
-		path += "/" + url.PathEscape(part)
+		path = append(path, url.PathEscape(part))
 	}
-	return read[T](ctx, c, path, query)
+	return read[T](ctx, c, strings.Join(path, "/"), query)
 }
 
 // Services returns the services that aren't destroyed, sorted by name.

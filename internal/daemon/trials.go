@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -127,7 +128,7 @@ func (ms *machines) take(id string) (netip.Prefix, error) {
 	defer ms.mu.Unlock()
 	start := int(binary.BigEndian.Uint16(mark))
 	for i := range count {
-		third := byte((start + i) % count << 2)
+		third := byte((start + i) % count << 2) //nolint:gosec // at most 63 << 2
 		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{first[0], first[1], third, 0}), bits)
 		if !ms.used[p] && local.CheckNetwork(p, id) == nil {
 			ms.used[p] = true
@@ -151,8 +152,11 @@ func endTrials(ctx context.Context, data string) error {
 		return err
 	}
 	left, err := os.ReadDir(all)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // no test was running
+	}
+	if err != nil {
+		return imx.Errorf(imx.Internal, "looking for what tests have left: %w", err)
 	}
 	for _, one := range left {
 		cfg, err := engineConfig(filepath.Join(all, one.Name()), netip.Prefix{})

@@ -36,30 +36,33 @@ func readCloudFormation(name string, text []byte) document {
 		all := []any{}
 		for _, id := range slices.Sorted(maps.Keys(things)) {
 			thing, _ := things[id].(map[string]any)
-			values := thing
-			from := kind + "\x00" + id
-			at := strconv.Itoa(len(all))
-			if kind == "Parameters" {
-				at = "parameter" + at
-			}
-			doc.places[at] = found[from]
-			if kind == "Resources" {
-				values, _ = thing["Properties"].(map[string]any)
-				from += "\x00Properties"
-			}
-			for way, where := range found {
-				if rest, ok := strings.CutPrefix(way, from+"\x00"); ok {
-					doc.places[at+"\x00"+rest] = where
-				}
-			}
-			if values == nil {
-				values = map[string]any{}
-			}
-			all = append(all, map[string]any{"language": "cloudformation", "mode": "resource", "type": thing["Type"], "name": id, "values": values})
+			all = append(all, doc.declared(kind, id, len(all), thing, found))
 		}
 		doc.input[list] = all
 	}
 	return doc
+}
+
+// declared is the number-th resource or parameter, and remembers where its parts stand.
+func (doc document) declared(kind, id string, number int, thing map[string]any, found map[string]lines) map[string]any {
+	values, from, at := thing, kind+"\x00"+id, strconv.Itoa(number)
+	if kind == "Parameters" {
+		at = "parameter" + at
+	}
+	doc.places[at] = found[from]
+	if kind == "Resources" {
+		values, _ = thing["Properties"].(map[string]any)
+		from += "\x00Properties"
+	}
+	for way, where := range found {
+		if rest, ok := strings.CutPrefix(way, from+"\x00"); ok {
+			doc.places[at+"\x00"+rest] = where
+		}
+	}
+	if values == nil {
+		values = map[string]any{}
+	}
+	return map[string]any{"language": "cloudformation", "mode": "resource", "type": thing["Type"], "name": id, "values": values}
 }
 
 // intrinsic writes what is worked out later as "${...}": !Ref X, and the same in its long form.

@@ -27,7 +27,8 @@ func readDockerfile(name string, text []byte) document {
 	var stage map[string]any
 	for _, n := range parsed.AST.Children {
 		c := instruction(n, max(0, len(stages)-1))
-		switch cmd := c["Cmd"].(string); {
+		cmd, _ := c["Cmd"].(string)
+		switch {
 		case cmd == "from" || stage == nil:
 			stage = map[string]any{"Name": strings.TrimSpace(strings.Join(words(n), " ")), "Commands": []any{}}
 			stages = append(stages, stage)

@@ -23,11 +23,11 @@ var update = flag.Bool("update", false, "rewrite the golden files; read the diff
 
 func today() time.Time { return time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) }
 
-func find(t testing.TB, c *foreign.Checker, name string, text []byte) ([]imx.Finding, imx.Diagnostics) {
-	t.Helper()
-	found, notices, err := c.Check(t.Context(), name, text, today())
+func find(tb testing.TB, c *foreign.Checker, name string, text []byte) ([]imx.Finding, imx.Diagnostics) {
+	tb.Helper()
+	found, notices, err := c.Check(tb.Context(), name, text, today())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return found, notices
 }

@@ -4,6 +4,7 @@ package foreign
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -84,7 +85,7 @@ func known(body *hclsyntax.Body) *hcl.EvalContext {
 func (t *terraform) body(body *hclsyntax.Body, way []string) map[string]any {
 	values := map[string]any{}
 	for name, a := range body.Attributes {
-		at := append(way[:len(way):len(way)], name)
+		at := append(slices.Clip(way), name)
 		t.see(at, a.Range())
 		values[name] = t.value(a.Expr, at)
 	}
@@ -97,7 +98,7 @@ func (t *terraform) body(body *hclsyntax.Body, way []string) map[string]any {
 			}
 		}
 		list, _ := values[kind].([]any)
-		at := append(way[:len(way):len(way)], kind, strconv.Itoa(len(list)))
+		at := append(slices.Clip(way), kind, strconv.Itoa(len(list)))
 		t.see(at, b.DefRange())
 		values[kind] = append(list, t.body(inner, at))
 	}
@@ -114,7 +115,7 @@ func (t *terraform) value(e hclsyntax.Expression, way []string) any {
 			if ds.HasErrors() || key.IsNull() || !key.IsKnown() || key.Type() != cty.String {
 				continue
 			}
-			at := append(way[:len(way):len(way)], key.AsString())
+			at := append(slices.Clip(way), key.AsString())
 			t.see(at, hcl.RangeBetween(item.KeyExpr.Range(), item.ValueExpr.Range()))
 			m[key.AsString()] = t.value(item.ValueExpr, at)
 		}
@@ -122,7 +123,7 @@ func (t *terraform) value(e hclsyntax.Expression, way []string) any {
 	case *hclsyntax.TupleConsExpr:
 		all := []any{}
 		for i, item := range e.Exprs {
-			at := append(way[:len(way):len(way)], strconv.Itoa(i))
+			at := append(slices.Clip(way), strconv.Itoa(i))
 			t.see(at, item.Range())
 			all = append(all, t.value(item, at))
 		}

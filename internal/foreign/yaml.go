@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -76,7 +77,7 @@ func (r *reader) value(n *yaml.Node, way []string) (any, error) {
 	}
 	var v any
 	var err error
-	switch n.Kind {
+	switch n.Kind { //nolint:exhaustive // what is left is a scalar: readYAML hands on what is in documents
 	case yaml.AliasNode:
 		return r.value(n.Alias, append(way, "*"))
 	case yaml.MappingNode:
@@ -96,12 +97,12 @@ func (r *reader) mapping(n *yaml.Node, way []string) (any, error) {
 	m := map[string]any{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, child := n.Content[i], n.Content[i+1]
-		v, err := r.value(child, append(way[:len(way):len(way)], key.Value))
+		v, err := r.value(child, append(slices.Clip(way), key.Value))
 		if err != nil {
 			return nil, err
 		}
 		if r.see != nil {
-			r.see(append(way[:len(way):len(way)], key.Value), key)
+			r.see(append(slices.Clip(way), key.Value), key)
 		}
 		m[key.Value] = v
 	}
@@ -114,7 +115,7 @@ func (r *reader) mapping(n *yaml.Node, way []string) (any, error) {
 func (r *reader) sequence(n *yaml.Node, way []string) (any, error) {
 	all := []any{}
 	for i, child := range n.Content {
-		v, err := r.value(child, append(way[:len(way):len(way)], strconv.Itoa(i)))
+		v, err := r.value(child, append(slices.Clip(way), strconv.Itoa(i)))
 		if err != nil {
 			return nil, err
 		}

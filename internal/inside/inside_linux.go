@@ -33,7 +33,7 @@ func File(pid int, name string, limit int64) (Found, error) {
 	if err != nil {
 		return Found{}, gone(err)
 	}
-	defer unix.Close(root) //nolint:errcheck // nothing is written through it
+	defer unix.Close(root) // nothing is written through it
 	fd, err := openIn(root, name, unix.O_PATH)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return Found{}, nil
@@ -41,7 +41,7 @@ func File(pid int, name string, limit int64) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing is written through it
+	defer unix.Close(fd) // nothing is written through it
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return Found{}, err
@@ -108,12 +108,12 @@ func isFile(pid int, name string, file unix.Stat_t) bool {
 	if err != nil {
 		return false
 	}
-	defer unix.Close(root) //nolint:errcheck // nothing is written through it
+	defer unix.Close(root) // nothing is written through it
 	fd, err := openIn(root, name, unix.O_PATH)
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing is written through it
+	defer unix.Close(fd) // nothing is written through it
 	var st unix.Stat_t
 	return unix.Fstat(fd, &st) == nil && st.Dev == file.Dev && st.Ino == file.Ino
 }

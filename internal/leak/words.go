@@ -20,7 +20,7 @@ func newWords(all []string) *words {
 			}
 			at = w.next[at][c]
 		}
-		w.ends[at] = append(w.ends[at], uint16(i)) //nolint:gosec // some 400 words
+		w.ends[at] = append(w.ends[at], uint16(i)) // some 400 words
 	}
 	w.link()
 	return w

@@ -106,7 +106,7 @@ func runForeign() []Attempt {
 	var all []Attempt
 	for _, dir := range mountPoints() {
 		path := filepath.Join(dir, mark)
-		if err := os.WriteFile(path, foreign(), 0o700); err != nil {
+		if err := os.WriteFile(path, foreign(), 0o700); err != nil { //nolint:gosec // it must be executable, or it would be refused for that
 			continue // no place to put one
 		}
 		all = append(all,
@@ -135,7 +135,7 @@ func mountPoints() []string {
 	return slices.Compact(points)
 }
 
-// runs runs a foreign program. No error means that it ran.
+// runs starts a foreign program. No error means that it ran.
 func runs(path string) error {
 	pid, err := spawn(path, mark)
 	if err != nil {

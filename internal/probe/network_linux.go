@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -16,12 +17,13 @@ import (
 const patience = 500 * time.Millisecond
 
 // connect tries to be answered by an address: a TCP connection is enough.
-func connect(network, address string) Attempt {
+func connect(ctx context.Context, network, address string) Attempt {
 	what := "connect to " + address
 	if network == "udp4" {
 		what = "be answered by " + address + " over UDP"
 	}
-	conn, err := net.DialTimeout(network, address, patience)
+	dialer := net.Dialer{Timeout: patience}
+	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return tried(what, plain(err))
 	}
@@ -37,14 +39,15 @@ func connect(network, address string) Attempt {
 }
 
 // serve is the bait: it accepts connections, and sends datagrams back.
-func serve(out io.Writer) int {
+func serve(ctx context.Context, out io.Writer) int {
 	port := ":" + strconv.Itoa(BaitPort)
-	listener, err := net.Listen("tcp4", port)
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp4", port)
 	if err != nil {
 		_, _ = fmt.Fprintln(out, err)
 		return 1
 	}
-	packets, err := net.ListenPacket("udp4", port)
+	packets, err := config.ListenPacket(ctx, "udp4", port)
 	if err != nil {
 		_, _ = fmt.Fprintln(out, err)
 		return 1

@@ -50,14 +50,14 @@ type Attempt struct {
 const Done = `{"done":true}`
 
 // Main runs the program with the arguments after Word, writes each attempt as a line of JSON, and returns its exit status.
-func Main(args []string, out io.Writer) int {
+func Main(ctx context.Context, args []string, out io.Writer) int {
 	var task Task
 	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &task) != nil {
 		_, _ = fmt.Fprintln(out, "imx runs this by itself, to test images")
 		return 2
 	}
 	if task.Serve {
-		return serve(out)
+		return serve(ctx, out)
 	}
 	lines := json.NewEncoder(out)
 	for _, a := range attempts(task) {
@@ -76,11 +76,11 @@ func attempts(t Task) []Attempt {
 	asked := make([]func() Attempt, 0, 2*len(t.Reach)+len(t.Cannot.Connect))
 	for _, address := range t.Reach {
 		for _, network := range []string{"tcp4", "udp4"} {
-			asked = append(asked, func() Attempt { return under(imx.RefuseAddress, connect(network, address)) })
+			asked = append(asked, func() Attempt { return under(imx.RefuseAddress, connect(ctx, network, address)) })
 		}
 	}
 	for _, address := range t.Cannot.Connect {
-		asked = append(asked, func() Attempt { return connect("tcp4", address) })
+		asked = append(asked, func() Attempt { return connect(ctx, "tcp4", address) })
 	}
 	answers := make([]Attempt, len(asked))
 	var group sync.WaitGroup

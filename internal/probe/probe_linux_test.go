@@ -16,7 +16,7 @@ import (
 func try(t *testing.T, task probe.Task) []probe.Attempt {
 	t.Helper()
 	var out bytes.Buffer
-	if code := probe.Main(task.Args()[1:], &out); code != 0 {
+	if code := probe.Main(t.Context(), task.Args()[1:], &out); code != 0 {
 		t.Fatalf("status %d: %s", code, out.String())
 	}
 	attempts, whole := probe.Read(&out)
@@ -83,7 +83,7 @@ func TestHalfAnAnswerIsNotTakenForAWhole(t *testing.T) {
 	if _, whole := probe.Read(strings.NewReader(`{"tried":"x","got":"y","refused":true}` + "\n")); whole {
 		t.Error("it is whole")
 	}
-	if code := probe.Main([]string{"no task"}, &bytes.Buffer{}); code == 0 {
+	if code := probe.Main(t.Context(), []string{"no task"}, &bytes.Buffer{}); code == 0 {
 		t.Error("it tried what is no task")
 	}
 }

@@ -79,7 +79,7 @@ func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Rel
 func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id string) {
 	in, err := s.until(ctx, r, func(in imx.Instance) bool { return in.ID == id })
 	if err != nil {
-		c.cantStart(err, "")
+		c.cantStart(err)
 		return
 	}
 	add := func(ks ...imx.TestCheck) { c.result.Checks = append(c.result.Checks, ks...) }
@@ -102,7 +102,7 @@ func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id st
 		add(k)
 	}
 	if err != nil {
-		c.cantStart(err, "")
+		c.cantStart(err)
 	}
 }
 

@@ -29,7 +29,7 @@ func (s *session) refusals(ctx context.Context, cases []*trialCase, report imx.R
 	address, err := s.lure(limited, releases[0])
 	if err != nil {
 		for _, c := range cases {
-			c.cantStart(err, "")
+			c.cantStart(err)
 			report(imx.Progress{Step: c.step(), Status: imx.StepFailed, Message: short(err.Error())})
 		}
 		return ctx.Err()
@@ -55,14 +55,14 @@ func (s *session) probe(ctx, outer context.Context, c *trialCase, r imx.Release)
 	}
 	c.result.Checks = append(c.result.Checks, checksOf(attempts)...)
 	if err != nil {
-		c.cantStart(err, "")
+		c.cantStart(err)
 	}
 	return nil
 }
 
 // cantStart is the check that an instance starts, which it didn't.
-func (c *trialCase) cantStart(err error, output string) {
+func (c *trialCase) cantStart(err error) {
 	c.result.Checks = append(c.result.Checks, imx.TestCheck{
-		Name: "start", Asked: "an instance of " + c.subject.Spec.Name + " starts", Got: short(imx.AsError(err).Message), Output: output,
+		Name: "start", Asked: "an instance of " + c.subject.Spec.Name + " starts", Got: short(imx.AsError(err).Message),
 	})
 }

@@ -277,9 +277,12 @@ func TestTheEvidenceIsATestResultOfInToto(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		Result                   string
-		Configuration            []struct{ Name string }
-		PassedTests, FailedTests []string
+		Result        string `json:"result"`
+		Configuration []struct {
+			Name string `json:"name"`
+		} `json:"configuration"`
+		PassedTests []string `json:"passedTests"`
+		FailedTests []string `json:"failedTests"`
 	}
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)

@@ -220,7 +220,7 @@ func TestWhateverPackagesAndScriptsBring(t *testing.T) {
 		}
 		unwanted := rapid.SampledFrom([]string{"usr/bin/*", "opt/**", "**/*.so", "etc/app/conf"}).Draw(t, "unwanted")
 		s.spec.Generated = []string{"!/" + unwanted, "/opt/**", "/usr/**", "/etc/**", "/var/lib/**"}
-		dir, err := os.MkdirTemp(all, "take")
+		dir, err := os.MkdirTemp(all, "take") //nolint:usetesting // rapid calls this hundreds of times in one test
 		if err != nil {
 			t.Fatal(err)
 		}
