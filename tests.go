@@ -57,11 +57,10 @@ type TCPTest struct {
 }
 
 // CommandTest passes when a program ends as it says. It runs beside the instance, in its namespaces and as its user, and
-// may be one that the image doesn't have: then Packages bring it, in a layer that exists for the test alone.
+// is one that the image has.
 type CommandTest struct {
 	Name     string   `json:"name"`
 	Command  []string `json:"command"`
-	Packages []string `json:"packages,omitempty"` // as ImageSpec.Packages
 	Exit     int      `json:"exit"`
 	Contains string   `json:"contains,omitempty"` // in what it writes, on standard output or error
 	Matches  string   `json:"matches,omitempty"`

@@ -7,3 +7,13 @@ import "embed"
 //
 //go:embed shop
 var Shop embed.FS
+
+// Leaky is a template with a secret in it, in the folder "leaky".
+//
+//go:embed leaky
+var Leaky embed.FS
+
+// Proxy is an image of packages that have been mended since, in the folder "proxy".
+//
+//go:embed proxy
+var Proxy embed.FS

@@ -1,3 +1,5 @@
+//go:build !client
+
 package check
 
 import (
@@ -11,16 +13,6 @@ import (
 
 	"imx"
 )
-
-// Bounds are what one rule may take for one document. Rego has no endless recursion, but it has loops in loops,
-// and text that doubles.
-type Bounds struct {
-	Steps  int      // expressions that are evaluated: a bound that is the same on each machine
-	Memory imx.Size // by which the program may grow
-}
-
-// DefaultBounds are some hundred times what shipped rules take for a template of a thousand blocks.
-func DefaultBounds() Bounds { return Bounds{Steps: 5_000_000, Memory: 128 << 20} }
 
 // every is after how many steps the context is looked at. The memory is looked at in each: text can double in one.
 const every = 512

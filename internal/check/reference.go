@@ -7,8 +7,9 @@ import (
 	"imx"
 )
 
-// Reference returns the Markdown of docs/rules.md, made from what the rules say of themselves.
-func Reference(rules []imx.Rule) string {
+// Reference returns the Markdown of docs/rules.md, made from what the rules say of themselves: all of imx's own, and
+// of others' the name and title.
+func Reference(rules, others []imx.Rule) string {
 	var b strings.Builder
 	b.WriteString(`# The rules
 
@@ -43,6 +44,11 @@ Some of what is checked elsewhere has no rule here, for there is nothing to writ
 		for _, l := range r.Links {
 			fmt.Fprintf(&b, "\n<%s>\n", l)
 		}
+	}
+	b.WriteString("\n## Rules of others\n\nThe rest is told by `imx rules RULE`. Secrets are critical, in templates and in all text beside them.\n\n" +
+		"| rule | severity | from | what it finds |\n|---|---|---|---|\n")
+	for _, r := range others {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.ID, r.Level, r.From, strings.ReplaceAll(r.Title, "|", `\|`))
 	}
 	return b.String()
 }

@@ -1,12 +1,11 @@
+//go:build !client
+
 package check
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
@@ -15,16 +14,6 @@ import (
 
 	"imx"
 )
-
-// Document is something that rules look at.
-type Document struct {
-	// Input is what rules see as `input`: what encoding/json makes of it.
-	Input any
-	// Now is the time of the check, for the functions that would ask a clock.
-	Now time.Time
-	// Locate returns what a finding's "at" names, as Finding.Subject, and where it stands.
-	Locate func(way []string) (subject string, at imx.Pos)
-}
 
 // maxFindings bounds what one rule may find in one document: nobody reads more.
 const maxFindings = 1000
@@ -66,14 +55,6 @@ func (s *Set) Run(ctx context.Context, d Document) ([]imx.Finding, error) {
 	}
 	Sort(all)
 	return all, nil
-}
-
-// Sort brings findings in the order of files, lines and rules.
-func Sort(all []imx.Finding) {
-	slices.SortStableFunc(all, func(a, b imx.Finding) int {
-		return cmp.Or(cmp.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Column, b.At.Column),
-			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
-	})
 }
 
 // failed explains why a rule didn't come to an end.

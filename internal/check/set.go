@@ -1,3 +1,5 @@
+//go:build !client
+
 package check
 
 import (
@@ -10,12 +12,6 @@ import (
 
 	"imx"
 )
-
-// Module is one file of rules.
-type Module struct {
-	Name string // its path, as a person would open it
-	Text string
-}
 
 // Set are compiled rules. It is safe for concurrent use.
 type Set struct {

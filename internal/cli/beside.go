@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/term"
@@ -89,4 +91,18 @@ func (b beside) notices() imx.Diagnostics {
 		Summary:  "only the first " + term.Count(int64(len(b.names)), "file") + " beside the template were looked at",
 		Hint:     "keep the template in a folder of its own",
 	}}
+}
+
+// beside holds what lies beside a template against the rules for its kind.
+func (e *examiner) beside(ctx context.Context, files *recorder, near beside, now time.Time) ([]imx.Finding, imx.Diagnostics, error) {
+	var found []imx.Finding
+	var notices imx.Diagnostics
+	for _, name := range near.names {
+		more, unread, err := e.foreign.Check(ctx, name, files.texts[name], now)
+		if err != nil {
+			return nil, nil, err
+		}
+		found, notices = append(found, more...), append(notices, unread...)
+	}
+	return found, notices, nil
 }

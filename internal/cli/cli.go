@@ -29,6 +29,7 @@ type Global struct {
 	Data    string // the server's folder
 	JSON    bool   // answer with JSON in place of text
 	Version imx.Version
+	Probe   string // a static imx for the server to test images with; "" for this one
 	Cache   string // the folder of what can be made anew at any time; "" for none
 }
 
@@ -75,7 +76,7 @@ func newRoot(p Process) (*cobra.Command, *Global) {
 	if data == "" {
 		data = DefaultData
 	}
-	g.Cache = cacheFolder(p.Env)
+	g.Cache, g.Probe = cacheFolder(p.Env), p.Env("IMX_PROBE")
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.Data, "data", data, "`DIR` that holds everything of the server; IMX_DATA names it too")
 	flags.BoolVar(&g.JSON, "json", false, "print the result as JSON on stdout; progress and errors as JSON lines on stderr")

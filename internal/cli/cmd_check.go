@@ -50,7 +50,8 @@ func newCheckCommand(g *Global, t *term.Terminal) *cobra.Command {
 		long: `Reads the *.imx.hcl files of each DIR (here, unless named) and reports every mistake at once, each
 with its place and what to write instead. A template without mistakes is held against imx's rules ("imx
 rules" lists them), those of a folder "checks" beside it and those of --rules; a waiver block
-in it excuses what a rule finds. It asks no server and no archive: whether a package exists is
+in it excuses what a rule finds. Secrets are looked for in the templates and in all text in their
+folders; Dockerfiles, Kubernetes objects, Terraform and CloudFormation there have rules too. It asks no server and no archive: whether a package exists is
 for "imx plan" to say.`,
 		example: `
 $ imx check hello

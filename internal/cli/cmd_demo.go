@@ -24,9 +24,9 @@ func newDemoCommand(_ *Global, t *term.Terminal) *cobra.Command {
 	cmd := page{
 		use:   "demo [--keep] [--replace N]",
 		short: "Watch a shop being built, replaced under load, and rolled back",
-		long: `Starts a server in a scratch folder, applies a shop of three services to it, replaces them while
-requests come in, tries a broken version, and rolls back. Then it takes everything down again and
-leaves nothing behind.`,
+		long: `Refuses a template with a secret in it. Starts a server in a scratch folder, applies a shop of three
+services to it, replaces them while requests come in, tries a broken version, and rolls back. Scans an image that
+lacks Debian's security suite, and one that has it. Then it takes everything down again and leaves nothing behind.`,
 		example: `
 # imx demo
 # imx demo --keep

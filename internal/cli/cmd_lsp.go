@@ -14,6 +14,9 @@ import (
 	"imx/internal/term"
 )
 
+// maxKept is how many sets of own rules stay compiled: who writes rules makes a new one with each change.
+const maxKept = 8
+
 // pause is how long nobody may type before an open template is checked.
 const pause = 150 * time.Millisecond
 
@@ -31,6 +34,7 @@ $ imx lsp`,
 		exits: []status{
 			{0, "the editor asked for the end"},
 			{2, "what came isn't the language server protocol"},
+			{4, "the editor said exit before it asked for the end"},
 			{6, "the editor went away without a word"},
 			{7, "a message is too large"},
 		},
@@ -57,6 +61,9 @@ func (e *examiner) open(ctx context.Context, dir string, over func(fs.FS) fs.FS)
 	}
 	defer files.close()
 	files.fsys = over(files.fsys)
+	if len(e.own) > maxKept {
+		clear(e.own)
+	}
 	var own []ownRules
 	switch rules, err := readRules(filepath.Join(dir, rulesFolder)); {
 	case err == nil && len(rules.modules) > 0:

@@ -28,7 +28,8 @@ func newRulesCommand(g *Global, t *term.Terminal) *cobra.Command {
 		use:   "rules [RULE] [--rules FOLDER]",
 		short: "List the rules that templates are checked by, or explain one",
 		long: `Lists the rules with their severities, or tells what breaks RULE, why that matters and what to write
-instead. They are written in Rego; docs/check.md shows how to add your own.`,
+instead. imx's own are written in Rego; docs/check.md shows how to add yours. Those for secrets are gitleaks', those for
+Dockerfiles and Kubernetes objects beside a template trivy-checks'.`,
 		example: `
 $ imx rules
 $ imx rules root-user
@@ -74,7 +75,13 @@ func rulesOf(opts rulesOptions, g *Global) ([]imx.Rule, error) {
 		}
 		own = append(own, o)
 	}
-	return newExaminer(checkOptions{}, g).rules(own)
+	e := newExaminer(checkOptions{}, g)
+	rules, err := e.rules(own)
+	if err != nil {
+		return nil, err
+	}
+	others, err := e.foreign.Rules()
+	return append(rules, others...), err
 }
 
 func showRules(out term.Stream, rules []imx.Rule) error {

@@ -36,7 +36,7 @@ isn't in its image, reach an address that it doesn't connect to, gain privileges
 and what runs isn't touched. Each NAME is a test, a service or "refusals"; the others are left out.
 
 What passed isn't tested again while the image, the services and the test stay as they are. The
-results are evidence about the image: "imx image evidence" shows it. docs/testing.md tells more.`,
+results are evidence about the image, and the log has a line of it. docs/testing.md tells more.`,
 		example: `
 $ imx test examples/shop
 $ imx test examples/shop answers --again

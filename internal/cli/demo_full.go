@@ -23,7 +23,15 @@ func runDemo(ctx context.Context, opts demoOptions, t *term.Terminal) error {
 	if err != nil {
 		return err
 	}
+	leaky, err := fs.Sub(examples.Leaky, "leaky")
+	if err != nil {
+		return err
+	}
+	proxy, err := fs.Sub(examples.Proxy, "proxy")
+	if err != nil {
+		return err
+	}
 	return demo.Run(ctx, demo.Config{
-		Binary: binary, Shop: shop, Keep: opts.Keep, Replace: opts.Replace, Out: t.Out.Writer, Err: t.Err.Writer, Purge: daemon.Purge, Traces: daemon.Traces,
+		Binary: binary, Shop: shop, Leaky: leaky, Proxy: proxy, Keep: opts.Keep, Replace: opts.Replace, Out: t.Out.Writer, Err: t.Err.Writer, Purge: daemon.Purge, Traces: daemon.Traces,
 	})
 }

@@ -5,6 +5,7 @@ package cli_test
 
 import (
 	"bufio"
+	"debug/elf"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -38,6 +40,26 @@ func buildHello(t *testing.T) string {
 	return path
 }
 
+// buildProbe builds a static imx where the test's own program isn't one, as with the race detector: "" where it is.
+func buildProbe(t *testing.T) string {
+	t.Helper()
+	self, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close() // read-only
+	if !slices.ContainsFunc(self.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		return ""
+	}
+	path := filepath.Join(t.TempDir(), "imx")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "imx/cmd/imx")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
 // networks counts the ranges that scripts were given: each server has one of its own.
 var networks atomic.Int64
 
@@ -45,7 +67,7 @@ var networks atomic.Int64
 // $PORT and $PORT2, a range of addresses $NETWORK, and the commands below.
 func e2eParams(t *testing.T, dir string) testscript.Params {
 	t.Helper()
-	hello := buildHello(t)
+	hello, probe := buildHello(t), buildProbe(t)
 	shop, err := filepath.Abs("../../examples/shop")
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +79,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 			return err
 		}
 		e.Setenv("HELLO", hello)
+		e.Setenv("IMX_PROBE", probe)
 		e.Setenv("SHOP", shop)
 		e.Setenv("NETWORK", fmt.Sprintf("10.254.%d.0/24", (int64(os.Getpid())+networks.Add(1))%256))
 		for _, name := range []string{"PORT", "PORT2"} {

@@ -9,6 +9,7 @@ import (
 
 	"imx"
 	"imx/internal/check"
+	"imx/internal/foreign"
 	"imx/internal/leak"
 	"imx/internal/report"
 	"imx/internal/template"
@@ -21,13 +22,14 @@ type examiner struct {
 	cache   verdicts
 	shipped func() (*check.Set, error)
 	secrets func() *leak.Scanner
+	foreign *foreign.Checker
 	own     map[imx.Digest]*check.Set // the user's, by what is in their files
 	watched map[string]bool           // folders whose changes may change a result
 }
 
 func newExaminer(opts checkOptions, g *Global) *examiner {
 	return &examiner{
-		opts: opts, version: g.Version, cache: newVerdicts(g.Cache), shipped: sync.OnceValues(check.Shipped), secrets: sync.OnceValue(leak.New),
+		opts: opts, version: g.Version, cache: newVerdicts(g.Cache), shipped: sync.OnceValues(check.Shipped), secrets: sync.OnceValue(leak.New), foreign: foreign.New(),
 		own: map[imx.Digest]*check.Set{}, watched: map[string]bool{},
 	}
 }
@@ -61,6 +63,11 @@ func (e *examiner) all(ctx context.Context, now time.Time) (report.Report, error
 	}
 	var err error
 	r.Rules, err = e.rules(all)
+	if err == nil && slices.ContainsFunc(r.Findings(), func(f imx.Finding) bool { return foreign.IsRule(f.Rule) }) {
+		var others []imx.Rule
+		others, err = e.foreign.Rules()
+		r.Rules = append(r.Rules, others...)
+	}
 	return r, err
 }
 
@@ -160,17 +167,36 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 		}
 		found = append(found, more...)
 	}
+	more, unread, err := e.beside(ctx, files, near, now)
+	if err != nil {
+		return verdict{}, nil, err
+	}
+	found = append(found, more...)
+	if slices.ContainsFunc(t.Waivers, func(w imx.Waiver) bool { return foreign.IsRule(w.Rule) }) {
+		rules, err := e.foreign.Rules()
+		if err != nil {
+			return verdict{}, nil, err
+		}
+		known = append(known, rules...)
+	}
 	found = append(found, e.secrets().Folder(leak.Folder{Template: t, Texts: files.texts})...)
 	known = append(known, e.secrets().Rules()...)
+	if !check.Complete {
+		known = nil // rules of which nothing is known here may be what a waiver names
+		t.Notices = append(t.Notices, imx.Diagnostic{
+			Severity: imx.SeverityNotice, Summary: "this client-only build looks for mistakes and for secrets; the server holds the template against all rules",
+		})
+	}
 	found = check.Excuse(t.Waivers, found, known, now)
 	for i, f := range found {
+		found[i].Message = e.clean(f.Message)
 		if f.Source == "" {
 			found[i].Source = e.line(files, f.At)
 		}
 	}
 	return verdict{
 		Files: files.read(), Images: len(t.Images), Services: len(t.Services), Findings: found, template: t,
-		Notices: e.blotted(append(t.Notices, near.notices()...), files),
+		Notices: e.blotted(slices.Concat(t.Notices, near.notices(), unread), files),
 	}, nil, nil
 }
 
@@ -179,9 +205,15 @@ func (e *examiner) line(files *recorder, at imx.Pos) string {
 	return e.secrets().Read(at.File, files.texts[at.File]).Line(at.Line)
 }
 
+// clean is a message without secrets: some quote what they are about.
+func (e *examiner) clean(message string) string {
+	return string(e.secrets().Read("", []byte(message)).Blotted())
+}
+
 // blotted returns diagnostics that quote no secret.
 func (e *examiner) blotted(ds imx.Diagnostics, files *recorder) imx.Diagnostics {
 	for i, d := range ds {
+		ds[i].Summary = e.clean(d.Summary)
 		if d.Source != "" {
 			ds[i].Source = e.line(files, d.At)
 		}

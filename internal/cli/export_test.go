@@ -7,6 +7,7 @@ import (
 
 	"imx"
 	"imx/internal/inventory"
+	"imx/internal/lsp"
 	"imx/internal/report"
 	"imx/internal/term"
 )
@@ -74,6 +75,9 @@ func ShowImageDiffFiles(out term.Stream, a, b imx.ImageDetail) error {
 }
 
 func shown(d imx.ImageDetail) shownImage { return shownImage{d, inventory.Summarize(d.Inventory)} }
+
+// EditorCheck returns the check that imx lsp makes of a folder.
+func EditorCheck() lsp.Check { return newExaminer(checkOptions{Format: formatJSON}, &Global{}).open }
 
 // ShowScan prints what a scan found.
 func ShowScan(out term.Stream, r imx.ScanResult, req imx.ScanRequest, now time.Time) error {

@@ -34,6 +34,8 @@ type Config struct {
 	// Refuse is the least level of which an unwaived finding refuses a template; "" refuses none.
 	Refuse  imx.Level
 	Version imx.Version
+	// Probe is a static program that is imx, to run in instances that are tested; "" means this one.
+	Probe string
 	Log     io.Writer
 	Ready   func() // called once requests are answered; nil is allowed
 }

@@ -41,6 +41,7 @@ import (
 type server struct {
 	data     string // the data folder
 	version  string
+	probe    string // as of Config
 	refuse   imx.Level
 	logger   *slog.Logger
 	log      *eventlog.Log
@@ -70,7 +71,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
-	s := &server{data: cfg.Data, version: cfg.Version.Version, refuse: cfg.Refuse, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
+	s := &server{data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -156,7 +157,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
-	trials := &machines{data: data, serving: engineConfig, used: map[netip.Prefix]bool{}}
+	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
 	return s.openScanner()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"debug/elf"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -57,6 +58,7 @@ func clearTrial(ctx context.Context, cfg local.Config) error {
 type machines struct {
 	data    string
 	serving local.Config
+	probe   string // as of Config
 
 	mu   sync.Mutex
 	used map[netip.Prefix]bool
@@ -77,8 +79,8 @@ func (ms *machines) open(ctx context.Context) (trial.Machine, error) {
 		return nil, err
 	}
 	cfg.Dir, cfg.Roots, cfg.Files, cfg.Log, cfg.Guest = dir, ms.serving.Roots, ms.serving.Files, ms.serving.Log, true
-	if cfg.Probe, err = os.Executable(); err != nil {
-		return nil, err
+	if cfg.Probe, err = ms.program(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if cfg.Network, err = ms.take(cfg.ID); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -88,6 +90,29 @@ func (ms *machines) open(ctx context.Context) (trial.Machine, error) {
 		return nil, errors.Join(err, m.Close(context.WithoutCancel(ctx)))
 	}
 	return m, nil
+}
+
+// program returns the probe: a program that runs in an image with nothing in it.
+func (ms *machines) program() (string, error) {
+	path := ms.probe
+	if path == "" {
+		var err error
+		if path, err = os.Executable(); err != nil {
+			return "", err
+		}
+	}
+	file, err := elf.Open(path)
+	if err != nil {
+		return "", imx.Errorf(imx.Invalid, "%s can't be the probe of tests: %w", path, err).WithHint("name a static imx in IMX_PROBE")
+	}
+	defer file.Close() // read-only
+	for _, p := range file.Progs {
+		if p.Type == elf.PT_INTERP {
+			return "", imx.Errorf(imx.Invalid, "%s is linked dynamically, so it can't run in the images that it tests", path).
+				WithHint("build it with CGO_ENABLED=0, or name one that is in IMX_PROBE")
+		}
+	}
+	return path, nil
 }
 
 // take returns a range that nothing on this machine uses. Each mark begins to look at a place of its own.

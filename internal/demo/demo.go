@@ -25,6 +25,8 @@ import (
 type Config struct {
 	Binary  string    // the imx to run
 	Shop    fs.FS     // the example's files
+	Leaky   fs.FS     // those of a template with a secret in it
+	Proxy   fs.FS     // those of an image of Debian's main suite alone
 	Data    string    // data folder; "" means a scratch folder that is removed at the end
 	Replace int       // how many times the page is changed under load; 0 means once
 	Keep    bool      // leave everything running and say how to take it down
@@ -85,11 +87,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.vulnerabilities(ctx); err != nil {
+		return err
+	}
 	return s.tell(ctx)
 }
 
 // first brings the shop up.
 func (s *stage) first(ctx context.Context) error {
+	if err := s.secret(ctx); err != nil {
+		return err
+	}
 	s.say("A template in Git becomes images, and the images run: nginx, a Python service, Redis.")
 	if err := s.imx(ctx, "build and start the shop", 0, "apply", "--yes", s.shop); err != nil {
 		return err

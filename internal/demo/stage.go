@@ -21,8 +21,10 @@ import (
 
 // prepare puts the shop into a Git repository of its own and starts a server.
 func (s *stage) prepare(ctx context.Context) error {
-	if err := os.CopyFS(s.shop, s.cfg.Shop); err != nil {
-		return err
+	for folder, files := range map[string]fs.FS{s.shop: s.cfg.Shop, s.leaky(): s.cfg.Leaky, s.proxy(): s.cfg.Proxy} {
+		if err := os.CopyFS(folder, files); err != nil {
+			return err
+		}
 	}
 	port, err := s.choosePort(ctx)
 	if err != nil {

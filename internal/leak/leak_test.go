@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -213,11 +215,20 @@ func BenchmarkScan(b *testing.B) {
 	}
 	s := leak.New()
 	b.SetBytes(int64(len(text)))
+	before := processor()
 	for b.Loop() {
 		if len(s.Read("all.txt", text).Findings()) == 0 {
 			b.Fatal("nothing was found")
 		}
 	}
+	b.ReportMetric(float64(len(text)*b.N)/1e6/(processor()-before).Seconds(), "MB/cpu-s")
+}
+
+// processor is the CPU time that the process has taken.
+func processor() time.Duration {
+	var r syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 func BenchmarkNew(b *testing.B) {

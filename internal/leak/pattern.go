@@ -87,3 +87,34 @@ func longest(re *syntax.Regexp, most int) int {
 	}
 	return min(n, most)
 }
+
+// Expressions that begin with a name go on with at most 20 of its characters, 3 of spaces and quotes, a sign that assigns,
+// and a secret of at least 8: assigned leaves room for a keyword that isn't the whole of what the expression names.
+const (
+	maxGap    = 40
+	minSecret = 8
+)
+
+// assigned reports whether what stands behind a keyword can be the end of a name and a value for it. Most of what stands behind
+// "key" or "token" can't, and needs no expression.
+func assigned(rest []byte) bool {
+	i := 0
+	for i < len(rest) && i < maxGap && (isName(rest[i]) || strings.IndexByte(" \t\r\n\f'\"", rest[i]) >= 0) {
+		i++
+	}
+	if i == len(rest) || strings.IndexByte("=>:|?,", rest[i]) < 0 {
+		return false
+	}
+	for i < len(rest) && strings.IndexByte("=>:|?,` \t\r\n\f'\"", rest[i]) >= 0 {
+		i++
+	}
+	if len(rest)-i < minSecret {
+		return false
+	}
+	for _, c := range rest[i : i+minSecret] {
+		if strings.IndexByte(" \t\r\n\f'\"`;,(){}", c) >= 0 {
+			return false
+		}
+	}
+	return true
+}

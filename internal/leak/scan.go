@@ -89,9 +89,11 @@ func (s *Scanner) near(text []byte) [][]span {
 	near := make([][]span, len(s.rules))
 	s.words.each(text, func(word, end int) {
 		for _, i := range s.of[word] {
-			if s.rules[i].look != nil {
-				reach := s.rules[i].look().reach
-				near[i] = widened(near[i], span{max(0, end-reach), min(len(text), end+reach)})
+			if s.rules[i].look == nil {
+				continue
+			}
+			if p := s.rules[i].look(); !p.name || assigned(text[end:]) {
+				near[i] = widened(near[i], span{max(0, end-p.reach), min(len(text), end+p.reach)})
 			}
 		}
 	})

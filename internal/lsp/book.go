@@ -207,8 +207,8 @@ func (b Book) Define(file string, offset int) []Place {
 // maxPlaces is how many places of a noun are told: an editor lists them.
 const maxPlaces = 2000
 
-// References returns all places that name what is named at an offset; declarations where asked for.
-func (b Book) References(file string, offset int, declarations bool) []Place {
+// References returns all places that name what is named at an offset, without those that Define returns.
+func (b Book) References(file string, offset int) []Place {
 	p, ok := b.page(file)
 	if !ok {
 		return nil
@@ -218,9 +218,6 @@ func (b Book) References(file string, offset int, declarations bool) []Place {
 		return nil
 	}
 	var all []Place
-	if declarations {
-		all = b.Define(file, offset)
-	}
 	for _, p := range b.Pages {
 		for _, m := range p.mentions() {
 			if m.noun == n {
@@ -237,8 +234,9 @@ func (b Book) Rename(file string, offset int, name string) ([]Place, error) {
 	if err := template.Name(name); err != nil {
 		return nil, err
 	}
-	all := b.References(file, offset, true)
-	if len(b.Define(file, offset)) == 0 || len(all) == 0 || slices.ContainsFunc(all, func(p Place) bool { return !template.IsTemplate(p.File) }) {
+	declared := b.Define(file, offset)
+	all := slices.Concat(declared, b.References(file, offset))
+	if len(declared) == 0 || slices.ContainsFunc(all, func(p Place) bool { return !template.IsTemplate(p.File) }) {
 		return nil, imx.Errorf(imx.NotFound, "here is nothing that can be renamed").
 			WithHint("names of images, services, their ports, archives and locals can be, where they are declared in this folder")
 	}

@@ -1,6 +1,7 @@
 package lsp
 
 import (
+	"strconv"
 	"strings"
 
 	"imx"
@@ -103,14 +104,12 @@ func (c completion) block(w template.Word) Offer {
 	}
 	inside := make([]string, 0, len(w.Needed)+1)
 	for _, s := range w.Needed {
-		inside = append(inside, "\t"+s.Name+" = ${"+digit(gap)+":"+escaped(s.Example)+"}\n")
+		inside = append(inside, "\t"+s.Name+" = ${"+strconv.Itoa(gap)+":"+escaped(s.Example)+"}\n")
 		gap++
 	}
 	o.Snippet = head + " {\n" + strings.Join(inside, "") + "\t$0\n}"
 	return o
 }
-
-func digit(n int) string { return string(rune('0' + min(n, 9))) }
 
 // escaped is a text as the default of a snippet's gap.
 func escaped(s string) string { return strings.NewReplacer(`\`, `\\`, `$`, `\$`, `}`, `\}`).Replace(s) }

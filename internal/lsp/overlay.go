@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"bytes"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -23,7 +24,19 @@ func (o overlay) Open(name string) (fs.File, error) {
 	if text, ok := o.texts[name]; ok {
 		return &openText{Reader: bytes.NewReader([]byte(text)), info: textInfo{path.Base(name), int64(len(text))}}, nil
 	}
-	return o.under.Open(name)
+	f, err := o.under.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.IsDir() {
+		return f, nil //nolint:nilerr // who reads it meets the error
+	}
+	entries, err := o.ReadDir(name)
+	if err != nil {
+		_ = f.Close() // it was only looked at
+		return nil, err
+	}
+	return &openFolder{File: f, left: entries}, nil
 }
 
 // Stat implements fs.StatFS.
@@ -61,6 +74,25 @@ type nothing struct{}
 // Open implements fs.FS.
 func (nothing) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+type openFolder struct {
+	fs.File
+
+	left []fs.DirEntry
+}
+
+// ReadDir implements fs.ReadDirFile.
+func (f *openFolder) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n > 0 && len(f.left) == 0 {
+		return nil, io.EOF
+	}
+	if n <= 0 || n > len(f.left) {
+		n = len(f.left)
+	}
+	entries := f.left[:n:n]
+	f.left = f.left[n:]
+	return entries, nil
 }
 
 type openText struct {

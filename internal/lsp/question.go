@@ -125,7 +125,11 @@ func (q asking) definition() (any, error) {
 }
 
 func (q asking) references() (any, error) {
-	return q.locations(q.book.References(q.file, q.offset, q.Context.IncludeDeclaration)), nil
+	all := q.book.References(q.file, q.offset)
+	if q.Context.IncludeDeclaration {
+		all = append(q.book.Define(q.file, q.offset), all...)
+	}
+	return q.locations(all), nil
 }
 
 func (q asking) locations(places []Place) []location {

@@ -204,7 +204,7 @@ func (s *scanner) startsOver(t hclsyntax.Token) bool {
 }
 
 func (s *scanner) inBlock(t hclsyntax.Token) {
-	switch t.Type {
+	switch t.Type { //nolint:exhaustive // most tokens mean nothing here
 	case hclsyntax.TokenNewline, hclsyntax.TokenComment:
 		s.header, s.quote = nil, nil
 	case hclsyntax.TokenIdent:
@@ -267,7 +267,7 @@ func (s *scanner) endSetting(at int) {
 }
 
 func (s *scanner) inValue(t hclsyntax.Token) {
-	switch t.Type {
+	switch t.Type { //nolint:exhaustive // most tokens mean nothing here
 	case hclsyntax.TokenOQuote:
 		s.open = append(s.open, t.Type)
 		s.quote = &Literal{Name: Name{Span: Span{t.Range.End.Byte, t.Range.End.Byte}}, In: s.set, Call: s.called()}

@@ -40,6 +40,7 @@ const (
 	talking
 	asked // to shut down
 	over  // the editor said exit
+	left  // the same, without having asked
 )
 
 // NewServer returns a server that has nothing open.
@@ -72,13 +73,13 @@ func (s stream) Close() error {
 func (s *Server) Run(ctx context.Context, in io.ReadCloser, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var failed error
+	failed := make(chan error, 1)
 	connected := make(chan struct{})
 	handler := jsonrpc2.HandlerWithError(func(ctx context.Context, c *jsonrpc2.Conn, r *jsonrpc2.Request) (any, error) {
 		<-connected
 		return s.answer(ctx, c, r)
 	}).SuppressErrClosed()
-	conn := jsonrpc2.NewConn(ctx, jsonrpc2.NewBufferedStream(stream{in, out, []io.Closer{in}}, framing{failed: &failed}), handler,
+	conn := jsonrpc2.NewConn(ctx, jsonrpc2.NewBufferedStream(stream{in, out, []io.Closer{in}}, framing{failed: failed}), handler,
 		jsonrpc2.SetLogger(log.New(io.Discard, "", 0)))
 	s.rounds.publish = func(ctx context.Context, p publishParams) {
 		_ = conn.Notify(ctx, "textDocument/publishDiagnostics", p) // an editor that is gone ends Run
@@ -90,14 +91,24 @@ func (s *Server) Run(ctx context.Context, in io.ReadCloser, out io.Writer) error
 	ended := ctx.Err()
 	cancel()
 	checks.Wait()
-	return s.ending(ended, failed)
+	if ended != nil {
+		return nil
+	}
+	select {
+	case err := <-failed:
+		return s.ending(err)
+	default: // the editor said exit
+		return s.ending(nil)
+	}
 }
 
-// ending says how a conversation ended.
-func (s *Server) ending(ended, failed error) error {
+// ending says how a conversation ended that nobody interrupted; failed is why reading did.
+func (s *Server) ending(failed error) error {
 	switch {
-	case ended != nil || s.phase == over:
+	case s.phase == over:
 		return nil
+	case s.phase == left:
+		return imx.Errorf(imx.Conflict, "the editor said exit without asking to shut down first")
 	case imx.KindOf(failed) == imx.Invalid || imx.KindOf(failed) == imx.Exhausted:
 		return failed
 	case s.phase == asked:
@@ -139,6 +150,8 @@ func (s *Server) answer(ctx context.Context, c *jsonrpc2.Conn, r *jsonrpc2.Reque
 func (s *Server) exit(c *jsonrpc2.Conn) error {
 	if s.phase == asked {
 		s.phase = over
+	} else {
+		s.phase = left
 	}
 	return c.Close()
 }

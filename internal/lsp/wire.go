@@ -21,14 +21,17 @@ const maxMessage imx.Size = 8 << 20
 type framing struct {
 	jsonrpc2.VSCodeObjectCodec
 
-	failed *error // why reading ended
+	failed chan<- error // takes why reading ended first
 }
 
 // ReadObject implements jsonrpc2.ObjectCodec.
 func (f framing) ReadObject(stream *bufio.Reader, v any) error {
 	err := readMessage(stream, v)
 	if err != nil {
-		*f.failed = err
+		select {
+		case f.failed <- err:
+		default: // the first reason is known
+		}
 	}
 	return err
 }

@@ -33,6 +33,9 @@ type level struct {
 	operators int // in the expression that is being read
 }
 
+// TooDeep reports whether a text in HCL would make its parser recurse without bound.
+func TooDeep(text []byte) bool { return tooDeep("", text, hclsyntax.LexConfig) != nil }
+
 // tooDeep finds the first thing in a text that would make the HCL parser, or the evaluation of
 // what it returns, recurse without bound.
 func tooDeep(name string, text []byte, lex lexer) *located {

@@ -112,10 +112,6 @@ func commandTestBlock() *block {
 				field(manyStrings(isArgument), func(c *C) *[]string { return &c.Command }, setting{
 					name: "command", need: required, example: `["/usr/bin/redis-cli", "ping"]`, doc: "The program and its arguments. No shell reads it.",
 				}),
-				field(manyStrings(isPackage), func(c *C) *[]string { return &c.Packages }, setting{
-					name: "packages", unset: "none", example: `["redis-tools"]`,
-					doc: "Packages that bring the program, in a layer that exists for the test alone.",
-				}),
 				field(whole(0, 255), func(c *C) *int { return &c.Exit }, setting{
 					name: "exit", unset: "`0`", example: `0`, doc: "Its exit status.",
 				}),

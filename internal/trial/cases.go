@@ -194,13 +194,13 @@ func (t *Tester) recall(ctx context.Context, r Run, cases []*trialCase, report i
 		}
 		before, ok := known[image][c.key.Hex()]
 		c.due = c.asked && (!ok || r.Again)
-		if !ok {
+		if !ok || c.due {
 			continue
 		}
 		at := c.result.At
 		c.result = before
 		c.result.At = at
-		if c.asked && !c.due {
+		if c.asked {
 			report(imx.Progress{Step: c.step(), Status: imx.StepCached, Message: "passed before"})
 		}
 	}

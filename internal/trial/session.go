@@ -201,7 +201,7 @@ func (s *session) try(ctx context.Context, r imx.Release) ([]probe.Attempt, erro
 	defer lines.Close() // read-only
 	attempts, whole := probe.Read(io.LimitReader(lines, 1<<20))
 	if !whole {
-		return nil, imx.Errorf(imx.Internal, "the probe in %s ended before it had tried everything: %s", r.Service, in.Reason)
+		return nil, imx.Errorf(imx.Internal, "the probe in %s ended before it had tried everything: %s: %s", r.Service, in.Reason, joined(s.tail(ctx, in.ID)))
 	}
 	return attempts, nil
 }

@@ -1,0 +1,46 @@
+package check
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"imx"
+)
+
+// Own is the From of the rules that come with imx.
+const Own = "imx"
+
+// Module is one file of rules.
+type Module struct {
+	Name string // its path, as a person would open it
+	Text string
+}
+
+// Bounds are what one rule may take for one document. Rego has no endless recursion, but it has loops in loops,
+// and text that doubles.
+type Bounds struct {
+	Steps  int      // expressions that are evaluated: a bound that is the same on each machine
+	Memory imx.Size // by which the program may grow
+}
+
+// DefaultBounds are some hundred times what shipped rules take for a template of a thousand blocks.
+func DefaultBounds() Bounds { return Bounds{Steps: 5_000_000, Memory: 128 << 20} }
+
+// Document is something that rules look at.
+type Document struct {
+	// Input is what rules see as `input`: what encoding/json makes of it.
+	Input any
+	// Now is the time of the check, for the functions that would ask a clock.
+	Now time.Time
+	// Locate returns what a finding's "at" names, as Finding.Subject, and where it stands.
+	Locate func(way []string) (subject string, at imx.Pos)
+}
+
+// Sort brings findings in the order of files, lines and rules.
+func Sort(all []imx.Finding) {
+	slices.SortStableFunc(all, func(a, b imx.Finding) int {
+		return cmp.Or(cmp.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Column, b.At.Column),
+			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
+	})
+}
