@@ -36,8 +36,8 @@ type Config struct {
 	Version imx.Version
 	// Probe is a static program that is imx, to run in instances that are tested; "" means this one.
 	Probe string
-	Log     io.Writer
-	Ready   func() // called once requests are answered; nil is allowed
+	Log   io.Writer
+	Ready func() // called once requests are answered; nil is allowed
 }
 
 // Run serves until ctx ends. Instances go on without it.

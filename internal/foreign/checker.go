@@ -1,3 +1,5 @@
+//go:build !client
+
 // Package foreign analyses what others' tools are told beside a template: Dockerfiles, Kubernetes objects, Terraform
 // and CloudFormation.
 //
