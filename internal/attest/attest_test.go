@@ -72,7 +72,8 @@ func newWorld(t *testing.T) *world {
 	}
 	w.pipeline = pipeline.New(pipeline.Config{
 		Control: w.control, Builder: builder, Blobs: w.blobs, Architecture: "amd64", Now: time.Now,
-		Check: func(context.Context, imx.Template) ([]imx.Finding, error) { return nil, nil },
+		Check:   func(context.Context, imx.Template) ([]imx.Finding, error) { return nil, nil },
+		Checked: func(context.Context, imx.Principal, imx.Image, imx.PlanResult) error { return nil },
 		Publish: func(ctx context.Context, repository, tag string, r build.Result) error {
 			_, err := w.registry.Put(ctx, repository, tag, r.Manifest, r.MediaType)
 			return err
