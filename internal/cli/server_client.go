@@ -31,7 +31,7 @@ func runServer(context.Context, serverOptions, *Global, *term.Terminal) error {
 // probeWord is no argument: this build tests no images.
 const probeWord = "\x00"
 
-func runProbe([]string, *term.Terminal) int { return 2 }
+func runProbe(context.Context, []string, *term.Terminal) int { return 2 }
 
 func purge(context.Context, string) error { return errClientBuild("purge one") }
 

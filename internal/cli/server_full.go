@@ -41,7 +41,9 @@ type serverReady struct {
 // probeWord makes imx the program that tests of images run in instances.
 const probeWord = probe.Word
 
-func runProbe(ctx context.Context, args []string, t *term.Terminal) int { return probe.Main(ctx, args, t.Out) }
+func runProbe(ctx context.Context, args []string, t *term.Terminal) int {
+	return probe.Main(ctx, args, t.Out)
+}
 
 func purge(ctx context.Context, data string) error { return daemon.Purge(ctx, data) }
 

@@ -3,6 +3,7 @@
 package probe
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -60,7 +61,7 @@ func Main(ctx context.Context, args []string, out io.Writer) int {
 		return serve(ctx, out)
 	}
 	lines := json.NewEncoder(out)
-	for _, a := range attempts(task) {
+	for _, a := range attempts(ctx, task) {
 		if err := lines.Encode(a); err != nil {
 			return 1
 		}
@@ -72,7 +73,7 @@ func Main(ctx context.Context, args []string, out io.Writer) int {
 }
 
 // attempts tries everything: what may take its time to be refused, beside the rest.
-func attempts(t Task) []Attempt {
+func attempts(ctx context.Context, t Task) []Attempt {
 	asked := make([]func() Attempt, 0, 2*len(t.Reach)+len(t.Cannot.Connect))
 	for _, address := range t.Reach {
 		for _, network := range []string{"tcp4", "udp4"} {
