@@ -78,6 +78,7 @@ func (s *serverProcess) start(ts *testscript.TestScript, flags []string) {
 	data := ts.Getenv("IMX_DATA")
 	args := append([]string{"server", "--data", data, "--listen", "127.0.0.1:0"}, flags...)
 	cmd := exec.Command(imx, args...)
+	cmd.Env = append(os.Environ(), "IMX_PROBE="+ts.Getenv("IMX_PROBE"))
 	s.log = &syncBuffer{}
 	cmd.Stderr = s.log
 	out, err := cmd.StdoutPipe()

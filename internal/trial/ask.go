@@ -93,6 +93,7 @@ func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id st
 		add(s.askCommand(ctx, command, id)) // once: what it does may not be done twice
 	}
 	add(s.lookInside(ctx, c.test, in)...)
+	add(s.stillRuns(ctx, in, r.Spec)...)
 	if c.test.Cannot == nil {
 		return
 	}
@@ -103,6 +104,28 @@ func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id st
 	}
 	if err != nil {
 		c.cantStart(err)
+	}
+}
+
+// alive is how long an instance without a health check has to run to be taken for one that works: until it is asked, it is
+// healthy while it runs.
+const alive = time.Second
+
+// stillRuns is a check that failed if the instance has ended, and none otherwise.
+func (s *session) stillRuns(ctx context.Context, in imx.Instance, spec imx.Spec) []imx.TestCheck {
+	for {
+		if ended, reason := s.ended(ctx, in.ID); ended {
+			return []imx.TestCheck{{Name: "end", Asked: spec.Name + " runs until it was asked everything", Got: short(reason)}}
+		}
+		asked := spec.Health.HTTP != nil || spec.Health.TCP != nil
+		if asked || time.Since(in.Started) > alive {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil // which is told by whoever waits for it
+		case <-time.After(look):
+		}
 	}
 }
 
