@@ -7,10 +7,12 @@ import (
 	"bufio"
 	"debug/elf"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +28,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"imx"
+	"imx/internal/engine/local"
 )
 
 // buildHello builds the program of the instances, for as long as the test and its scripts run.
@@ -63,6 +66,18 @@ func buildProbe(t *testing.T) string {
 // networks counts the ranges that scripts were given: each server has one of its own.
 var networks atomic.Int64
 
+// freeNetwork returns a range of addresses that no other server of the machine has: one that was killed may have left
+// routes and links, whatever started it.
+func freeNetwork() (string, error) {
+	for range 256 {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 254, byte(int64(os.Getpid()) + networks.Add(1)), 0}), 24)
+		if local.CheckNetwork(p, "none") == nil {
+			return p.String(), nil
+		}
+	}
+	return "", errors.New("no range in 10.254.0.0/16 is free")
+}
+
 // e2eParams adds to params what scripts with instances need: the program at $HELLO, free ports
 // $PORT and $PORT2, a range of addresses $NETWORK, and the commands below.
 func e2eParams(t *testing.T, dir string) testscript.Params {
@@ -81,7 +96,11 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 		e.Setenv("HELLO", hello)
 		e.Setenv("IMX_PROBE", probe)
 		e.Setenv("SHOP", shop)
-		e.Setenv("NETWORK", fmt.Sprintf("10.254.%d.0/24", (int64(os.Getpid())+networks.Add(1))%256))
+		network, err := freeNetwork()
+		if err != nil {
+			return err
+		}
+		e.Setenv("NETWORK", network)
 		for _, name := range []string{"PORT", "PORT2"} {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {

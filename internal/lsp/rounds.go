@@ -170,25 +170,28 @@ func (r *rounds) tell(ctx context.Context, dir string, v Verdict, before map[str
 		}
 	}
 	now := map[string]bool{}
+	var said []publishParams
 	for _, path := range slices.Sorted(maps.Keys(byPath)) {
 		p := publishParams{URI: r.desk.uri(path), Diagnostics: byPath[path]}
 		if doc, ok := r.desk.at(path); ok {
 			p.Version = &doc.version
 		}
 		now[p.URI] = true
-		r.publish(ctx, p)
+		said = append(said, p)
 	}
 	for _, path := range r.clean(dir, before, now) {
-		p := publishParams{URI: path, Diagnostics: []diagnostic{}}
-		r.publish(ctx, p)
+		said = append(said, publishParams{URI: path, Diagnostics: []diagnostic{}})
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if len(now) == 0 && !r.desk.folders()[dir] {
 		delete(r.told, dir)
-		return
+	} else {
+		r.told[dir] = shown{v, now}
 	}
-	r.told[dir] = shown{v, now}
+	r.mu.Unlock()
+	for _, p := range said { // last: who has heard of a finding may ask about it at once
+		r.publish(ctx, p)
+	}
 }
 
 // clean are the files of which nothing is said now: those of which something was, and those that are open, so that an
