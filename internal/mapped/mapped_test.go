@@ -95,6 +95,9 @@ func TestWhatIsMappedIsToldApartFromWhatLiesAtItsPath(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, p := range all {
+				if p.Name != "sleeper" || len(p.Files) < 2 { // it is being started, and has its C library last
+					continue
+				}
 				for _, f := range p.Files {
 					if f.Path == program {
 						return p, f
