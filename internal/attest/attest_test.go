@@ -31,6 +31,7 @@ import (
 	"imx/internal/pipeline"
 	"imx/internal/provenance"
 	"imx/internal/registry"
+	"imx/internal/statement"
 	"imx/internal/template"
 )
 
@@ -218,7 +219,7 @@ func TestTheSBOMOfAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 	t.Run("a document of another image", func(t *testing.T) {
 		w := newWorld(t)
 		image := w.build(t)
-		st, err := evidence.Make("other", imx.DigestBytes(nil), imx.PredicateSPDX, map[string]int{})
+		st, err := statement.Make("other", imx.DigestBytes(nil), imx.PredicateSPDX, map[string]int{})
 		if err != nil {
 			t.Fatal(err)
 		}
