@@ -172,7 +172,7 @@ func TestEachPartIsNamedOnceAndSaysWhatItIsIn(t *testing.T) {
 		}
 	}
 	if want := []string{
-		"pkg:oci/shop@" + string(s.Image), "pkg:deb/debian/gcc-12@12.2?arch=source&distro=bookworm",
+		"pkg:oci/shop@" + string(s.Image) + "?repository_url=team%2Fshop", "pkg:deb/debian/gcc-12@12.2?arch=source&distro=bookworm",
 		"pkg:deb/debian/libstdc%2B%2B6@1:12.2~rc1%2Bb1?arch=amd64&distro=bookworm", "pkg:golang/example.com/a@v1.2.3",
 	}; !slices.Equal(urls, want) {
 		t.Errorf("package URLs:\n%s", strings.Join(urls, "\n"))

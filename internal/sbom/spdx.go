@@ -11,6 +11,7 @@ import (
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
 
 	"imx"
+	"imx/internal/purl"
 )
 
 // SPDX returns an SPDX 2.3 document in JSON: the image, each binary package with its .deb's digest, the source
@@ -74,7 +75,7 @@ func (d *spdx) image() common.ElementID {
 }
 
 func (s Subject) imageURL() string {
-	return packageURL(purl{kind: "oci", name: path.Base(s.Name), version: string(s.Image)})
+	return purl.Image(s.Name, s.Image).String()
 }
 
 func (d *spdx) sourcePackages() map[[2]string]common.ElementID {
