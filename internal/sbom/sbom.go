@@ -5,6 +5,7 @@ package sbom
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"net/url"
 	"slices"
@@ -67,6 +68,18 @@ func (s Subject) debURL(name, version, architecture, suite string) string {
 		Type: purl.Debian, Namespace: vendor, Name: name, Version: version,
 		Qualifiers: map[string]string{"arch": architecture, "distro": s.distribution(suite)},
 	}.String()
+}
+
+// missed says of each file that the documents don't say all of why.
+func (s Subject) missed() []string {
+	var all []string
+	for _, m := range s.Contents.Missed {
+		all = append(all, "what is in "+m.Path+" isn't all known: "+m.Why)
+	}
+	if n := s.Contents.More; n > 0 {
+		all = append(all, fmt.Sprintf("so it is with %d files more", n))
+	}
+	return all
 }
 
 // distribution returns the code name of the release that a suite belongs to. What fixes a release, and what is

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/spdx/tools-golang/spdx/v2/common"
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
@@ -68,7 +69,7 @@ func (d *spdx) image() common.ElementID {
 	root := d.add(v2_3.Package{
 		PackageName: d.Name, PackageVersion: string(d.Image), PrimaryPackagePurpose: "CONTAINER",
 		PackageChecksums:          []common.Checksum{{Algorithm: common.SHA256, Value: d.Image.Hex()}},
-		PackageExternalReferences: reference(d.imageURL()),
+		PackageExternalReferences: reference(d.imageURL()), PackageComment: strings.Join(d.missed(), "\n"),
 	}, "Image")
 	d.relate("DOCUMENT", common.TypeRelationshipDescribe, root)
 	return root
