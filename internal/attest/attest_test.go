@@ -31,6 +31,7 @@ import (
 	"imx/internal/pipeline"
 	"imx/internal/provenance"
 	"imx/internal/registry"
+	"imx/internal/statement"
 	"imx/internal/template"
 )
 
@@ -218,7 +219,7 @@ func TestTheSBOMOfAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 	t.Run("a document of another image", func(t *testing.T) {
 		w := newWorld(t)
 		image := w.build(t)
-		st, err := evidence.Make("other", imx.DigestBytes(nil), imx.PredicateSPDX, map[string]int{})
+		st, err := statement.Make("other", imx.DigestBytes(nil), imx.PredicateSPDX, map[string]int{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,6 +243,7 @@ func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T
 	for name, text := range map[string]string{
 		"var/lib/dpkg/status.d/tz": "Package: tzdata\nVersion: 2026a-0+deb12u1\nArchitecture: all\nMaintainer: x\n",
 		"usr/lib/os-release":       "ID=debian\nVERSION_CODENAME=bookworm\n",
+		"srv/package.json":         strings.Repeat(" ", 2<<20),
 	} {
 		if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
 			t.Fatal(err)
@@ -280,6 +282,14 @@ func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T
 	}
 	if got := w.stated(image); !slices.Equal(got, []string{"cyclonedx", "spdx"}) {
 		t.Errorf("stated: %v", got)
+	}
+	for _, e := range control.Evidence(w.control.State(), image) {
+		if !strings.Contains(e.Summary, "files that aren't all known 1") {
+			t.Errorf("the summary says nothing of a file that wasn't looked into: %s", e.Summary)
+		}
+	}
+	if !bytes.Contains(first, []byte("what is in /srv/package.json isn't all known: it has more than 1.0 MiB")) {
+		t.Errorf("nor does the document: %s", first)
 	}
 	if list, err := w.pipeline.Images(t.Context()); err != nil || len(list) != 1 {
 		t.Errorf("images: %+v, %v", list, err)

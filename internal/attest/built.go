@@ -73,7 +73,7 @@ func (a *Attester) SBOM(ctx context.Context, by imx.Principal, image, predicateT
 
 // examine reads all of an image's layers. Errors: Refused if they aren't those of its inventory.
 func (a *Attester) examine(ctx context.Context, d imx.ImageDetail) (sbom.Contents, error) {
-	found, contents, err := sbom.Examine(a.cfg.Images.Layers(ctx, d.Layers))
+	found, contents, err := sbom.Examine(ctx, a.cfg.Images.Layers(ctx, d.Layers))
 	if err == nil && !d.Scanned {
 		err = sbom.Check(d.Inventory, found)
 	}
@@ -99,10 +99,14 @@ func (a *Attester) describe(ctx context.Context, by imx.Principal, d imx.ImageDe
 	if made[imx.PredicateCycloneDX], err = sbom.CycloneDX(subject); err != nil {
 		return nil, err
 	}
+	summary := fmt.Sprintf("packages %d, components in files %d", len(d.Inventory.Packages), len(contents.Components))
+	if n := len(contents.Missed) + contents.More; n > 0 {
+		summary += fmt.Sprintf(", files that aren't all known %d", n)
+	}
 	for _, t := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
 		_, err := a.Add(ctx, by, Claim{
 			Repository: d.Name, Image: d.Digest, PredicateType: t, Predicate: made[t],
-			Summary: fmt.Sprintf("packages %d, components in files %d", len(d.Inventory.Packages), len(contents.Components)),
+			Summary: summary,
 		})
 		if err != nil {
 			return nil, err
