@@ -40,29 +40,17 @@ type Book struct {
 
 // condition is one of a policy's, as its metadata describe it.
 type condition struct {
-	Description
+	imx.ConditionView
 
 	query rego.Query
 	warn  bool
 }
 
-// Description is what a condition says of itself.
-type Description struct {
-	ID    string `json:"id"`
-	Title string `json:"title"`
-	Says  string `json:"description,omitempty"`
-	// Firm says that nothing excuses it: no exception, no warning.
-	Firm bool `json:"firm,omitempty"`
-	// Shown says that it is only shown where an instance of a release that was admitted is started.
-	Shown bool   `json:"shown,omitempty"`
-	File  string `json:"file"`
-}
-
 // Conditions describes the policy's conditions in the order of their IDs.
-func (b *Book) Conditions() []Description {
-	list := make([]Description, 0, len(b.conditions))
+func (b *Book) Conditions() []imx.ConditionView {
+	list := make([]imx.ConditionView, 0, len(b.conditions))
 	for _, c := range b.conditions {
-		list = append(list, c.Description)
+		list = append(list, c.ConditionView)
 	}
 	return list
 }
@@ -113,8 +101,8 @@ func (b *Book) read(program *rego.Program, faults *rego.Faults) {
 		if p.Notes == nil {
 			continue // it helps others
 		}
-		c := condition{Description: describe(p)}
-		if flaw := c.flaw(p); flaw != "" {
+		c := condition{ConditionView: describe(p)}
+		if flaw := flawOf(c.ConditionView, p); flaw != "" {
 			faults.Add(p.Notes.At, flaw, "docs/policy.md shows how conditions begin")
 			continue
 		}
@@ -167,19 +155,19 @@ func (b *Book) CheckException(x imx.Exception) error {
 	return CheckException(x)
 }
 
-func describe(p rego.Package) Description {
+func describe(p rego.Package) imx.ConditionView {
 	text := func(name string) string {
 		s, _ := p.Notes.Custom[name].(string)
 		return strings.TrimSpace(s)
 	}
 	firm, _ := p.Notes.Custom["firm"].(bool)
-	return Description{
-		ID: text("id"), Title: p.Notes.Title, Says: strings.TrimSpace(p.Notes.Description), Firm: firm, Shown: text("start") == "shows", File: p.At.File,
+	return imx.ConditionView{
+		ID: text("id"), Title: p.Notes.Title, Asks: strings.TrimSpace(p.Notes.Description), Firm: firm, Shown: text("start") == "shows", File: p.At.File,
 	}
 }
 
-// flaw says what is wrong with a condition's package, "" for nothing.
-func (d Description) flaw(p rego.Package) string {
+// flawOf says what is wrong with a condition's package, "" for nothing.
+func flawOf(d imx.ConditionView, p rego.Package) string {
 	start, _ := p.Notes.Custom["start"].(string)
 	switch {
 	case d.ID == "":

@@ -126,7 +126,7 @@ func TestEachConditionRefusesAReleaseAndSaysWhy(t *testing.T) {
 		"failed tests":          {said("test", "result", "FAILED"), "tests", "says test", true},
 		"tests of another plan": {said("test", "plan", string(other)), "tests", string(other), true},
 		"no scan":               {with(func(in *policy.Input) { delete(in.Evidence, "scan") }), "scan", "nobody looked", true},
-		"an old scan": {evidence("scan", func(e *policy.Evidence) { e.Made = now().Add(-24 * time.Hour) }), "scan", "is 24 h old, and may be 24 h", true},
+		"an old scan":           {evidence("scan", func(e *policy.Evidence) { e.Made = now().Add(-24 * time.Hour) }), "scan", "is 24 h old, and may be 24 h", true},
 		"a scan that says it is younger than it is": {
 			evidence("scan", func(e *policy.Evidence) {
 				e.Made, e.Facts.(facts)["finished"] = now().Add(-30*time.Hour), now().Add(time.Hour).Format(time.RFC3339)
