@@ -50,7 +50,7 @@ func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Rel
 		check := imx.TestCheck{Name: "start", Asked: r.Service + " gets healthy"}
 		err := s.Admit(ctx, r)
 		if err == nil {
-			err = s.Scale(ctx, r, 1)
+			err = s.start(ctx, r)
 		}
 		var in imx.Instance
 		if err == nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/attest"
 	"imx/internal/engine/fake"
 	"imx/internal/evidence"
@@ -79,11 +80,11 @@ func (m *machine) Run(ctx context.Context, changed func()) error {
 	}
 }
 
-func (m *machine) Scale(ctx context.Context, r imx.Release, n int) error {
+func (m *machine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error {
 	m.mu.Lock()
 	m.started = append(m.started, r.Service)
 	m.mu.Unlock()
-	return m.Engine.Scale(ctx, r, n)
+	return m.Engine.Scale(ctx, p, r, n)
 }
 
 func (m *machine) Exec(ctx context.Context, _ string, _ []string, out io.Writer) (int, error) {
