@@ -147,7 +147,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	checks := newChecks(s)
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
-		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
+		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
 		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
@@ -219,6 +219,11 @@ func (s *server) keep(ctx context.Context, repository, tag string, manifest []by
 func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
 	b.Version = s.version
 	return s.attester.Built(ctx, by, b, report)
+}
+
+// kits tells which kits of tests are needed.
+func (s *server) kits() gc.Store {
+	return trial.Kept{State: s.control.State, Read: s.attester.Read}.Things()
 }
 
 // refer puts a manifest beside the one that it says something about.

@@ -31,6 +31,7 @@ type world struct {
 	fates   map[string]fake.Behaviour // by service
 	command func(ctx context.Context, out io.Writer) (int, error)
 	opened  []*machine
+	kits    []string // that commands were run in
 	claims  map[imx.Digest]attest.Claim
 }
 
@@ -87,6 +88,13 @@ func (m *machine) Scale(ctx context.Context, r imx.Release, n int) error {
 }
 
 func (m *machine) Exec(ctx context.Context, _ string, _ []string, out io.Writer) (int, error) {
+	return m.w.command(ctx, out)
+}
+
+func (m *machine) ExecIn(ctx context.Context, _ string, kit imx.Image, _ []string, out io.Writer) (int, error) {
+	m.w.mu.Lock()
+	m.w.kits = append(m.w.kits, kit.Name)
+	m.w.mu.Unlock()
 	return m.w.command(ctx, out)
 }
 
