@@ -154,7 +154,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		},
 	})
 	s.attester = attest.New(attest.Config{
-		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
+		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
 	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
@@ -266,8 +266,8 @@ func Purge(ctx context.Context, data string) error {
 	return errors.Join(err, release())
 }
 
-// Traces lists what a data folder's server has on this machine outside of that folder. With all
-// its services destroyed, or after a Purge, there is nothing.
+// Traces lists what a data folder's server has on this machine outside of that folder, for its services and for tests.
+// With all its services destroyed and no test running, or after a Purge, there is nothing.
 func Traces(data string) ([]string, error) {
 	prefix, err := network(data, "")
 	if err != nil {
@@ -277,19 +277,30 @@ func Traces(data string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := local.Traces(cfg)
+	all, err := trialConfigs(data)
 	if err != nil {
 		return nil, err
 	}
-	table, err := nft.New(tableName(cfg.ID))
-	if err != nil {
-		return nil, err
+	var found []string
+	for _, one := range append([]local.Config{cfg}, all...) {
+		traces, err := local.Traces(one)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, traces...)
+		table, err := nft.New(tableName(one.ID))
+		if err != nil {
+			return nil, err
+		}
+		there, err := table.Exists()
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			found = append(found, "table inet "+tableName(one.ID))
+		}
 	}
-	there, err := table.Exists()
-	if there {
-		found = append(found, "table inet "+tableName(cfg.ID))
-	}
-	return found, err
+	return found, nil
 }
 
 // engineID is made from the data folder's path, so that it stays and no two folders share one.

@@ -55,7 +55,7 @@ func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Rel
 		var in imx.Instance
 		if err == nil {
 			if err = s.route(ctx, r); err == nil {
-				in, err = s.until(ctx, r, func(in imx.Instance) bool { return in.Phase == imx.Healthy || in.Phase == imx.Ended })
+				in, err = s.started(ctx, r)
 			}
 			id = in.ID
 		}
@@ -73,6 +73,17 @@ func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Rel
 		return id, false
 	}
 	return id, true
+}
+
+// started waits until an instance is healthy or has ended: for no longer than its service's deadline, when a rollout gives
+// it up, too.
+func (s *session) started(ctx context.Context, r imx.Release) (imx.Instance, error) {
+	if limit := time.Duration(r.Spec.Deadline); limit > 0 {
+		limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("its deadline of %s is over", limit)) //nolint:err113 // its words are its meaning
+		defer cancel()
+		ctx = limited
+	}
+	return s.until(ctx, r, func(in imx.Instance) bool { return in.Phase == imx.Healthy || in.Phase == imx.Ended })
 }
 
 // askAll asks what the test asks of the instance of r.

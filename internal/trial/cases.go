@@ -107,7 +107,7 @@ func (r Run) before(s Subject) []Subject {
 }
 
 // rules is the version of what is tried and how: a result of others isn't this one's.
-const rules = 1
+const rules = 2
 
 // digest names all that a result depends on.
 func (c *trialCase) digest() imx.Digest {

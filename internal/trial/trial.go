@@ -31,6 +31,8 @@ type Machine interface {
 	ExecIn(ctx context.Context, id string, kit imx.Image, args []string, out io.Writer) (int, error)
 	// Network is the machine's range of addresses; services have those of its lower half.
 	Network() netip.Prefix
+	// Gateway is the machine's own address on the way of every instance; it has it while one is there.
+	Gateway() netip.Addr
 	// Close ends everything on the machine and leaves no trace of it, also when ctx has ended.
 	Close(ctx context.Context) error
 }

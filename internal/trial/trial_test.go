@@ -66,6 +66,8 @@ func newWorld() *world {
 
 func (m *machine) Network() netip.Prefix { return netip.MustParsePrefix("198.19.0.0/22") }
 
+func (m *machine) Gateway() netip.Addr { return netip.MustParseAddr("127.0.0.1") }
+
 func (m *machine) Run(ctx context.Context, changed func()) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
