@@ -302,3 +302,16 @@ func TestTheEvidenceIsATestResultOfInToto(t *testing.T) {
 		t.Errorf("%v, %+v", got, c)
 	}
 }
+
+// A rollout gives a service up at its deadline, and so does a test: nobody waits for the rest of the test's time.
+func TestAServiceIsGivenUpAtItsDeadline(t *testing.T) {
+	w := newWorld()
+	w.fates["db"] = fake.Behaviour{Never: true}
+	run := pings()
+	run.Tests[0].Timeout = imx.Duration(time.Minute)
+	run.Services[1].Spec.Deadline = imx.Duration(200 * time.Millisecond)
+	r := w.one(t, run)
+	if r.Passed || r.Checks[0].Asked != "db gets healthy" || !strings.Contains(r.Checks[0].Got, "its deadline of 200ms is over") || r.Seconds > 30 {
+		t.Errorf("%+v", r)
+	}
+}
