@@ -25,6 +25,7 @@ type examiner struct {
 	foreign *foreign.Checker
 	own     map[imx.Digest]*check.Set // the user's, by what is in their files
 	watched map[string]bool           // folders whose changes may change a result
+	ignored ignored                   // in all folders that are checked
 }
 
 func newExaminer(opts checkOptions, g *Global) *examiner {
@@ -49,6 +50,7 @@ func (e *examiner) all(ctx context.Context, now time.Time) (report.Report, error
 		own = append(own, rules)
 	}
 	all := slices.Clone(own)
+	e.ignored = ignoredIn(ctx, e.opts.Dirs)
 	for _, dir := range e.opts.Dirs {
 		e.watched[dir], e.watched[filepath.Join(dir, rulesFolder)] = true, true
 		folder, beside, err := e.folder(ctx, dir, own, now)
@@ -109,7 +111,7 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 		return result, nil, err
 	}
 	own = slices.Concat(own, beside)
-	near := listBeside(files.fsys)
+	near := listBeside(files.fsys, e.ignored.below(dir))
 	key := e.cache.key(files, near, e.version, own, now)
 	v, ok := e.cache.find(key, files, now)
 	if !ok || e.opts.Format == formatJSON {
