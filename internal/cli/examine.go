@@ -190,6 +190,7 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 		})
 	}
 	found = check.Excuse(t.Waivers, found, known, now)
+	t.Notices = unfound(t.Notices, found)
 	for i, f := range found {
 		found[i].Message = e.clean(f.Message)
 		if f.Source == "" {
@@ -200,6 +201,13 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 		Files: files.read(), Images: len(t.Images), Services: len(t.Services), Findings: found, template: t,
 		Notices: e.blotted(slices.Concat(t.Notices, near.notices(), unread), files),
 	}, nil, nil
+}
+
+// unfound are the notices that no finding says again, waived or not.
+func unfound(notices imx.Diagnostics, found []imx.Finding) imx.Diagnostics {
+	return slices.DeleteFunc(slices.Clone(notices), func(n imx.Diagnostic) bool {
+		return slices.ContainsFunc(found, func(f imx.Finding) bool { return f.Rule == n.Rule && f.At.File == n.At.File && f.At.Line == n.At.Line })
+	})
 }
 
 // line is the line at a position, without secrets.
