@@ -21,6 +21,9 @@ type Config struct {
 	Control *control.Control
 	Store   *evidence.Store
 	Images  Images
+	// Enter keeps what is put into the stores from being collected until leave is called: nothing names a statement before
+	// it is the image's referrer. Who calls it inside of an Enter of its own gets in at once.
+	Enter   func(ctx context.Context) (leave func(), err error)
 	Now     func() time.Time
 	Version string // of imx
 }
@@ -58,6 +61,11 @@ func (a *Attester) Add(ctx context.Context, by imx.Principal, c Claim) (imx.Evid
 	if err != nil {
 		return imx.Evidence{}, err
 	}
+	leave, err := a.cfg.Enter(ctx)
+	if err != nil {
+		return imx.Evidence{}, err
+	}
+	defer leave()
 	e, err := a.cfg.Store.Keep(ctx, c.Repository, c.Image, st)
 	if err != nil {
 		return imx.Evidence{}, err
