@@ -1,8 +1,6 @@
 package control
 
 import (
-	"fmt"
-
 	"imx"
 )
 
@@ -52,7 +50,7 @@ func (c *Control) Replace(name string, denied, to int, reason string) error {
 			err = connections(s, r)
 		}
 		if err != nil {
-			return struct{}{}, nil, fmt.Errorf("release %d of service %s may not run any more (%s), and can't be replaced: %w", denied, name, reason, err)
+			return struct{}{}, nil, imx.Errorf(imx.KindOf(err), "release %d of service %s may not run any more (%s), and can't be replaced: %w", denied, name, reason, err)
 		}
 		return struct{}{}, []imx.Body{imx.RolledBack{Service: name, From: denied, To: to, Reason: reason}}, nil
 	})
