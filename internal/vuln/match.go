@@ -9,6 +9,7 @@ import (
 
 	"imx"
 	"imx/internal/deb"
+	"imx/internal/version"
 )
 
 // Package is one package of an image, as feeds speak of it: in Debian a source package, with the binary packages
@@ -215,7 +216,7 @@ func join(found map[string]*imx.Vulnerability, a *Advisory, p Package, feed stri
 }
 
 // later is a total order: of versions that are equal to dpkg and not the same, one is chosen.
-func later(o order, a, b string) bool { return cmp.Or(o.compare(a, b), cmp.Compare(a, b)) > 0 }
+func later(o version.Order, a, b string) bool { return cmp.Or(o.Compare(a, b), cmp.Compare(a, b)) > 0 }
 
 // urgencyRank orders urgencies of one level's worth.
 func urgencyRank(u string) int { return rank(urgencyLevel(u)) }
