@@ -11,7 +11,8 @@ type State struct {
 	Images    map[Digest]Image    `json:"images"`    // by ImagePlan.Digest
 	// Evidence is the newest of each predicate type, by Image.Digest and that type.
 	Evidence map[Digest]map[string]Evidence `json:"evidence,omitempty"`
-	Suites   []LockedSuite                  `json:"suites"` // the newest verified index of each
+	Feeds    map[string]Feed                `json:"feeds,omitempty"` // by name
+	Suites   []LockedSuite                  `json:"suites"`          // the newest verified index of each
 	Apply    *ApplyStarted                  `json:"apply,omitempty"`
 	ApplyBy  Principal                      `json:"applyBy,omitempty"`
 	ApplyAt  time.Time                      `json:"applyAt,omitzero"`

@@ -26,6 +26,7 @@ func New() *imx.State {
 		Instances: map[string]imx.Instance{},
 		Images:    map[imx.Digest]imx.Image{},
 		Evidence:  map[imx.Digest]map[string]imx.Evidence{},
+		Feeds:     map[string]imx.Feed{},
 		Suites:    []imx.LockedSuite{},
 	}
 }
@@ -39,6 +40,7 @@ func Clone(s *imx.State) *imx.State {
 	c.Instances = maps.Clone(s.Instances)
 	c.Images = maps.Clone(s.Images)
 	c.Evidence = maps.Clone(s.Evidence)
+	c.Feeds = maps.Clone(s.Feeds)
 	c.Suites = slices.Clone(s.Suites)
 	return &c
 }
@@ -80,6 +82,12 @@ func fold(s *imx.State, e imx.Event) error {
 		ofImage := maps.Clone(s.Evidence[b.Evidence.Image])
 		put(&ofImage, b.Evidence.PredicateType, b.Evidence)
 		put(&s.Evidence, b.Evidence.Image, ofImage)
+		return nil
+	case imx.FeedKept:
+		put(&s.Feeds, b.Feed.Name, b.Feed)
+		return nil
+	case imx.FeedRemoved:
+		delete(s.Feeds, b.Name)
 		return nil
 	case imx.ApplyStarted, imx.Applied, imx.ApplyFailed:
 		return foldApply(s, e)

@@ -199,16 +199,14 @@ func (c *VEXComponent) isImage(name string, image imx.Digest) bool {
 
 func (c *VEXComponent) isPackage(a imx.Affected) bool {
 	kind, _, _ := strings.Cut(a.Ecosystem, ":")
-	types := map[string]string{"Debian": "deb", "Go": "golang", "npm": "npm", "PyPI": "pypi", "crates.io": "cargo", "Maven": "maven"}
 	return slices.ContainsFunc(c.purls(), func(p purl) bool {
-		if p.kind != types[kind] || p.version != "" && p.version != a.Version {
+		switch {
+		case p.version != "" && p.version != a.Version:
 			return false
+		case p.kind == "deb":
+			return kind == "Debian" && (p.name == a.Name || slices.Contains(a.Binaries, p.name))
 		}
-		full := p.name
-		if p.namespace != "" && p.kind != "deb" {
-			full = p.namespace + "/" + p.name
-		}
-		return full == a.Name || slices.Contains(a.Binaries, full)
+		return kind != "" && languages()[p.kind] == kind && p.component(kind) == a.Name
 	})
 }
 
