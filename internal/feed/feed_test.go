@@ -419,7 +419,7 @@ func TestWhatImagesHaveOutlivesACrash(t *testing.T) {
 	if !remember(image) || remember(image) {
 		t.Error("an image is read once")
 	}
-	file := filepath.Join(dir, "images")
+	file := filepath.Join(dir, "packages")
 	whole, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 )
 
 // imagesFile remembers which packages images have. It can be made again from the images, at the cost of reading each.
-const imagesFile = "images"
+const imagesFile = "packages"
 
 // Images is the index of images' packages, kept on the disk. Its methods may be called from several goroutines at once.
 type Images struct {
@@ -24,6 +24,7 @@ type Images struct {
 
 // OpenImages reads the index of a folder of feeds. A damaged one is begun anew.
 func OpenImages(dir string) (*Images, error) {
+	_ = os.Remove(filepath.Join(dir, "images")) // its older form; where it can't be removed, it is only in the way
 	f, err := os.OpenFile(filepath.Join(dir, imagesFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

@@ -57,6 +57,10 @@ func packageKey(p Package) string {
 		add(one.Name)
 		add(one.Version)
 	}
+	for _, file := range p.Files {
+		add("")
+		add(file)
+	}
 	return string(b)
 }
 
