@@ -28,9 +28,11 @@ import (
 	"imx/internal/control"
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
+	"imx/internal/gc"
 	"imx/internal/pipeline"
 	"imx/internal/provenance"
 	"imx/internal/registry"
+	"imx/internal/statement"
 	"imx/internal/template"
 )
 
@@ -41,6 +43,7 @@ type world struct {
 	blobs    *blob.Store
 	registry *registry.Registry
 	pipeline *pipeline.Pipeline
+	between  func() // is called when a statement is kept and nothing names it yet
 }
 
 func newWorld(t *testing.T) *world {
@@ -71,6 +74,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.pipeline = pipeline.New(pipeline.Config{
+		Stores:  []func() gc.Store{w.registry.Things, builder.Things, w.blobs.Things},
 		Control: w.control, Builder: builder, Blobs: w.blobs, Architecture: "amd64", Now: time.Now,
 		Check:   func(context.Context, imx.Template) ([]imx.Finding, error) { return nil, nil },
 		Checked: func(context.Context, imx.Principal, imx.Image, imx.PlanResult) error { return nil },
@@ -83,8 +87,11 @@ func newWorld(t *testing.T) *world {
 		},
 	})
 	w.Attester = attest.New(attest.Config{
-		Control: w.control, Images: w.pipeline, Now: time.Now, Version: "test",
+		Control: w.control, Images: w.pipeline, Now: time.Now, Version: "test", Enter: w.pipeline.Enter,
 		Store: evidence.New(evidence.Config{Blobs: w.blobs, Refer: func(ctx context.Context, repository string, manifest []byte) error {
+			if w.between != nil {
+				w.between()
+			}
 			_, err := w.registry.Put(ctx, repository, "", manifest, ocispec.MediaTypeImageManifest)
 			return err
 		}}),
@@ -226,7 +233,7 @@ func TestDocumentsThatAreDamagedOrGoneAreMadeAgain(t *testing.T) {
 			}
 		},
 		"of another image": func(t *testing.T, w *world, e imx.Evidence) {
-			st, err := evidence.Make("other", imx.DigestBytes(nil), e.PredicateType, map[string]int{})
+			st, err := statement.Make("other", imx.DigestBytes(nil), e.PredicateType, map[string]int{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -335,5 +342,33 @@ func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T
 	}
 	if list, err := w.pipeline.Images(t.Context()); err != nil || len(list) != 1 {
 		t.Errorf("images: %+v, %v", list, err)
+	}
+}
+
+// A statement that is kept and that nothing names yet is no garbage, whoever makes it and however soon it is collected.
+func TestACollectionWaitsUntilWhatIsStatedIsNamed(t *testing.T) {
+	w := newWorld(t)
+	image := w.build(t)
+	none, collected := imx.Duration(0), make(chan error, 1)
+	w.between = func() {
+		soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := w.pipeline.Collect(soon, "root", imx.CollectRequest{Grace: &none}, func(imx.Progress) {})
+		collected <- err
+	}
+	e, err := w.Add(t.Context(), "scanner", attest.Claim{
+		Repository: image.Name, Image: image.Digest, PredicateType: imx.PredicateTest, Predicate: map[string]string{"result": "PASSED"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-collected; imx.KindOf(err) != imx.Unavailable {
+		t.Errorf("the collection went on: %v", err)
+	}
+	if _, err := w.pipeline.Collect(t.Context(), "root", imx.CollectRequest{Grace: &none}, func(imx.Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Read(e); err != nil {
+		t.Errorf("the statement is gone: %v", err)
 	}
 }

@@ -64,8 +64,8 @@ func unread(name, why string) imx.Diagnostic {
 	}
 }
 
-// pieces looks for secrets in at most limit bytes of a file, and returns how many it has read. A file that is no text has
-// none, and reads as if it were whole.
+// pieces looks for secrets in at most limit bytes of a file, and returns how many it has read. A file that is no text
+// isn't read to its end: it is a keystore or nothing.
 func (e *examiner) pieces(ctx context.Context, fsys fs.FS, name string, limit int64) ([]imx.Finding, int64, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -76,8 +76,11 @@ func (e *examiner) pieces(ctx context.Context, fsys fs.FS, name string, limit in
 	var all []imx.Finding
 	for first := true; ctx.Err() == nil; first = false {
 		more, err := p.next()
-		if err != nil || first && !leak.IsText(p.text) {
+		if err != nil {
 			return nil, 0, err
+		}
+		if first && !leak.IsText(p.text) {
+			return e.secrets().Folder(leak.Folder{Texts: map[string][]byte{name: p.text}}), 0, nil
 		}
 		for _, found := range e.secrets().Read(name, p.text).Findings() {
 			if found.At.Line == 1 && p.inLine {
