@@ -9,7 +9,7 @@ import (
 // The index of images would grow for ever, and a scan of the past would read what nobody can get any more.
 func TestWhatIsKnownOfAnImageGoesWithIt(t *testing.T) {
 	w := newWorld(t)
-	gone, kept := w.image("gone", "rsync rsync 3.2.7-1"), w.image("kept", "zlib1g zlib 1:1.2.13")
+	gone, kept := w.image("gone", "libone one 1.0-1"), w.image("kept", "zlib1g zlib 1:1.2.13")
 	if r := w.scan(imx.ScanRequest{All: true}); len(r.Images) != 2 {
 		t.Fatalf("%+v", r.Images)
 	}
