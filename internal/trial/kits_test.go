@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"imx"
-	"imx/internal/statement"
 	"imx/internal/gc"
+	"imx/internal/statement"
 	"imx/internal/trial"
 )
 
