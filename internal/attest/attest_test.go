@@ -213,32 +213,75 @@ func TestTheSBOMOfAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 		}
 		refused(t, w)
 	})
-	t.Run("the documents", func(t *testing.T) {
-		w := newWorld(t)
-		image := w.build(t)
-		for _, e := range control.Evidence(w.control.State(), image.Digest) {
-			w.change(t, e.Statement, flip)
-		}
-		refused(t, w)
-	})
-	t.Run("a document of another image", func(t *testing.T) {
-		w := newWorld(t)
-		image := w.build(t)
-		st, err := evidence.Make("other", imx.DigestBytes(nil), imx.PredicateSPDX, map[string]int{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := json.Marshal(st)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, form := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
-			if _, err := w.control.AddEvidence("root", imx.Evidence{Image: image.Digest, PredicateType: form, Statement: w.put(t, raw)}); err != nil {
+}
+
+// The documents are made of what is there and compared with: made again, they are the same.
+func TestDocumentsThatAreDamagedOrGoneAreMadeAgain(t *testing.T) {
+	damage := map[string]func(*testing.T, *world, imx.Evidence){
+		"damaged": func(t *testing.T, w *world, e imx.Evidence) {
+			w.change(t, e.Statement, func(b []byte) []byte { return append(b, 'x') })
+		},
+		"gone": func(t *testing.T, w *world, e imx.Evidence) {
+			if err := os.RemoveAll(w.blobs.Path(e.Statement)); err != nil {
 				t.Fatal(err)
 			}
-		}
-		refused(t, w)
-	})
+		},
+		"not listed": func(t *testing.T, w *world, e imx.Evidence) {
+			if err := os.RemoveAll(w.blobs.Path(e.Manifest)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"of another image": func(t *testing.T, w *world, e imx.Evidence) {
+			st, err := evidence.Make("other", imx.DigestBytes(nil), e.PredicateType, map[string]int{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := json.Marshal(st)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Statement = w.put(t, raw)
+			if _, err := w.control.AddEvidence("root", e); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+	for name, harm := range damage {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			image := w.build(t)
+			before := control.Evidence(w.control.State(), image.Digest)
+			want := map[string]json.RawMessage{}
+			for _, e := range before {
+				st, err := w.Read(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want[e.PredicateType] = st.Predicate
+				harm(t, w, e)
+			}
+			for _, form := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
+				if doc, err := w.SBOM(t.Context(), "root", "app", form); err != nil || !bytes.Equal(doc, want[form]) {
+					t.Errorf("%s: %v", form, err)
+				}
+			}
+			if name == "of another image" {
+				return // a build asks only whether what the log names is there
+			}
+			for _, e := range before {
+				harm(t, w, e)
+			}
+			w.build(t)
+			for _, e := range control.Evidence(w.control.State(), image.Digest) {
+				if st, err := w.Read(e); err != nil || e.PredicateType != imx.PredicateProvenance && !bytes.Equal(st.Predicate, want[e.PredicateType]) {
+					t.Errorf("after a build: %s: %v", imx.PredicateNames()[e.PredicateType], err)
+				}
+				if !w.blobs.Has(e.Manifest) {
+					t.Errorf("%s isn't listed", imx.PredicateNames()[e.PredicateType])
+				}
+			}
+		})
+	}
 }
 
 func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T) {
@@ -248,6 +291,7 @@ func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T
 	for name, text := range map[string]string{
 		"var/lib/dpkg/status.d/tz": "Package: tzdata\nVersion: 2026a-0+deb12u1\nArchitecture: all\nMaintainer: x\n",
 		"usr/lib/os-release":       "ID=debian\nVERSION_CODENAME=bookworm\n",
+		"srv/package.json":         strings.Repeat(" ", 2<<20),
 	} {
 		if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
 			t.Fatal(err)
@@ -286,6 +330,14 @@ func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T
 	}
 	if got := w.stated(image); !slices.Equal(got, []string{"cyclonedx", "spdx"}) {
 		t.Errorf("stated: %v", got)
+	}
+	for _, e := range control.Evidence(w.control.State(), image) {
+		if !strings.Contains(e.Summary, "files that aren't all known 1") {
+			t.Errorf("the summary says nothing of a file that wasn't looked into: %s", e.Summary)
+		}
+	}
+	if !bytes.Contains(first, []byte("what is in /srv/package.json isn't all known: it has more than 1.0 MiB")) {
+		t.Errorf("nor does the document: %s", first)
 	}
 	if list, err := w.pipeline.Images(t.Context()); err != nil || len(list) != 1 {
 		t.Errorf("images: %+v, %v", list, err)

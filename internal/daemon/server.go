@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/api"
 	"imx/internal/archive"
 	"imx/internal/attest"
@@ -159,7 +160,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	})
 	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
-	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
+	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.pass, Now: time.Now, Log: s.logger})
 	return s.openScanner()
 }
 
@@ -224,6 +225,11 @@ func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Buil
 // kits tells which kits of tests are needed.
 func (s *server) kits() gc.Store {
 	return trial.Kept{State: s.control.State, Read: s.attester.Read}.Things()
+}
+
+// pass lets an instance of a release start.
+func (s *server) pass(_ context.Context, r imx.Release) (admission.Pass, error) {
+	return admission.ForTrial(r), nil
 }
 
 // refer puts a manifest beside the one that it says something about.

@@ -129,6 +129,16 @@ func (s *Store) Read(e imx.Evidence) (imx.Statement, error) {
 	return st, nil
 }
 
+// Check reports whether the bytes of an evidence are those that were kept. Errors: Refused if they aren't; NotFound for
+// bytes that are gone.
+func (s *Store) Check(e imx.Evidence) error {
+	_, err := s.cfg.Blobs.ReadAll(e.Statement, MaxStatement)
+	if err == nil {
+		_, err = s.cfg.Blobs.ReadAll(e.Manifest, maxManifest)
+	}
+	return err
+}
+
 func aboutAnother(statement, image imx.Digest) error {
 	return imx.Errorf(imx.Refused, "the statement %s is not about the image %s", statement.Short(), image)
 }

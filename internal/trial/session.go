@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/engine"
 	"imx/internal/probe"
 )
@@ -165,7 +166,7 @@ func (s *session) lure(ctx context.Context, from imx.Release) ([]string, error) 
 	from.Service, from.Spec.Name, from.Spec.Connect, from.Spec.Volumes, from.Hosts = bait, bait, nil, nil, nil
 	from.Address = netip.Addr{}
 	r := probing(from, 1, probe.Task{Serve: true})
-	if err := s.Scale(ctx, r, 1); err != nil {
+	if err := s.start(ctx, r); err != nil {
 		return nil, err
 	}
 	in, err := s.until(ctx, r, func(in imx.Instance) bool { return in.Phase != imx.Starting })
@@ -200,9 +201,14 @@ func (*session) answers(ctx context.Context, address string) error {
 	}
 }
 
+// start starts an instance that nothing but the test can reach.
+func (s *session) start(ctx context.Context, r imx.Release) error {
+	return s.Scale(ctx, admission.ForTrial(r), r, 1)
+}
+
 // try runs a probe to its end and returns what it tried.
 func (s *session) try(ctx context.Context, r imx.Release) ([]probe.Attempt, error) {
-	if err := s.Scale(ctx, r, 1); err != nil {
+	if err := s.start(ctx, r); err != nil {
 		return nil, err
 	}
 	in, err := s.until(ctx, r, func(in imx.Instance) bool { return in.Phase == imx.Ended })

@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/attest"
+	"imx/internal/engine"
 	"imx/internal/engine/fake"
 	"imx/internal/evidence"
 	"imx/internal/trial"
@@ -82,20 +84,20 @@ func (m *machine) Run(ctx context.Context, changed func()) error {
 	}
 }
 
-func (m *machine) Scale(ctx context.Context, r imx.Release, n int) error {
+func (m *machine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error {
 	m.mu.Lock()
 	m.started = append(m.started, r.Service)
 	m.mu.Unlock()
-	return m.Engine.Scale(ctx, r, n)
+	return m.Engine.Scale(ctx, p, r, n)
 }
 
 func (m *machine) Exec(ctx context.Context, _ string, _ []string, out io.Writer) (int, error) {
 	return m.w.command(ctx, out)
 }
 
-func (m *machine) ExecIn(ctx context.Context, _ string, kit imx.Image, _ []string, out io.Writer) (int, error) {
+func (m *machine) ExecIn(ctx context.Context, _ admission.Pass, c engine.KitCommand, out io.Writer) (int, error) {
 	m.w.mu.Lock()
-	m.w.kits = append(m.w.kits, kit.Name)
+	m.w.kits = append(m.w.kits, c.Kit.Name)
 	m.w.mu.Unlock()
 	return m.w.command(ctx, out)
 }

@@ -19,6 +19,7 @@ import (
 	"sync"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/engine"
 	"imx/internal/erofs"
 )
@@ -128,12 +129,15 @@ func (e *Engine) settleNetwork() error {
 }
 
 // Scale implements engine.Runner.
-func (e *Engine) Scale(ctx context.Context, r imx.Release, n int) error {
+func (e *Engine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error {
 	lock := e.serviceLock(r.Service)
 	lock.Lock()
 	defer lock.Unlock()
 	running := e.running(r)
 	if missing := n - len(running); missing > 0 {
+		if err := p.Covers(r); err != nil {
+			return err
+		}
 		return e.startAll(ctx, r, missing)
 	}
 	return e.stopAll(ctx, "no longer wanted", running[:len(running)-n]...)
