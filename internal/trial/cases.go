@@ -185,7 +185,6 @@ type descriptor struct {
 	Annotations *annotations      `json:"annotations,omitempty"`
 }
 
-
 type annotations struct {
 	Result imx.TestResult `json:"result"`
 }
