@@ -41,6 +41,7 @@ func Clone(s *imx.State) *imx.State {
 	c.Images = maps.Clone(s.Images)
 	c.Evidence = maps.Clone(s.Evidence)
 	c.Feeds = maps.Clone(s.Feeds)
+	c.Codenames = maps.Clone(s.Codenames)
 	c.Suites = slices.Clone(s.Suites)
 	return &c
 }
@@ -74,6 +75,9 @@ func fold(s *imx.State, e imx.Event) error {
 		return nil // they matter to people who read the log, not to the state
 	case imx.SuiteSeen:
 		suiteSeen(s, b.Suite)
+		if b.Codename != "" {
+			put(&s.Codenames, b.Suite.Archive+" "+b.Suite.Suite, b.Codename)
+		}
 		return nil
 	case imx.ImageBuilt:
 		put(&s.Images, b.Image.Plan, b.Image)
