@@ -25,8 +25,9 @@ type beside struct {
 }
 
 // listBeside lists a folder's regular files. Symbolic links aren't followed; folders that tools fill aren't looked
-// into, nor are those with templates of their own, which are checked as such.
-func listBeside(fsys fs.FS) beside {
+// into, nor are those with templates of their own, which are checked as such. What Git ignores nobody gets with the template,
+// unless that names it.
+func listBeside(fsys fs.FS, ignored func(name string) bool) beside {
 	var b beside
 	var size int64
 	_ = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -34,11 +35,11 @@ func listBeside(fsys fs.FS) beside {
 		case err != nil:
 			return nil //nolint:nilerr // what can't be read can't be taken in either
 		case d.IsDir():
-			if name != "." && (filledByTools(d.Name()) || hasTemplate(fsys, name)) {
+			if name != "." && (filledByTools(d.Name()) || ignored(name) || hasTemplate(fsys, name)) {
 				return fs.SkipDir
 			}
 			return nil
-		case !d.Type().IsRegular() || d.Name() == imx.LockFile:
+		case !d.Type().IsRegular() || d.Name() == imx.LockFile || d.Name() == ".git" || ignored(name):
 			return nil
 		}
 		info, err := d.Info()

@@ -85,7 +85,7 @@ func releaseEventSays(e imx.Event) string {
 	case imx.Removed:
 		return b.Service + ": nothing of it is left"
 	}
-	return e.Kind()
+	return trustEventSays(e)
 }
 
 func appliedSays(b imx.Applied) string {

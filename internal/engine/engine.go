@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"imx"
+	"imx/internal/admission"
 )
 
 // Engine runs instances. Every method is level-triggered and idempotent: calling it again with the
@@ -47,8 +48,9 @@ type Runner interface {
 	// Scale sees to it that n instances of the release exist, not counting those that are stopping
 	// or have ended. It starts missing ones and returns when they run, healthy or not. Surplus
 	// ones are told to stop as by Stop, unhealthy ones first, then the newest; their stopping goes
-	// on after the return. On an error the instances that could be started stay.
-	Scale(ctx context.Context, r imx.Release, n int) error
+	// on after the return. On an error the instances that could be started stay. Nothing is started unless
+	// the pass covers the release: the error then is of kind Refused, and whether to stop some doesn't depend on it.
+	Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error
 
 	// Stop ends one instance without a request being lost. It loses its traffic; then it drains: it
 	// has until Spec.Drain after that to finish the connections that it has; then it gets its stop

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -29,7 +30,7 @@ func (p *Pipeline) Test(ctx context.Context, by imx.Principal, req imx.TestReque
 	if err != nil {
 		return imx.TestReport{Plan: planned}, err
 	}
-	run := w.run(images)
+	run := p.trial(w, images)
 	run.Only, run.Again = req.Only, req.Again
 	results, err := p.cfg.Test(ctx, by, run, report)
 	return imx.TestReport{Plan: planned, Images: images, Results: results}, err
@@ -57,16 +58,17 @@ func (p *Pipeline) passed(ctx context.Context, w work, images []imx.Image) error
 	if w.untested != "" {
 		return p.cfg.Control.Record(w.by, imx.TestsSkipped{Apply: w.apply, Reason: w.untested})
 	}
-	results, err := p.cfg.Test(ctx, w.by, w.run(images), w.report)
+	results, err := p.cfg.Test(ctx, w.by, p.trial(w, images), w.report)
 	if err != nil {
 		return err
 	}
 	return trial.Failed(results)
 }
 
-// run is what there is to test of a plan whose images are built, in its order.
-func (w work) run(images []imx.Image) trial.Run {
-	r := trial.Run{Plan: w.planned.Digest, Tests: w.template.Tests}
+// trial is what there is to test of a plan whose images are built, in its order.
+func (p *Pipeline) trial(w work, images []imx.Image) trial.Run {
+	r := trial.Run{Plan: w.planned.Digest, Tests: w.template.Tests, Kits: w.planned.Plan.Kits}
+	r.Make = func(ctx context.Context, k imx.Kit) (imx.Image, error) { return p.kit(ctx, w, k) }
 	used := map[string]bool{}
 	for _, spec := range w.planned.Plan.Services {
 		used[spec.Image] = true
@@ -82,4 +84,18 @@ func (w work) run(images []imx.Image) trial.Run {
 		}
 	}
 	return r
+}
+
+// kit builds what commands of tests run in. It is kept as a build is, but published and stated nowhere: nothing is made of it.
+func (p *Pipeline) kit(ctx context.Context, w work, k imx.Kit) (imx.Image, error) {
+	raw, err := json.Marshal(k.Plan)
+	if err != nil {
+		return imx.Image{}, err
+	}
+	if err := p.put(raw, k.Plan.Digest()); err != nil {
+		return imx.Image{}, err
+	}
+	fetch := newStock().fetching(k.Plan.Spec.Name, p.fetcher(w.template))
+	built, err := p.cfg.Builder.Run(ctx, k.Plan, fetch, w.report)
+	return built.Image, err
 }

@@ -87,6 +87,7 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 	}
 	w.evidence = attest.New(attest.Config{
 		Control: w.control, Images: w, Now: w.clock,
+		Enter: func(context.Context) (func(), error) { return func() {}, nil }, // nothing is collected here
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: func(_ context.Context, _ string, manifest []byte) error {
 			_, _, err := blobs.Put(bytes.NewReader(manifest), "")
 			return err

@@ -40,6 +40,9 @@ func Clone(s *imx.State) *imx.State {
 	c.Instances = maps.Clone(s.Instances)
 	c.Images = maps.Clone(s.Images)
 	c.Evidence = maps.Clone(s.Evidence)
+	c.Keys, c.People = maps.Clone(s.Keys), maps.Clone(s.People)
+	c.Policies, c.Exceptions = maps.Clone(s.Policies), maps.Clone(s.Exceptions)
+	c.Candidates, c.Sources, c.Verdicts = maps.Clone(s.Candidates), maps.Clone(s.Sources), maps.Clone(s.Verdicts)
 	c.Feeds = maps.Clone(s.Feeds)
 	c.Codenames = maps.Clone(s.Codenames)
 	c.Suites = slices.Clone(s.Suites)
@@ -104,6 +107,11 @@ func fold(s *imx.State, e imx.Event) error {
 	case imx.RolloutFinished, imx.RolloutFailed, imx.RolledBack,
 		imx.TrafficMoved, imx.Scaled, imx.Destroyed, imx.Removed:
 		return foldService(s, e)
+	case imx.KeyAdded, imx.KeyEnded, imx.PersonSet, imx.PersonRemoved,
+		imx.PolicySet, imx.ExceptionMade, imx.ExceptionEnded, imx.VerdictGiven:
+		return foldTrust(s, e)
+	case imx.CandidateMade, imx.Reviewed, imx.CandidateEnded, imx.SourceAdded, imx.SourceRemoved, imx.CommitSeen:
+		return foldCandidate(s, e)
 	default:
 		return misfit(e, "this version of imx doesn't know what it means")
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"imx/internal/purl"
 	"imx/internal/version"
 )
 
@@ -28,15 +29,15 @@ func Components(document []byte, brought func(file string) bool) ([]Package, err
 	}
 	files := map[[3]string][]string{} // by ecosystem, name and version
 	for _, c := range d.Components {
-		p, ok := parsePurl(c.Purl)
-		ecosystem := languages()[p.kind]
-		if !ok || ecosystem == "" || p.version == "" {
+		u, err := purl.Parse(c.Purl)
+		ecosystem := language(u.Type)
+		if err != nil || ecosystem == "" || u.Version == "" {
 			continue
 		}
 		for _, at := range c.Evidence.Occurrences {
-			if key := [3]string{ecosystem, p.component(ecosystem), p.version}; key[1] != "" && !brought(at.Location) {
+			if key := [3]string{ecosystem, component(u, ecosystem), u.Version}; key[1] != "" && !brought(at.Location) {
 				if key[1] == goLibrary {
-					key[2] = version.Toolchain(p.version)
+					key[2] = version.Toolchain(u.Version)
 				}
 				files[key] = append(files[key], at.Location)
 			}
@@ -54,18 +55,23 @@ func Components(document []byte, brought func(file string) bool) ([]Package, err
 // goLibrary is what advisories call Go's standard library.
 const goLibrary = "stdlib"
 
-// languages are OSV's names of the ecosystems that package URLs have types for.
-func languages() map[string]string {
-	return map[string]string{"golang": "Go", "npm": "npm", "pypi": "PyPI", "cargo": "crates.io", "maven": "Maven"}
+// language is OSV's name of the ecosystem of a language that package URLs have a type for, or "".
+func language(kind string) string {
+	for ecosystem, t := range urlTypes() {
+		if t == kind && t != purl.Debian {
+			return ecosystem
+		}
+	}
+	return ""
 }
 
 // component is the package's name as advisories of the ecosystem have it.
-func (p purl) component(ecosystem string) string {
+func component(u purl.URL, ecosystem string) string {
 	switch {
-	case p.namespace == "":
-		return PackageName(ecosystem, p.name)
+	case u.Namespace == "":
+		return PackageName(ecosystem, u.Name)
 	case ecosystem == "Maven":
-		return p.namespace + ":" + p.name
+		return u.Namespace + ":" + u.Name
 	}
-	return PackageName(ecosystem, p.namespace+"/"+p.name)
+	return PackageName(ecosystem, u.Namespace+"/"+u.Name)
 }

@@ -200,7 +200,11 @@ func osvEcosystem(name string) (ecosystem, why string) {
 
 // PackageName returns the one form of a package's name: Python's many spellings mean the same (PEP 503).
 func PackageName(ecosystem, name string) string {
-	if ecosystem != "PyPI" {
+	switch ecosystem {
+	case "Go": // package URLs of modules are written in lower case, and advisories as the module is
+		return strings.ToLower(name)
+	case "PyPI":
+	default:
 		return name
 	}
 	parts := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' })
