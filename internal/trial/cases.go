@@ -185,10 +185,6 @@ type descriptor struct {
 	Annotations *annotations      `json:"annotations,omitempty"`
 }
 
-func (d descriptor) same(o descriptor) bool {
-	return d.Name == o.Name && maps.Equal(d.Digest, o.Digest)
-}
-
 type annotations struct {
 	Result imx.TestResult `json:"result"`
 }
