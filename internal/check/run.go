@@ -38,6 +38,9 @@ func (s *Set) Run(ctx context.Context, d Document) ([]imx.Finding, error) {
 	defer s.data.store.Abort(ctx, txn)
 	var all []imx.Finding
 	for _, r := range s.rules {
+		if d.Asked != nil {
+			d.Asked(r.Rule, r.at)
+		}
 		m := newMeter(ctx, s.bounds)
 		q := topdown.NewQuery(r.query).WithCompiler(s.compiler).WithStore(s.data.store).WithTransaction(txn).
 			WithInput(ast.NewTerm(input)).WithCancel(m).WithTime(d.Now)
