@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imx"
+	"imx/internal/check/apart"
 	"imx/internal/client"
 	"imx/internal/term"
 )
@@ -43,6 +44,9 @@ func (g *Global) client() *client.Client { return client.New(g.Socket()) }
 func Main(ctx context.Context, args []string, p Process) int {
 	if len(args) > 0 && args[0] == probeWord {
 		return runProbe(ctx, args[1:], p.Terminal)
+	}
+	if len(args) > 0 && args[0] == apart.Word {
+		return apart.Main(ctx, p.Terminal.In, p.Terminal.Out)
 	}
 	root, g := newRoot(p)
 	root.SetArgs(args)
