@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
@@ -70,17 +73,19 @@ func (r rule) failed(m *meter, err error) error {
 		return imx.Errorf(imx.Unavailable, "the rule %s was interrupted: %w", r.ID, context.Cause(m.ctx))
 	}
 	if failed, ok := errors.AsType[*topdown.Error](err); ok {
-		return imx.Errorf(imx.Invalid, "%s: the rule %s failed: %s", r.at, r.ID, failed.Message)
+		return r.wrong("the rule "+r.ID+" failed: "+failed.Message, "")
 	}
-	return imx.Errorf(imx.Invalid, "%s: the rule %s failed: %w", r.at, r.ID, err)
+	return r.wrong("the rule "+r.ID+" failed: "+err.Error(), "")
 }
+
+// wrong is the error, of kind Invalid, for a rule that can't be used.
+func (r rule) wrong(summary, hint string) error { return imx.Diagnostics{r.flaw(summary, hint)}.Err() }
 
 // findings reads a rule's result.
 func (r rule) findings(t *ast.Term, d Document) ([]imx.Finding, error) {
 	set, ok := t.Value.(ast.Set)
 	if !ok {
-		return nil, imx.Errorf(imx.Invalid, "%s: %s of the rule %s is %s, not a set", r.at, resultName, r.ID, ast.ValueName(t.Value)).
-			WithHint("write %s contains {...} if { ... }", resultName)
+		return nil, r.wrong(resultName+" of the rule "+r.ID+" is "+ast.ValueName(t.Value)+", not a set", "write "+resultName+" contains {...} if { ... }")
 	}
 	if set.Len() > maxFindings {
 		return nil, imx.Errorf(imx.Exhausted, "%s: the rule %s found %d places; it may find %d", r.at, r.ID, set.Len(), maxFindings)
@@ -105,15 +110,14 @@ func (r rule) finding(v any, d Document) (imx.Finding, error) {
 	object, _ := v.(map[string]any)
 	f := imx.Finding{Rule: r.ID, Level: r.Level}
 	var ok bool
-	if f.Message, ok = object["message"].(string); !ok || f.Message == "" {
-		return f, imx.Errorf(imx.Invalid, "%s: the rule %s gives %v, which has no message", r.at, r.ID, v).
-			WithHint(`a finding is {"at": ["service", "web"], "message": "one sentence"}, and may have a "fix"`)
+	if f.Message, ok = object["message"].(string); !ok || strings.TrimSpace(f.Message) == "" {
+		return f, r.wrong("the rule "+r.ID+" finds something without saying what: "+given(v),
+			`a finding is {"at": ["service", "web"], "message": "one sentence"}, and may have a "fix"`)
 	}
 	f.Fix, _ = object["fix"].(string)
 	steps, ok := object["at"].([]any)
 	if !ok && object["at"] != nil {
-		return f, imx.Errorf(imx.Invalid, "%s: the rule %s gives an \"at\" that is no list", r.at, r.ID).
-			WithHint(`write the way to it: ["service", s.name, "port", p.name, "publish"]`)
+		return f, r.wrong("the rule "+r.ID+` gives an "at" that is no list`, `write the way to it: ["service", s.name, "port", p.name, "publish"]`)
 	}
 	way := make([]string, len(steps))
 	for i, s := range steps {
@@ -121,4 +125,19 @@ func (r rule) finding(v any, d Document) (imx.Finding, error) {
 	}
 	f.Subject, f.At = d.Locate(way)
 	return f, nil
+}
+
+// given describes what a rule gives in place of a finding, without any value that it took from the template.
+func given(v any) string {
+	object, ok := v.(map[string]any)
+	_, has := object["message"]
+	switch {
+	case !ok:
+		return "it gives no object"
+	case has:
+		return `its "message" is no text, or empty`
+	case len(object) == 0:
+		return "it gives an empty object"
+	}
+	return fmt.Sprintf(`its object has no "message", but %q`, slices.Sorted(maps.Keys(object))[0])
 }

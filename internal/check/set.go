@@ -25,8 +25,9 @@ type Set struct {
 type rule struct {
 	imx.Rule
 
-	query ast.Body
-	at    imx.Pos // where its package is declared
+	query  ast.Body
+	at     imx.Pos // where its findings are declared,
+	source string  // and that line
 }
 
 // maxModule bounds a file of rules: what takes long to compile can't be interrupted.
@@ -72,6 +73,23 @@ func (s *Set) Rules() []imx.Rule {
 	return all
 }
 
+// Apart returns an error of kind Invalid, with a Diagnostic for each rule that has the name of one of the others; nil
+// where none has.
+func (s *Set) Apart(others []imx.Rule) error {
+	var ds imx.Diagnostics
+	for _, r := range s.rules {
+		if slices.ContainsFunc(others, func(o imx.Rule) bool { return o.ID == r.ID }) {
+			ds = append(ds, r.flaw("imx has a rule named "+r.ID+" already", "give this one another id"))
+		}
+	}
+	return ds.Err()
+}
+
+// flaw is a mistake in a rule.
+func (r rule) flaw(summary, hint string) imx.Diagnostic {
+	return imx.Diagnostic{Severity: imx.SeverityError, Summary: summary, Hint: hint, At: r.at, Source: r.source}
+}
+
 // loader gathers modules and what is wrong with them.
 type loader struct {
 	from   string
@@ -104,25 +122,27 @@ const resultName = "deny"
 // rule returns the rule that a module is, false for one that only helps others or belongs to another's package.
 func (l *loader) rule(compiler *ast.Compiler, m *ast.Module) (rule, bool) {
 	notes := packageNotes(m)
-	denies := slices.ContainsFunc(m.Rules, func(r *ast.Rule) bool { return r.Head.Ref().String() == resultName })
+	deny := slices.IndexFunc(m.Rules, func(r *ast.Rule) bool { return r.Head.Ref().String() == resultName })
 	at := l.pos(m.Package.Location)
 	switch {
-	case notes == nil && denies:
+	case notes == nil && deny >= 0:
 		l.fail(at, "the package "+m.Package.Path.String()+" has findings and no metadata",
 			"write a comment above it: # METADATA, # title: ..., # custom:, #   id: my-rule, #   severity: medium")
 		return rule{}, false
 	case notes == nil:
 		return rule{}, false
 	}
-	r := rule{Rule: describe(notes, l.from), at: at}
+	r := rule{Rule: describe(notes, l.from)}
 	if flaw := flawOf(r.Rule); flaw != "" {
 		l.fail(l.pos(notes.Location), flaw, "docs/check.md shows how rules begin")
 		return rule{}, false
 	}
-	if !denies {
+	if deny < 0 {
 		l.fail(at, "the rule "+r.ID+" has no set "+resultName, "write "+resultName+` contains {"at": ["service", s.name], "message": "..."} if { ... }`)
 		return rule{}, false
 	}
+	r.at = l.pos(m.Rules[deny].Location)
+	r.source = l.line(r.at)
 	query := m.Package.Path.Append(ast.StringTerm(resultName))
 	body, err := compiler.QueryCompiler().Compile(ast.NewBody(ast.Equality.Expr(ast.NewTerm(query), ast.VarTerm(resultName))))
 	if err != nil {
@@ -145,9 +165,14 @@ func (l *loader) twice(rules []rule) {
 }
 
 func (l *loader) fail(at imx.Pos, summary, hint string) {
-	d := imx.Diagnostic{Severity: imx.SeverityError, Summary: summary, Hint: hint, At: at}
-	if lines := strings.Split(l.texts[at.File], "\n"); at.Line >= 1 && at.Line <= len(lines) && len(lines[at.Line-1]) <= imx.MaxSource {
-		d.Source = strings.TrimSuffix(lines[at.Line-1], "\r")
+	l.ds = append(l.ds, imx.Diagnostic{Severity: imx.SeverityError, Summary: summary, Hint: hint, At: at, Source: l.line(at)})
+}
+
+// line is the line at a place, "" where nobody would read it.
+func (l *loader) line(at imx.Pos) string {
+	lines := strings.Split(l.texts[at.File], "\n")
+	if at.Line < 1 || at.Line > len(lines) || len(lines[at.Line-1]) > imx.MaxSource {
+		return ""
 	}
-	l.ds = append(l.ds, d)
+	return strings.TrimSuffix(lines[at.Line-1], "\r")
 }

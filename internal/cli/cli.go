@@ -44,10 +44,11 @@ func Main(ctx context.Context, args []string, p Process) int {
 	if len(args) > 0 && args[0] == probeWord {
 		return runProbe(ctx, args[1:], p.Terminal)
 	}
+	out := watched(p.Terminal)
 	root, g := newRoot(p)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	return finish(ctx, err, g, p.Terminal)
+	return finish(ctx, out.says(err), g, p.Terminal)
 }
 
 func newRoot(p Process) (*cobra.Command, *Global) {

@@ -231,8 +231,8 @@ func (e *examiner) blotted(ds imx.Diagnostics, files *recorder) imx.Diagnostics 
 	return ds
 }
 
-// compiled returns a user's rules ready to be asked. Errors: Invalid with a Diagnostic for each mistake in them;
-// Conflict for a name that one of imx's has.
+// compiled returns a user's rules ready to be asked. Errors: Invalid with a Diagnostic for each mistake in them,
+// as is a name that one of imx's has.
 func (e *examiner) compiled(o ownRules) (*check.Set, error) {
 	if set, ok := e.own[o.digest()]; ok {
 		return set, nil
@@ -245,10 +245,8 @@ func (e *examiner) compiled(o ownRules) (*check.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range set.Rules() {
-		if slices.ContainsFunc(slices.Concat(shipped.Rules(), check.WaiverRules()), func(s imx.Rule) bool { return s.ID == r.ID }) {
-			return nil, imx.Errorf(imx.Conflict, "%s has a rule named %s, as imx has", o.dir, r.ID).WithHint("give it another id")
-		}
+	if err := set.Apart(slices.Concat(shipped.Rules(), check.WaiverRules(), e.secrets().Rules())); err != nil {
+		return nil, err
 	}
 	e.own[o.digest()] = set
 	return set, nil

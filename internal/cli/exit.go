@@ -138,9 +138,9 @@ func diagnosticsText(ink term.Ink, ds imx.Diagnostics) string {
 			severity = ink.Warn("notice:")
 		}
 		if at := d.At.String(); at != "" {
-			b.WriteString(ink.Bold(at) + ": ")
+			b.WriteString(ink.Bold(term.Clean(at)) + ": ")
 		}
-		b.WriteString(severity + " " + term.CleanLines(d.Summary) + "\n")
+		b.WriteString(severity + " " + term.Clean(d.Summary) + "\n")
 		if line, carets, ok := strings.Cut(template.Underline(d), "\n"); ok {
 			bar := "  " + ink.Dim("│") + " "
 			b.WriteString(bar + line + "\n" + bar + ink.Bad(carets) + "\n")
