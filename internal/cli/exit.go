@@ -118,7 +118,7 @@ func showError(err error, g *Global, t *term.Terminal) {
 func mistakes(ds imx.Diagnostics) string {
 	files := map[string]bool{}
 	for _, d := range ds {
-		if d.At.File != "" {
+		if d.At.Line > 0 {
 			files[d.At.File] = true
 		}
 	}
