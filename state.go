@@ -20,7 +20,8 @@ type State struct {
 	Sources    map[string]GitSource `json:"sources,omitempty"`
 	// Verdicts are the newest on each service's releases, by service and release number.
 	Verdicts map[string]map[int]Verdict `json:"verdicts,omitempty"`
-	Suites   []LockedSuite              `json:"suites"` // the newest verified index of each
+	Feeds    map[string]Feed            `json:"feeds,omitempty"` // by name
+	Suites   []LockedSuite              `json:"suites"`          // the newest verified index of each
 	Apply    *ApplyStarted              `json:"apply,omitempty"`
 	ApplyBy  Principal                  `json:"applyBy,omitempty"`
 	ApplyAt  time.Time                  `json:"applyAt,omitzero"`

@@ -13,6 +13,7 @@ import (
 	"imx"
 	"imx/internal/control"
 	"imx/internal/evidence"
+	"imx/internal/statement"
 )
 
 // Config is what an Attester joins.
@@ -56,7 +57,7 @@ type Claim struct {
 // Add keeps a claim as a statement and writes it down. The same claim again is the same evidence, and no event.
 // Errors: as evidence.Store.Keep and control.AddEvidence.
 func (a *Attester) Add(ctx context.Context, by imx.Principal, c Claim) (imx.Evidence, error) {
-	st, err := evidence.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
+	st, err := statement.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
 	if err != nil {
 		return imx.Evidence{}, err
 	}

@@ -32,6 +32,7 @@ import (
 	"imx/internal/pipeline"
 	"imx/internal/provenance"
 	"imx/internal/registry"
+	"imx/internal/statement"
 	"imx/internal/template"
 )
 
@@ -232,7 +233,7 @@ func TestDocumentsThatAreDamagedOrGoneAreMadeAgain(t *testing.T) {
 			}
 		},
 		"of another image": func(t *testing.T, w *world, e imx.Evidence) {
-			st, err := evidence.Make("other", imx.DigestBytes(nil), e.PredicateType, map[string]int{})
+			st, err := statement.Make("other", imx.DigestBytes(nil), e.PredicateType, map[string]int{})
 			if err != nil {
 				t.Fatal(err)
 			}

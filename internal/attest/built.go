@@ -95,6 +95,17 @@ func (a *Attester) SBOM(ctx context.Context, by imx.Principal, image, predicateT
 	return made[predicateType], err
 }
 
+// CycloneDX returns the CycloneDX document that is evidence about an image, without reading the image again. Of an image
+// that has none it is made and kept. Errors: as SBOM.
+func (a *Attester) CycloneDX(ctx context.Context, by imx.Principal, d imx.ImageDetail) (json.RawMessage, error) {
+	if e, ok := a.cfg.Control.State().Evidence[d.Digest][imx.PredicateCycloneDX]; ok {
+		st, err := a.cfg.Store.Read(e)
+		return st.Predicate, err
+	}
+	made, err := a.describe(ctx, by, d)
+	return made[imx.PredicateCycloneDX], err
+}
+
 // examine reads all of an image's layers. Errors: Refused if they aren't those of its inventory.
 func (a *Attester) examine(ctx context.Context, d imx.ImageDetail) (sbom.Contents, error) {
 	found, contents, err := sbom.Examine(ctx, a.cfg.Images.Layers(ctx, d.Layers))

@@ -24,27 +24,28 @@ func (s *server) openScanner() error {
 		return err
 	}
 	s.scanner = scan.New(scan.Config{
-		Feeds: feeds, Known: known, Client: feed.NewClient(), Evidence: s.attester, Version: s.version, Now: time.Now,
-		State: func(at time.Time) (*imx.State, error) {
-			if at.IsZero() {
-				return s.control.State(), nil
-			}
-			return s.control.At(at)
+		Feeds: feeds, Known: known, Client: feed.NewClient(), Evidence: s.attester, Version: s.version, Now: time.Now, Log: s.logger,
+		Server: scan.Server{
+			State: func(at time.Time) (*imx.State, error) {
+				if at.IsZero() {
+					return s.control.State(), nil
+				}
+				return s.control.At(at)
+			},
+			Images: func(ctx context.Context, at time.Time) ([]imx.ImageView, error) {
+				if at.IsZero() {
+					return s.pipeline.Images(ctx)
+				}
+				return s.pipeline.ImagesAt(at)
+			},
+			Image: s.pipeline.Image, Pids: s.pids, KeepFeed: s.control.KeepFeed, RemoveFeed: s.control.RemoveFeed,
 		},
-		Images: func(ctx context.Context, at time.Time) ([]imx.ImageView, error) {
-			if at.IsZero() {
-				return s.pipeline.Images(ctx)
-			}
-			return s.pipeline.ImagesAt(at)
-		},
-		Image: s.pipeline.Image,
 		Index: func(ctx context.Context, report imx.Report) (archive.Snapshot, error) {
 			return s.pipeline.HostIndex(ctx, imx.Server, report)
 		},
 		Package: func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error) {
 			return s.pipeline.HostPackage(ctx, p, report)
 		},
-		Pids: s.pids,
 	})
 	return nil
 }

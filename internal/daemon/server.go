@@ -219,7 +219,11 @@ func (s *server) keep(ctx context.Context, repository, tag string, manifest []by
 // attest states what is known of a built image.
 func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
 	b.Version = s.version
-	return s.attester.Built(ctx, by, b, report)
+	if err := s.attester.Built(ctx, by, b, report); err != nil {
+		return err
+	}
+	s.scanner.Built(ctx, by, b.Image)
+	return nil
 }
 
 // pass lets an instance of a release start.
@@ -248,7 +252,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,
 		Registry:  s.pushing(s.registry.Handler()),
-		Collector: s.pipeline,
+		Collector: s,
 		Log:       s.logger,
 	})
 }

@@ -25,7 +25,7 @@ const every = time.Hour
 // packages. It returns the feeds that it brought. A feed that can't be had stays as it was; the first failure is told
 // when all others were tried. Errors: as feed.Store.Fetch; NotFound for a feed that there isn't; Conflict for one that
 // came as a file.
-func (s *Scanner) Refresh(ctx context.Context, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error) {
+func (s *Scanner) Refresh(ctx context.Context, by imx.Principal, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error) {
 	wanted, err := s.wanted(req)
 	if err != nil {
 		return nil, err
@@ -36,6 +36,9 @@ func (s *Scanner) Refresh(ctx context.Context, req imx.RefreshRequest, report im
 		step := "fetch " + one.Name
 		report(imx.Progress{Step: step, Status: imx.StepRunning})
 		f, err := s.cfg.Feeds.Fetch(ctx, s.cfg.Client, one)
+		if err == nil {
+			err = s.kept(by, f)
+		}
 		if err != nil {
 			report(imx.Progress{Step: step, Status: imx.StepFailed, Message: imx.AsError(err).Message})
 			failed = cmp.Or(failed, err)
@@ -47,7 +50,7 @@ func (s *Scanner) Refresh(ctx context.Context, req imx.RefreshRequest, report im
 	if req.URL == "" && (req.Name == "" || req.Name == Changelogs) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		f, err := s.changelogs(ctx, report)
+		f, err := s.changelogs(ctx, by, report)
 		if err != nil {
 			return brought, cmp.Or(failed, err)
 		}
@@ -93,7 +96,7 @@ func (s *Scanner) upToDate(ctx context.Context, report imx.Report) error {
 	if packages == s.covered && s.cfg.Now().Sub(s.refreshed) < every {
 		return nil
 	}
-	_, err := s.changelogs(ctx, report)
+	_, err := s.changelogs(ctx, imx.Server, report)
 	return err
 }
 
@@ -108,7 +111,7 @@ type candidate struct {
 
 // changelogs brings the changelogs of all packages that are newer than those that images have, and makes a feed of what
 // they say that they fix.
-func (s *Scanner) changelogs(ctx context.Context, report imx.Report) (imx.Feed, error) {
+func (s *Scanner) changelogs(ctx context.Context, by imx.Principal, report imx.Report) (imx.Feed, error) {
 	snapshot, err := s.cfg.Index(ctx, report)
 	if err != nil {
 		return imx.Feed{}, err
@@ -140,11 +143,11 @@ func (s *Scanner) changelogs(ctx context.Context, report imx.Report) (imx.Feed, 
 			f.Date = suite.Date
 		}
 	}
-	f, err = s.cfg.Feeds.PutAdvisories(f, all)
-	if err == nil {
-		s.refreshed, s.covered = s.cfg.Now(), len(installed)
+	if f, err = s.cfg.Feeds.PutAdvisories(f, all); err != nil {
+		return f, err
 	}
-	return f, err
+	s.refreshed, s.covered = s.cfg.Now(), len(installed)
+	return f, s.kept(by, f)
 }
 
 // newerThan returns, for every source package that an archive has newer binaries of than images have, those binaries,

@@ -10,6 +10,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
+	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,22 +21,31 @@ import (
 	"imx"
 	"imx/internal/archive"
 	"imx/internal/archive/archivetest"
+	"imx/internal/attest"
 	"imx/internal/blob"
+	"imx/internal/control"
+	"imx/internal/eventlog"
+	"imx/internal/evidence"
 	"imx/internal/feed"
 	"imx/internal/scan"
 )
 
 // world is a server in small.
 type world struct {
-	t       *testing.T
-	now     time.Time
-	archive *archivetest.Archive
-	images  []imx.ImageView
-	inside  map[imx.Digest]imx.Inventory
-	state   *imx.State
-	brought []string // .debs that were opened
-	broken  error    // what reaching the archive ends with
-	scanner *scan.Scanner
+	t        *testing.T
+	now      time.Time
+	archive  *archivetest.Archive
+	images   []imx.ImageView
+	inside   map[imx.Digest]imx.Inventory
+	state    *imx.State // what the log doesn't tell it of
+	control  *control.Control
+	blobs    *blob.Store
+	evidence *attest.Attester
+	read     int      // how often an image was looked into
+	brought  []string // .debs that were opened
+	broken   error    // what reaching the archive ends with
+	log      bytes.Buffer
+	scanner  *scan.Scanner
 }
 
 func newWorld(t *testing.T, packages ...archivetest.Package) *world {
@@ -46,13 +58,23 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.blobs = blobs
+	log, _, err := eventlog.Open(eventlog.Config{Dir: t.TempDir(), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	w.control, err = control.Open(control.Config{Log: log, Now: w.clock, NewID: func() string { return "1" }, Network: netip.MustParsePrefix("10.0.0.0/24")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	debs, err := archive.New(archive.Config{Dir: t.TempDir(), Blobs: blobs})
 	if err != nil {
 		t.Fatal(err)
 	}
 	decl := imx.Archive{Name: "own", Mirror: "file://" + w.archive.Dir, Suites: []string{"bookworm"}, Keyring: w.archive.Keyring()}
 	dir := filepath.Join(t.TempDir(), "feeds")
-	feeds, err := feed.Open(dir, func() time.Time { return w.now })
+	feeds, err := feed.Open(dir, w.clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,16 +82,29 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.evidence = attest.New(attest.Config{
+		Control: w.control, Images: w, Now: w.clock,
+		Enter: func(context.Context) (func(), error) { return func() {}, nil }, // nothing is collected here
+		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: func(_ context.Context, _ string, manifest []byte) error {
+			_, _, err := blobs.Put(bytes.NewReader(manifest), "")
+			return err
+		}}),
+	})
 	w.scanner = scan.New(scan.Config{
-		Feeds: feeds, Known: known, Client: feed.NewClient(), Version: "1.0", Now: func() time.Time { return w.now },
-		State:  func(time.Time) (*imx.State, error) { return w.state, nil },
-		Images: func(context.Context, time.Time) ([]imx.ImageView, error) { return w.images, nil },
-		Image: func(_ context.Context, wanted string) (imx.ImageDetail, error) {
-			in, ok := w.inside[imx.Digest(wanted)]
-			if !ok {
-				return imx.ImageDetail{}, imx.Errorf(imx.NotFound, "the bytes are gone")
-			}
-			return imx.ImageDetail{Inventory: in}, nil
+		Feeds: feeds, Known: known, Client: feed.NewClient(), Version: "1.0", Now: w.clock, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Evidence: w.evidence,
+		Server: scan.Server{
+			State: func(at time.Time) (*imx.State, error) {
+				if !at.IsZero() {
+					return w.control.At(at)
+				}
+				s := w.control.State()
+				s.Services, s.Instances = w.state.Services, w.state.Instances
+				return s, nil
+			},
+			Images: func(context.Context, time.Time) ([]imx.ImageView, error) { return w.images, nil },
+			Image:  w.Image, KeepFeed: w.control.KeepFeed, RemoveFeed: w.control.RemoveFeed,
+			Pids: func(context.Context) (map[string]int, error) { return nil, nil },
 		},
 		Index: func(ctx context.Context, report imx.Report) (archive.Snapshot, error) {
 			if w.broken != nil {
@@ -84,18 +119,43 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 			}
 			return blobs.Reader(p.Digest)
 		},
-		Pids: func(context.Context) (map[string]int, error) { return nil, nil },
 	})
 	t.Cleanup(w.scanner.Close)
 	return w
 }
 
+func (w *world) clock() time.Time { return w.now }
+
+// Image implements attest.Images.
+func (w *world) Image(_ context.Context, wanted string) (imx.ImageDetail, error) {
+	w.read++
+	in, ok := w.inside[imx.Digest(wanted)]
+	if !ok {
+		return imx.ImageDetail{}, imx.Errorf(imx.NotFound, "the bytes are gone")
+	}
+	return imx.ImageDetail{ImageView: imx.ImageView{Image: imx.Image{Name: "image", Digest: imx.Digest(wanted)}}, Inventory: in}, nil
+}
+
+// Layers implements attest.Images.
+func (w *world) Layers(context.Context, []imx.ImageLayer) iter.Seq2[io.Reader, error] {
+	return func(func(io.Reader, error) bool) {}
+}
+
+// Find implements attest.Images.
+func (w *world) Find(context.Context, string) (imx.ImageView, error) {
+	return imx.ImageView{}, imx.Errorf(imx.NotFound, "nobody asks")
+}
+
 // image adds an image with packages: "binary source version".
 func (w *world) image(name string, packages ...string) imx.Digest {
-	d := imx.DigestBytes([]byte(name + strings.Join(packages, ",")))
+	d, _, err := w.blobs.Put(strings.NewReader(`{"mediaType": "`+name+strings.Join(packages, ",")+`"}`), "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	var in imx.Inventory
 	for _, text := range packages {
 		f := strings.Fields(text)
+		in.Version = imx.InventoryVersion
 		in.Packages = append(in.Packages, imx.InventoryPackage{
 			Package: imx.Package{Name: f[0], Version: f[2], Suite: "bookworm"}, Source: f[1], SourceVersion: f[2],
 		})
@@ -192,7 +252,7 @@ func TestANewFeedIsMatchedWithoutReadingAnImageAgain(t *testing.T) {
 	}
 	delete(w.inside, image) // whoever reads it now fails
 	list := "[" + w.now.AddDate(0, 0, -1).Format("02 Jan 2006") + "] DSA-1-1 one - security update\n\t{CVE-2025-0001}\n\t[bookworm] - one 1.0-2\n"
-	if _, err := w.scanner.AddFeed(t.Context(), imx.FeedRequest{Name: "DSA-list"}, strings.NewReader(list)); err != nil {
+	if _, err := w.scanner.AddFeed(t.Context(), "root", imx.FeedRequest{Name: "DSA-list"}, strings.NewReader(list)); err != nil {
 		t.Fatal(err)
 	}
 	if r := w.scan(imx.ScanRequest{All: true}); found(r) != "web: CVE-2025-0001 1.0-2" {
@@ -258,16 +318,16 @@ func TestADocumentCountsForOneScan(t *testing.T) {
 
 func TestRefreshingSaysWhatCantBeFetched(t *testing.T) {
 	w := newWorld(t)
-	if _, err := w.scanner.AddFeed(t.Context(), imx.FeedRequest{Name: "kev", Source: "kev.json"}, strings.NewReader(
+	if _, err := w.scanner.AddFeed(t.Context(), "root", imx.FeedRequest{Name: "kev", Source: "kev.json"}, strings.NewReader(
 		`{"dateReleased": "2026-01-01T00:00:00Z", "count": 1, "vulnerabilities": [{"cveID": "CVE-2025-0001", "dateAdded": "2026-01-01"}]}`)); err != nil {
 		t.Fatal(err)
 	}
 	for name, kind := range map[string]imx.Kind{"kev": imx.Conflict, "none": imx.NotFound, "": "", scan.Changelogs: ""} {
-		if _, err := w.scanner.Refresh(t.Context(), imx.RefreshRequest{Name: name}, func(imx.Progress) {}); imx.KindOf(err) != kind {
+		if _, err := w.scanner.Refresh(t.Context(), "root", imx.RefreshRequest{Name: name}, func(imx.Progress) {}); imx.KindOf(err) != kind {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if _, err := w.scanner.Refresh(t.Context(), imx.RefreshRequest{URL: "file:///etc/passwd"}, func(imx.Progress) {}); imx.KindOf(err) != imx.Invalid {
+	if _, err := w.scanner.Refresh(t.Context(), "root", imx.RefreshRequest{URL: "file:///etc/passwd"}, func(imx.Progress) {}); imx.KindOf(err) != imx.Invalid {
 		t.Error(err)
 	}
 }

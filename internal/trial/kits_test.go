@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"imx"
-	"imx/internal/evidence"
 	"imx/internal/gc"
+	"imx/internal/statement"
 	"imx/internal/trial"
 )
 
@@ -65,7 +65,7 @@ func (w *world) needs(t *testing.T, image imx.Image) []gc.Thing {
 	}}
 	things := trial.Kept{State: func() *imx.State { return state }, Read: func(e imx.Evidence) (imx.Statement, error) {
 		c := w.claims[e.Image]
-		return evidence.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
+		return statement.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
 	}}.Things()
 	found, err := things.Needs(gc.Of(gc.Build, image.Plan))
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"imx/internal/admission"
 	"imx/internal/attest"
 	"imx/internal/engine/fake"
-	"imx/internal/evidence"
+	"imx/internal/statement"
 	"imx/internal/trial"
 )
 
@@ -116,7 +116,7 @@ func (w *world) Statement(_ context.Context, image, _ string) (imx.Statement, er
 	if !ok {
 		return imx.Statement{}, imx.Errorf(imx.NotFound, "nothing is known of %s", image)
 	}
-	return evidence.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
+	return statement.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
 }
 
 func subject(name string, connect ...string) trial.Subject {
