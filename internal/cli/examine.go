@@ -70,7 +70,19 @@ func (e *examiner) all(ctx context.Context, now time.Time) (report.Report, error
 		others, err = e.foreign.Rules()
 		r.Rules = append(r.Rules, others...)
 	}
+	if e.opts.Format != formatJUnit { // which counts the rules that find nothing
+		r.Rules = findersOf(r)
+	}
 	return r, err
+}
+
+// findersOf are those of a report's rules that found something: most never do, and "imx rules" lists them all.
+func findersOf(r report.Report) []imx.Rule {
+	found := map[string]bool{}
+	for _, f := range r.Findings() {
+		found[f.Rule] = true
+	}
+	return slices.DeleteFunc(slices.Clone(r.Rules), func(rule imx.Rule) bool { return !found[rule.ID] })
 }
 
 // rules returns the shipped rules and those of a user.
@@ -111,7 +123,7 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 		return result, nil, err
 	}
 	own = slices.Concat(own, beside)
-	near := listBeside(files.fsys, e.ignored.below(dir))
+	near := listBeside(listing{files}, e.ignored.below(dir))
 	for _, l := range near.large {
 		files.asked[l.Name] = true
 	}
@@ -122,7 +134,7 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 		if err != nil {
 			return result, nil, err
 		}
-		if len(result.Mistakes) == 0 {
+		if len(result.Mistakes) == 0 && len(files.unread) == 0 { // what can't be read may be another thing each time
 			e.cache.keep(key, v, now)
 		}
 	}
@@ -202,7 +214,7 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 	}
 	return verdict{
 		Files: files.read(), Images: len(t.Images), Services: len(t.Services), Findings: found, template: t,
-		Notices: e.blotted(slices.Concat(t.Notices, near.notices(), unread), files),
+		Notices: e.blotted(slices.Concat(t.Notices, near.notices(), files.notices(), unread), files),
 	}, nil, nil
 }
 
