@@ -161,7 +161,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.pass, Now: time.Now, Log: s.logger})
-	return s.openScanner()
+	return s.openScanner(debs)
 }
 
 // engineConfig names what the engine makes on this machine after the data folder, so that
