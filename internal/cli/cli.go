@@ -48,10 +48,11 @@ func Main(ctx context.Context, args []string, p Process) int {
 	if len(args) > 0 && args[0] == apart.Word {
 		return apart.Main(ctx, p.Terminal.In, p.Terminal.Out)
 	}
+	out := watched(p.Terminal)
 	root, g := newRoot(p)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	return finish(ctx, err, g, p.Terminal)
+	return finish(ctx, out.says(err), g, p.Terminal)
 }
 
 func newRoot(p Process) (*cobra.Command, *Global) {
