@@ -93,6 +93,7 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[ApplyFailed], decode[RolloutFinished], decode[RolloutFailed], decode[RolledBack], decode[TrafficMoved],
 		decode[Scaled], decode[Destroyed], decode[Removed], decode[InstanceStarted], decode[InstanceChanged],
 		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded], decode[TestsSkipped],
+		decode[TokenMade], decode[TokenRevoked], decode[QuotaSet], decode[MirrorSet], decode[MirrorRemoved], decode[RegistryRepaired],
 	} {
 		if body, err := known(kind, raw); body != nil || err != nil {
 			return body, err

@@ -12,6 +12,7 @@ type State struct {
 	// Evidence is the newest of each predicate type, by Image.Digest and that type.
 	Evidence map[Digest]map[string]Evidence `json:"evidence,omitempty"`
 	Suites   []LockedSuite                  `json:"suites"` // the newest verified index of each
+	Registry RegistryState                  `json:"registry,omitzero"`
 	Apply    *ApplyStarted                  `json:"apply,omitempty"`
 	ApplyBy  Principal                      `json:"applyBy,omitempty"`
 	ApplyAt  time.Time                      `json:"applyAt,omitzero"`
