@@ -104,3 +104,17 @@ func damaged(d imx.Digest, how string) error {
 	return imx.Errorf(imx.Refused, "blob %s is damaged on disk: %s", d, how).
 		WithHint("imx registry fsck names all that is damaged, and repairs it from another registry")
 }
+
+// Sum returns the digest that the bytes have which are kept as a blob: another than the blob's where it is damaged.
+func (s *Store) Sum(d imx.Digest) (imx.Digest, error) {
+	f, err := s.Open(d)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, onlyReader{f}, make([]byte, 256<<10)); err != nil {
+		return "", disk.Error(err, "reading blob "+string(d))
+	}
+	return imx.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))), nil
+}

@@ -181,9 +181,8 @@ func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request) error {
 			return err
 		}
 	}
-	if strings.HasPrefix(to.tag, BuiltTag) {
-		return faultf(codeTagReserved, "tag %s:%s can't be pushed to: tags that begin with %q are for images that the server builds", to.repo, to.tag, BuiltTag).
-			withHint("push under another tag")
+	if err := checkReserved(to); err != nil {
+		return err
 	}
 	if got := m.digestLike(to.digest); got != to.digest {
 		return faultf(codeDigestInvalid, "the manifest has digest %s, and is pushed as %s", got, to.digest)
@@ -199,6 +198,28 @@ func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request) error {
 	}
 	w.WriteHeader(http.StatusCreated)
 	return nil
+}
+
+func checkReserved(to target) error {
+	if !strings.HasPrefix(to.tag, BuiltTag) {
+		return nil
+	}
+	return faultf(codeTagReserved, "tag %s:%s can't be pushed to: tags that begin with %q are for images that the server builds", to.repo, to.tag, BuiltTag).
+		withHint("push under another tag")
+}
+
+// pushManifest takes a manifest from those who use the registry without HTTP.
+func (r *Registry) pushManifest(ctx context.Context, repo, tag string, contents []byte, mediaType string) (ociregistry.Descriptor, error) {
+	m, err := parseManifest(contents, mediaType)
+	if err != nil {
+		return ociregistry.Descriptor{}, err
+	}
+	to := target{repo: repo, tag: tag, digest: m.digest()}
+	if err := checkReserved(to); err != nil {
+		return ociregistry.Descriptor{}, err
+	}
+	_, err = r.push(ctx, to, m)
+	return m.descriptor(), err
 }
 
 // push stores a manifest: its bytes, then everything else that can fail, then the event, and only

@@ -186,6 +186,9 @@ func (r *Registry) mountable(req *http.Request) *http.Request {
 	return req
 }
 
+// Interface is the registry for those of this process that copy to it and from it: the same rules as for pushes from outside hold.
+func (r *Registry) Interface() ociregistry.Interface { return r.backend() }
+
 // backend is the registry as ociserver wants it.
 func (r *Registry) backend() ociregistry.Interface {
 	return &ociregistry.Funcs{
@@ -200,6 +203,7 @@ func (r *Registry) backend() ociregistry.Interface {
 		PushBlobChunked_:       r.startUpload,
 		PushBlobChunkedResume_: r.resumeUpload,
 		MountBlob_:             r.mountBlob,
+		PushManifest_:          r.pushManifest,
 		DeleteBlob_:            func(context.Context, string, ociregistry.Digest) error { return errDelete() },
 		DeleteManifest_:        func(context.Context, string, ociregistry.Digest) error { return errDelete() },
 		DeleteTag_:             func(context.Context, string, string) error { return errDelete() },
