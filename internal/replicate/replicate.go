@@ -345,3 +345,9 @@ func wrap(s Side, err error, format string, args ...any) error {
 	}
 	return e
 }
+
+// Resolve returns the digest of an image on the side that is copied from, by the bytes of its manifest. Errors: as Copy.
+func (c Copier) Resolve(ctx context.Context, src Place) (imx.Digest, error) {
+	m, err := (&run{Copier: c, src: src.Repository}).find(ctx, src)
+	return m.digest, err
+}
