@@ -52,11 +52,11 @@ func quotaText(q imx.RegistryQuota) string {
 }
 
 func tokensText(ink term.Ink, columns int, tokens []imx.RegistryToken, now time.Time) string {
-	table := term.Table{Head: []string{"ID", "OWNER", "RIGHTS", "REPOSITORIES", "ENDS", ""}}
+	table := term.Table{Head: []string{"ID", "OWNER", "RIGHTS", "REPOSITORIES", "ENDS", "OVER"}}
 	for _, t := range tokens {
 		over := ""
 		if why := t.Over(now); why != "" {
-			over = ink.Warn("over")
+			over = ink.Warn("yes")
 		}
 		table.Add(ink.Name(t.ID), string(t.Owner), rightsText(t.Rights), strings.Join(t.Repositories, " "), term.Stamp(t.Ends), over)
 	}
@@ -91,7 +91,7 @@ func pullsText(ink term.Ink, columns int, all []imx.RegistryPull) string {
 }
 
 func mirrorsText(ink term.Ink, columns int, all []imx.MirrorStatus) string {
-	table := term.Table{Head: []string{"NAME", "COPIES", "", "REGISTRY", "LOOKED", "COPIED", "BEHIND"}}
+	table := term.Table{Head: []string{"NAME", "COPIES", "WAY", "REGISTRY", "LOOKED", "COPIED", "BEHIND"}}
 	var notes strings.Builder
 	for _, m := range all {
 		looked := "not yet"

@@ -321,6 +321,7 @@ func (k *checker) tags(context.Context) error {
 			continue // a build's tag may have been collected
 		}
 		if _, _, err := k.r.manifestMark(t.Repository, d); err == nil { // else the push was cut off before it was confirmed
+			k.wants[d] = append(k.wants[d], t.Repository+":"+t.Tag)
 			k.tagFault(t, "is gone; the log says that it is "+string(d), d)
 		}
 	}

@@ -286,11 +286,11 @@ func TestAQuotaIsExhaustedAndSaysSo(t *testing.T) {
 	first, large := makeImage(t, "first"), makeImage(t, strings.Repeat("x", 5000))
 	want(t, ci.push("team/app", "v1", first), http.StatusCreated) // before there was a quota, and counted all the same
 	quotas["team/*"] = imx.RegistryQuota{Repositories: "team/*", Bytes: 2000, Manifests: 2}
-	want(t, ci.push("team/app", "v2", large), http.StatusInsufficientStorage, "DENIED", "the quota of team/* has no room", "quota list")
-	want(t, ci.do(http.MethodPost, "/v2/team/app/blobs/uploads/?digest="+string(imx.DigestBytes(large.blobs[1])), large.blobs[1]), http.StatusInsufficientStorage)
+	want(t, ci.push("team/app", "v2", large), http.StatusForbidden, "DENIED", "the quota of team/* has no room", "quota list")
+	want(t, ci.do(http.MethodPost, "/v2/team/app/blobs/uploads/?digest="+string(imx.DigestBytes(large.blobs[1])), large.blobs[1]), http.StatusForbidden)
 	want(t, ci.push("team/app", "again", first), http.StatusCreated) // takes no more room
 	want(t, other.push("team/b", "v1", makeImage(t, "second")), http.StatusCreated)
-	want(t, other.push("team/b", "v2", makeImage(t, "third")), http.StatusInsufficientStorage, "2 of 2 manifests")
+	want(t, other.push("team/b", "v2", makeImage(t, "third")), http.StatusForbidden, "2 of 2 manifests")
 	want(t, other.push("free", "v1", large), http.StatusCreated)
 	used, err := g.Used()
 	if err != nil || used["team/*"].UsedManifests != 2 || used["team/*"].UsedBytes == 0 {
@@ -299,7 +299,7 @@ func TestAQuotaIsExhaustedAndSaysSo(t *testing.T) {
 	clear(quotas)
 	want(t, ci.push("team/app", "v2", large), http.StatusCreated)
 	quotas["owner ci"] = imx.RegistryQuota{Owner: "ci", Manifests: 2}
-	want(t, ci.push("any", "v1", makeImage(t, "more")), http.StatusInsufficientStorage, "the quota of owner ci")
+	want(t, ci.push("any", "v1", makeImage(t, "more")), http.StatusForbidden, "the quota of owner ci")
 	want(t, other.push("any", "v1", makeImage(t, "more")), http.StatusCreated)
 	if _, err := g.Put(t.Context(), "team/app", "plan-x", first.raw, image); err != nil {
 		t.Errorf("the builder's own: %v", err)
@@ -327,7 +327,7 @@ func TestPushesThatRaceForTheLastRoomDontPassAQuota(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if diff := maps.Equal(codes, map[int]int{http.StatusCreated: 3, http.StatusInsufficientStorage: 9}); !diff {
+	if diff := maps.Equal(codes, map[int]int{http.StatusCreated: 3, http.StatusForbidden: 9}); !diff {
 		t.Errorf("answers: %v", codes)
 	}
 	used, err := g.Used()

@@ -71,7 +71,7 @@ func (c code) meaning() meaning {
 		codeNoDelete:            {"UNSUPPORTED", http.StatusMethodNotAllowed, imx.Refused},
 		codeReadOnly:            {"DENIED", http.StatusMethodNotAllowed, imx.Refused},
 		codeTagReserved:         {"DENIED", http.StatusForbidden, imx.Refused},
-		codeOverQuota:           {"DENIED", http.StatusInsufficientStorage, imx.Exhausted},
+		codeOverQuota:           {"DENIED", http.StatusForbidden, imx.Exhausted}, // clients show what is said with a 4xx alone
 		codeUnauthorized:        {"UNAUTHORIZED", http.StatusUnauthorized, imx.Refused},
 		codeDenied:              {"DENIED", http.StatusForbidden, imx.Refused},
 		codeTooManyUploads:      {"TOOMANYREQUESTS", http.StatusTooManyRequests, imx.Unavailable},
