@@ -12,9 +12,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +25,7 @@ import (
 
 type pusher struct {
 	base string
+	http *http.Client
 	sync *os.File // in the file system to sync; nil for none
 }
 
@@ -33,12 +36,13 @@ func main() {
 	clients := flag.Int("clients", 8, "how many push at once")
 	folder := flag.String("syncfs", "", "sync this `FOLDER`'s file system after each blob")
 	flag.Parse()
-	took, err := run(context.Background(), *address, *folder, [3]int{*number, *size, *clients})
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt) //nolint:forbidigo // it is a program
+	defer stop()
+	took, err := run(ctx, *address, *folder, [3]int{*number, *size, *clients})
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "pusher:", err)
-		os.Exit(1)
+		log.Fatal("pusher: ", err)
 	}
-	fmt.Printf("%.3f\n", took.Seconds())
+	_, _ = fmt.Fprintf(os.Stdout, "%.3f\n", took.Seconds())
 }
 
 // run pushes and returns how long it took; the numbers are of blobs, of their bytes and of clients.
@@ -52,7 +56,7 @@ func run(ctx context.Context, address, folder string, numbers [3]int) (time.Dura
 		defer f.Close()
 		p.sync = f
 	}
-	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = numbers[2] //nolint:forcetypeassert // it is one
+	p.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: numbers[2]}}
 	blobs := make([][]byte, numbers[0])
 	for i := range blobs {
 		blobs[i] = make([]byte, numbers[1])
@@ -90,7 +94,7 @@ func (p pusher) do(ctx context.Context, method, address string, body []byte, sta
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/octet-stream")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := p.http.Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ type Range struct {
 	d      imx.Digest
 	chunks chunks
 	at, to int64
-	buf    []byte // checked bytes that weren't given out yet; they begin at at
+	buf    []byte // checked bytes that weren't given out yet
 }
 
 // Close closes the blob.

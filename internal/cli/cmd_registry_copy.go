@@ -79,7 +79,7 @@ A tag that begins with plan-, which is reserved for what a server builds, become
 		example: `
 $ imx registry push hello https://registry.example.org --token-file token
 $ imx registry push shop@sha256:5f0c...e2 127.0.0.1:5051/shop:v1`,
-		exits: asking(copyExits()...),
+		exits: copyExits(),
 		least: 2,
 		most:  2,
 	}.command(func(ctx context.Context, args []string) error {
@@ -111,7 +111,7 @@ func copyExits() []status {
 		{3, "there is no such image"},
 		{4, "the tag there names something else already"},
 		{5, "a registry says no, or serves other bytes than asked for; or the token file can't be used"},
-		{6, "a registry doesn't answer"},
+		{6, "a registry, or the server on the socket, doesn't answer"},
 		{7, "a registry has no room"},
 	}
 }
@@ -127,7 +127,7 @@ registry that serves others is named, and nothing of it kept.`,
 		example: `
 $ imx registry pull registry.example.org/debian/nginx:1.22
 $ imx registry pull 127.0.0.1:5051/shop:v1 mirror/shop:v1 --token-file token`,
-		exits: asking(copyExits()...),
+		exits: copyExits(),
 		least: 1,
 		most:  2,
 	}.command(func(ctx context.Context, args []string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -90,29 +91,30 @@ func damaged(c imx.RegistryCheck) error {
 }
 
 func fsckText(ink term.Ink, c imx.RegistryCheck) string {
-	var all string
+	var b strings.Builder
 	for _, f := range c.Faults {
-		all += fmt.Sprintf("%s %s %s\n", f.Kind, ink.Name(term.Clean(f.Thing)), term.Clean(f.What))
+		fmt.Fprintf(&b, "%s %s %s\n", f.Kind, ink.Name(term.Clean(f.Thing)), term.Clean(f.What))
 		for i, r := range f.Ranges {
 			if i == 10 {
-				all += fmt.Sprintf("  and %s more\n", term.Count(int64(len(f.Ranges)-i), "range"))
+				fmt.Fprintf(&b, "  and %s more\n", term.Count(int64(len(f.Ranges)-i), "range"))
 				break
 			}
-			all += fmt.Sprintf("  bytes %d to %d\n", r[0], r[1]-1)
+			fmt.Fprintf(&b, "  bytes %d to %d\n", r[0], r[1]-1)
 		}
 		for _, n := range f.NeededBy {
-			all += "  needed by " + term.Clean(n) + "\n"
+			fmt.Fprintf(&b, "  needed by %s\n", term.Clean(n))
 		}
 		switch {
 		case f.Repaired != "":
-			all += "  " + ink.Good("repaired") + " from " + term.Clean(f.Repaired) + "\n"
+			fmt.Fprintf(&b, "  %s from %s\n", ink.Good("repaired"), term.Clean(f.Repaired))
 		case f.Error != nil:
-			all += "  " + ink.Warn("not repaired") + ": " + term.Clean(f.Error.Message) + "\n"
+			fmt.Fprintf(&b, "  %s: %s\n", ink.Warn("not repaired"), term.Clean(f.Error.Message))
 		}
 	}
 	head := ink.Good("ok:")
 	if len(c.Left()) > 0 {
 		head = ink.Warn("damaged:")
 	}
-	return all + fmt.Sprintf("%s %s, %s, %s\n", head, term.Count(int64(c.Blobs), "blob"), term.Count(int64(c.Names), "name"), c.Bytes)
+	fmt.Fprintf(&b, "%s %s, %s, %s\n", head, term.Count(int64(c.Blobs), "blob"), term.Count(int64(c.Names), "name"), c.Bytes)
+	return b.String()
 }

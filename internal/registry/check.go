@@ -122,16 +122,15 @@ func (k *checker) names(context.Context) error {
 
 func (k *checker) name(repo, sort, file string) error {
 	k.done.Names++
-	if checkRepository(repo) != nil {
+	d := keyDigest(file)
+	switch {
+	case checkRepository(repo) != nil:
 		k.nameFault(repo, sort, file, "lies in a folder that is no repository's")
 		return nil
-	}
-	if sort == referrerNames {
+	case sort == referrerNames:
 		k.referrer(repo, file)
 		return nil
-	}
-	d := keyDigest(file)
-	if checkDigest(d) != nil {
+	case checkDigest(d) != nil:
 		k.strange(repo, sort, file)
 		return nil
 	}
@@ -142,19 +141,23 @@ func (k *checker) name(repo, sort, file string) error {
 	if err != nil {
 		return disk.Error(err, "reading repository "+repo)
 	}
-	says := parseMark(string(text))
-	bytes, err := says.bytesOf(d)
-	if err != nil {
-		f := k.nameFault(repo, sort, file, "doesn't say which bytes it stands for")
-		f.mend, f.from = func(ctx context.Context) error { return k.mend512(ctx, place{repo, sort, d}) }, k.Name
-		return nil
-	}
-	k.named[bytes] = append(k.named[bytes], place{repo, sort, d})
-	if sort == manifestNames && !isManifestType(says.mediaType) {
-		f := k.nameFault(repo, sort, file, fmt.Sprintf("says the media type %.80q, which no manifest has", says.mediaType))
-		f.mend, f.from = func(context.Context) error { return k.retype(place{repo, sort, d}, bytes, says) }, "its bytes"
-	}
+	k.mark(place{repo, sort, d}, file, parseMark(string(text)))
 	return nil
+}
+
+// mark looks at what a name says, and notes whose bytes it stands for.
+func (k *checker) mark(p place, file string, says mark) {
+	bytes, err := says.bytesOf(p.digest)
+	if err != nil {
+		f := k.nameFault(p.repo, p.sort, file, "doesn't say which bytes it stands for")
+		f.mend, f.from = func(ctx context.Context) error { return k.mend512(ctx, p) }, k.Name
+		return
+	}
+	k.named[bytes] = append(k.named[bytes], p)
+	if p.sort == manifestNames && !isManifestType(says.mediaType) {
+		f := k.nameFault(p.repo, p.sort, file, fmt.Sprintf("says the media type %.80q, which no manifest has", says.mediaType))
+		f.mend, f.from = func(context.Context) error { return k.retype(p, bytes, says) }, "its bytes"
+	}
 }
 
 // strange is a file that is nobody's name. It says nothing, and its loss is none.
@@ -193,9 +196,7 @@ func (k *checker) blobs(ctx context.Context) error {
 		if k.done.Blobs%64 == 1 {
 			k.Report(imx.Progress{Step: "read every byte", Status: imx.StepRunning, Done: int64(k.done.Blobs), Unit: "blobs", Message: k.done.Bytes.String()})
 		}
-		if err := k.blob(b.Digest, b.Size); err != nil {
-			return err
-		}
+		k.blob(b.Digest, b.Size)
 	}
 	for d := range k.named {
 		if !there[d] && !k.r.blobs.Has(d) {
@@ -210,17 +211,15 @@ func (k *checker) blobs(ctx context.Context) error {
 	return nil
 }
 
-func (k *checker) blob(d imx.Digest, size int64) error {
+func (k *checker) blob(d imx.Digest, size int64) {
 	got, err := k.r.blobs.Sum(d)
 	switch {
-	case imx.KindOf(err) == imx.NotFound:
-		return nil // collected, or mended by a push
+	case imx.KindOf(err) == imx.NotFound: // it went meanwhile: if something needs it, that is found
 	case err != nil:
 		k.damaged(d, "can't be read: "+disk.Reason(err).Error(), nil)
 	case got != d:
 		k.damaged(d, fmt.Sprintf("has other bytes: %d, with the digest %s", size, got), k.r.blobs.Damaged(d))
 	}
-	return nil
 }
 
 func (k *checker) damaged(d imx.Digest, what string, ranges [][2]int64) {

@@ -209,7 +209,7 @@ func TestTwoBlobsWithEachOthersBytesAreBothFound(t *testing.T) {
 // lying gives out other bytes than those asked for.
 type lying struct{ ociregistry.Interface }
 
-func (l lying) GetBlob(ctx context.Context, repo string, d ociregistry.Digest) (ociregistry.BlobReader, error) {
+func (l lying) GetBlob(ctx context.Context, repo string, _ ociregistry.Digest) (ociregistry.BlobReader, error) {
 	return l.Interface.GetBlob(ctx, repo, ociregistry.Digest(imx.DigestBytes([]byte("{}"))))
 }
 

@@ -266,8 +266,8 @@ func TestConformanceContentDiscovery(t *testing.T) {
 		rec := w.do(http.MethodGet, "/v2/conf/app/tags/list"+query, nil)
 		want(t, rec, http.StatusOK)
 		var list struct {
-			Name string
-			Tags []string
+			Name string   `json:"name"`
+			Tags []string `json:"tags"`
 		}
 		if err := json.Unmarshal(rec.Body.Bytes(), &list); err != nil || list.Name != "conf/app" {
 			t.Errorf("%s: %s", query, rec.Body)

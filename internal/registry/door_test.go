@@ -127,11 +127,13 @@ func TestAClientIsToldHowToLogIn(t *testing.T) {
 	if got := rec.Header().Get("WWW-Authenticate"); !strings.HasSuffix(got, `,scope="repository:app:pull,push"`) {
 		t.Errorf("challenge: %s", got)
 	}
-	var told struct{ Token string }
+	var told struct {
+		Token string `json:"token"`
+	}
 	for user, want := range map[string]string{"": "anonymous", "anybody:" + secret: secret} {
 		req := httptest.NewRequest(http.MethodGet, "/v2/token?service=imx&scope=repository:app:pull", nil)
-		if name, password, ok := strings.Cut(user, ":"); ok {
-			req.SetBasicAuth(name, password)
+		if login, password, ok := strings.Cut(user, ":"); ok {
+			req.SetBasicAuth(login, password)
 		}
 		rec := httptest.NewRecorder()
 		g.h.ServeHTTP(rec, req)

@@ -95,7 +95,7 @@ func (m *manifest) digestLike(d imx.Digest) imx.Digest {
 		return m.digest()
 	}
 	s := newSum512()
-	s.Write(m.raw)
+	_, _ = s.Write(m.raw) // a hash never fails
 	return s.digest()
 }
 
@@ -187,7 +187,7 @@ func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request) error {
 	if got := m.digestLike(to.digest); got != to.digest {
 		return faultf(codeDigestInvalid, "the manifest has digest %s, and is pushed as %s", got, to.digest)
 	}
-	if _, err := r.push(req.Context(), to, m); err != nil {
+	if err := r.push(req.Context(), to, m); err != nil {
 		return err
 	}
 	h := w.Header()
@@ -218,13 +218,12 @@ func (r *Registry) pushManifest(ctx context.Context, repo, tag string, contents 
 	if err := checkReserved(to); err != nil {
 		return ociregistry.Descriptor{}, err
 	}
-	_, err = r.push(ctx, to, m)
-	return m.descriptor(), err
+	return m.descriptor(), r.push(ctx, to, m)
 }
 
 // push stores a manifest: its bytes, then everything else that can fail, then the event, and only
-// then the names by which it can be pulled, the tag last. It reports whether that changed anything.
-func (r *Registry) push(ctx context.Context, to target, m *manifest) (bool, error) {
+// then the names by which it can be pulled, the tag last.
+func (r *Registry) push(ctx context.Context, to target, m *manifest) error {
 	err := checkRepository(to.repo)
 	if to.tag != "" {
 		err = errors.Join(err, checkTag(to.tag))
@@ -233,13 +232,13 @@ func (r *Registry) push(ctx context.Context, to target, m *manifest) (bool, erro
 		err = r.checkReferences(to.repo, m)
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	r.pushing.Lock()
 	defer r.pushing.Unlock()
 	named, there, err := r.present(to, m)
 	if there || err != nil {
-		return false, err
+		return err
 	}
 	v, more := visitorOf(ctx), use{bytes: int64(len(m.raw)), manifests: 1}
 	if named {
@@ -247,11 +246,11 @@ func (r *Registry) push(ctx context.Context, to target, m *manifest) (bool, erro
 	}
 	settle, err := r.usage.charge(v, to.repo, more)
 	if err != nil {
-		return false, err
+		return err
 	}
 	err = r.store(ctx, to, m, v)
 	settle(err == nil)
-	return true, err
+	return err
 }
 
 func (r *Registry) store(ctx context.Context, to target, m *manifest, v Visitor) error {

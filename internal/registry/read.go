@@ -46,33 +46,33 @@ func inMemory(b []byte, desc ociregistry.Descriptor) *content {
 // blobSize returns the digest and size of the bytes of a blob that the repository has. Being in the blob store isn't
 // enough: much is in there that was never pushed.
 func (r *Registry) blobSize(repo string, d imx.Digest) (imx.Digest, int64, error) {
-	_, bytes, err := r.blobMark(repo, d)
+	_, kept, err := r.blobMark(repo, d)
 	if err != nil {
 		return "", 0, err
 	}
-	size, err := r.blobs.Size(bytes)
+	size, err := r.blobs.Size(kept)
 	if imx.KindOf(err) == imx.NotFound {
 		err = faultf(codeBlobUnknown, "blob %s is gone from the disk", d)
 	}
-	return bytes, size, err
+	return kept, size, err
 }
 
 // Blob returns a blob of at most limit bytes that the repository has, after checking it. Errors: NotFound;
 // Refused for a longer or a damaged one.
 func (r *Registry) Blob(repo string, d imx.Digest, limit int64) ([]byte, error) {
-	bytes, _, err := r.blobSize(repo, d)
+	kept, _, err := r.blobSize(repo, d)
 	if err != nil {
 		return nil, err
 	}
-	return r.blobs.ReadAll(bytes, limit)
+	return r.blobs.ReadAll(kept, limit)
 }
 
 // sameBytes checks that the bytes of a blob, by SHA-256, are also those of the digest that they were asked for by.
-func (r *Registry) sameBytes(d, bytes imx.Digest) error {
+func (r *Registry) sameBytes(d, kept imx.Digest) error {
 	if !isSHA512(d) {
 		return nil
 	}
-	b, err := r.blobs.Reader(bytes)
+	b, err := r.blobs.Reader(kept)
 	if err != nil {
 		return err
 	}
@@ -84,11 +84,11 @@ func (r *Registry) sameBytes(d, bytes imx.Digest) error {
 }
 
 // readManifest returns the bytes of a manifest after checking them.
-func (r *Registry) readManifest(d, bytes imx.Digest) ([]byte, error) {
-	if err := r.sameBytes(d, bytes); err != nil {
+func (r *Registry) readManifest(d, kept imx.Digest) ([]byte, error) {
+	if err := r.sameBytes(d, kept); err != nil {
 		return nil, err
 	}
-	return r.blobs.ReadAll(bytes, MaxManifest)
+	return r.blobs.ReadAll(kept, MaxManifest)
 }
 
 // Tagged is a tag of a repository.
@@ -122,26 +122,26 @@ func (r *Registry) resolveBlob(_ context.Context, repo string, digest ociregistr
 }
 
 func (r *Registry) describeBlob(repo string, digest ociregistry.Digest) (ociregistry.Descriptor, imx.Digest, error) {
-	bytes, size, err := r.blobSize(repo, imx.Digest(digest))
-	return ociregistry.Descriptor{MediaType: octetStream, Digest: digest, Size: size}, bytes, err
+	kept, size, err := r.blobSize(repo, imx.Digest(digest))
+	return ociregistry.Descriptor{MediaType: octetStream, Digest: digest, Size: size}, kept, err
 }
 
 func (r *Registry) getBlob(_ context.Context, repo string, digest ociregistry.Digest) (ociregistry.BlobReader, error) {
-	desc, bytes, err := r.describeBlob(repo, digest)
+	desc, kept, err := r.describeBlob(repo, digest)
 	if err == nil {
-		err = damageError(r.sameBytes(imx.Digest(digest), bytes))
+		err = damageError(r.sameBytes(imx.Digest(digest), kept))
 	}
 	if err != nil {
 		return nil, err
 	}
 	if desc.Size <= checkedFirst {
-		b, err := r.blobs.ReadAll(bytes, checkedFirst)
+		b, err := r.blobs.ReadAll(kept, checkedFirst)
 		if err != nil {
 			return nil, damageError(err)
 		}
 		return inMemory(b, desc), nil
 	}
-	reader, err := r.blobs.Reader(bytes)
+	reader, err := r.blobs.Reader(kept)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +158,7 @@ func damageError(err error) error {
 
 // getBlobRange gives out a part of a blob, each byte of it checked before.
 func (r *Registry) getBlobRange(_ context.Context, repo string, digest ociregistry.Digest, from, to int64) (ociregistry.BlobReader, error) {
-	desc, bytes, err := r.describeBlob(repo, digest)
+	desc, kept, err := r.describeBlob(repo, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -168,10 +168,10 @@ func (r *Registry) getBlobRange(_ context.Context, repo string, digest ociregist
 	if from < 0 || from >= to {
 		return nil, faultf(codeRangeInvalid, "the blob has %d bytes, none of them from %d to %d", desc.Size, from, to)
 	}
-	if err := r.sameBytes(imx.Digest(digest), bytes); err != nil {
+	if err := r.sameBytes(imx.Digest(digest), kept); err != nil {
 		return nil, damageError(err)
 	}
-	part, err := r.blobs.Range(bytes, from, to)
+	part, err := r.blobs.Range(kept, from, to)
 	if err != nil {
 		return nil, damageError(err)
 	}
@@ -187,11 +187,11 @@ func (r *Registry) getBlobRange(_ context.Context, repo string, digest ociregist
 }
 
 func (r *Registry) resolveManifest(_ context.Context, repo string, digest ociregistry.Digest) (ociregistry.Descriptor, error) {
-	m, bytes, err := r.manifestMark(repo, imx.Digest(digest))
+	m, kept, err := r.manifestMark(repo, imx.Digest(digest))
 	if err != nil {
 		return ociregistry.Descriptor{}, err
 	}
-	size, err := r.blobs.Size(bytes)
+	size, err := r.blobs.Size(kept)
 	if imx.KindOf(err) == imx.NotFound {
 		err = faultf(codeManifestUnknown, "manifest %s is gone from the disk", digest)
 	}
@@ -199,11 +199,11 @@ func (r *Registry) resolveManifest(_ context.Context, repo string, digest ocireg
 }
 
 func (r *Registry) getManifest(_ context.Context, repo string, digest ociregistry.Digest) (ociregistry.BlobReader, error) {
-	m, bytes, err := r.manifestMark(repo, imx.Digest(digest))
+	m, kept, err := r.manifestMark(repo, imx.Digest(digest))
 	if err != nil {
 		return nil, err
 	}
-	b, err := r.readManifest(imx.Digest(digest), bytes)
+	b, err := r.readManifest(imx.Digest(digest), kept)
 	if imx.KindOf(err) == imx.NotFound {
 		err = faultf(codeManifestUnknown, "manifest %s is gone from the disk", digest)
 	}
@@ -293,11 +293,11 @@ func (r *Registry) listReferrers(_ context.Context, repo string, digest ociregis
 }
 
 func (r *Registry) referrer(repo string, d imx.Digest) (ociregistry.Descriptor, error) {
-	says, bytes, err := r.manifestMark(repo, d)
+	says, kept, err := r.manifestMark(repo, d)
 	if err != nil {
 		return ociregistry.Descriptor{}, err
 	}
-	b, err := r.readManifest(d, bytes)
+	b, err := r.readManifest(d, kept)
 	if err != nil {
 		return ociregistry.Descriptor{}, damageError(err)
 	}

@@ -109,8 +109,7 @@ func (r *Registry) Put(ctx context.Context, repo, tag string, manifest []byte, m
 			return "", err
 		}
 	}
-	_, err = r.push(ctx, target{repo: repo, tag: tag, digest: m.digest()}, m)
-	return m.digest(), err
+	return m.digest(), r.push(ctx, target{repo: repo, tag: tag, digest: m.digest()}, m)
 }
 
 // Manifest returns a manifest and its media type by tag or digest, after checking its bytes.

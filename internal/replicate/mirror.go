@@ -72,23 +72,30 @@ func list(ctx context.Context, s Side, pattern string) (Listing, error) {
 		}
 	}
 	for _, repo := range repositories {
-		for tag, err := range s.Tags(ctx, repo, "") {
-			if kind(err) == imx.NotFound && err != nil {
-				break
-			}
-			if err != nil {
-				return nil, wrap(s, err, "listing the tags of %s", repo)
-			}
-			im, err := image(ctx, s, Tagged{repo, tag})
-			if err != nil && kind(err) != imx.NotFound { // it may have gone meanwhile
-				return nil, err
-			}
-			if err == nil {
-				all[Tagged{repo, tag}] = im
-			}
+		if err := listTags(ctx, s, repo, all); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
+}
+
+func listTags(ctx context.Context, s Side, repo string, all Listing) error {
+	for tag, err := range s.Tags(ctx, repo, "") {
+		if err != nil && kind(err) == imx.NotFound {
+			return nil
+		}
+		if err != nil {
+			return wrap(s, err, "listing the tags of %s", repo)
+		}
+		im, err := image(ctx, s, Tagged{repo, tag})
+		if err != nil && kind(err) != imx.NotFound { // it may have gone meanwhile
+			return err
+		}
+		if err == nil {
+			all[Tagged{repo, tag}] = im
+		}
+	}
+	return nil
 }
 
 // same reads what a side has of another's listing.

@@ -332,15 +332,14 @@ func kindOfStatus(code int) imx.Kind {
 
 // wrap says which registry said what to what.
 func wrap(s Side, err error, format string, args ...any) error {
-	var own *imx.Error
-	if errors.As(err, &own) {
+	if _, own := errors.AsType[*imx.Error](err); own {
 		return fmt.Errorf("registry %s: "+format+": %w", append(append([]any{s.Name}, args...), err)...)
 	}
 	e := imx.Errorf(kind(err), "registry %s: "+format+": %w", append(append([]any{s.Name}, args...), err)...)
-	switch e.Kind {
-	case imx.Refused:
+	if e.Kind == imx.Refused {
 		return e.WithHint("name a file with a token that may: --token-file FILE; imx registry token create makes one on an imx server")
-	case imx.Unavailable:
+	}
+	if e.Kind == imx.Unavailable {
 		return e.WithHint("run it again: it goes on with what is missing")
 	}
 	return e

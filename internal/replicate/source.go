@@ -75,31 +75,9 @@ func (s *source) read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for s.came < s.desc.Size {
-		buf := p
-		if left := s.desc.Size - s.came; int64(len(buf)) > left {
-			buf = buf[:left]
-		}
-		n, err := s.body.Read(buf)
-		s.sum.Write(buf[:n])
-		s.came += int64(n)
-		if n > 0 {
-			s.tries = 0
-			out := s.hold(buf[:n])
-			if s.came < s.desc.Size && out == 0 {
-				continue
-			}
-			if s.came < s.desc.Size {
-				return out, nil
-			}
-			if err := s.check(); err != nil {
-				return 0, err
-			}
-			return out, nil
-		}
-		if err != nil {
-			if err := s.resume(err); err != nil {
-				return 0, err
-			}
+		out, err := s.more(p)
+		if out > 0 || err != nil {
+			return out, err
 		}
 	}
 	if len(s.held) > 0 {
@@ -108,6 +86,31 @@ func (s *source) read(p []byte) (int, error) {
 		return n, nil
 	}
 	return 0, io.EOF
+}
+
+// more reads once, and returns how many bytes of it may be given out: none where the last one is kept back, or where the body broke
+// off and another was asked for.
+func (s *source) more(p []byte) (int, error) {
+	if left := s.desc.Size - s.came; int64(len(p)) > left {
+		p = p[:left]
+	}
+	n, err := s.body.Read(p)
+	if n == 0 && err != nil {
+		return 0, s.resume(err)
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	s.sum.Write(p[:n])
+	s.came += int64(n)
+	s.tries = 0
+	out := s.hold(p[:n])
+	if s.came == s.desc.Size {
+		if err := s.check(); err != nil {
+			return 0, err
+		}
+	}
+	return out, nil
 }
 
 // hold keeps back the last byte of what came, gives out the one that it kept before, and returns how many bytes that is.
@@ -147,7 +150,7 @@ func (s *source) resume(cause error) error {
 	body, err := s.from.GetBlobRange(s.ctx, s.repo, s.desc.Digest, s.came, -1)
 	if err != nil {
 		s.body = io.NopCloser(failing{err})
-		return nil
+		return nil //nolint:nilerr // the next read returns it, and counts as an attempt
 	}
 	s.body, s.resumed = body, s.came > 0
 	return nil
