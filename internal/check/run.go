@@ -28,6 +28,9 @@ func (s *Set) Run(ctx context.Context, d Document) ([]imx.Finding, error) {
 	}
 	var all []imx.Finding
 	for _, r := range s.rules {
+		if d.Asked != nil {
+			d.Asked(r.Rule, r.query.At())
+		}
 		answer, err := r.query.Run(ctx, input)
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"imx"
 	"imx/internal/check"
+	"imx/internal/check/apart"
 	"imx/internal/foreign"
 	"imx/internal/leak"
 	"imx/internal/report"
@@ -23,7 +24,7 @@ type examiner struct {
 	shipped func() (*check.Set, error)
 	secrets func() *leak.Scanner
 	foreign *foreign.Checker
-	own     map[imx.Digest]*check.Set // the user's, by what is in their files
+	own     map[imx.Digest]*apart.Set // the user's, by what is in their files
 	watched map[string]bool           // folders whose changes may change a result
 	ignored ignored                   // in all folders that are checked
 }
@@ -31,7 +32,7 @@ type examiner struct {
 func newExaminer(opts checkOptions, g *Global) *examiner {
 	return &examiner{
 		opts: opts, version: g.Version, cache: newVerdicts(g.Cache), shipped: sync.OnceValues(check.Shipped), secrets: sync.OnceValue(leak.New), foreign: foreign.New(),
-		own: map[imx.Digest]*check.Set{}, watched: map[string]bool{},
+		own: map[imx.Digest]*apart.Set{}, watched: map[string]bool{},
 	}
 }
 
@@ -153,6 +154,19 @@ type verdict struct {
 	template imx.Template
 }
 
+// asker holds a document against rules: imx's in this process, a user's in one of their own.
+type asker interface {
+	Run(ctx context.Context, d check.Document) ([]imx.Finding, error)
+}
+
+// forget ends the processes of the user's rules.
+func (e *examiner) forget() {
+	for _, set := range e.own {
+		set.Close()
+	}
+	clear(e.own)
+}
+
 // verdict reads a template and holds it against the rules, or returns its mistakes.
 func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, own []ownRules, now time.Time) (verdict, imx.Diagnostics, error) {
 	t, said := template.Parse(files)
@@ -164,7 +178,7 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 	if err != nil {
 		return verdict{}, nil, err
 	}
-	sets, known := []*check.Set{shipped}, shipped.Rules()
+	sets, known := []asker{shipped}, shipped.Rules()
 	for _, o := range own {
 		set, err := e.compiled(o)
 		if err != nil {
@@ -248,11 +262,11 @@ func (e *examiner) blotted(ds imx.Diagnostics, files *recorder) imx.Diagnostics 
 
 // compiled returns a user's rules ready to be asked. Errors: Invalid with a Diagnostic for each mistake in them,
 // as is a name that one of imx's has.
-func (e *examiner) compiled(o ownRules) (*check.Set, error) {
+func (e *examiner) compiled(o ownRules) (*apart.Set, error) {
 	if set, ok := e.own[o.digest()]; ok {
 		return set, nil
 	}
-	set, err := check.Load(o.dir, o.modules, check.DefaultBounds())
+	set, err := apart.Load(o.dir, o.modules, apart.DefaultLimits())
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +274,7 @@ func (e *examiner) compiled(o ownRules) (*check.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := set.Apart(slices.Concat(shipped.Rules(), check.WaiverRules(), e.secrets().Rules())); err != nil {
+	if err := set.Clash(slices.Concat(shipped.Rules(), check.WaiverRules(), e.secrets().Rules())); err != nil {
 		return nil, err
 	}
 	e.own[o.digest()] = set
