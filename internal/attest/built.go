@@ -11,11 +11,11 @@ import (
 )
 
 // Built states what is known of an image that was built just now, or was found built: how it came to be, and what
-// is in it. What was stated already isn't made again, so that a build that changes nothing costs nothing here.
+// is in it. What was stated already isn't made again while it counts, so that a build that changes nothing costs nothing here.
 // Errors: as SBOM.
 func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
 	have := a.cfg.Control.State().Evidence[b.Image.Digest]
-	if _, ok := have[imx.PredicateProvenance]; !ok {
+	if !a.has(have, imx.PredicateProvenance) {
 		_, err := a.Add(ctx, by, Claim{
 			Repository: b.Image.Name, Image: b.Image.Digest, PredicateType: imx.PredicateProvenance, Predicate: provenance.Of(b),
 			Summary: "built from " + b.Source.String() + " by imx " + b.Version,
@@ -24,7 +24,7 @@ func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Bui
 			return err
 		}
 	}
-	if has(have, imx.PredicateSPDX, imx.PredicateCycloneDX) {
+	if a.has(have, imx.PredicateSPDX, imx.PredicateCycloneDX) {
 		return nil
 	}
 	began := a.cfg.Now()
@@ -42,9 +42,10 @@ func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Bui
 	return err
 }
 
-func has(have map[string]imx.Evidence, types ...string) bool {
+// has reports whether there is evidence of each type that may count.
+func (a *Attester) has(have map[string]imx.Evidence, types ...string) bool {
 	for _, t := range types {
-		if _, ok := have[t]; !ok {
+		if e, ok := have[t]; !ok || a.cfg.Store.Counts(e) != nil {
 			return false
 		}
 	}
@@ -53,14 +54,14 @@ func has(have map[string]imx.Evidence, types ...string) bool {
 
 // SBOM returns the document of a type, imx.PredicateSPDX or imx.PredicateCycloneDX, of the image that a person
 // means. The image's bytes are read, and compared with its inventory, before anything is said of them. Of an image
-// that has none yet, as one that was pushed, it is made and kept.
+// that has none yet that counts, as one that was pushed, it is made and kept.
 // Errors: Refused for an image or a document that was changed; as Images.Image.
 func (a *Attester) SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error) {
 	detail, err := a.cfg.Images.Image(ctx, image)
 	if err != nil {
 		return nil, err
 	}
-	if e, ok := a.cfg.Control.State().Evidence[detail.Digest][predicateType]; ok {
+	if e, ok := a.cfg.Control.State().Evidence[detail.Digest][predicateType]; ok && a.cfg.Store.Counts(e) == nil {
 		if _, err := a.examine(ctx, detail); err != nil {
 			return nil, err
 		}

@@ -125,6 +125,7 @@ func groups() []group {
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand, newLSPCommand}},
 		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
 		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newWhyCommand, newLogCommand}},
+		{"trust", "Trust", []build{newKeyCommand, newPersonCommand}},
 		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}

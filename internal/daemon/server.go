@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -29,6 +30,7 @@ import (
 	"imx/internal/evidence"
 	"imx/internal/frozen"
 	"imx/internal/gc"
+	"imx/internal/keyring"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
 	"imx/internal/provenance"
@@ -36,6 +38,7 @@ import (
 	"imx/internal/registry"
 	"imx/internal/scan"
 	"imx/internal/trial"
+	"imx/internal/trust"
 )
 
 // server is every part of a running server, open.
@@ -47,6 +50,8 @@ type server struct {
 	logger   *slog.Logger
 	log      *eventlog.Log
 	control  *control.Control
+	keys     keyring.Store
+	trust    *trust.Registrar
 	registry *registry.Registry
 	engine   *local.Engine
 	pipeline *pipeline.Pipeline
@@ -65,6 +70,9 @@ const (
 	registryFolder = "registry"
 	engineFolder   = "engine"
 	feedFolder     = "feeds"
+	keyFolder      = "keys"
+
+	identityFile = "identity" // unless --identity names another
 )
 
 // open opens the parts from the bottom up; what it opened it closes again if a later one fails.
@@ -97,11 +105,28 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.openKeys(cfg); err != nil {
+		return nil, err
+	}
 	blobs, err := blob.Open(filepath.Join(cfg.Data, blobFolder))
 	if err != nil {
 		return nil, err
 	}
 	return s, s.join(ctx, prefix, blobs)
+}
+
+// openKeys opens the keys with which the server's parts sign, and makes them at the first start.
+func (s *server) openKeys(cfg Config) (err error) {
+	if cfg.Token != "" {
+		s.keys, err = keyring.OpenToken(cfg.Token)
+	} else {
+		s.keys, err = keyring.OpenFiles(filepath.Join(cfg.Data, keyFolder), cmp.Or(cfg.Identity, filepath.Join(cfg.Data, identityFile)))
+	}
+	if err != nil {
+		return err
+	}
+	s.trust, err = trust.Open(trust.Config{Control: s.control, Store: s.keys, Now: time.Now})
+	return err
 }
 
 // join opens the parts that stand on the log and the blobs.
@@ -156,7 +181,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	})
 	s.attester = attest.New(attest.Config{
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
-		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
+		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer, Sign: s.trust.Sign, Keys: s.trust.Known}),
 	})
 	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
@@ -185,6 +210,9 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 func (s *server) close() {
 	if s.scanner != nil {
 		s.scanner.Close()
+	}
+	if s.keys != nil {
+		_ = s.keys.Close()
 	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
@@ -239,6 +267,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Viewer:    viewer{s, v},
 		Images:    s.pipeline,
 		Evidence:  s.attester,
+		Trust:     s.trust,
 		Logs:      logs{s.engine},
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,

@@ -210,7 +210,7 @@ func (t *Tester) recall(ctx context.Context, r Run, cases []*trialCase, report i
 // known are the passed tests of an image, by the hexadecimal key of each.
 func (t *Tester) known(ctx context.Context, image imx.Digest) (map[string]imx.TestResult, error) {
 	found := map[string]imx.TestResult{}
-	st, err := t.cfg.Evidence.Statement(ctx, string(image), imx.PredicateTest)
+	st, err := t.cfg.Evidence.Counted(image, imx.PredicateTest)
 	if kind := imx.KindOf(err); kind == imx.NotFound || kind == imx.Refused {
 		return found, nil // then it is tested again
 	}
