@@ -87,6 +87,7 @@ func fold(s *imx.State, e imx.Event) error {
 		return nil
 	case imx.EvidenceAdded:
 		ofImage := maps.Clone(s.Evidence[b.Evidence.Image])
+		b.Evidence.Made = e.Time // whether its key counted then is judged by it
 		put(&ofImage, b.Evidence.PredicateType, b.Evidence)
 		put(&s.Evidence, b.Evidence.Image, ofImage)
 		return nil
