@@ -100,15 +100,15 @@ func AsError(err error) *Error {
 // characters (grapheme clusters), End is the column just past the last; both are 0 if only the line is known.
 type Pos struct {
 	File   string `json:"file"`
-	Line   int    `json:"line"`
+	Line   int    `json:"line"` // 0 for all of the file or folder
 	Column int    `json:"column,omitempty"`
 	End    int    `json:"end,omitempty"`
 }
 
-// String returns "file:line", or "" for the zero Pos.
+// String returns "file:line", "file" without a line, or "" for the zero Pos.
 func (p Pos) String() string {
-	if p.File == "" {
-		return ""
+	if p.File == "" || p.Line == 0 {
+		return p.File
 	}
 	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
@@ -129,6 +129,7 @@ type Diagnostic struct {
 	Hint     string   `json:"hint,omitempty"`   // what to write instead: "did you mean image.web?"
 	At       Pos      `json:"at,omitzero"`      // where
 	Source   string   `json:"source,omitempty"` // the source line that At points into, without its newline
+	Rule     string   `json:"rule,omitempty"`   // of a notice: the rule that finds the same
 }
 
 // Diagnostics are all that is to be said, in the order of the files and lines.

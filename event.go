@@ -94,6 +94,10 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[Scaled], decode[Destroyed], decode[Removed], decode[InstanceStarted], decode[InstanceChanged],
 		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded], decode[TestsSkipped],
 		decode[TokenMade], decode[TokenRevoked], decode[QuotaSet], decode[MirrorSet], decode[MirrorRemoved], decode[RegistryRepaired],
+		decode[KeyAdded], decode[KeyEnded], decode[PersonSet], decode[PersonRemoved],
+		decode[PolicySet], decode[ExceptionMade], decode[ExceptionEnded], decode[VerdictGiven],
+		decode[CandidateMade], decode[Reviewed], decode[CandidateEnded], decode[SourceAdded], decode[SourceRemoved], decode[CommitSeen],
+		decode[FeedKept], decode[FeedRemoved],
 	} {
 		if body, err := known(kind, raw); body != nil || err != nil {
 			return body, err
