@@ -129,6 +129,7 @@ type Diagnostic struct {
 	Hint     string   `json:"hint,omitempty"`   // what to write instead: "did you mean image.web?"
 	At       Pos      `json:"at,omitzero"`      // where
 	Source   string   `json:"source,omitempty"` // the source line that At points into, without its newline
+	Rule     string   `json:"rule,omitempty"`   // of a notice: the rule that finds the same
 }
 
 // Diagnostics are all that is to be said, in the order of the files and lines.

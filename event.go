@@ -96,6 +96,7 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[KeyAdded], decode[KeyEnded], decode[PersonSet], decode[PersonRemoved],
 		decode[PolicySet], decode[ExceptionMade], decode[ExceptionEnded], decode[VerdictGiven],
 		decode[CandidateMade], decode[Reviewed], decode[CandidateEnded], decode[SourceAdded], decode[SourceRemoved], decode[CommitSeen],
+		decode[FeedKept], decode[FeedRemoved],
 	} {
 		if body, err := known(kind, raw); body != nil || err != nil {
 			return body, err

@@ -20,10 +20,13 @@ type State struct {
 	Sources    map[string]GitSource `json:"sources,omitempty"`
 	// Verdicts are the newest on each service's releases, by service and release number.
 	Verdicts map[string]map[int]Verdict `json:"verdicts,omitempty"`
-	Suites   []LockedSuite              `json:"suites"` // the newest verified index of each
-	Apply    *ApplyStarted              `json:"apply,omitempty"`
-	ApplyBy  Principal                  `json:"applyBy,omitempty"`
-	ApplyAt  time.Time                  `json:"applyAt,omitzero"`
+	Feeds    map[string]Feed            `json:"feeds,omitempty"` // by name
+	Suites   []LockedSuite              `json:"suites"`          // the newest verified index of each
+	// Codenames are those of suites that are called otherwise ("stable"), by archive and suite with a blank between.
+	Codenames map[string]string `json:"codenames,omitempty"`
+	Apply     *ApplyStarted     `json:"apply,omitempty"`
+	ApplyBy   Principal         `json:"applyBy,omitempty"`
+	ApplyAt   time.Time         `json:"applyAt,omitzero"`
 }
 
 // Checkpoint is a signed statement that the log had Size events with this Merkle root.

@@ -90,7 +90,8 @@ func TestAnExcusedConditionIsNoReasonToRefuse(t *testing.T) {
 	v := allowing(release())
 	v.Allowed = false
 	v.Conditions = []imx.Condition{
-		{ID: "scan", Refuses: true, Exception: "x1", Says: "is old"}, {ID: "reviews", Refuses: true, Says: "0 of 2", Hint: "imx approve c1"},
+		{ID: "scan", Refuses: true, Exception: "x1", Says: "is old"},
+		{ID: "reviews", Refuses: true, Says: "0 of 2", Hint: "imx approve c1"},
 		{ID: "dirty", Says: "it is"},
 	}
 	err := admission.Denied(v)

@@ -112,12 +112,13 @@ type Scanner interface {
 	Scan(ctx context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
 	// Excuse states why vulnerabilities don't affect an image, and returns all that was stated of it.
 	Excuse(ctx context.Context, by imx.Principal, image string, req imx.VEXRequest) (json.RawMessage, error)
-	Feeds() ([]imx.Feed, error)
+	// Feeds are those of now, or of a moment of the past.
+	Feeds(at time.Time) ([]imx.Feed, error)
 	// AddFeed keeps a feed that is sent, of any length.
-	AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error)
+	AddFeed(ctx context.Context, by imx.Principal, req imx.FeedRequest, r io.Reader) (imx.Feed, error)
 	// Refresh fetches feeds, and returns those that it brought.
-	Refresh(ctx context.Context, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error)
-	RemoveFeed(name string) error
+	Refresh(ctx context.Context, by imx.Principal, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error)
+	RemoveFeed(by imx.Principal, name string) error
 }
 
 // Config joins the handler to the parts that do the work.

@@ -22,6 +22,9 @@ type Config struct {
 	Control *control.Control
 	Store   *evidence.Store
 	Images  Images
+	// Enter keeps what is put into the stores from being collected until leave is called: nothing names a statement before
+	// it is the image's referrer. Who calls it inside of an Enter of its own gets in at once.
+	Enter   func(ctx context.Context) (leave func(), err error)
 	Now     func() time.Time
 	Version string // of imx
 }
@@ -61,10 +64,8 @@ func (a *Attester) Add(ctx context.Context, by imx.Principal, c Claim) (imx.Evid
 		return imx.Evidence{}, err
 	}
 	known := a.cfg.Control.State().Evidence[c.Image][c.PredicateType]
-	if known.Statement == imx.DigestJSON(st) && sameAnswer(known, c) && a.cfg.Store.Counts(known) == nil {
-		if _, err := a.cfg.Store.Read(known); err == nil {
-			return known, nil
-		}
+	if known.Statement == imx.DigestJSON(st) && sameAnswer(known, c) && a.cfg.Store.Check(known) == nil {
+		return known, nil
 	}
 	e, err := a.add(ctx, by, c, st)
 	if imx.KindOf(err) == imx.Conflict { // its key was rotated between the signature and the log
@@ -73,7 +74,13 @@ func (a *Attester) Add(ctx context.Context, by imx.Principal, c Claim) (imx.Evid
 	return e, err
 }
 
+// add signs and keeps a statement, and writes it down; nothing of it is collected meanwhile.
 func (a *Attester) add(ctx context.Context, by imx.Principal, c Claim, st imx.Statement) (imx.Evidence, error) {
+	leave, err := a.cfg.Enter(ctx)
+	if err != nil {
+		return imx.Evidence{}, err
+	}
+	defer leave()
 	e, err := a.cfg.Store.Keep(ctx, c.Repository, c.Image, st)
 	if err != nil {
 		return imx.Evidence{}, err

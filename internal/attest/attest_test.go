@@ -28,6 +28,7 @@ import (
 	"imx/internal/control"
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
+	"imx/internal/gc"
 	"imx/internal/keyring"
 	"imx/internal/pipeline"
 	"imx/internal/provenance"
@@ -46,6 +47,7 @@ type world struct {
 	pipeline *pipeline.Pipeline
 	trust    *trust.Registrar
 	store    *evidence.Store
+	between  func() // is called when a statement is kept and nothing names it yet
 }
 
 func newWorld(t *testing.T) *world {
@@ -76,6 +78,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.pipeline = pipeline.New(pipeline.Config{
+		Stores:  []func() gc.Store{w.registry.Things, builder.Things, w.blobs.Things},
 		Control: w.control, Builder: builder, Blobs: w.blobs, Architecture: "amd64", Now: time.Now,
 		Check:   func(context.Context, imx.Template) ([]imx.Finding, error) { return nil, nil },
 		Checked: func(context.Context, imx.Principal, imx.Image, imx.PlanResult) error { return nil },
@@ -97,11 +100,14 @@ func newWorld(t *testing.T) *world {
 	w.store = evidence.New(evidence.Config{
 		Blobs: w.blobs, Sign: w.trust.Sign, Keys: w.trust.Known,
 		Refer: func(ctx context.Context, repository string, manifest []byte) error {
+			if w.between != nil {
+				w.between()
+			}
 			_, err := w.registry.Put(ctx, repository, "", manifest, ocispec.MediaTypeImageManifest)
 			return err
 		},
 	})
-	w.Attester = attest.New(attest.Config{Control: w.control, Images: w.pipeline, Now: time.Now, Version: "test", Store: w.store})
+	w.Attester = attest.New(attest.Config{Control: w.control, Images: w.pipeline, Now: time.Now, Version: "test", Enter: w.pipeline.Enter, Store: w.store})
 	return w
 }
 
@@ -220,19 +226,26 @@ func TestTheSBOMOfAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 		}
 		refused(t, w)
 	})
-	t.Run("the documents", func(t *testing.T) {
-		w := newWorld(t)
-		image := w.build(t)
-		for _, e := range control.Evidence(w.control.State(), image.Digest) {
-			w.change(t, e.Bundle, flip)
-		}
-		refused(t, w)
-	})
-	t.Run("a document of another image", func(t *testing.T) {
-		w := newWorld(t)
-		image := w.build(t)
-		for _, form := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
-			st, err := statement.Make("other", imx.DigestBytes(nil), form, map[string]int{})
+}
+
+// The documents are made of what is there and compared with: made again, they are the same.
+func TestDocumentsThatAreDamagedOrGoneAreMadeAgain(t *testing.T) {
+	damage := map[string]func(*testing.T, *world, imx.Evidence){
+		"damaged": func(t *testing.T, w *world, e imx.Evidence) {
+			w.change(t, e.Bundle, func(b []byte) []byte { return append(b, 'x') })
+		},
+		"gone": func(t *testing.T, w *world, e imx.Evidence) {
+			if err := os.RemoveAll(w.blobs.Path(e.Bundle)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"not listed": func(t *testing.T, w *world, e imx.Evidence) {
+			if err := os.RemoveAll(w.blobs.Path(e.Manifest)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"of another image": func(t *testing.T, w *world, e imx.Evidence) {
+			st, err := statement.Make("other", imx.DigestBytes(nil), e.PredicateType, map[string]int{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -240,17 +253,52 @@ func TestTheSBOMOfAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			bundle, signer, err := w.trust.Sign(form, raw)
+			bundle, signer, err := w.trust.Sign(e.PredicateType, raw)
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := imx.Evidence{Image: image.Digest, PredicateType: form, Statement: imx.DigestBytes(raw), Bundle: w.put(t, bundle), Signer: signer}
+			e.Statement, e.Bundle, e.Signer = imx.DigestBytes(raw), w.put(t, bundle), signer
 			if _, err := w.control.AddEvidence("root", e); err != nil {
 				t.Fatal(err)
 			}
-		}
-		refused(t, w)
-	})
+		},
+	}
+	for name, harm := range damage {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			image := w.build(t)
+			before := control.Evidence(w.control.State(), image.Digest)
+			want := map[string]json.RawMessage{}
+			for _, e := range before {
+				st, err := w.Read(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want[e.PredicateType] = st.Predicate
+				harm(t, w, e)
+			}
+			for _, form := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
+				if doc, err := w.SBOM(t.Context(), "root", "app", form); err != nil || !bytes.Equal(doc, want[form]) {
+					t.Errorf("%s: %v", form, err)
+				}
+			}
+			if name == "of another image" {
+				return // a build asks only whether what the log names is there
+			}
+			for _, e := range before {
+				harm(t, w, e)
+			}
+			w.build(t)
+			for _, e := range control.Evidence(w.control.State(), image.Digest) {
+				if st, err := w.Read(e); err != nil || e.PredicateType != imx.PredicateProvenance && !bytes.Equal(st.Predicate, want[e.PredicateType]) {
+					t.Errorf("after a build: %s: %v", imx.PredicateNames()[e.PredicateType], err)
+				}
+				if !w.blobs.Has(e.Manifest) {
+					t.Errorf("%s isn't listed", imx.PredicateNames()[e.PredicateType])
+				}
+			}
+		})
+	}
 }
 
 func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T) {
@@ -402,5 +450,33 @@ func TestUnsignedEvidenceReadsAndDoesNotCountUntilItIsMadeAnew(t *testing.T) {
 	w.build(t)
 	if _, err := w.Counted(image.Digest, imx.PredicateProvenance); err != nil {
 		t.Error(err)
+	}
+}
+
+// A statement that is kept and that nothing names yet is no garbage, whoever makes it and however soon it is collected.
+func TestACollectionWaitsUntilWhatIsStatedIsNamed(t *testing.T) {
+	w := newWorld(t)
+	image := w.build(t)
+	none, collected := imx.Duration(0), make(chan error, 1)
+	w.between = func() {
+		soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := w.pipeline.Collect(soon, "root", imx.CollectRequest{Grace: &none}, func(imx.Progress) {})
+		collected <- err
+	}
+	e, err := w.Add(t.Context(), "scanner", attest.Claim{
+		Repository: image.Name, Image: image.Digest, PredicateType: imx.PredicateTest, Predicate: map[string]string{"result": "PASSED"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-collected; imx.KindOf(err) != imx.Unavailable {
+		t.Errorf("the collection went on: %v", err)
+	}
+	if _, err := w.pipeline.Collect(t.Context(), "root", imx.CollectRequest{Grace: &none}, func(imx.Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Read(e); err != nil {
+		t.Errorf("the statement is gone: %v", err)
 	}
 }

@@ -45,7 +45,7 @@ Some of what is checked elsewhere has no rule here, for there is nothing to writ
 			fmt.Fprintf(&b, "\n<%s>\n", l)
 		}
 	}
-	b.WriteString("\n## Rules of others\n\nThe rest is told by `imx rules RULE`. Secrets are critical, in templates and in all text beside them.\n\n" +
+	b.WriteString("\n## Further rules\n\nFor secrets, in templates and in all text beside them, and for files of other tools. `imx rules RULE` tells the rest.\n\n" +
 		"| rule | severity | from | what it finds |\n|---|---|---|---|\n")
 	for _, r := range others {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.ID, r.Level, r.From, strings.ReplaceAll(r.Title, "|", `\|`))

@@ -28,7 +28,7 @@ func newRulesCommand(g *Global, t *term.Terminal) *cobra.Command {
 		use:   "rules [RULE] [--rules FOLDER]",
 		short: "List the rules that templates are checked by, or explain one",
 		long: `Lists the rules with their severities, or tells what breaks RULE, why that matters and what to write
-instead. imx's own are written in Rego; docs/check.md shows how to add yours. Those for secrets are gitleaks', those for
+instead. imx's own are written in Rego; docs/check.md shows how to add yours. Most for secrets are gitleaks', those for
 Dockerfiles and Kubernetes objects beside a template trivy-checks'.`,
 		example: `
 $ imx rules

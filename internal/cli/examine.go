@@ -25,6 +25,7 @@ type examiner struct {
 	foreign *foreign.Checker
 	own     map[imx.Digest]*check.Set // the user's, by what is in their files
 	watched map[string]bool           // folders whose changes may change a result
+	ignored ignored                   // in all folders that are checked
 }
 
 func newExaminer(opts checkOptions, g *Global) *examiner {
@@ -49,6 +50,7 @@ func (e *examiner) all(ctx context.Context, now time.Time) (report.Report, error
 		own = append(own, rules)
 	}
 	all := slices.Clone(own)
+	e.ignored = ignoredIn(ctx, e.opts.Dirs)
 	for _, dir := range e.opts.Dirs {
 		e.watched[dir], e.watched[filepath.Join(dir, rulesFolder)] = true, true
 		folder, beside, err := e.folder(ctx, dir, own, now)
@@ -109,7 +111,10 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 		return result, nil, err
 	}
 	own = slices.Concat(own, beside)
-	near := listBeside(files.fsys)
+	near := listBeside(files.fsys, e.ignored.below(dir))
+	for _, l := range near.large {
+		files.asked[l.Name] = true
+	}
 	key := e.cache.key(files, near, e.version, own, now)
 	v, ok := e.cache.find(key, files, now)
 	if !ok || e.opts.Format == formatJSON {
@@ -188,6 +193,7 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 		})
 	}
 	found = check.Excuse(t.Waivers, found, known, now)
+	t.Notices = unfound(t.Notices, found)
 	for i, f := range found {
 		found[i].Message = e.clean(f.Message)
 		if f.Source == "" {
@@ -198,6 +204,13 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 		Files: files.read(), Images: len(t.Images), Services: len(t.Services), Findings: found, template: t,
 		Notices: e.blotted(slices.Concat(t.Notices, near.notices(), unread), files),
 	}, nil, nil
+}
+
+// unfound are the notices that no finding says again, waived or not.
+func unfound(notices imx.Diagnostics, found []imx.Finding) imx.Diagnostics {
+	return slices.DeleteFunc(slices.Clone(notices), func(n imx.Diagnostic) bool {
+		return slices.ContainsFunc(found, func(f imx.Finding) bool { return f.Rule == n.Rule && f.At.File == n.At.File && f.At.Line == n.At.Line })
+	})
 }
 
 // line is the line at a position, without secrets.

@@ -195,6 +195,19 @@ func (s *Store) readUnsigned(e imx.Evidence) (imx.Statement, error) {
 	return st, nil
 }
 
+// Check reports whether an evidence may count, and its bytes are those that were kept. Errors: Refused if not; NotFound for
+// bytes that are gone.
+func (s *Store) Check(e imx.Evidence) error {
+	if err := s.Counts(e); err != nil {
+		return err
+	}
+	_, err := s.Bundle(e)
+	if err == nil {
+		_, err = s.cfg.Blobs.ReadAll(e.Manifest, maxManifest)
+	}
+	return err
+}
+
 func aboutAnother(named, image imx.Digest) error {
 	return imx.Errorf(imx.Refused, "the statement %s is not about the image %s", named.Short(), image)
 }

@@ -22,6 +22,10 @@ func (s *Scanner) Folder(f Folder) []imx.Finding {
 	var all []imx.Finding
 	for _, name := range slices.Sorted(maps.Keys(f.Texts)) {
 		if !IsText(f.Texts[name]) {
+			if rule, ok := s.Binary(name, f.Texts[name]); ok {
+				at := imx.Pos{File: name, Line: 1}
+				all = append(all, imx.Finding{Rule: rule.ID, Level: rule.Level, At: at, Subject: f.subject(at), Message: name + " is a keystore"})
+			}
 			continue
 		}
 		for _, found := range s.Read(name, f.Texts[name]).Findings() {
@@ -29,8 +33,9 @@ func (s *Scanner) Folder(f Folder) []imx.Finding {
 			all = append(all, found)
 		}
 	}
+	read := all
 	for _, found := range s.Template(f.Template) {
-		if !slices.ContainsFunc(all, func(a imx.Finding) bool { return a.Source != "" && a.Rule == found.Rule && a.Subject == found.Subject }) {
+		if !slices.ContainsFunc(read, func(a imx.Finding) bool { return a.Rule == found.Rule && a.Subject == found.Subject }) {
 			all = append(all, found)
 		}
 	}

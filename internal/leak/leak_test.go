@@ -213,6 +213,12 @@ func BenchmarkScan(b *testing.B) {
 			}
 		}
 	}
+	b.Run("as it is", func(b *testing.B) { scan(b, text) })
+	b.Run("in base64, in lines", func(b *testing.B) { scan(b, []byte(broken(b64(string(text)), ""))) })
+}
+
+func scan(b *testing.B, text []byte) {
+	b.Helper()
 	s := leak.New()
 	b.SetBytes(int64(len(text)))
 	before := processor()

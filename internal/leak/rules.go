@@ -1,12 +1,12 @@
 package leak
 
 import (
-	_ "embed"
 	"regexp"
 	"strings"
 	"sync"
 
 	"github.com/BurntSushi/toml"
+	gitleaks "github.com/zricethezav/gitleaks/v8/config"
 
 	"imx"
 )
@@ -17,10 +17,7 @@ const From = "gitleaks"
 // prefix stands before gitleaks' name of a rule, so that it is none of imx's or of a user's.
 const prefix = "secret-"
 
-//go:embed gitleaks.toml
-var shipped string
-
-// config is gitleaks.toml, as far as it says what a secret looks like.
+// config is gitleaks' own configuration, as far as it says what a secret looks like.
 type config struct {
 	Allow allowance `toml:"allowlist"`
 	Rules []entry   `toml:"rules"`
@@ -132,11 +129,11 @@ func describe(e entry) imx.Rule {
 	}
 }
 
-// load reads gitleaks.toml. It is part of the program: that it can be read is tested.
+// load reads the rules that gitleaks' module has in it. They are part of the program: that they can be read is tested.
 func load() config {
 	var c config
-	if _, err := toml.Decode(shipped, &c); err != nil {
-		panic("leak: gitleaks.toml: " + err.Error())
+	if _, err := toml.Decode(gitleaks.DefaultConfig, &c); err != nil {
+		panic("leak: the rules of gitleaks: " + err.Error())
 	}
 	return c
 }

@@ -18,12 +18,14 @@ type Scanner struct {
 	words  *words  // all keywords
 	of     [][]int // by keyword: its rules
 	except exception
+
+	keepers []keeper
 }
 
 // New returns a Scanner with the shipped rules. It takes some milliseconds: keep it.
 func New() *Scanner {
 	c := load()
-	s := &Scanner{except: newException(c.Allow)}
+	s := &Scanner{except: newException(c.Allow), keepers: keepers()}
 	index := map[string]int{}
 	var all []string
 	for i, e := range c.Rules {
@@ -44,11 +46,14 @@ func New() *Scanner {
 	return s
 }
 
-// Rules describes all rules, in gitleaks' order, which is that of their names.
+// Rules describes all rules: gitleaks', in the order of their names, and those for files that are known by name.
 func (s *Scanner) Rules() []imx.Rule {
-	all := make([]imx.Rule, len(s.rules))
-	for i, r := range s.rules {
-		all[i] = r.about
+	var all []imx.Rule
+	for _, r := range s.rules {
+		all = append(all, r.about)
+	}
+	for _, k := range s.keepers {
+		all = append(all, k.about)
 	}
 	return all
 }
@@ -65,9 +70,40 @@ type Secret struct {
 // span is a part of a text.
 type span struct{ begin, end int }
 
-// Find returns the secrets in a text in the order of their places, the first thousand of each rule; name decides, as a path, which exceptions hold.
+// Find returns the secrets in a text in the order of their places, the first thousand of each rule, also those that are encoded
+// (base64, hexadecimal, percent); name decides, as a path, which exceptions hold and what programs keep in such a file.
 func (s *Scanner) Find(name string, text []byte) []Secret {
-	if len(text) == 0 || s.except.paths != nil && s.except.paths.MatchString(name) {
+	all := s.named(name, text)
+	if s.except.paths == nil || !s.except.paths.MatchString(name) {
+		all = append(append(all, s.plain(name, text)...), s.encoded(name, text)...)
+	}
+	slices.SortStableFunc(all, func(a, b Secret) int {
+		return cmp.Or(cmp.Compare(a.Begin, b.Begin), cmp.Compare(generic(a), generic(b)))
+	})
+	return distinct(all)
+}
+
+// encoded returns the secrets that can be read only when what is encoded is decoded.
+func (s *Scanner) encoded(name string, text []byte) []Secret {
+	var all []Secret
+	v, more := view{text: text}.decoded()
+	for depth := 1; more; depth++ {
+		for _, found := range s.plain(name, v.text) {
+			if at, ok := v.original(found); ok {
+				all = append(all, at)
+			}
+		}
+		if depth == maxDepth {
+			break
+		}
+		v, more = v.decoded()
+	}
+	return all
+}
+
+// plain returns the secrets that can be read as they stand.
+func (s *Scanner) plain(name string, text []byte) []Secret {
+	if len(text) == 0 {
 		return nil
 	}
 	near := s.near(text)
@@ -78,10 +114,7 @@ func (s *Scanner) Find(name string, text []byte) []Secret {
 		}
 		all = append(all, s.fits(r, name, text, near[i])...)
 	}
-	slices.SortStableFunc(all, func(a, b Secret) int {
-		return cmp.Or(cmp.Compare(a.Begin, b.Begin), cmp.Compare(generic(a), generic(b)))
-	})
-	return distinct(all)
+	return all
 }
 
 // near returns for each rule the parts of the text that are to be looked at.
@@ -152,9 +185,9 @@ func group(r rule, at []int) int {
 	return 0
 }
 
-// generic sorts the rule that takes anything for a secret behind those that know what it is.
+// generic sorts the rules that take anything for a secret, by its name or its file's, behind those that know what it is.
 func generic(s Secret) int {
-	if strings.Contains(s.Rule.ID, "generic") {
+	if s.Rule.From == fromNames || strings.Contains(s.Rule.ID, "generic") {
 		return 1
 	}
 	return 0

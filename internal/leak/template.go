@@ -21,6 +21,9 @@ func (s *Scanner) Template(t imx.Template) []imx.Finding {
 		all = append(all, s.found(t, h, append(slices.Clone(h.way), "command"), command(*h.command))...)
 		for _, f := range *h.files {
 			if !IsText(f.Content) {
+				if rule, ok := s.Binary(f.Path, f.Content); ok {
+					all = append(all, imx.Finding{Rule: rule.ID, Level: rule.Level, At: f.At, Subject: h.subject(), Message: f.Path + " of " + h.subject() + " is a keystore"})
+				}
 				continue
 			}
 			for _, l := range s.Read(f.Path, f.Content).Findings() {

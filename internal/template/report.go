@@ -23,6 +23,7 @@ type flaw struct {
 	part    string
 	summary string
 	hint    string
+	rule    string // that finds the same, of a notice
 }
 
 // place names a part of a template: "service[0]/port[1].publish", "image[0].packages[2]".
@@ -113,7 +114,7 @@ func (r *report) failAt(at imx.Pos, f flaw) {
 }
 
 func (r *report) notice(p place, f flaw) {
-	r.add(imx.Diagnostic{Severity: imx.SeverityNotice, Summary: f.summary, Hint: f.hint, At: r.at(p)})
+	r.add(imx.Diagnostic{Severity: imx.SeverityNotice, Summary: f.summary, Hint: f.hint, At: r.at(p), Rule: f.rule})
 }
 
 func (r *report) add(d imx.Diagnostic) {

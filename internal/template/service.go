@@ -191,6 +191,7 @@ func inferHealth(t *imx.Template, r *report) {
 			r.notice(w.place, flaw{
 				summary: fmt.Sprintf("%s has no health check: imx checks that its port %q (%d) accepts connections", w.subject, s.Ports[0].Name, s.Ports[0].Container),
 				hint:    "add health with http or tcp to say yourself what healthy means",
+				rule:    "missing-health",
 			})
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"imx"
 	"imx/internal/admission"
 	"imx/internal/attest"
+	"imx/internal/engine"
 	"imx/internal/engine/fake"
 	"imx/internal/statement"
 	"imx/internal/trial"
@@ -32,6 +33,7 @@ type world struct {
 	fates   map[string]fake.Behaviour // by service
 	command func(ctx context.Context, out io.Writer) (int, error)
 	opened  []*machine
+	kits    []string // that commands were run in
 	claims  map[imx.Digest]attest.Claim
 }
 
@@ -66,6 +68,8 @@ func newWorld() *world {
 
 func (m *machine) Network() netip.Prefix { return netip.MustParsePrefix("198.19.0.0/22") }
 
+func (m *machine) Gateway() netip.Addr { return netip.MustParseAddr("127.0.0.1") }
+
 func (m *machine) Run(ctx context.Context, changed func()) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -88,6 +92,13 @@ func (m *machine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n 
 }
 
 func (m *machine) Exec(ctx context.Context, _ string, _ []string, out io.Writer) (int, error) {
+	return m.w.command(ctx, out)
+}
+
+func (m *machine) ExecIn(ctx context.Context, _ admission.Pass, c engine.KitCommand, out io.Writer) (int, error) {
+	m.w.mu.Lock()
+	m.w.kits = append(m.w.kits, c.Kit.Name)
+	m.w.mu.Unlock()
 	return m.w.command(ctx, out)
 }
 
@@ -288,8 +299,21 @@ func TestTheEvidenceIsATestResultOfInToto(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := `{FAILED [{plan} {web/pings} {web/fails}] [web/pings] [web/fails]}`
+	want := `{FAILED [{web/pings} {web/fails}] [web/pings] [web/fails]}` // no plan: not all tests were asked
 	if fmt.Sprint(got) != want || c.PredicateType != imx.PredicateTest || *c.Passed || c.Summary != "1 of 2 tests passed" {
 		t.Errorf("%v, %+v", got, c)
+	}
+}
+
+// A rollout gives a service up at its deadline, and so does a test: nobody waits for the rest of the test's time.
+func TestAServiceIsGivenUpAtItsDeadline(t *testing.T) {
+	w := newWorld()
+	w.fates["db"] = fake.Behaviour{Never: true}
+	run := pings()
+	run.Tests[0].Timeout = imx.Duration(time.Minute)
+	run.Services[1].Spec.Deadline = imx.Duration(200 * time.Millisecond)
+	r := w.one(t, run)
+	if r.Passed || r.Checks[0].Asked != "db gets healthy" || !strings.Contains(r.Checks[0].Got, "its deadline of 200ms is over") || r.Seconds > 30 {
+		t.Errorf("%+v", r)
 	}
 }

@@ -15,5 +15,5 @@ package imx.rules.missing_health
 deny contains {"at": ["service", service.name, "health"], "message": message} if {
 	some service in input.services
 	service.health.inferred
-	message := sprintf("service.%s doesn't say how to ask whether it is healthy", [service.name])
+	message := sprintf("service.%s has no health check: imx only asks whether its port %s accepts connections", [service.name, service.health.tcp.port])
 }

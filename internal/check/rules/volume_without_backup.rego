@@ -9,9 +9,9 @@
 #     A volume outlives instances and releases, but not its disk. It is the only thing of a service that imx can't
 #     make again.
 #   fix: >-
-#     Say in a waiver what backs it up, and choose as `until` the day by which bringing it back is to be tried
-#     again: waiver "volume-without-backup" { for = service.db, reason = "nightly dump to s3, restored on 1 March", until = "..." }.
-#     A volume that may be lost says so in the same place.
+#     Nothing in a template can mend it: imx makes no backups yet. Write a waiver block beside the service, with three lines:
+#     `for = [service.db]`, `reason` with what backs the volume up, or that it may be lost, and `until` with the day
+#     by which bringing it back is to be tried again. The finding then counts as waived until that day begins.
 package imx.rules.volume_without_backup
 
 deny contains {"at": ["service", service.name, "volume", volume.name], "message": message} if {

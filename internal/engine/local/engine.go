@@ -41,6 +41,7 @@ type Engine struct {
 	routes    map[string]engine.Route
 	last      netip.Addr             // the address that was given out last
 	scaling   map[string]*sync.Mutex // by service
+	kits      map[string]int         // how many commands use a root that is no release's, by its key
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -287,7 +288,7 @@ func (e *Engine) inUse(key string) bool {
 			return true
 		}
 	}
-	return false
+	return e.kits[key] > 0
 }
 
 func (e *Engine) all() []*instance {
