@@ -36,6 +36,8 @@ func (s *Set) Run(ctx context.Context, d Document) ([]imx.Finding, error) {
 		return nil, imx.Errorf(imx.Internal, "rules can't be evaluated: %w", err)
 	}
 	defer s.data.store.Abort(ctx, txn)
+	// What one rule made the helpers say of this document holds for the others: half of the time for rules that have many.
+	said := topdown.NewVirtualCache()
 	var all []imx.Finding
 	for _, r := range s.rules {
 		if d.Asked != nil {
@@ -43,7 +45,7 @@ func (s *Set) Run(ctx context.Context, d Document) ([]imx.Finding, error) {
 		}
 		m := newMeter(ctx, s.bounds)
 		q := topdown.NewQuery(r.query).WithCompiler(s.compiler).WithStore(s.data.store).WithTransaction(txn).
-			WithInput(ast.NewTerm(input)).WithCancel(m).WithTime(d.Now)
+			WithInput(ast.NewTerm(input)).WithCancel(m).WithTime(d.Now).WithVirtualCache(said)
 		answers, err := q.Run(ctx)
 		if err != nil {
 			return nil, r.failed(m, err)
