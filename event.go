@@ -93,6 +93,10 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[ApplyFailed], decode[RolloutFinished], decode[RolloutFailed], decode[RolledBack], decode[TrafficMoved],
 		decode[Scaled], decode[Destroyed], decode[Removed], decode[InstanceStarted], decode[InstanceChanged],
 		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded], decode[TestsSkipped],
+		decode[KeyAdded], decode[KeyEnded], decode[PersonSet], decode[PersonRemoved],
+		decode[PolicySet], decode[ExceptionMade], decode[ExceptionEnded], decode[VerdictGiven],
+		decode[CandidateMade], decode[Reviewed], decode[CandidateEnded], decode[SourceAdded], decode[SourceRemoved], decode[CommitSeen],
+		decode[FeedKept], decode[FeedRemoved],
 	} {
 		if body, err := known(kind, raw); body != nil || err != nil {
 			return body, err

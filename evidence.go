@@ -33,13 +33,17 @@ const (
 	PredicateVEX        = "https://openvex.dev/ns/v0.2.0"
 	// PredicateCheck holds the findings of the template that an image was made from.
 	PredicateCheck = "urn:imx:check:v1"
+	// PredicateReview holds a person's yes or no to a plan, as a ReviewPredicate.
+	PredicateReview = "urn:imx:review:v1"
+	// PredicateVerdict is SLSA's verification summary: the policy's answer.
+	PredicateVerdict = "https://slsa.dev/verification_summary/v1"
 )
 
 // PredicateNames are short names of the types of what imx states, by type.
 func PredicateNames() map[string]string {
 	return map[string]string{
 		PredicateProvenance: "provenance", PredicateSPDX: "spdx", PredicateCycloneDX: "cyclonedx", PredicateScan: "scan",
-		PredicateTest: "test", PredicateVEX: "vex", PredicateCheck: "check",
+		PredicateTest: "test", PredicateVEX: "vex", PredicateCheck: "check", PredicateReview: "review", PredicateVerdict: "verdict",
 	}
 }
 
@@ -51,6 +55,10 @@ type Evidence struct {
 	Statement     Digest    `json:"statement"` // of the Statement's JSON
 	Manifest      Digest    `json:"manifest"`  // of the referrer
 	Made          time.Time `json:"made"`
+	// Bundle is the digest of the Statement's signed form, a sigstore bundle, and Signer the ID of the Key that signed it;
+	// both "" for what was kept before statements were signed.
+	Bundle Digest `json:"bundle,omitempty"`
+	Signer string `json:"signer,omitempty"`
 	// Passed is the answer of what has one: tests that passed, a check without unwaived findings that refuse.
 	Passed  *bool  `json:"passed,omitempty"`
 	Summary string `json:"summary"` // one line: "12 of 12 tests passed"

@@ -40,6 +40,19 @@ type LockedImage struct {
 	Base       []string `json:"base"`
 	Tools      []string `json:"tools,omitempty"`
 	Ship       []string `json:"ship"`
+	// Kits pin what tests of the image ask for beside it; sorted by what they ask for.
+	Kits []LockedKit `json:"kits,omitempty"`
+}
+
+// LockedKit says which packages a Kit has beyond those of its image.
+type LockedKit struct {
+	Asked []string `json:"asked"` // repeats Kit.Packages
+	// Over is the digest of the image's packages, all three groups: over others, the kit is resolved anew.
+	Over  Digest    `json:"over"`
+	Epoch time.Time `json:"epoch"`          // ImagePlan.Epoch: the image's, or for one without packages as LockedImage.Epoch
+	Base  []string  `json:"base,omitempty"` // of an image without packages
+	Tools []string  `json:"tools,omitempty"`
+	Ship  []string  `json:"ship"`
 }
 
 // Package is one .deb, pinned.

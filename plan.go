@@ -1,6 +1,9 @@
 package imx
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Plan is a Template with nothing left to choose. It holds no file content (see File), no
 // position and no mirror, so that the same choices give the same bytes and the same digest.
@@ -8,6 +11,15 @@ type Plan struct {
 	Source   Source      `json:"source"`
 	Images   []ImagePlan `json:"images"`
 	Services []Spec      `json:"services"`
+	Kits     []Kit       `json:"kits,omitempty"` // sorted by image and packages
+}
+
+// Kit is what commands of tests run in: an image with packages over it that are there for tests alone. It is made
+// as an image is, of the very packages of its image and some more, and never released; its image doesn't depend on it.
+type Kit struct {
+	Image    string    `json:"image"`    // name of the ImagePlan that it is laid over
+	Packages []string  `json:"packages"` // as the tests ask for them: sorted, each one once
+	Plan     ImagePlan `json:"plan"`     // of image and packages together; its Spec has a name that no image can have
 }
 
 // Digest names the plan.
@@ -22,6 +34,19 @@ func (p Plan) Image(name string) (ImagePlan, bool) {
 	}
 	return ImagePlan{}, false
 }
+
+// Kit returns the kit of the named image with just these packages, or false.
+func (p Plan) Kit(image string, packages []string) (Kit, bool) {
+	packages = KitPackages(packages)
+	i := slices.IndexFunc(p.Kits, func(k Kit) bool { return k.Image == image && slices.Equal(k.Packages, packages) })
+	if i < 0 {
+		return Kit{}, false
+	}
+	return p.Kits[i], true
+}
+
+// KitPackages are a command's packages as a Kit has them.
+func KitPackages(asked []string) []string { return slices.Compact(slices.Sorted(slices.Values(asked))) }
 
 // Names returns the names of the plan's services.
 func (p Plan) Names() []string {

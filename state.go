@@ -11,10 +11,22 @@ type State struct {
 	Images    map[Digest]Image    `json:"images"`    // by ImagePlan.Digest
 	// Evidence is the newest of each predicate type, by Image.Digest and that type.
 	Evidence map[Digest]map[string]Evidence `json:"evidence,omitempty"`
-	Suites   []LockedSuite                  `json:"suites"` // the newest verified index of each
-	Apply    *ApplyStarted                  `json:"apply,omitempty"`
-	ApplyBy  Principal                      `json:"applyBy,omitempty"`
-	ApplyAt  time.Time                      `json:"applyAt,omitzero"`
+	// Keys are by ID, People and Candidates too, Policies by environment, Sources by name.
+	Keys       map[string]Key       `json:"keys,omitempty"`
+	People     map[Principal]Person `json:"people,omitempty"`
+	Policies   map[string]Policy    `json:"policies,omitempty"`
+	Exceptions map[string]Exception `json:"exceptions,omitempty"`
+	Candidates map[string]Candidate `json:"candidates,omitempty"` // open ones, and a number of those that ended last
+	Sources    map[string]GitSource `json:"sources,omitempty"`
+	// Verdicts are the newest on each service's releases, by service and release number.
+	Verdicts map[string]map[int]Verdict `json:"verdicts,omitempty"`
+	Feeds    map[string]Feed            `json:"feeds,omitempty"` // by name
+	Suites   []LockedSuite              `json:"suites"`          // the newest verified index of each
+	// Codenames are those of suites that are called otherwise ("stable"), by archive and suite with a blank between.
+	Codenames map[string]string `json:"codenames,omitempty"`
+	Apply     *ApplyStarted     `json:"apply,omitempty"`
+	ApplyBy   Principal         `json:"applyBy,omitempty"`
+	ApplyAt   time.Time         `json:"applyAt,omitzero"`
 }
 
 // Checkpoint is a signed statement that the log had Size events with this Merkle root.

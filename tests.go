@@ -56,15 +56,20 @@ type TCPTest struct {
 	At       Pos    `json:"at,omitzero"`
 }
 
-// CommandTest passes when a program ends as it says. It runs beside the instance, in its namespaces and as its user, and
-// is one that the image has.
+// CommandTest passes when a program ends as it says. It runs beside the instance, in its namespaces and as its user. It
+// is one that the image has, or with Packages one of them: then it sees the image's Kit as its root, and the instance doesn't.
 type CommandTest struct {
-	Name     string   `json:"name"`
-	Command  []string `json:"command"`
-	Exit     int      `json:"exit"`
-	Contains string   `json:"contains,omitempty"` // in what it writes, on standard output or error
-	Matches  string   `json:"matches,omitempty"`
-	At       Pos      `json:"at,omitzero"`
+	Name    string   `json:"name"`
+	Command []string `json:"command"`
+	// Packages are there for this command alone, never in the image: as ImageSpec.Packages, from the image's archives.
+	Packages []string `json:"packages,omitempty"`
+	// PackagesAt are the places of Packages in the same order, or nil where they aren't known.
+	PackagesAt []Pos `json:"packagesAt,omitempty"`
+
+	Exit     int    `json:"exit"`
+	Contains string `json:"contains,omitempty"` // in what it writes, on standard output or error
+	Matches  string `json:"matches,omitempty"`
+	At       Pos    `json:"at,omitzero"`
 }
 
 // FileTest passes when a path of the instance's file system is as it says.

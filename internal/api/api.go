@@ -93,12 +93,23 @@ type Scanner interface {
 	Scan(ctx context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error)
 	// Excuse states why vulnerabilities don't affect an image, and returns all that was stated of it.
 	Excuse(ctx context.Context, by imx.Principal, image string, req imx.VEXRequest) (json.RawMessage, error)
-	Feeds() ([]imx.Feed, error)
+	// Feeds are those of now, or of a moment of the past.
+	Feeds(at time.Time) ([]imx.Feed, error)
 	// AddFeed keeps a feed that is sent, of any length.
-	AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error)
+	AddFeed(ctx context.Context, by imx.Principal, req imx.FeedRequest, r io.Reader) (imx.Feed, error)
 	// Refresh fetches feeds, and returns those that it brought.
-	Refresh(ctx context.Context, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error)
-	RemoveFeed(name string) error
+	Refresh(ctx context.Context, by imx.Principal, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error)
+	RemoveFeed(by imx.Principal, name string) error
+}
+
+// Judge says what may run, and keeps the policies and exceptions that decide it.
+type Judge interface {
+	Verify(ctx context.Context, q imx.VerifyQuery) (imx.Verification, error)
+	Policy(environment string) (imx.PolicyView, error)
+	SetPolicy(by imx.Principal, p imx.Policy) (imx.PolicyView, error)
+	Exceptions() []imx.Exception
+	Except(by imx.Principal, x imx.Exception) (imx.Exception, error)
+	EndException(by imx.Principal, id, reason string) error
 }
 
 // Config joins the handler to the parts that do the work.
@@ -108,6 +119,7 @@ type Config struct {
 	Viewer    Viewer
 	Images    Images
 	Evidence  Evidence
+	Judge     Judge
 	Logs      Logs
 	Freezer   Freezer
 	Collector Collector

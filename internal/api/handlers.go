@@ -42,13 +42,9 @@ func planned[T any](r *request, do func(context.Context, imx.Principal, imx.Plan
 }
 
 func status(s *server, r *request) error {
-	var at time.Time
-	if text := r.query.Get("at"); text != "" {
-		var err error
-		if at, err = time.Parse(time.RFC3339, text); err != nil {
-			return imx.Errorf(imx.Invalid, "at=%q is not a time", text).
-				WithHint("write it as RFC 3339 does: 2006-01-02T15:04:05Z")
-		}
+	at, err := r.moment("at")
+	if err != nil {
+		return err
 	}
 	return answer(r, func(ctx context.Context) (imx.Status, error) { return s.Viewer.Status(ctx, at) })
 }

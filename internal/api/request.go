@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"imx"
 )
@@ -107,6 +108,18 @@ func (r *request) boolean(name string) (bool, error) {
 		return true, nil
 	}
 	return false, imx.Errorf(imx.Invalid, "%s=%q is neither true nor false", name, text)
+}
+
+func (r *request) moment(name string) (time.Time, error) {
+	text := r.query.Get(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, imx.Errorf(imx.Invalid, "%s=%q is not a time", name, text).WithHint("write it as RFC 3339 does: 2006-01-02T15:04:05Z")
+	}
+	return at, nil
 }
 
 func (r *request) number(name string) (int64, error) {

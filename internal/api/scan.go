@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"imx"
 )
@@ -23,7 +22,8 @@ func scanRoutes() []route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/feeds", answer: "list of Feed", form: formJSON, serve: feeds,
-			says: "The feeds of vulnerabilities that the server keeps, sorted by name.",
+			query: []parameter{{"at", "a moment of the past, as RFC 3339; now if it isn't given"}},
+			says:  "The feeds of vulnerabilities that the server keeps, sorted by name; of a moment of the past, those that it had by its log.",
 		},
 		{
 			method: http.MethodPut, path: "/v1/feeds/{feed}", body: "the feed's bytes", answer: "Feed", form: formJSON, serve: addFeed,
@@ -68,7 +68,11 @@ func excuse(s *server, r *request) error {
 }
 
 func feeds(s *server, r *request) error {
-	return answer(r, func(context.Context) ([]imx.Feed, error) { return s.Scanner.Feeds() })
+	at, err := r.moment("at")
+	if err != nil {
+		return err
+	}
+	return answer(r, func(context.Context) ([]imx.Feed, error) { return s.Scanner.Feeds(at) })
 }
 
 func addFeed(s *server, r *request) error {
@@ -79,12 +83,10 @@ func addFeed(s *server, r *request) error {
 	req := imx.FeedRequest{
 		Name: r.PathValue("feed"), Format: imx.FeedFormat(r.query.Get("format")), Source: r.query.Get("source"), Anyway: anyway,
 	}
-	if text := r.query.Get("date"); text != "" {
-		if req.Date, err = time.Parse(time.RFC3339, text); err != nil {
-			return imx.Errorf(imx.Invalid, "date=%q is not a time", text).WithHint("write it as RFC 3339 does: 2006-01-02T15:04:05Z")
-		}
+	if req.Date, err = r.moment("date"); err != nil {
+		return err
 	}
-	return answer(r, func(ctx context.Context) (imx.Feed, error) { return s.Scanner.AddFeed(ctx, req, r.Body) })
+	return answer(r, func(ctx context.Context) (imx.Feed, error) { return s.Scanner.AddFeed(ctx, r.by, req, r.Body) })
 }
 
 func refreshFeeds(s *server, r *request) error {
@@ -93,10 +95,12 @@ func refreshFeeds(s *server, r *request) error {
 		return err
 	}
 	return stream(r, func(ctx context.Context, report imx.Report) ([]imx.Feed, error) {
-		return s.Scanner.Refresh(ctx, req, report)
+		return s.Scanner.Refresh(ctx, r.by, req, report)
 	})
 }
 
 func removeFeed(s *server, r *request) error {
-	return answer(r, func(context.Context) (struct{}, error) { return struct{}{}, s.Scanner.RemoveFeed(r.PathValue("feed")) })
+	return answer(r, func(context.Context) (struct{}, error) {
+		return struct{}{}, s.Scanner.RemoveFeed(r.by, r.PathValue("feed"))
+	})
 }

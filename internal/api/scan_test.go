@@ -18,10 +18,11 @@ func scans(ctx context.Context, t *testing.T, c *client.Client, m *memory, by im
 	long := strings.Repeat("a feed of any length\n", api.MaxBody/20) // more than other requests may send
 	req := imx.FeedRequest{Name: "DSA-list", Format: imx.FormatDSA, Source: "a file & more", Date: date, Anyway: true}
 	same(t, "feed", ok(c.AddFeed(ctx, req, strings.NewReader(long)))(t), imx.Feed{
-		Name: "DSA-list", Format: imx.FormatDSA, Source: "a file & more", Date: date, Stale: true, Entries: int64(len(long)),
+		Name: "DSA-list", Format: imx.FormatDSA, Source: "a file & more", Date: date, Stale: true, Entries: int64(len(long)), Skips: []string{string(by)},
 	})
-	same(t, "feeds", ok(c.Feeds(ctx))(t), ok(m.Feeds())(t))
-	same(t, "refreshed", ok(c.RefreshFeeds(ctx, imx.RefreshRequest{Name: "DSA-list"}, func(imx.Progress) {}))(t), ok(m.Feeds())(t))
+	same(t, "feeds", ok(c.Feeds(ctx, time.Time{}))(t), ok(m.Feeds(time.Time{}))(t))
+	same(t, "past feeds", ok(c.Feeds(ctx, date))(t), ok(m.Feeds(date))(t))
+	same(t, "refreshed", ok(c.RefreshFeeds(ctx, imx.RefreshRequest{Name: "DSA-list"}, func(imx.Progress) {}))(t), append(ok(m.Feeds(time.Time{}))(t), imx.Feed{Source: string(by)}))
 	if err := c.RemoveFeed(ctx, "DSA-list"); err != nil {
 		t.Error(err)
 	}

@@ -304,29 +304,30 @@ type failing struct{ err error }
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // feeds are those that the memory has, with what was sent of each.
-func (m *memory) Feeds() ([]imx.Feed, error) {
+func (m *memory) Feeds(at time.Time) ([]imx.Feed, error) {
 	all := []imx.Feed{}
 	for _, name := range slices.Sorted(maps.Keys(m.sent)) {
-		all = append(all, imx.Feed{Name: name, Entries: int64(len(m.sent[name]))})
+		all = append(all, imx.Feed{Name: name, Date: at, Entries: int64(len(m.sent[name]))})
 	}
 	return all, nil
 }
 
-func (m *memory) AddFeed(_ context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error) {
+func (m *memory) AddFeed(_ context.Context, by imx.Principal, req imx.FeedRequest, r io.Reader) (imx.Feed, error) {
 	raw, err := io.ReadAll(r)
 	if m.sent == nil {
 		m.sent = map[string]string{}
 	}
 	m.sent[req.Name] = string(raw)
-	return imx.Feed{Name: req.Name, Format: req.Format, Source: req.Source, Date: req.Date, Stale: req.Anyway, Entries: int64(len(raw))}, err
+	return imx.Feed{Name: req.Name, Format: req.Format, Source: req.Source, Date: req.Date, Stale: req.Anyway, Entries: int64(len(raw)), Skips: []string{string(by)}}, err
 }
 
-func (m *memory) Refresh(_ context.Context, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error) {
+func (m *memory) Refresh(_ context.Context, by imx.Principal, req imx.RefreshRequest, report imx.Report) ([]imx.Feed, error) {
 	report(imx.Progress{Step: "fetch " + req.Name, Status: imx.StepDone})
-	return m.Feeds()
+	feeds, err := m.Feeds(time.Time{})
+	return append(feeds, imx.Feed{Source: string(by)}), err
 }
 
-func (m *memory) RemoveFeed(name string) error {
+func (m *memory) RemoveFeed(_ imx.Principal, name string) error {
 	if _, ok := m.sent[name]; !ok {
 		return imx.Errorf(imx.NotFound, "there is no feed %q", name)
 	}

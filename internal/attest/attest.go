@@ -13,6 +13,7 @@ import (
 	"imx"
 	"imx/internal/control"
 	"imx/internal/evidence"
+	"imx/internal/statement"
 )
 
 // Config is what an Attester joins.
@@ -20,6 +21,9 @@ type Config struct {
 	Control *control.Control
 	Store   *evidence.Store
 	Images  Images
+	// Enter keeps what is put into the stores from being collected until leave is called: nothing names a statement before
+	// it is the image's referrer. Who calls it inside of an Enter of its own gets in at once.
+	Enter   func(ctx context.Context) (leave func(), err error)
 	Now     func() time.Time
 	Version string // of imx
 }
@@ -53,10 +57,15 @@ type Claim struct {
 // Add keeps a claim as a statement and writes it down. The same claim again is the same evidence, and no event.
 // Errors: as evidence.Store.Keep and control.AddEvidence.
 func (a *Attester) Add(ctx context.Context, by imx.Principal, c Claim) (imx.Evidence, error) {
-	st, err := evidence.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
+	st, err := statement.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
 	if err != nil {
 		return imx.Evidence{}, err
 	}
+	leave, err := a.cfg.Enter(ctx)
+	if err != nil {
+		return imx.Evidence{}, err
+	}
+	defer leave()
 	e, err := a.cfg.Store.Keep(ctx, c.Repository, c.Image, st)
 	if err != nil {
 		return imx.Evidence{}, err

@@ -28,9 +28,11 @@ import (
 	"imx/internal/control"
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
+	"imx/internal/gc"
 	"imx/internal/pipeline"
 	"imx/internal/provenance"
 	"imx/internal/registry"
+	"imx/internal/statement"
 	"imx/internal/template"
 )
 
@@ -41,6 +43,7 @@ type world struct {
 	blobs    *blob.Store
 	registry *registry.Registry
 	pipeline *pipeline.Pipeline
+	between  func() // is called when a statement is kept and nothing names it yet
 }
 
 func newWorld(t *testing.T) *world {
@@ -71,6 +74,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.pipeline = pipeline.New(pipeline.Config{
+		Stores:  []func() gc.Store{w.registry.Things, builder.Things, w.blobs.Things},
 		Control: w.control, Builder: builder, Blobs: w.blobs, Architecture: "amd64", Now: time.Now,
 		Check:   func(context.Context, imx.Template) ([]imx.Finding, error) { return nil, nil },
 		Checked: func(context.Context, imx.Principal, imx.Image, imx.PlanResult) error { return nil },
@@ -83,8 +87,11 @@ func newWorld(t *testing.T) *world {
 		},
 	})
 	w.Attester = attest.New(attest.Config{
-		Control: w.control, Images: w.pipeline, Now: time.Now, Version: "test",
+		Control: w.control, Images: w.pipeline, Now: time.Now, Version: "test", Enter: w.pipeline.Enter,
 		Store: evidence.New(evidence.Config{Blobs: w.blobs, Refer: func(ctx context.Context, repository string, manifest []byte) error {
+			if w.between != nil {
+				w.between()
+			}
 			_, err := w.registry.Put(ctx, repository, "", manifest, ocispec.MediaTypeImageManifest)
 			return err
 		}}),
@@ -207,32 +214,75 @@ func TestTheSBOMOfAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 		}
 		refused(t, w)
 	})
-	t.Run("the documents", func(t *testing.T) {
-		w := newWorld(t)
-		image := w.build(t)
-		for _, e := range control.Evidence(w.control.State(), image.Digest) {
-			w.change(t, e.Statement, flip)
-		}
-		refused(t, w)
-	})
-	t.Run("a document of another image", func(t *testing.T) {
-		w := newWorld(t)
-		image := w.build(t)
-		st, err := evidence.Make("other", imx.DigestBytes(nil), imx.PredicateSPDX, map[string]int{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := json.Marshal(st)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, form := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
-			if _, err := w.control.AddEvidence("root", imx.Evidence{Image: image.Digest, PredicateType: form, Statement: w.put(t, raw)}); err != nil {
+}
+
+// The documents are made of what is there and compared with: made again, they are the same.
+func TestDocumentsThatAreDamagedOrGoneAreMadeAgain(t *testing.T) {
+	damage := map[string]func(*testing.T, *world, imx.Evidence){
+		"damaged": func(t *testing.T, w *world, e imx.Evidence) {
+			w.change(t, e.Statement, func(b []byte) []byte { return append(b, 'x') })
+		},
+		"gone": func(t *testing.T, w *world, e imx.Evidence) {
+			if err := os.RemoveAll(w.blobs.Path(e.Statement)); err != nil {
 				t.Fatal(err)
 			}
-		}
-		refused(t, w)
-	})
+		},
+		"not listed": func(t *testing.T, w *world, e imx.Evidence) {
+			if err := os.RemoveAll(w.blobs.Path(e.Manifest)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"of another image": func(t *testing.T, w *world, e imx.Evidence) {
+			st, err := statement.Make("other", imx.DigestBytes(nil), e.PredicateType, map[string]int{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := json.Marshal(st)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Statement = w.put(t, raw)
+			if _, err := w.control.AddEvidence("root", e); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+	for name, harm := range damage {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			image := w.build(t)
+			before := control.Evidence(w.control.State(), image.Digest)
+			want := map[string]json.RawMessage{}
+			for _, e := range before {
+				st, err := w.Read(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want[e.PredicateType] = st.Predicate
+				harm(t, w, e)
+			}
+			for _, form := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
+				if doc, err := w.SBOM(t.Context(), "root", "app", form); err != nil || !bytes.Equal(doc, want[form]) {
+					t.Errorf("%s: %v", form, err)
+				}
+			}
+			if name == "of another image" {
+				return // a build asks only whether what the log names is there
+			}
+			for _, e := range before {
+				harm(t, w, e)
+			}
+			w.build(t)
+			for _, e := range control.Evidence(w.control.State(), image.Digest) {
+				if st, err := w.Read(e); err != nil || e.PredicateType != imx.PredicateProvenance && !bytes.Equal(st.Predicate, want[e.PredicateType]) {
+					t.Errorf("after a build: %s: %v", imx.PredicateNames()[e.PredicateType], err)
+				}
+				if !w.blobs.Has(e.Manifest) {
+					t.Errorf("%s isn't listed", imx.PredicateNames()[e.PredicateType])
+				}
+			}
+		})
+	}
 }
 
 func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T) {
@@ -242,6 +292,7 @@ func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T
 	for name, text := range map[string]string{
 		"var/lib/dpkg/status.d/tz": "Package: tzdata\nVersion: 2026a-0+deb12u1\nArchitecture: all\nMaintainer: x\n",
 		"usr/lib/os-release":       "ID=debian\nVERSION_CODENAME=bookworm\n",
+		"srv/package.json":         strings.Repeat(" ", 2<<20),
 	} {
 		if err := out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
 			t.Fatal(err)
@@ -281,7 +332,43 @@ func TestAnImageThatWasPushedGetsAnSBOMOfWhatIsInItWhenItIsAskedFor(t *testing.T
 	if got := w.stated(image); !slices.Equal(got, []string{"cyclonedx", "spdx"}) {
 		t.Errorf("stated: %v", got)
 	}
+	for _, e := range control.Evidence(w.control.State(), image) {
+		if !strings.Contains(e.Summary, "files that aren't all known 1") {
+			t.Errorf("the summary says nothing of a file that wasn't looked into: %s", e.Summary)
+		}
+	}
+	if !bytes.Contains(first, []byte("what is in /srv/package.json isn't all known: it has more than 1.0 MiB")) {
+		t.Errorf("nor does the document: %s", first)
+	}
 	if list, err := w.pipeline.Images(t.Context()); err != nil || len(list) != 1 {
 		t.Errorf("images: %+v, %v", list, err)
+	}
+}
+
+// A statement that is kept and that nothing names yet is no garbage, whoever makes it and however soon it is collected.
+func TestACollectionWaitsUntilWhatIsStatedIsNamed(t *testing.T) {
+	w := newWorld(t)
+	image := w.build(t)
+	none, collected := imx.Duration(0), make(chan error, 1)
+	w.between = func() {
+		soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := w.pipeline.Collect(soon, "root", imx.CollectRequest{Grace: &none}, func(imx.Progress) {})
+		collected <- err
+	}
+	e, err := w.Add(t.Context(), "scanner", attest.Claim{
+		Repository: image.Name, Image: image.Digest, PredicateType: imx.PredicateTest, Predicate: map[string]string{"result": "PASSED"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-collected; imx.KindOf(err) != imx.Unavailable {
+		t.Errorf("the collection went on: %v", err)
+	}
+	if _, err := w.pipeline.Collect(t.Context(), "root", imx.CollectRequest{Grace: &none}, func(imx.Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Read(e); err != nil {
+		t.Errorf("the statement is gone: %v", err)
 	}
 }

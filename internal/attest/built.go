@@ -11,11 +11,15 @@ import (
 )
 
 // Built states what is known of an image that was built just now, or was found built: how it came to be, and what
-// is in it. What was stated already isn't made again, so that a build that changes nothing costs nothing here.
+// is in it. What was stated already isn't made again, so that a build that changes nothing costs nothing here, but
+// for what is damaged or gone since.
 // Errors: as SBOM.
 func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
-	have := a.cfg.Control.State().Evidence[b.Image.Digest]
-	if _, ok := have[imx.PredicateProvenance]; !ok {
+	kept, err := a.kept(b.Image.Digest, imx.PredicateProvenance)
+	if err != nil {
+		return err
+	}
+	if !kept {
 		_, err := a.Add(ctx, by, Claim{
 			Repository: b.Image.Name, Image: b.Image.Digest, PredicateType: imx.PredicateProvenance, Predicate: provenance.Of(b),
 			Summary: "built from " + b.Source.String() + " by imx " + b.Version,
@@ -24,8 +28,8 @@ func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Bui
 			return err
 		}
 	}
-	if has(have, imx.PredicateSPDX, imx.PredicateCycloneDX) {
-		return nil
+	if kept, err = a.kept(b.Image.Digest, imx.PredicateSPDX, imx.PredicateCycloneDX); kept || err != nil {
+		return err
 	}
 	began := a.cfg.Now()
 	step := imx.Progress{Step: "describe image." + b.Image.Name, Status: imx.StepRunning}
@@ -42,38 +46,69 @@ func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Bui
 	return err
 }
 
-func has(have map[string]imx.Evidence, types ...string) bool {
+// kept reports whether statements of all the types are there, with the bytes that were kept.
+func (a *Attester) kept(image imx.Digest, types ...string) (bool, error) {
+	have := a.cfg.Control.State().Evidence[image]
 	for _, t := range types {
-		if _, ok := have[t]; !ok {
-			return false
+		e, ok := have[t]
+		if !ok {
+			return false, nil
+		}
+		if err := a.cfg.Store.Check(e); isLost(err) {
+			return false, nil
+		} else if err != nil {
+			return false, err
 		}
 	}
-	return true
+	return true, nil
+}
+
+// isLost reports whether a statement is damaged or gone, so that it has to be made again.
+func isLost(err error) bool {
+	kind := imx.KindOf(err)
+	return err != nil && (kind == imx.Refused || kind == imx.NotFound)
 }
 
 // SBOM returns the document of a type, imx.PredicateSPDX or imx.PredicateCycloneDX, of the image that a person
 // means. The image's bytes are read, and compared with its inventory, before anything is said of them. Of an image
-// that has none yet, as one that was pushed, it is made and kept.
-// Errors: Refused for an image or a document that was changed; as Images.Image.
+// that has none yet, as one that was pushed, it is made and kept, and so it is where the one that was kept is damaged
+// or gone.
+// Errors: Refused for an image that was changed; as Images.Image.
 func (a *Attester) SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error) {
 	detail, err := a.cfg.Images.Image(ctx, image)
 	if err != nil {
 		return nil, err
 	}
 	if e, ok := a.cfg.Control.State().Evidence[detail.Digest][predicateType]; ok {
-		if _, err := a.examine(ctx, detail); err != nil {
+		st, err := a.cfg.Store.Read(e)
+		if err == nil {
+			_, err = a.examine(ctx, detail)
+		}
+		switch {
+		case err == nil:
+			return st.Predicate, nil
+		case st.Predicate != nil || !isLost(err): // it is the image that is wrong
 			return nil, err
 		}
-		st, err := a.cfg.Store.Read(e)
-		return st.Predicate, err
 	}
 	made, err := a.describe(ctx, by, detail)
 	return made[predicateType], err
 }
 
+// CycloneDX returns the CycloneDX document that is evidence about an image, without reading the image again. Of an image
+// that has none it is made and kept. Errors: as SBOM.
+func (a *Attester) CycloneDX(ctx context.Context, by imx.Principal, d imx.ImageDetail) (json.RawMessage, error) {
+	if e, ok := a.cfg.Control.State().Evidence[d.Digest][imx.PredicateCycloneDX]; ok {
+		st, err := a.cfg.Store.Read(e)
+		return st.Predicate, err
+	}
+	made, err := a.describe(ctx, by, d)
+	return made[imx.PredicateCycloneDX], err
+}
+
 // examine reads all of an image's layers. Errors: Refused if they aren't those of its inventory.
 func (a *Attester) examine(ctx context.Context, d imx.ImageDetail) (sbom.Contents, error) {
-	found, contents, err := sbom.Examine(a.cfg.Images.Layers(ctx, d.Layers))
+	found, contents, err := sbom.Examine(ctx, a.cfg.Images.Layers(ctx, d.Layers))
 	if err == nil && !d.Scanned {
 		err = sbom.Check(d.Inventory, found)
 	}
@@ -99,10 +134,14 @@ func (a *Attester) describe(ctx context.Context, by imx.Principal, d imx.ImageDe
 	if made[imx.PredicateCycloneDX], err = sbom.CycloneDX(subject); err != nil {
 		return nil, err
 	}
+	summary := fmt.Sprintf("packages %d, components in files %d", len(d.Inventory.Packages), len(contents.Components))
+	if n := len(contents.Missed) + contents.More; n > 0 {
+		summary += fmt.Sprintf(", files that aren't all known %d", n)
+	}
 	for _, t := range []string{imx.PredicateSPDX, imx.PredicateCycloneDX} {
 		_, err := a.Add(ctx, by, Claim{
 			Repository: d.Name, Image: d.Digest, PredicateType: t, Predicate: made[t],
-			Summary: fmt.Sprintf("packages %d, components in files %d", len(d.Inventory.Packages), len(contents.Components)),
+			Summary: summary,
 		})
 		if err != nil {
 			return nil, err

@@ -48,10 +48,11 @@ func Main(ctx context.Context, args []string, p Process) int {
 	if len(args) > 0 && args[0] == apart.Word {
 		return apart.Main(ctx, p.Terminal.In, p.Terminal.Out)
 	}
+	out := watched(p.Terminal)
 	root, g := newRoot(p)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	return finish(ctx, err, g, p.Terminal)
+	return finish(ctx, out.says(err), g, p.Terminal)
 }
 
 func newRoot(p Process) (*cobra.Command, *Global) {
@@ -128,8 +129,8 @@ func groups() []group {
 	return []group{
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand, newLSPCommand}},
 		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
-		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newWhyCommand, newLogCommand}},
-		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
+		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newVerifyCommand, newWhyCommand, newLogCommand}},
+		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand, newPolicyCommand, newExceptionCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}
 }

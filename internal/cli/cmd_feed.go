@@ -179,26 +179,40 @@ func (c *fileChain) Close() error {
 }
 
 func newFeedListCommand(g *Global, t *term.Terminal) *cobra.Command {
-	return page{
-		use:   "list",
+	var moment string
+	cmd := page{
+		use:   "list [--at TIME]",
 		short: "Show the feeds, and how old each is",
 		long: `Shows each feed: its format, how many entries it has, of when it is and where it came from. One that is
-older than a week is stale: it knows nothing of what came since.`,
+older than a week is stale: it knows nothing of what came since. With --at it shows the feeds that stood at a past
+moment, by the log.`,
 		example: `
 $ imx feed list
+$ imx feed list --at "2026-05-01 09:30"
 $ imx feed list --json | jq -r '.[] | select(.stale) | .name'`,
-		exits: asking(),
-	}.command(func(ctx context.Context, _ []string) error {
-		feeds, err := g.client().Feeds(ctx)
-		if err != nil {
-			return err
-		}
-		if len(feeds) == 0 && !g.JSON {
-			_, err := fmt.Fprintln(t.Out, "there is no feed yet: imx feed add FILE or URL")
-			return err
-		}
+		exits: asking(status{2, "TIME isn't understood"}, status{3, "TIME is before the log's first event"}),
+	}.command(func(ctx context.Context, _ []string) error { return listFeeds(ctx, moment, g, t) })
+	cmd.Flags().StringVar(&moment, "at", "", "the feeds that stood at `TIME`: 2026-05-01T09:30:00Z, \"2026-05-01 09:30\" (UTC) or 90m ago")
+	return cmd
+}
+
+func listFeeds(ctx context.Context, moment string, g *Global, t *term.Terminal) error {
+	at, err := parseMoment(moment, time.Now())
+	if err != nil {
+		return err
+	}
+	feeds, err := g.client().Feeds(ctx, at)
+	switch {
+	case err != nil:
+		return err
+	case len(feeds) > 0 || g.JSON:
 		return showFeeds(g, t, feeds)
-	})
+	case !at.IsZero():
+		_, err = fmt.Fprintln(t.Out, "there was no feed at "+term.Stamp(at))
+	default:
+		_, err = fmt.Fprintln(t.Out, "there is no feed yet: imx feed add FILE or URL")
+	}
+	return err
 }
 
 func newFeedRefreshCommand(g *Global, t *term.Terminal) *cobra.Command {
@@ -251,7 +265,7 @@ func completeFeeds(g *Global) cobra.CompletionFunc {
 	return onlyFirst(func(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), patience)
 		defer cancel()
-		feeds, err := g.client().Feeds(ctx)
+		feeds, err := g.client().Feeds(ctx, time.Time{})
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

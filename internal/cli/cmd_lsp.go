@@ -72,7 +72,7 @@ func (e *examiner) open(ctx context.Context, dir string, over func(fs.FS) fs.FS)
 	case err != nil && imx.KindOf(err) != imx.NotFound:
 		return lsp.Verdict{}, err
 	}
-	v, said, err := e.verdict(ctx, files, listBeside(files.fsys, ignoredIn(ctx, []string{dir}).below(dir)), own, time.Now())
+	v, said, err := e.verdict(ctx, files, listBeside(listing{files}, ignoredIn(ctx, []string{dir}).below(dir)), own, time.Now())
 	if err != nil {
 		return lsp.Verdict{}, err
 	}

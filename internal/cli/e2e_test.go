@@ -28,6 +28,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"imx"
+	"imx/internal/daemon"
 	"imx/internal/engine/local"
 )
 
@@ -126,6 +127,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["collecting"] = collecting
 	p.Cmds["flip"] = flip
 	p.Cmds["tag"] = tag
+	p.Cmds["traces"] = traces
 	p.Cmds["tinydisk"] = tinydisk
 	p.Cmds["ownarchive"] = ownArchive(t)
 	p.Cmds["valid"], p.Cmds["changelayer"] = validSBOM(t), changeLayer
@@ -261,6 +263,19 @@ func tag(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s has the tags %v", args[1], list.Tags)
 	}
 	ts.Setenv(args[0], list.Tags[0])
+}
+
+// traces REGEXP looks for something that the server has on this machine outside of its folder. With ! there is none.
+func traces(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: traces REGEXP")
+	}
+	found, err := daemon.Traces(ts.Getenv("IMX_DATA"))
+	ts.Check(err)
+	wanted := regexp.MustCompile(args[0])
+	if slices.ContainsFunc(found, wanted.MatchString) == neg {
+		ts.Fatalf("the server has on this machine:\n%s", strings.Join(found, "\n"))
+	}
 }
 
 // flip GLOB OLD NEW replaces some bytes of a file by as many others, as a forger would.

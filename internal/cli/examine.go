@@ -71,7 +71,19 @@ func (e *examiner) all(ctx context.Context, now time.Time) (report.Report, error
 		others, err = e.foreign.Rules()
 		r.Rules = append(r.Rules, others...)
 	}
+	if e.opts.Format != formatJUnit { // which counts the rules that find nothing
+		r.Rules = findersOf(r)
+	}
 	return r, err
+}
+
+// findersOf are those of a report's rules that found something: most never do, and "imx rules" lists them all.
+func findersOf(r report.Report) []imx.Rule {
+	found := map[string]bool{}
+	for _, f := range r.Findings() {
+		found[f.Rule] = true
+	}
+	return slices.DeleteFunc(slices.Clone(r.Rules), func(rule imx.Rule) bool { return !found[rule.ID] })
 }
 
 // rules returns the shipped rules and those of a user.
@@ -112,7 +124,10 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 		return result, nil, err
 	}
 	own = slices.Concat(own, beside)
-	near := listBeside(files.fsys, e.ignored.below(dir))
+	near := listBeside(listing{files}, e.ignored.below(dir))
+	for _, l := range near.large {
+		files.asked[l.Name] = true
+	}
 	key := e.cache.key(files, near, e.version, own, now)
 	v, ok := e.cache.find(key, files, now)
 	if !ok || e.opts.Format == formatJSON {
@@ -120,7 +135,7 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 		if err != nil {
 			return result, nil, err
 		}
-		if len(result.Mistakes) == 0 {
+		if len(result.Mistakes) == 0 && len(files.unread) == 0 { // what can't be read may be another thing each time
 			e.cache.keep(key, v, now)
 		}
 	}
@@ -213,7 +228,7 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 	}
 	return verdict{
 		Files: files.read(), Images: len(t.Images), Services: len(t.Services), Findings: found, template: t,
-		Notices: e.blotted(slices.Concat(t.Notices, near.notices(), unread), files),
+		Notices: e.blotted(slices.Concat(t.Notices, near.notices(), files.notices(), unread), files),
 	}, nil, nil
 }
 
@@ -245,8 +260,8 @@ func (e *examiner) blotted(ds imx.Diagnostics, files *recorder) imx.Diagnostics 
 	return ds
 }
 
-// compiled returns a user's rules ready to be asked. Errors: Invalid with a Diagnostic for each mistake in them;
-// Conflict for a name that one of imx's has.
+// compiled returns a user's rules ready to be asked. Errors: Invalid with a Diagnostic for each mistake in them,
+// as is a name that one of imx's has.
 func (e *examiner) compiled(o ownRules) (*apart.Set, error) {
 	if set, ok := e.own[o.digest()]; ok {
 		return set, nil
@@ -259,10 +274,8 @@ func (e *examiner) compiled(o ownRules) (*apart.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range set.Rules() {
-		if slices.ContainsFunc(slices.Concat(shipped.Rules(), check.WaiverRules()), func(s imx.Rule) bool { return s.ID == r.ID }) {
-			return nil, imx.Errorf(imx.Conflict, "%s has a rule named %s, as imx has", o.dir, r.ID).WithHint("give it another id")
-		}
+	if err := set.Distinct(slices.Concat(shipped.Rules(), check.WaiverRules(), e.secrets().Rules())); err != nil {
+		return nil, err
 	}
 	e.own[o.digest()] = set
 	return set, nil

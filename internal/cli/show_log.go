@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/term"
@@ -41,6 +42,10 @@ func eventSays(e imx.Event) string {
 		return fmt.Sprintf("removed %s that nothing needed: %s", term.Count(int64(b.Things), "thing"), b.Size)
 	case imx.EvidenceAdded:
 		return evidenceSays(b.Evidence)
+	case imx.FeedKept:
+		return fmt.Sprintf("feed %s kept: %s of %s, %s", b.Feed.Name, term.Count(b.Feed.Entries, "entry"), b.Feed.Date.Format(time.DateOnly), b.Feed.Digest.Short())
+	case imx.FeedRemoved:
+		return fmt.Sprintf("feed %s removed: %s", b.Name, b.Digest.Short())
 	case imx.InstanceStarted:
 		return fmt.Sprintf("instance %s started%s", b.Instance.ID, before(" at ", address(b.Instance.Address)))
 	case imx.InstanceChanged:
@@ -71,7 +76,7 @@ func releaseEventSays(e imx.Event) string {
 	case imx.TrafficMoved:
 		return fmt.Sprintf("%s: traffic: %s", b.Service, weights(b.Weights))
 	case imx.Scaled:
-		return fmt.Sprintf("%s: scaled to %s", b.Service, term.Count(int64(b.Replicas), "instance"))
+		return fmt.Sprintf("%s: scaled to %s%s", b.Service, term.Count(int64(b.Replicas), "instance"), before(": ", b.Reason))
 	case imx.Destroyed:
 		if b.Volumes {
 			return b.Service + ": destroyed, its volumes too"
@@ -80,7 +85,7 @@ func releaseEventSays(e imx.Event) string {
 	case imx.Removed:
 		return b.Service + ": nothing of it is left"
 	}
-	return e.Kind()
+	return trustEventSays(e)
 }
 
 func appliedSays(b imx.Applied) string {

@@ -22,7 +22,7 @@ func showScan(out term.Stream, r imx.ScanResult, req imx.ScanRequest, now time.T
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		b.WriteString(imageScanText(out, one))
+		b.WriteString(imageScanText(out, one, now))
 	}
 	if len(r.Images) == 0 {
 		b.WriteString(nothingScanned(req))
@@ -53,15 +53,21 @@ func nothingScanned(req imx.ScanRequest) string {
 	return "there is no image to scan\n"
 }
 
-func imageScanText(out term.Stream, one imx.ImageScan) string {
+func imageScanText(out term.Stream, one imx.ImageScan, now time.Time) string {
 	ink := out.Ink
 	var b strings.Builder
 	about := []string{term.Count(int64(one.Packages), "package")}
+	if one.Components > 0 {
+		about = append(about, term.Count(int64(one.Components), "component")+" in files")
+	}
 	if len(one.Releases) > 0 {
 		about = append(about, "released as "+strings.Join(one.Releases[:min(3, len(one.Releases))], ", "))
 	}
 	if len(one.Instances) > 0 {
 		about = append(about, term.Count(int64(len(one.Instances)), "instance"))
+	}
+	if !one.Stated.IsZero() {
+		about = append(about, "stated "+term.Age(one.Stated, now)+" ago")
 	}
 	fmt.Fprintf(&b, "%s  %s\n", ink.Bold(term.Clean(one.Name)+"@"+one.Image.Short()), ink.Dim(strings.Join(about, ", ")))
 	b.WriteString(vulnerabilitiesText(out, one))
@@ -122,14 +128,22 @@ func severityText(ink term.Ink, v imx.Vulnerability) string {
 
 // affectedText names a package, and those of its binary packages that the image has, where they are called otherwise.
 func affectedText(p imx.Affected) string {
+	if len(p.Files) > 0 {
+		return term.Clean(fmt.Sprintf("%s (%s in %s)", p.Name, p.Ecosystem, firstOf(p.Files)))
+	}
 	if len(p.Binaries) == 0 || len(p.Binaries) == 1 && p.Binaries[0] == p.Name {
 		return term.Clean(p.Name)
 	}
-	text := strings.Join(p.Binaries[:min(2, len(p.Binaries))], ", ")
-	if more := len(p.Binaries) - 2; more > 0 {
+	return term.Clean(p.Name + " (" + firstOf(p.Binaries) + ")")
+}
+
+// firstOf names two of a list, and how many more there are.
+func firstOf(list []string) string {
+	text := strings.Join(list[:min(2, len(list))], ", ")
+	if more := len(list) - 2; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
-	return term.Clean(p.Name + " (" + text + ")")
+	return text
 }
 
 // useText tells which processes have files of a package mapped; nothing where none could be looked at.

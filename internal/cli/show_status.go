@@ -54,16 +54,25 @@ func logLineOf(s imx.Status) string {
 
 // statusServices is the table of services, those taken down left out.
 func statusServices(out term.Stream, s imx.State, now time.Time) string {
-	table := term.Table{Head: []string{"SERVICE", "RELEASE", "READY", "TRAFFIC", "PORTS", "ADDRESS", "IMAGE", "SINCE"}}
+	table := term.Table{Head: []string{"SERVICE", "RELEASE", "READY", "TRAFFIC", "PORTS", "ADDRESS", "IMAGE", "SCANNED", "SINCE"}}
 	for _, v := range living(s) {
 		r, _ := v.Release(v.Target)
 		table.Add(out.Ink.Name(v.Name), serviceRelease(out.Ink, v), ready(out.Ink, s, v), weights(v.Routes), publishedShort(r.Spec),
-			address(v.Address), r.Image.Digest.Short(), term.Age(v.Since, now))
+			address(v.Address), r.Image.Digest.Short(), scanned(out.Ink, s, r.Image.Digest, now), term.Age(v.Since, now))
 	}
 	if len(table.Rows) == 0 {
 		return "no services yet: imx init writes an example, imx apply runs it\n"
 	}
 	return table.Text(out.Ink, out.Columns())
+}
+
+// scanned says how old the newest scan is that is evidence about an image.
+func scanned(ink term.Ink, s imx.State, image imx.Digest, now time.Time) string {
+	last, ok := s.Evidence[image][imx.PredicateScan]
+	if !ok {
+		return ink.Dim("never")
+	}
+	return term.Age(last.Made, now)
 }
 
 // publishedShort is published without its noun, for a column that has it as its heading.

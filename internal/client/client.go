@@ -82,11 +82,15 @@ func (c *Client) Archives(ctx context.Context) (imx.Archives, error) {
 
 // Status returns the state at a moment, or now for the zero Time.
 func (c *Client) Status(ctx context.Context, at time.Time) (imx.Status, error) {
-	query := url.Values{}
-	if !at.IsZero() {
-		query.Set("at", at.Format(time.RFC3339Nano))
+	return read[imx.Status](ctx, c, "/v1/status", moment(at))
+}
+
+// moment asks about a moment of the past; about now for the zero Time.
+func moment(at time.Time) url.Values {
+	if at.IsZero() {
+		return nil
 	}
-	return read[imx.Status](ctx, c, "/v1/status", query)
+	return url.Values{"at": {at.Format(time.RFC3339Nano)}}
 }
 
 // Instances returns a service's instances, or all for "", sorted by ID; ended ones too, as long as

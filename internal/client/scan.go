@@ -23,9 +23,9 @@ func (c *Client) Excuse(ctx context.Context, image string, req imx.VEXRequest) (
 	return short[json.RawMessage](ctx, c, call{http.MethodPost, "/v1/images/" + url.PathEscape(image) + "/vex", req}, nil)
 }
 
-// Feeds returns the feeds of vulnerabilities, sorted by name.
-func (c *Client) Feeds(ctx context.Context) ([]imx.Feed, error) {
-	return read[[]imx.Feed](ctx, c, "/v1/feeds", nil)
+// Feeds returns the feeds of vulnerabilities, sorted by name: those of now for the zero Time, else those of that moment.
+func (c *Client) Feeds(ctx context.Context, at time.Time) ([]imx.Feed, error) {
+	return read[[]imx.Feed](ctx, c, "/v1/feeds", moment(at))
 }
 
 // AddFeed sends a feed, of any length.

@@ -60,6 +60,7 @@ func Run(ctx context.Context, cfg Config) error {
 	group.Go(func() error { return s.engine.Run(ctx, s.loop.Poke) })
 	group.Go(func() error { return s.loop.Run(ctx) })
 	group.Go(func() error { return s.collect(ctx) })
+	group.Go(func() error { return s.scanner.Run(ctx) })
 	handler := s.handler(cfg.Version)
 	for _, l := range listeners {
 		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}

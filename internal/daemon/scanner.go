@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"io"
 	"path/filepath"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 )
 
 // openScanner opens the feeds, and joins them with what images have in them and what runs.
-func (s *server) openScanner() error {
+func (s *server) openScanner(debs *archive.Archive) error {
 	dir := filepath.Join(s.data, feedFolder)
 	feeds, err := feed.Open(dir, time.Now)
 	if err != nil {
@@ -24,27 +23,27 @@ func (s *server) openScanner() error {
 		return err
 	}
 	s.scanner = scan.New(scan.Config{
-		Feeds: feeds, Known: known, Client: feed.NewClient(), Evidence: s.attester, Version: s.version, Now: time.Now,
-		State: func(at time.Time) (*imx.State, error) {
-			if at.IsZero() {
-				return s.control.State(), nil
-			}
-			return s.control.At(at)
+		Feeds: feeds, Known: known, Client: feed.NewClient(), Evidence: s.attester, Version: s.version, Now: time.Now, Log: s.logger,
+		Server: scan.Server{
+			State: func(at time.Time) (*imx.State, error) {
+				if at.IsZero() {
+					return s.control.State(), nil
+				}
+				return s.control.At(at)
+			},
+			Images: func(ctx context.Context, at time.Time) ([]imx.ImageView, error) {
+				if at.IsZero() {
+					return s.pipeline.Images(ctx)
+				}
+				return s.pipeline.ImagesAt(at)
+			},
+			Image: s.pipeline.Image, Pids: s.pids, KeepFeed: s.control.KeepFeed, RemoveFeed: s.control.RemoveFeed,
 		},
-		Images: func(ctx context.Context, at time.Time) ([]imx.ImageView, error) {
-			if at.IsZero() {
-				return s.pipeline.Images(ctx)
-			}
-			return s.pipeline.ImagesAt(at)
+		Archives: debs.Declared,
+		Index: func(ctx context.Context, decl imx.Archive, report imx.Report) (archive.Snapshot, error) {
+			return s.pipeline.Index(ctx, imx.Server, decl, report)
 		},
-		Image: s.pipeline.Image,
-		Index: func(ctx context.Context, report imx.Report) (archive.Snapshot, error) {
-			return s.pipeline.HostIndex(ctx, imx.Server, report)
-		},
-		Package: func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error) {
-			return s.pipeline.HostPackage(ctx, p, report)
-		},
-		Pids: s.pids,
+		Package: s.pipeline.Package,
 	})
 	return nil
 }

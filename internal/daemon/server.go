@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/api"
 	"imx/internal/archive"
 	"imx/internal/attest"
@@ -147,20 +148,20 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	checks := newChecks(s)
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
-		Stores:  []func() gc.Store{s.registry.Things, builder.Things, blobs.Things},
+		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
 		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
 		},
 	})
 	s.attester = attest.New(attest.Config{
-		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version,
+		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
 	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
-	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Now: time.Now, Log: s.logger})
-	return s.openScanner()
+	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.pass, Now: time.Now, Log: s.logger})
+	return s.openScanner(debs)
 }
 
 // engineConfig names what the engine makes on this machine after the data folder, so that
@@ -218,7 +219,21 @@ func (s *server) keep(ctx context.Context, repository, tag string, manifest []by
 // attest states what is known of a built image.
 func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
 	b.Version = s.version
-	return s.attester.Built(ctx, by, b, report)
+	if err := s.attester.Built(ctx, by, b, report); err != nil {
+		return err
+	}
+	s.scanner.Built(ctx, by, b.Image)
+	return nil
+}
+
+// pass lets an instance of a release start.
+func (s *server) pass(_ context.Context, r imx.Release) (admission.Pass, error) {
+	return admission.ForTrial(r), nil
+}
+
+// kits tells which kits of tests are needed.
+func (s *server) kits() gc.Store {
+	return trial.Kept{State: s.control.State, Read: s.attester.Read}.Things()
 }
 
 // refer puts a manifest beside the one that it says something about.
@@ -237,7 +252,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,
 		Registry:  s.pushing(s.registry.Handler()),
-		Collector: s.pipeline,
+		Collector: s,
 		Log:       s.logger,
 	})
 }
@@ -261,8 +276,8 @@ func Purge(ctx context.Context, data string) error {
 	return errors.Join(err, release())
 }
 
-// Traces lists what a data folder's server has on this machine outside of that folder. With all
-// its services destroyed, or after a Purge, there is nothing.
+// Traces lists what a data folder's server has on this machine outside of that folder, for its services and for tests.
+// With all its services destroyed and no test running, or after a Purge, there is nothing.
 func Traces(data string) ([]string, error) {
 	prefix, err := network(data, "")
 	if err != nil {
@@ -272,19 +287,30 @@ func Traces(data string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := local.Traces(cfg)
+	all, err := trialConfigs(data)
 	if err != nil {
 		return nil, err
 	}
-	table, err := nft.New(tableName(cfg.ID))
-	if err != nil {
-		return nil, err
+	var found []string
+	for _, one := range append([]local.Config{cfg}, all...) {
+		traces, err := local.Traces(one)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, traces...)
+		table, err := nft.New(tableName(one.ID))
+		if err != nil {
+			return nil, err
+		}
+		there, err := table.Exists()
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			found = append(found, "table inet "+tableName(one.ID))
+		}
 	}
-	there, err := table.Exists()
-	if there {
-		found = append(found, "table inet "+tableName(cfg.ID))
-	}
-	return found, err
+	return found, nil
 }
 
 // engineID is made from the data folder's path, so that it stays and no two folders share one.

@@ -38,6 +38,9 @@ var _ trial.Machine = machine{}
 // Network is the range of addresses.
 func (m machine) Network() netip.Prefix { return m.cfg.Network }
 
+// Gateway is the address of this end of the instances' links.
+func (m machine) Gateway() netip.Addr { return local.Gateway() }
+
 // Close ends all that is on it, and leaves no trace.
 func (m machine) Close(ctx context.Context) error {
 	defer m.from.free(m.cfg.Network)
@@ -147,26 +150,37 @@ func (ms *machines) free(p netip.Prefix) {
 
 // endTrials takes away what the tests of a server that is gone have left.
 func endTrials(ctx context.Context, data string) error {
-	all, err := filepath.Abs(filepath.Join(data, trialFolder))
+	left, err := trialConfigs(data)
 	if err != nil {
 		return err
 	}
-	left, err := os.ReadDir(all)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // no test was running
-	}
-	if err != nil {
-		return imx.Errorf(imx.Internal, "looking for what tests have left: %w", err)
-	}
-	for _, one := range left {
-		cfg, err := engineConfig(filepath.Join(all, one.Name()), netip.Prefix{})
-		if err != nil {
-			return err
-		}
-		cfg.Dir = filepath.Join(all, one.Name())
+	for _, cfg := range left {
 		if err := clearTrial(ctx, cfg); err != nil {
 			return err
 		}
 	}
-	return os.RemoveAll(all)
+	return os.RemoveAll(filepath.Join(data, trialFolder))
+}
+
+// trialConfigs are those of the engines whose tests run, or were cut off.
+func trialConfigs(data string) ([]local.Config, error) {
+	all, err := filepath.Abs(filepath.Join(data, trialFolder))
+	if err != nil {
+		return nil, err
+	}
+	left, err := os.ReadDir(all)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, imx.Errorf(imx.Internal, "looking for what tests have left: %w", err)
+	}
+	var configs []local.Config
+	for _, one := range left {
+		dir := filepath.Join(all, one.Name())
+		cfg, err := engineConfig(dir, netip.Prefix{})
+		if err != nil {
+			return nil, err
+		}
+		cfg.Dir = dir
+		configs = append(configs, cfg)
+	}
+	return configs, nil
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"imx"
+	"imx/internal/admission"
 )
 
 // Engine runs instances. Every method is level-triggered and idempotent: calling it again with the
@@ -47,8 +48,9 @@ type Runner interface {
 	// Scale sees to it that n instances of the release exist, not counting those that are stopping
 	// or have ended. It starts missing ones and returns when they run, healthy or not. Surplus
 	// ones are told to stop as by Stop, unhealthy ones first, then the newest; their stopping goes
-	// on after the return. On an error the instances that could be started stay.
-	Scale(ctx context.Context, r imx.Release, n int) error
+	// on after the return. On an error the instances that could be started stay. Nothing is started unless
+	// the pass covers the release: the error then is of kind Refused, and whether to stop some doesn't depend on it.
+	Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error
 
 	// Stop ends one instance without a request being lost. It loses its traffic; then it drains: it
 	// has until Spec.Drain after that to finish the connections that it has; then it gets its stop
@@ -91,3 +93,10 @@ const (
 // Draining is the reason that an instance shows which was told to stop for a reason and is
 // finishing its connections.
 func Draining(reason string) string { return reason + "; it finishes its connections first" }
+
+// KitCommand is a program that a test runs beside an instance, with a kit as its root.
+type KitCommand struct {
+	Instance string    // its id
+	Kit      imx.Image // an imx.Kit, built
+	Args     []string
+}

@@ -15,6 +15,7 @@ import (
 
 	"imx"
 	"imx/internal/blob"
+	"imx/internal/statement"
 )
 
 // StatementMedia is the media type of a statement that nobody signed, and the artifact type of its manifest.
@@ -51,10 +52,10 @@ func (s *Store) Keep(ctx context.Context, repository string, image imx.Digest, s
 	if err != nil {
 		return imx.Evidence{}, imx.Errorf(imx.Refused, "the statement can't be written as JSON: %w", err)
 	}
-	if st, err = Parse(raw); err != nil {
+	if st, err = statement.Parse(raw); err != nil {
 		return imx.Evidence{}, err
 	}
-	if !about(st, image) {
+	if !statement.About(st, image) {
 		return imx.Evidence{}, aboutAnother(imx.DigestBytes(raw), image)
 	}
 	manifest, err := s.manifest(image, st.PredicateType, raw)
@@ -82,7 +83,7 @@ func (s *Store) put(b []byte) error {
 }
 
 // manifest makes the artifact's manifest: the same for the same image and statement.
-func (s *Store) manifest(image imx.Digest, predicateType string, statement []byte) ([]byte, error) {
+func (s *Store) manifest(image imx.Digest, predicateType string, layer []byte) ([]byte, error) {
 	raw, err := s.cfg.Blobs.ReadAll(image, maxManifest)
 	if err != nil {
 		return nil, err
@@ -101,7 +102,7 @@ func (s *Store) manifest(image imx.Digest, predicateType string, statement []byt
 	config.Data = nil
 	return json.Marshal(ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: StatementMedia,
-		Config: config, Layers: []ocispec.Descriptor{describe(StatementMedia, statement)}, Subject: &subject,
+		Config: config, Layers: []ocispec.Descriptor{describe(StatementMedia, layer)}, Subject: &subject,
 		Annotations: map[string]string{PredicateNote: predicateType},
 	})
 }
@@ -113,15 +114,15 @@ func describe(mediaType string, b []byte) ocispec.Descriptor {
 // Read returns the statement of an evidence, if it is what the evidence says: its bytes are those that were
 // kept, of that type, about that image. Errors: Refused if it isn't; NotFound for bytes that are gone.
 func (s *Store) Read(e imx.Evidence) (imx.Statement, error) {
-	raw, err := s.cfg.Blobs.ReadAll(e.Statement, MaxStatement)
+	raw, err := s.cfg.Blobs.ReadAll(e.Statement, statement.Max)
 	if err != nil {
 		return imx.Statement{}, err
 	}
-	st, err := Parse(raw)
+	st, err := statement.Parse(raw)
 	switch {
 	case err != nil:
 		return imx.Statement{}, err
-	case !about(st, e.Image):
+	case !statement.About(st, e.Image):
 		return imx.Statement{}, aboutAnother(e.Statement, e.Image)
 	case st.PredicateType != e.PredicateType:
 		return imx.Statement{}, imx.Errorf(imx.Refused, "the statement %s is of type %s, and not %s", e.Statement.Short(), st.PredicateType, e.PredicateType)
@@ -129,8 +130,18 @@ func (s *Store) Read(e imx.Evidence) (imx.Statement, error) {
 	return st, nil
 }
 
-func aboutAnother(statement, image imx.Digest) error {
-	return imx.Errorf(imx.Refused, "the statement %s is not about the image %s", statement.Short(), image)
+// Check reports whether the bytes of an evidence are those that were kept. Errors: Refused if they aren't; NotFound for
+// bytes that are gone.
+func (s *Store) Check(e imx.Evidence) error {
+	_, err := s.cfg.Blobs.ReadAll(e.Statement, statement.Max)
+	if err == nil {
+		_, err = s.cfg.Blobs.ReadAll(e.Manifest, maxManifest)
+	}
+	return err
+}
+
+func aboutAnother(named, image imx.Digest) error {
+	return imx.Errorf(imx.Refused, "the statement %s is not about the image %s", named.Short(), image)
 }
 
 // Digests returns what must stay for images to keep all their evidence, the older too: by image, the blobs and

@@ -19,12 +19,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"pgregory.net/rapid"
 
 	"imx"
 	"imx/internal/blob"
 	"imx/internal/evidence"
 	"imx/internal/registry"
+	"imx/internal/statement"
 )
 
 // world is a registry with one image, "web", and the evidence beside it.
@@ -73,9 +73,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func statement(t *testing.T, image imx.Digest, says any) imx.Statement {
+func saying(t *testing.T, image imx.Digest, says any) imx.Statement {
 	t.Helper()
-	st, err := evidence.Make("web", image, imx.PredicateTest, says)
+	st, err := statement.Make("web", image, imx.PredicateTest, says)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func statement(t *testing.T, image imx.Digest, says any) imx.Statement {
 
 func (w *world) keep(t *testing.T, says any) imx.Evidence {
 	t.Helper()
-	e, err := w.Keep(t.Context(), "web", w.image, statement(t, w.image, says))
+	e, err := w.Keep(t.Context(), "web", w.image, saying(t, w.image, says))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestARegistryClientFindsWhatWasStatedOfAnImageAndReadsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := evidence.Parse(raw)
+	read, err := statement.Parse(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestTheSameStatementTwiceIsOne(t *testing.T) {
 func TestKeepingIsDoneAgainAfterItFailed(t *testing.T) {
 	w := newWorld(t)
 	w.refuse = errors.New("the power went")
-	if _, err := w.Keep(t.Context(), "web", w.image, statement(t, w.image, map[string]int{})); !errors.Is(err, w.refuse) {
+	if _, err := w.Keep(t.Context(), "web", w.image, saying(t, w.image, map[string]int{})); !errors.Is(err, w.refuse) {
 		t.Fatalf("err = %v", err)
 	}
 	w.refuse = nil
@@ -153,7 +153,7 @@ func TestKeepingIsDoneAgainAfterItFailed(t *testing.T) {
 func TestAStatementAboutSomethingElseIsRefused(t *testing.T) {
 	w := newWorld(t)
 	other := imx.DigestBytes([]byte("another image"))
-	_, err := w.Keep(t.Context(), "web", w.image, statement(t, other, map[string]int{}))
+	_, err := w.Keep(t.Context(), "web", w.image, saying(t, other, map[string]int{}))
 	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "is not about the image "+string(w.image)) {
 		t.Errorf("kept with err = %v", err)
 	}
@@ -165,7 +165,7 @@ func TestAStatementAboutSomethingElseIsRefused(t *testing.T) {
 			t.Errorf("read %+v with err = %v", e, err)
 		}
 	}
-	if _, err := w.Keep(t.Context(), "web", other, statement(t, other, map[string]int{})); imx.KindOf(err) != imx.NotFound {
+	if _, err := w.Keep(t.Context(), "web", other, saying(t, other, map[string]int{})); imx.KindOf(err) != imx.NotFound {
 		t.Errorf("about an image that isn't there: %v", err)
 	}
 }
@@ -217,66 +217,4 @@ func TestDigestsNamesAllThatTheEvidenceOfAnImageNeeds(t *testing.T) {
 	if all != 5 || len(found) != 1 { // two statements, two manifests, what stands for a configuration
 		t.Errorf("%v: %d blobs", found, all)
 	}
-}
-
-func TestEveryStatementThatIsMadeIsRead(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		image := imx.DigestBytes(rapid.SliceOf(rapid.Byte()).Draw(t, "image"))
-		says := rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "predicate")
-		made, err := evidence.Make(rapid.String().Draw(t, "name"), image, imx.PredicateCheck, says)
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := json.Marshal(made)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := evidence.Parse(raw); err != nil {
-			t.Fatalf("%s: %v", raw, err)
-		}
-	})
-}
-
-func TestWhatTwoReadersCouldTakeForTwoThingsIsRefused(t *testing.T) {
-	hex := strings.Repeat("ab", 32)
-	good := `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + hex + `"}}],"predicateType":"urn:imx:check:v1","predicate":{}}`
-	if _, err := evidence.Parse([]byte(good)); err != nil {
-		t.Fatal(err)
-	}
-	for what, change := range map[string][2]string{
-		"another type":            {"Statement/v1", "Statement/v0.1"},
-		"an unknown predicate":    {"urn:imx:check:v1", "urn:other"},
-		"no subject":              {`{"digest":{"sha256":"` + hex + `"}}`, ""},
-		"a short digest":          {hex, "abab"},
-		"another algorithm":       {`"sha256"`, `"sha512"`},
-		"two digests":             {`{"sha256"`, `{"sha1":"ab","sha256"`},
-		"a predicate that's none": {`"predicate":{}`, `"predicate":null`},
-		"a key twice":             {`"predicate":{}`, `"predicate":{},"predicate":{"a":1}`},
-		"a key in other letters":  {`"predicate":{}`, `"Predicate":{}`},
-		"an unknown key":          {`"predicate":{}`, `"predicate":{},"more":1`},
-		"a space":                 {`"predicate":{}`, `"predicate": {}`},
-		"something after it":      {`"predicate":{}}`, `"predicate":{}}{}`},
-	} {
-		bad := strings.Replace(good, change[0], change[1], 1)
-		if _, err := evidence.Parse([]byte(bad)); imx.KindOf(err) != imx.Refused || bad == good {
-			t.Errorf("%s: err = %v", what, err)
-		}
-	}
-}
-
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + strings.Repeat("ab", 32) + `"}}],"predicateType":"urn:imx:check:v1","predicate":{}}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		st, err := evidence.Parse(raw)
-		if err != nil {
-			if imx.KindOf(err) != imx.Refused {
-				t.Errorf("err = %v", err)
-			}
-			return
-		}
-		again, err := json.Marshal(st)
-		if err != nil || !bytes.Equal(again, raw) {
-			t.Errorf("read %q, wrote %q, %v", raw, again, err)
-		}
-	})
 }

@@ -52,12 +52,12 @@ func File(pid int, name string, limit int64) (Found, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return found, nil
 	}
-	// Only now, when it is known to be no pipe that would keep the reader waiting.
-	content, err := openIn(root, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	// The very file that was looked at: by its name it could be another by now, a pipe that keeps the reader waiting.
+	// O_NONBLOCK, because a lease that a process of the instance holds would do that, too.
+	f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return found, err
+		return found, fmt.Errorf("%s can't be read: %w", name, errors.Unwrap(err))
 	}
-	f := os.NewFile(uintptr(content), name)
 	defer f.Close() // read-only
 	found.Content, err = io.ReadAll(io.LimitReader(f, limit))
 	return found, err

@@ -1,13 +1,20 @@
 package inside_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"imx/internal/inside"
 )
@@ -28,6 +35,47 @@ func TestAPathIsSeenAsTheProcessSeesIt(t *testing.T) {
 	if root, err := inside.File(os.Getpid(), "/", 5); err != nil || !root.There {
 		t.Errorf("the root: %+v, %v", root, err)
 	}
+}
+
+// Whoever controls the instance can put a pipe where a file was just seen, and keep it open without writing to it.
+func TestAFileThatTurnsIntoAPipeKeepsNobodyWaiting(t *testing.T) {
+	dir := t.TempDir()
+	file, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "pipe")
+	if err := errors.Join(os.WriteFile(file, []byte("x"), 0o600), unix.Mkfifo(pipe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var swaps sync.WaitGroup
+	swapping, stop := context.WithCancel(t.Context())
+	swaps.Go(func() {
+		for swapping.Err() == nil {
+			_ = unix.Renameat2(unix.AT_FDCWD, file, unix.AT_FDCWD, pipe, unix.RENAME_EXCHANGE)
+		}
+	})
+	done := make(chan string, 1)
+	go func() {
+		for range 20_000 {
+			if found, err := inside.File(os.Getpid(), file, 5); err != nil || !found.There || len(found.Content) > 1 {
+				done <- fmt.Sprintf("%+v, %v", found, err)
+				return
+			}
+		}
+		done <- ""
+	}()
+	select {
+	case wrong := <-done:
+		if wrong != "" {
+			t.Error(wrong)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits for the pipe")
+	}
+	stop()
+	swaps.Wait()
+	_ = held.Close()
 }
 
 func TestAProcessIsFoundByItsPathItsNameAndALinkToIt(t *testing.T) {

@@ -27,6 +27,8 @@ const (
 	maxPath = 4096
 	// maxFile bounds the files that a scan keeps to read: dpkg's status of a full desktop has 5 MB.
 	maxFile = 32 << 20
+	// maxKept bounds them together: some builders write a file for each package.
+	maxKept = 128 << 20
 )
 
 // Scan makes do without an inventory: it reads the layers of an image, as tar archives without
@@ -66,6 +68,7 @@ func Look(layers iter.Seq2[io.Reader, error], see func(name string, size int64, 
 type scan struct {
 	paths changeset.Stack[imx.InventoryPath]
 	kept  map[string][]byte // contents of the few files that say more
+	size  int64             // of those
 	see   func(name string, size int64, content io.Reader) error
 }
 
@@ -161,6 +164,9 @@ func (s *scan) read(name string, size int64, content io.Reader) (imx.Digest, err
 	if telling(name) {
 		if size > maxFile {
 			return "", imx.Errorf(imx.Invalid, "%s has %s, more than the %s that it may have", name, imx.Size(size), imx.Size(maxFile))
+		}
+		if s.size += size - int64(len(s.kept[name])); s.size > maxKept {
+			return "", imx.Errorf(imx.Invalid, "the lists of packages have more than the %s that they may have together", imx.Size(maxKept))
 		}
 		raw, err := io.ReadAll(content)
 		if err != nil {

@@ -177,6 +177,18 @@ func TestWhatIsNoLayerIsRefused(t *testing.T) {
 	if _, err := inventory.Scan(layers(vast(t))); imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "sparse") {
 		t.Errorf("a file of 9 EB in a few bytes: %v", err)
 	}
+	large := strings.Repeat("#", 30<<20)
+	var many, same [][]byte
+	for i := range 5 {
+		many = append(many, tarred(t, entry{name: "var/lib/dpkg/status.d/" + strings.Repeat("x", i+1), content: large}))
+		same = append(same, tarred(t, entry{name: "var/lib/dpkg/status.d/x", content: large}))
+	}
+	if _, err := inventory.Scan(layers(many...)); imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "may have together") {
+		t.Errorf("lists of packages of 150 MB: %.200v", err)
+	}
+	if _, err := inventory.Scan(layers(same...)); err != nil && strings.Contains(err.Error(), "together") {
+		t.Errorf("one list that is written anew five times: %.200v", err)
+	}
 	broken := errors.New("broken")
 	_, err := inventory.Scan(func(yield func(io.Reader, error) bool) { yield(nil, broken) })
 	if !errors.Is(err, broken) {

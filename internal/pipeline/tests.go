@@ -2,8 +2,10 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/trial"
@@ -29,7 +31,7 @@ func (p *Pipeline) Test(ctx context.Context, by imx.Principal, req imx.TestReque
 	if err != nil {
 		return imx.TestReport{Plan: planned}, err
 	}
-	run := w.run(images)
+	run := p.trial(w, images)
 	run.Only, run.Again = req.Only, req.Again
 	results, err := p.cfg.Test(ctx, by, run, report)
 	return imx.TestReport{Plan: planned, Images: images, Results: results}, err
@@ -52,21 +54,40 @@ func named(req imx.TestRequest) error {
 	return nil
 }
 
+// skipped is how long the exception lasts that a release without tests is made by: that it has none matters no more for its restarts.
+const skipped = 24 * time.Hour
+
+// untested writes down that somebody releases images without testing them, and excuses them from the policy's condition of tests.
+func (p *Pipeline) untested(w work, images []imx.Image) error {
+	if err := p.cfg.Control.Record(w.by, imx.TestsSkipped{Apply: w.apply, Reason: w.untested}); err != nil {
+		return err
+	}
+	until := p.cfg.Now().Add(skipped)
+	for _, image := range images {
+		x := imx.Exception{Condition: "tests", Image: image.Digest, Reason: "released without tests: " + w.untested, Until: until}
+		if _, err := p.cfg.Control.Except(w.by, x, func(imx.Exception) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // passed makes sure that what is to be released has passed its tests, unless somebody says why it need not.
 func (p *Pipeline) passed(ctx context.Context, w work, images []imx.Image) error {
 	if w.untested != "" {
-		return p.cfg.Control.Record(w.by, imx.TestsSkipped{Apply: w.apply, Reason: w.untested})
+		return p.untested(w, images)
 	}
-	results, err := p.cfg.Test(ctx, w.by, w.run(images), w.report)
+	results, err := p.cfg.Test(ctx, w.by, p.trial(w, images), w.report)
 	if err != nil {
 		return err
 	}
 	return trial.Failed(results)
 }
 
-// run is what there is to test of a plan whose images are built, in its order.
-func (w work) run(images []imx.Image) trial.Run {
-	r := trial.Run{Plan: w.planned.Digest, Tests: w.template.Tests}
+// trial is what there is to test of a plan whose images are built, in its order.
+func (p *Pipeline) trial(w work, images []imx.Image) trial.Run {
+	r := trial.Run{Plan: w.planned.Digest, Tests: w.template.Tests, Kits: w.planned.Plan.Kits}
+	r.Make = func(ctx context.Context, k imx.Kit) (imx.Image, error) { return p.kit(ctx, w, k) }
 	used := map[string]bool{}
 	for _, spec := range w.planned.Plan.Services {
 		used[spec.Image] = true
@@ -82,4 +103,18 @@ func (w work) run(images []imx.Image) trial.Run {
 		}
 	}
 	return r
+}
+
+// kit builds what commands of tests run in. It is kept as a build is, but published and stated nowhere: nothing is made of it.
+func (p *Pipeline) kit(ctx context.Context, w work, k imx.Kit) (imx.Image, error) {
+	raw, err := json.Marshal(k.Plan)
+	if err != nil {
+		return imx.Image{}, err
+	}
+	if err := p.put(raw, k.Plan.Digest()); err != nil {
+		return imx.Image{}, err
+	}
+	fetch := newStock().fetching(k.Plan.Spec.Name, p.fetcher(w.template))
+	built, err := p.cfg.Builder.Run(ctx, k.Plan, fetch, w.report)
+	return built.Image, err
 }

@@ -113,7 +113,11 @@ func checkLockedImage(im imx.LockedImage, known map[string]bool) error {
 	case im.Epoch.IsZero():
 		return errors.New("has no epoch")
 	}
-	for _, ref := range slices.Concat(im.Base, im.Tools, im.Ship) {
+	return cmp.Or(refersTo(slices.Concat(im.Base, im.Tools, im.Ship), known), checkLockedKits(im.Kits, known))
+}
+
+func refersTo(references []string, known map[string]bool) error {
+	for _, ref := range references {
 		if !known[ref] {
 			return fmt.Errorf("refers to package %q, which isn't there", ref)
 		}
@@ -150,14 +154,32 @@ func (in Input) keeps(spec imx.ImageSpec) (imx.LockedImage, bool) {
 	if !ok || in.Update || l.Recommends != spec.Recommends || !slices.Equal(l.From, archivesOf(spec)) || !sameSet(l.Asked, spec.Packages) || !sameSet(l.Without, spec.Without) {
 		return imx.LockedImage{}, false
 	}
-	pins := pinned(*in.Lock)
-	for _, ref := range slices.Concat(l.Base, l.Tools, l.Ship) {
-		p, ok := pins[ref]
-		if !ok || p.Architecture != in.Architecture && p.Architecture != "all" {
-			return imx.LockedImage{}, false
-		}
+	return l, in.there(slices.Concat(l.Base, l.Tools, l.Ship))
+}
+
+// kept returns the plan of an image as the lock has it, if that answers all that the template asks.
+func (in Input) kept(spec imx.ImageSpec) (imx.ImagePlan, bool) {
+	locked, ok := in.keeps(spec)
+	if !ok {
+		return imx.ImagePlan{}, false
 	}
-	return l, true
+	pins := map[string]imx.Package{}
+	if in.Lock != nil {
+		pins = pinned(*in.Lock)
+	}
+	return imx.ImagePlan{
+		Spec: strippedImage(spec), Architecture: in.Architecture, Epoch: locked.Epoch,
+		Base: at(pins, locked.Base), Tools: at(pins, locked.Tools), Ship: at(pins, locked.Ship),
+	}, true
+}
+
+// there reports whether the lock has all that is referred to, for the architecture.
+func (in Input) there(references []string) bool {
+	pins := pinned(*in.Lock)
+	return !slices.ContainsFunc(references, func(ref string) bool {
+		p, ok := pins[ref]
+		return !ok || p.Architecture != in.Architecture && p.Architecture != "all"
+	})
 }
 
 // sameShip reports whether the plan ships just the packages that the lock has for the image.

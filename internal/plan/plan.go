@@ -67,8 +67,12 @@ func Resolve(in Input) (imx.Plan, imx.Lock, imx.Diagnostics) {
 		return strings.Compare(a.Name, b.Name)
 	})
 	for _, spec := range images {
-		r.image(spec)
+		if image, ok := r.image(spec); ok {
+			r.images = append(r.images, image)
+			r.kits(spec, image)
+		}
 	}
+	sortKits(r.kitsMade)
 	if r.diagnostics.Err() == nil {
 		r.unify()
 	}
@@ -78,7 +82,7 @@ func Resolve(in Input) (imx.Plan, imx.Lock, imx.Diagnostics) {
 	if r.diagnostics.Err() != nil {
 		return imx.Plan{}, imx.Lock{}, r.diagnostics.First()
 	}
-	p := imx.Plan{Source: in.Template.Source, Images: r.images, Services: strippedServices(in.Template.Services)}
+	p := imx.Plan{Source: in.Template.Source, Images: r.images, Services: strippedServices(in.Template.Services), Kits: r.kitsMade}
 	return p, r.lock(), r.diagnostics
 }
 
@@ -86,6 +90,7 @@ func Resolve(in Input) (imx.Plan, imx.Lock, imx.Diagnostics) {
 type resolver struct {
 	in          Input
 	images      []imx.ImagePlan
+	kitsMade    []imx.Kit
 	anew        map[string]bool // the archives that something was chosen from
 	diagnostics imx.Diagnostics
 }
@@ -101,40 +106,38 @@ func (r *resolver) notice(at imx.Pos, summary string) {
 	r.diagnostics = append(r.diagnostics, imx.Diagnostic{Severity: imx.SeverityNotice, Summary: summary, At: at})
 }
 
-// image adds the plan of one image, from the lock where it still answers, else chosen anew.
-func (r *resolver) image(spec imx.ImageSpec) {
-	plan := imx.ImagePlan{Spec: strippedImage(spec), Architecture: r.in.Architecture}
-	if locked, ok := r.in.keeps(spec); ok {
-		plan.Epoch = locked.Epoch
-		pins := map[string]imx.Package{}
-		if r.in.Lock != nil {
-			pins = pinned(*r.in.Lock)
-		}
-		plan.Base, plan.Tools, plan.Ship = at(pins, locked.Base), at(pins, locked.Tools), at(pins, locked.Ship)
-		r.images = append(r.images, plan)
-		return
+// image returns the plan of one image, from the lock where it still answers, else chosen anew.
+func (r *resolver) image(spec imx.ImageSpec) (plan imx.ImagePlan, ok bool) {
+	if plan, ok = r.in.kept(spec); ok {
+		return plan, true
 	}
 	archives, missing := r.in.archives(spec)
 	if missing != "" {
 		r.report(spec.At, "image."+spec.Name+": the index of archive "+missing+" is missing", "")
-		return
+		return plan, false
 	}
+	r.chosenFrom(spec)
+	groups, ok := r.solve(spec, archives)
+	if !ok {
+		return plan, false
+	}
+	plan = imx.ImagePlan{Spec: strippedImage(spec), Architecture: r.in.Architecture}
+	plan.Base, plan.Tools, plan.Ship = groups.base, groups.tools, groups.ship
+	plan.Epoch = newest(archives)
+	if old, ok := r.in.locked(spec); ok && slices.Equal(old.From, archivesOf(spec)) && sameShip(pinned(*r.in.Lock), old, plan) {
+		plan.Epoch = old.Epoch
+	}
+	return plan, true
+}
+
+// chosenFrom notes that something is chosen from the archives of an image.
+func (r *resolver) chosenFrom(spec imx.ImageSpec) {
 	if r.anew == nil {
 		r.anew = map[string]bool{}
 	}
 	for _, name := range archivesOf(spec) {
 		r.anew[name] = true
 	}
-	groups, ok := r.solve(spec, archives)
-	if !ok {
-		return
-	}
-	plan.Base, plan.Tools, plan.Ship = groups.base, groups.tools, groups.ship
-	plan.Epoch = newest(archives)
-	if old, ok := r.in.locked(spec); ok && slices.Equal(old.From, archivesOf(spec)) && sameShip(pinned(*r.in.Lock), old, plan) {
-		plan.Epoch = old.Epoch
-	}
-	r.images = append(r.images, plan)
 }
 
 // newest returns the newest date of the archives' suites, in UTC.
@@ -179,10 +182,14 @@ func (r *resolver) unify() {
 	}
 }
 
-// packages returns all packages of all images, each as often as it is there, to read or to set.
+// packages returns all packages of all images and kits, each as often as it is there, to read or to set.
 func (r *resolver) packages() []*imx.Package {
+	plans := slices.Clone(r.images)
+	for _, k := range r.kitsMade {
+		plans = append(plans, k.Plan)
+	}
 	var all []*imx.Package
-	for _, im := range r.images {
+	for _, im := range plans {
 		for _, group := range [][]imx.Package{im.Base, im.Tools, im.Ship} {
 			for i := range group {
 				all = append(all, &group[i])
@@ -203,7 +210,7 @@ func (r *resolver) lock() imx.Lock {
 		locked := imx.LockedImage{
 			Name: im.Spec.Name, From: archivesOf(im.Spec), Epoch: im.Epoch, Recommends: im.Spec.Recommends,
 			Asked: append([]string{}, im.Spec.Packages...), Without: im.Spec.Without,
-			Base: refs(im.Base), Ship: refs(im.Ship),
+			Base: refs(im.Base), Ship: refs(im.Ship), Kits: r.lockedKits(im),
 		}
 		if len(im.Tools) > 0 {
 			locked.Tools = refs(im.Tools) // left out of the file where empty, unlike the others
@@ -220,7 +227,7 @@ func (r *resolver) suites() []imx.LockedSuite {
 	suites, seen := []imx.LockedSuite{}, map[string]bool{}
 	for _, im := range r.images {
 		for _, name := range archivesOf(im.Spec) {
-			if !seen[name] && len(im.Ship) > 0 {
+			if !seen[name] && len(im.Ship)+len(r.lockedKits(im)) > 0 {
 				seen[name] = true
 				suites = append(suites, r.suitesOf(name)...)
 			}

@@ -111,7 +111,11 @@ func (s *story) resolve(d *datadriven.TestData) string {
 		return b.String()
 	}
 	s.plan, s.lock = p, &lock
-	for _, im := range p.Images {
+	plans := slices.Clone(p.Images)
+	for _, k := range p.Kits {
+		plans = append(plans, k.Plan)
+	}
+	for _, im := range plans {
 		fmt.Fprintf(&b, "image.%s of %s\n", im.Spec.Name, im.Epoch.Format("2006-01-02"))
 		for _, g := range []struct {
 			name string

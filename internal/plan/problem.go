@@ -13,15 +13,12 @@ import (
 
 // solve chooses the packages of one image, or reports why that can't be done.
 func (r *resolver) solve(spec imx.ImageSpec, archives []Archive) (groups, bool) {
-	s := &solver{
-		stock: newStock(archives, r.in.Architecture), recommends: spec.Recommends,
-		pins: map[string]*deb.Package{}, preferred: map[string]string{},
-		given: map[alternative]*failure{}, read: map[*deb.Package]*relations{},
-	}
+	s := r.solver(archives)
+	s.recommends = spec.Recommends
 	q := questions{solver: s, subject: "image." + spec.Name, spec: spec, report: r.report, at: map[string]imx.Pos{}}
 	asked, ok := q.ask()
 	gone, intact := r.prefer(s, spec)
-	last := s.run(asked)
+	last := s.run((*pass).settle, asked)
 	q.tell(last.failures)
 	if !ok || !intact || len(last.failures) > 0 {
 		return groups{}, false
@@ -42,6 +39,13 @@ func (r *resolver) solve(spec imx.ImageSpec, archives []Archive) (groups, bool) 
 		r.report(spec.At, q.subject+" does without "+quote(name)+", which nothing in it depends on", "take it out of without")
 	}
 	return g, len(needless) == 0
+}
+
+func (r *resolver) solver(archives []Archive) *solver {
+	return &solver{
+		stock: newStock(archives, r.in.Architecture), pins: map[string]*deb.Package{}, preferred: map[string]string{},
+		given: map[alternative]*failure{}, read: map[*deb.Package]*relations{}, standsFor: map[*deb.Package]*deb.Package{},
+	}
 }
 
 // named names the archives: "archive debian", "archives debian and vendor".

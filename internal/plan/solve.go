@@ -26,8 +26,9 @@ const maxPasses = 1000
 // alternative in the way, and starts over.
 type solver struct {
 	stock      *stock
-	pins       map[string]*deb.Package // what the template asks for
-	preferred  map[string]string       // versions that the lock has; those that don't fit are taken out
+	pins       map[string]*deb.Package       // what the template asks for, and what is given
+	standsFor  map[*deb.Package]*deb.Package // of given packages that the index lacks: of which they are taken for
+	preferred  map[string]string             // versions that the lock has; those that don't fit are taken out
 	given      map[alternative]*failure
 	read       map[*deb.Package]*relations
 	recommends bool // follow Recommends too
@@ -96,14 +97,14 @@ type ban struct {
 }
 
 // run tries until it finds a solution or nothing is left to give up; then the last pass holds
-// the failures.
-func (s *solver) run(asked []string) *pass {
+// the failures. Each pass begins with what begin chooses.
+func (s *solver) run(begin func(*pass), asked []string) *pass {
 	for range maxPasses {
 		p := &pass{
 			solver: s, chosen: map[string]*node{}, rejected: map[*deb.Package]*failure{},
 			provided: map[string][]offer{}, excluded: map[string][]ban{},
 		}
-		p.settle()
+		begin(p)
 		p.roots(asked, func(*deb.Package) bool { return true })
 		if !s.again(p.failures) {
 			return p

@@ -237,7 +237,13 @@ func (in Input) archives(spec imx.ImageSpec) (all []Archive, missing string) {
 func Archives(in Input) []string {
 	need := map[string]bool{}
 	for _, spec := range in.Template.Images {
-		if _, ok := in.keeps(spec); !ok {
+		image, ok := in.kept(spec)
+		for _, asked := range in.kitsAsked(spec.Name) {
+			if ok {
+				_, ok = in.keepsKit(image, asked)
+			}
+		}
+		if !ok {
 			for _, name := range archivesOf(spec) {
 				need[name] = true
 			}

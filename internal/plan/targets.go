@@ -68,7 +68,7 @@ func (s *solver) providers(r deb.Relation) []*deb.Package {
 		if !r.Allows(pr.Version) || !s.qualified(r, pr.Package) {
 			continue
 		}
-		if p, ok := s.candidate(pr.Package.Name); ok && p == pr.Package {
+		if p, ok := s.candidate(pr.Package.Name); ok && (p == pr.Package || s.standsFor[p] == pr.Package) {
 			out = append(out, p)
 		}
 	}

@@ -115,6 +115,10 @@ func parseTemplate(text string) imx.Template {
 				setService(&spec, w)
 			}
 			t.Services = append(t.Services, spec)
+		case "test": // NAME of-SERVICE packages,...
+			of, packages, _ := strings.Cut(settings, " ")
+			command := imx.CommandTest{Name: "command", Command: []string{"/x"}, At: at, Packages: strings.Split(packages, ",")}
+			t.Tests = append(t.Tests, imx.Test{Name: name, Service: strings.TrimPrefix(of, "of-"), Commands: []imx.CommandTest{command}})
 		}
 	}
 	return t

@@ -38,20 +38,35 @@ func connect(ctx context.Context, network, address string) Attempt {
 	return tried(what, plain(err))
 }
 
-// serve is the bait: it accepts connections, and sends datagrams back.
+// serve is the bait.
 func serve(ctx context.Context, out io.Writer) int {
-	port := ":" + strconv.Itoa(BaitPort)
+	if _, err := Answer(ctx, ":"+strconv.Itoa(BaitPort)); err != nil {
+		_, _ = fmt.Fprintln(out, err)
+		return 1
+	}
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM)
+	<-ended
+	return 0
+}
+
+// Answer accepts connections at an address, and sends datagrams back, until ctx ends. It returns the address with the
+// port, which is a free one where none is named.
+func Answer(ctx context.Context, address string) (string, error) {
 	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp4", port)
+	listener, err := config.Listen(ctx, "tcp4", address)
 	if err != nil {
-		_, _ = fmt.Fprintln(out, err)
-		return 1
+		return "", err
 	}
-	packets, err := config.ListenPacket(ctx, "udp4", port)
+	packets, err := config.ListenPacket(ctx, "udp4", listener.Addr().String())
 	if err != nil {
-		_, _ = fmt.Fprintln(out, err)
-		return 1
+		_ = listener.Close() // nothing came
+		return "", err
 	}
+	context.AfterFunc(ctx, func() {
+		_ = listener.Close() // what came was answered
+		_ = packets.Close()
+	})
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -71,8 +86,5 @@ func serve(ctx context.Context, out io.Writer) int {
 			_, _ = packets.WriteTo(b[:n], from) // who asked is waiting for it, or isn't
 		}
 	}()
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGTERM)
-	<-ended
-	return 0
+	return listener.Addr().String(), nil
 }

@@ -52,7 +52,7 @@ func (l *Loop) act(ctx context.Context, v imx.Service, a rollout.Action, seen im
 		if !ok { // nothing but an end is ever decided of it
 			return l.stopStrangers(ctx, v.Name, a.Release, seen)
 		}
-		return l.cfg.Engine.Scale(ctx, r, a.Replicas)
+		return l.scale(ctx, r, a.Replicas)
 	case rollout.Stop:
 		return l.cfg.Engine.Stop(ctx, a.Instance, a.Reason)
 	case rollout.Route:
@@ -64,6 +64,17 @@ func (l *Loop) act(ctx context.Context, v imx.Service, a rollout.Action, seen im
 	default:
 		return fmt.Errorf("reconcile: an action of unknown type %T", a)
 	}
+}
+
+// scale asks for a pass whether or not something has to start for it: the engine knows that, and stops surplus
+// instances without one.
+func (l *Loop) scale(ctx context.Context, r imx.Release, n int) error {
+	pass, denied := l.cfg.Pass(ctx, r)
+	err := l.cfg.Engine.Scale(ctx, pass, r, n)
+	if denied != nil && imx.KindOf(err) == imx.Refused {
+		return denied
+	}
+	return err
 }
 
 // stopStrangers stops the instances of a release that the log doesn't know: the log may have been

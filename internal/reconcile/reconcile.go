@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/control"
 	"imx/internal/engine"
 	"imx/internal/rollout"
@@ -22,8 +23,10 @@ import (
 type Config struct {
 	Control *control.Control
 	Engine  engine.Engine
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Pass asks whether an instance of a release may start now. Errors: Refused with the reasons why not.
+	Pass func(ctx context.Context, r imx.Release) (admission.Pass, error)
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // Loop reconciles one engine with one log.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/control"
 	"imx/internal/engine"
 	"imx/internal/engine/fake"
@@ -23,6 +24,7 @@ import (
 
 // world is a server in pieces: a log on disk, an engine that outlives it, a clock.
 type world struct {
+	denied  error // why no instance may start
 	t       *testing.T
 	dir     string
 	now     time.Time
@@ -56,8 +58,8 @@ func (m *mortal) call(do func() error) error {
 	return errDeath
 }
 
-func (m *mortal) Scale(ctx context.Context, r imx.Release, n int) error {
-	return m.call(func() error { return m.Engine.Scale(ctx, r, n) })
+func (m *mortal) Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error {
+	return m.call(func() error { return m.Engine.Scale(ctx, p, r, n) })
 }
 
 func (m *mortal) Route(ctx context.Context, r engine.Route) error {
@@ -82,6 +84,14 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// pass lets everything start, unless the test denies it.
+func (w *world) pass(_ context.Context, r imx.Release) (admission.Pass, error) {
+	if w.denied != nil {
+		return admission.Pass{}, w.denied
+	}
+	return admission.ForTrial(r), nil
+}
+
 func (w *world) clock() time.Time { return w.now }
 
 // boot starts a server over what is there.
@@ -101,7 +111,7 @@ func (w *world) boot() {
 	}
 	w.mortal.Engine = w.engine
 	w.loop = reconcile.New(reconcile.Config{
-		Control: w.control, Engine: w.mortal, Now: w.clock, Log: slog.New(slog.NewTextHandler(w.said, nil)),
+		Control: w.control, Engine: w.mortal, Pass: w.pass, Now: w.clock, Log: slog.New(slog.NewTextHandler(w.said, nil)),
 	})
 }
 
@@ -143,6 +153,7 @@ func (w *world) apply(specs ...imx.Spec) []imx.Release {
 	}
 	p := control.Promotion{Apply: id}
 	for _, s := range specs {
+		p.Judged = append(p.Judged, s.Name)
 		p.Candidates = append(p.Candidates, control.Candidate{Spec: s, Image: imx.Image{Digest: imx.DigestBytes([]byte(s.Image))}})
 	}
 	rs, err := w.control.Promote("root", p)
@@ -191,6 +202,20 @@ func (w *world) expect(release, instances int) {
 	}
 	if weights := seen.Routes["web"]; len(weights) != 1 || weights[release] == 0 {
 		w.t.Errorf("traffic goes to %v, want release %d alone", weights, release)
+	}
+}
+
+func TestAReleaseThatIsDeniedStartsNothingAndSaysWhy(t *testing.T) {
+	w := newWorld(t)
+	w.denied = imx.Errorf(imx.Refused, "scan: there is none")
+	r := w.apply(web("one"))[0]
+	w.run(2)
+	if seen, err := w.engine.Observe(t.Context()); err != nil || len(seen.Instances) != 0 {
+		t.Errorf("instances %v, %v", seen.Instances, err)
+	}
+	w.run(300)
+	if now, _ := w.service().Release(r.Number); now.State != imx.ReleaseFailed || !strings.Contains(now.Reason, "scan: there is none") {
+		t.Errorf("the release is %s: %q", now.State, now.Reason)
 	}
 }
 
@@ -329,7 +354,7 @@ func TestWhatTheEngineStillShowsOfAForgottenInstanceIsNotToldAgain(t *testing.T)
 func TestWhatTheLogDoesntKnowKeepsNoServiceFromBeingLookedAfter(t *testing.T) {
 	w := newWorld(t)
 	for _, r := range []imx.Release{{Service: "ghost", Number: 1, Spec: imx.Spec{Name: "ghost"}}, {Service: "web", Number: 7, Spec: web("seven")}} {
-		if err := w.engine.Scale(t.Context(), r, 1); err != nil {
+		if err := w.engine.Scale(t.Context(), admission.ForTrial(r), r, 1); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.engine.Route(t.Context(), engine.Route{Service: r.Service, Releases: []imx.Release{r}, Weights: imx.Weights{r.Number: 100}}); err != nil {

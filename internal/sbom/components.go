@@ -5,32 +5,36 @@ import (
 	"bufio"
 	"bytes"
 	"compress/zlib"
+	"context"
 	"debug/buildinfo"
 	"debug/elf"
 	"encoding/json"
 	"io"
+	"math"
 	"path"
 	"slices"
 	"strings"
+
+	"imx"
 )
 
 const (
 	// maxNested is how many archives may lie within each other: a program's own holds its libraries' as files.
 	maxNested = 2
-	// maxParts bounds the components of one file, and maxUnpacked what is unpacked of one part of it, in bytes.
-	maxParts    = 20_000
-	maxUnpacked = 64 << 20
+	// maxList bounds a list of crates, in bytes, as those who read it otherwise do.
+	maxList = 8 << 20
 )
 
 // inProgram finds what a Go program says it is built from, and a Rust one that cargo-auditable built.
-func inProgram(_ string, content []byte) []Component {
-	if bytes.Contains(content, []byte("\xff Go buildinf:")) {
-		if found := inGo(content); found != nil {
+func inProgram(ctx context.Context, _ string, content []byte, b *budget) []Component {
+	isGo, isRust := bytes.Contains(content, []byte("\xff Go buildinf:")), bytes.Contains(content, []byte(auditable))
+	if !isGo && !isRust || !b.isParsable(content) {
+		return nil
+	}
+	if isGo {
+		if found := inGo(content, b); found != nil {
 			return found
 		}
-	}
-	if !bytes.Contains(content, []byte(auditable)) {
-		return nil
 	}
 	f, err := elf.NewFile(bytes.NewReader(content))
 	if err != nil {
@@ -40,38 +44,50 @@ func inProgram(_ string, content []byte) []Component {
 	if section == nil || section.Type == elf.SHT_NOBITS {
 		return nil
 	}
-	return inRust(section.Open())
+	return inRust(ctx, section.Open(), b)
 }
 
-func inGo(content []byte) []Component {
+func inGo(content []byte, b *budget) []Component {
+	lines := 0 // at least as many as there are of modules and settings: each becomes many times as large
+	for _, begin := range []string{"\ndep\t", "\n=>\t", "\nbuild\t"} {
+		lines += bytes.Count(content, []byte(begin))
+	}
+	if !b.take(lines) {
+		return nil
+	}
 	info, err := buildinfo.Read(bytes.NewReader(content))
 	if err != nil {
 		return nil
 	}
-	found := []Component{{Kind: KindGo, Name: "stdlib", Version: strings.TrimPrefix(info.GoVersion, "go")}}
+	found := b.add(nil, Component{Kind: KindGo, Name: "stdlib", Version: strings.TrimPrefix(info.GoVersion, "go")})
 	modules := append(slices.Clone(info.Deps), &info.Main)
 	for _, m := range modules {
 		for m.Replace != nil {
 			m = m.Replace
 		}
-		if m.Path == "" {
-			continue
-		}
 		version := m.Version
 		if version == "(devel)" {
 			version = ""
 		}
-		found = append(found, Component{Kind: KindGo, Name: m.Path, Version: version})
+		found = b.add(found, Component{Kind: KindGo, Name: m.Path, Version: version})
 	}
-	return found[:min(len(found), maxParts)]
+	return found
 }
 
 // auditable is the section that cargo-auditable adds: JSON in zlib.
 const auditable = ".dep-v0"
 
-func inRust(section io.Reader) []Component {
-	r, err := zlib.NewReader(section)
+func inRust(ctx context.Context, section io.Reader, b *budget) []Component {
+	r, err := zlib.NewReader(b.reader(ctx, section)) // the section itself may be packed once more
 	if err != nil {
+		return nil
+	}
+	raw, err := io.ReadAll(io.LimitReader(b.reader(ctx, r), maxList+1))
+	if err != nil {
+		return nil
+	}
+	if len(raw) > maxList {
+		b.miss("its list of crates has more than %s", imx.Size(maxList))
 		return nil
 	}
 	var list struct {
@@ -81,49 +97,63 @@ func inRust(section io.Reader) []Component {
 			Kind    string `json:"kind"` // "build": only needed to build it
 		} `json:"packages"`
 	}
-	if json.NewDecoder(io.LimitReader(r, maxUnpacked)).Decode(&list) != nil {
+	if json.Unmarshal(raw, &list) != nil {
 		return nil
 	}
 	var found []Component
-	for _, p := range list.Packages[:min(len(list.Packages), maxParts)] {
-		if p.Name != "" && p.Kind != "build" {
-			found = append(found, Component{Kind: KindRust, Name: p.Name, Version: p.Version})
+	for _, p := range list.Packages {
+		if p.Kind != "build" {
+			found = b.add(found, Component{Kind: KindRust, Name: p.Name, Version: p.Version})
 		}
 	}
 	return found
 }
 
 // inArchive finds what a Java archive says it is, and what those in it say.
-func inArchive(name string, content []byte) []Component {
-	return nested(name, content, 0)
+func inArchive(ctx context.Context, name string, content []byte, b *budget) []Component {
+	a := archives{budget: b}
+	a.nested(ctx, name, content, 0)
+	return a.found
 }
 
-func nested(name string, content []byte, depth int) []Component {
+// archives is the looking into an archive and those in it.
+type archives struct {
+	*budget
+
+	found []Component
+}
+
+func (a *archives) nested(ctx context.Context, name string, content []byte, depth int) {
+	// Before the directory is read, each entry of which becomes many times as large: what it says of their number may
+	// be a lie.
+	if !a.take(bytes.Count(content, []byte("PK\x01\x02"))) {
+		return
+	}
 	files, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
 	if err != nil {
-		return nil
+		return
 	}
-	var found []Component
+	mine := len(a.found)
 	var manifest map[string]string
 	for _, f := range files.File {
-		if len(found) > maxParts {
+		if ctx.Err() != nil || a.unpacked <= 0 && a.why != "" {
 			break
 		}
 		switch {
 		case strings.HasPrefix(f.Name, "META-INF/maven/") && path.Base(f.Name) == "pom.properties":
-			if p := properties(unzip(f, maxText), "="); p["artifactId"] != "" {
-				found = append(found, Component{Kind: KindJava, Group: p["groupId"], Name: p["artifactId"], Version: p["version"]})
-			}
+			p := properties(a.unzip(ctx, f, maxText), "=")
+			a.found = a.add(a.found, Component{Kind: KindJava, Group: p["groupId"], Name: p["artifactId"], Version: p["version"]})
 		case f.Name == "META-INF/MANIFEST.MF":
-			manifest = properties(unzip(f, maxText), ":")
+			manifest = properties(a.unzip(ctx, f, maxText), ":")
 		case path.Ext(f.Name) == ".jar" && depth < maxNested:
-			found = append(found, nested(f.Name, unzip(f, maxUnpacked), depth+1)...)
+			a.nested(ctx, f.Name, a.unzip(ctx, f, fileUnpacked), depth+1)
+		case path.Ext(f.Name) == ".jar":
+			a.miss("%q in it lies within more than %d archives", f.Name[:min(len(f.Name), maxName)], maxNested+1)
 		}
 	}
-	if c := byManifest(name, manifest); c.Version != "" && !slices.ContainsFunc(found, func(f Component) bool { return f.Name == c.Name }) {
-		found = append(found, c)
+	if c := byManifest(name, manifest); c.Version != "" && !slices.ContainsFunc(a.found[mine:], func(f Component) bool { return f.Name == c.Name }) {
+		a.found = a.add(a.found, c)
 	}
-	return found
 }
 
 // byManifest is what an archive without Maven's files is called, if its manifest has a version.
@@ -138,18 +168,27 @@ func byManifest(name string, manifest map[string]string) Component {
 	return c
 }
 
-// unzip returns a part of an archive, or nil if it is damaged or too large.
-func unzip(f *zip.File, limit int64) []byte {
-	r, err := f.Open()
+// unzip returns an entry of an archive, or nil if it is damaged or too large. What is packed counts, too: it can be
+// much and become nothing.
+func (a *archives) unzip(ctx context.Context, f *zip.File, limit int64) []byte {
+	raw, err := f.Open()
 	if err != nil {
 		return nil
 	}
-	defer r.Close()
-	raw, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil || int64(len(raw)) > limit {
+	defer raw.Close() // nothing is written
+	r := a.reader(ctx, raw)
+	if f.Method != zip.Store {
+		a.unpacked -= min(int64(min(f.CompressedSize64, math.MaxInt64)), a.unpacked)
+	}
+	all, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
 		return nil
 	}
-	return raw
+	if int64(len(all)) > limit {
+		a.miss("%q in it has more than %s", f.Name[:min(len(f.Name), maxName)], imx.Size(limit))
+		return nil
+	}
+	return all
 }
 
 // properties reads lines of keys and values, as far as the first empty one.
@@ -169,17 +208,17 @@ func properties(text []byte, separator string) map[string]string {
 }
 
 // inPython reads the metadata that installing a Python distribution leaves.
-func inPython(_ string, content []byte) []Component {
+func inPython(_ context.Context, _ string, content []byte, b *budget) []Component {
 	about := properties(content, ":")
 	if about["Name"] == "" {
 		return nil
 	}
 	name := strings.ReplaceAll(strings.ToLower(about["Name"]), "_", "-")
-	return []Component{{Kind: KindPython, Name: name, Version: about["Version"]}}
+	return b.add(nil, Component{Kind: KindPython, Name: name, Version: about["Version"]})
 }
 
 // inNode reads a package.json, if it is an installed package's: it has a name and a version.
-func inNode(_ string, content []byte) []Component {
+func inNode(_ context.Context, _ string, content []byte, b *budget) []Component {
 	var about struct {
 		Name    string `json:"name"`
 		Version string `json:"version"`
@@ -191,5 +230,5 @@ func inNode(_ string, content []byte) []Component {
 	if scope, name, ok := strings.Cut(about.Name, "/"); ok && strings.HasPrefix(scope, "@") {
 		c.Group, c.Name = scope, name
 	}
-	return []Component{c}
+	return b.add(nil, c)
 }

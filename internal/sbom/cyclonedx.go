@@ -22,6 +22,14 @@ func CycloneDX(s Subject) (json.RawMessage, error) {
 		BOMRef: c.ids.unique(s.imageURL()), Type: cdx.ComponentTypeContainer, Name: s.Name, Version: string(s.Image), PackageURL: s.imageURL(),
 		Hashes: hashes(s.Image),
 	}
+	if missed := s.missed(); len(missed) > 0 {
+		about := make([]cdx.Property, 0, len(missed))
+		for _, m := range missed {
+			about = append(about, cdx.Property{Name: "imx:missed", Value: m})
+		}
+		root.Properties = &about
+		bom.Compositions = &[]cdx.Composition{{Aggregate: cdx.CompositionAggregateIncomplete, Assemblies: &[]cdx.BOMReference{cdx.BOMReference(root.BOMRef)}}}
+	}
 	bom.Metadata = &cdx.Metadata{
 		Timestamp: s.stamp(), Component: &root,
 		Tools: &cdx.ToolsChoice{Components: &[]cdx.Component{{Type: cdx.ComponentTypeApplication, Name: "imx", Version: s.Tool}}},

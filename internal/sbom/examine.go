@@ -3,6 +3,7 @@ package sbom
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha1" //nolint:gosec // SPDX 2.3 wants a SHA-1 of each file; nothing is trusted for it
 	"encoding/hex"
 	"errors"
@@ -21,23 +22,25 @@ type Contents struct {
 	SHA1       map[imx.Digest]string // hex, by the digest of a file's content
 	Copyrights map[string]string     // texts of the packages' copyright files, by path
 	Components []Component           // sorted
+	Missed     []Missed              // sorted; the first of them
+	More       int                   // files that were missed, too
 	Vendor     string                // the distribution's, by os-release(5): "debian"
 	Codename   string                // the release's: "bookworm"
 }
 
 // The most that is read of a file at once, in bytes: programs with all their libraries in them have some 200 MB.
 const (
-	maxCopyright = 1 << 20
-	maxText      = 1 << 20
-	maxBinary    = 512 << 20
+	maxText   = 1 << 20
+	maxBinary = 512 << 20
 )
 
 // Examine reads the layers of an image once, as inventory.Scan does, and looks into its files for what they say
-// of themselves. A file that isn't what its name or its first bytes promise is passed over: it says nothing.
-// Errors: as inventory.Scan.
-func Examine(layers iter.Seq2[io.Reader, error]) (imx.Inventory, Contents, error) {
-	x := examination{sums: map[string]string{}, texts: map[string]string{}, components: map[string][]Component{}}
-	inv, err := inventory.Look(layers, x.see)
+// of themselves. A file that isn't what its name or its first bytes promise is passed over: it says nothing. Whoever
+// made the image made the files, too, so that what they can cost is bounded; what is over the bounds is in Missed.
+// Errors: as inventory.Scan; ctx's.
+func Examine(ctx context.Context, layers iter.Seq2[io.Reader, error]) (imx.Inventory, Contents, error) {
+	x := examination{sums: map[string]string{}, texts: map[string]string{}, components: map[string][]Component{}, missed: map[string]string{}, left: imageBudget()}
+	inv, err := inventory.Look(layers, func(name string, size int64, content io.Reader) error { return x.see(ctx, name, size, content) })
 	if err != nil {
 		return inv, Contents{}, err
 	}
@@ -48,16 +51,20 @@ type examination struct {
 	sums       map[string]string // by path, as all of these
 	texts      map[string]string
 	components map[string][]Component
+	missed     map[string]string
+	left       budget
+	kept       int64        // bytes of texts and of components' names, those of replaced files too
 	buffer     bytes.Buffer // of the file at hand
 }
 
 // see takes in one file.
-func (x *examination) see(name string, size int64, content io.Reader) error {
+func (x *examination) see(ctx context.Context, name string, size int64, content io.Reader) error {
 	sum := sha1.New() //nolint:gosec // as above
-	r := bufio.NewReaderSize(io.TeeReader(content, sum), 64<<10)
+	r := bufio.NewReaderSize(io.TeeReader(patient{ctx, content}, sum), 64<<10)
 	delete(x.texts, name)
 	delete(x.components, name)
-	if err := x.look(name, size, r); err != nil {
+	delete(x.missed, name)
+	if err := x.look(ctx, name, size, r); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil {
@@ -67,7 +74,7 @@ func (x *examination) see(name string, size int64, content io.Reader) error {
 	return nil
 }
 
-func (x *examination) look(name string, size int64, r *bufio.Reader) error {
+func (x *examination) look(ctx context.Context, name string, size int64, r *bufio.Reader) error {
 	begin, err := r.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -75,13 +82,13 @@ func (x *examination) look(name string, size int64, r *bufio.Reader) error {
 	find, limit := finder(name, begin), int64(maxText)
 	switch {
 	case isCopyright(name), isRelease(name):
-		limit = maxCopyright
-	case isBinary(begin):
-		limit = maxBinary
 	case find == nil:
 		return nil
+	case isBinary(begin):
+		limit = maxBinary
 	}
 	if size > limit {
+		x.missed[name] = "it has more than " + imx.Size(limit).String()
 		return nil
 	}
 	x.buffer.Reset()
@@ -89,21 +96,47 @@ func (x *examination) look(name string, size int64, r *bufio.Reader) error {
 		return err
 	}
 	if find == nil {
-		x.texts[name] = x.buffer.String()
+		x.keep(name, int64(x.buffer.Len()), func() { x.texts[name] = x.buffer.String() })
 		return nil
 	}
-	found := find(name, x.buffer.Bytes())
-	for i := range found {
-		found[i].Path = name
-	}
-	if len(found) > 0 {
-		x.components[name] = found
-	}
-	return nil
+	return x.search(ctx, name, find)
 }
 
+// search looks for components in the file at hand.
+func (x *examination) search(ctx context.Context, name string, find finding) error {
+	before := x.left.forFile()
+	budget := before
+	found := find(ctx, name, x.buffer.Bytes(), &budget)
+	x.left.spend(before, budget)
+	if budget.why != "" {
+		x.missed[name] = budget.why
+	}
+	size := int64(0)
+	for i := range found {
+		found[i].Path = name
+		size += int64(len(found[i].Group) + len(found[i].Name) + len(found[i].Version))
+	}
+	if len(found) > 0 {
+		x.keep(name, size, func() { x.components[name] = found })
+	}
+	return ctx.Err()
+}
+
+// keep keeps something of a file, if there is room for its bytes.
+func (x *examination) keep(name string, size int64, put func()) {
+	if x.kept+size > imageTexts {
+		x.missed[name] = "the image's copyright files and components have more text than the " + imx.Size(imageTexts).String() + " that are kept"
+		return
+	}
+	x.kept += size
+	put()
+}
+
+// finding looks for components in a file, within a budget.
+type finding func(ctx context.Context, name string, content []byte, b *budget) []Component
+
 // finder returns what looks for components in a file, or nil.
-func finder(name string, begin []byte) func(name string, content []byte) []Component {
+func finder(name string, begin []byte) finding {
 	switch base := path.Base(name); {
 	case bytes.HasPrefix(begin, []byte("\x7fELF")):
 		return inProgram
@@ -144,6 +177,11 @@ func (x *examination) contents(inv imx.Inventory) Contents {
 			continue
 		}
 		c.SHA1[p.Digest] = sum
+		if why, ok := x.missed[p.Path]; ok && len(c.Missed) < maxMissed {
+			c.Missed = append(c.Missed, Missed{p.Path, why})
+		} else if ok {
+			c.More++
+		}
 		c.Components = append(c.Components, x.components[p.Path]...)
 		text, ok := x.texts[p.Path]
 		switch {

@@ -60,7 +60,7 @@ func layers(tb testing.TB, all ...[]file) iter.Seq2[io.Reader, error] {
 
 func examine(tb testing.TB, all ...[]file) (imx.Inventory, sbom.Contents) {
 	tb.Helper()
-	inv, contents, err := sbom.Examine(layers(tb, all...))
+	inv, contents, err := sbom.Examine(tb.Context(), layers(tb, all...))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func FuzzExamine(f *testing.F) {
 		if name == "" || strings.ContainsRune(name, 0) || len(name) > 90 || strings.HasSuffix(name, "/") {
 			return
 		}
-		inv, contents, err := sbom.Examine(layers(t, []file{{name, content}}))
+		inv, contents, err := sbom.Examine(t.Context(), layers(t, []file{{name, content}}))
 		if err != nil {
 			return
 		}

@@ -5,6 +5,7 @@ package sbom
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/purl"
 )
 
 // Subject is an image and what was found in it.
@@ -48,7 +50,10 @@ const (
 
 // URL returns the component's package URL (https://github.com/package-url/purl-spec).
 func (c Component) URL() string {
-	return packageURL(purl{kind: string(c.Kind), namespace: c.Group, name: c.Name, version: c.Version})
+	if c.Group == "" {
+		return purl.Of(string(c.Kind), c.Name, c.Version).String()
+	}
+	return purl.URL{Type: string(c.Kind), Namespace: c.Group, Name: c.Name, Version: c.Version}.String()
 }
 
 func compareComponents(a, b Component) int {
@@ -56,43 +61,25 @@ func compareComponents(a, b Component) int {
 		cmp.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
 }
 
-// purl is a package URL before it is one.
-type purl struct {
-	kind, namespace, name, version string
-	qualifiers                     [][2]string // sorted by key; those with an empty value are left out
-}
-
-func packageURL(p purl) string {
-	var b strings.Builder
-	b.WriteString("pkg:" + p.kind)
-	for part := range strings.SplitSeq(strings.Trim(p.namespace+"/"+p.name, "/"), "/") {
-		b.WriteString("/" + escape(part))
-	}
-	if p.version != "" {
-		b.WriteString("@" + escape(p.version))
-	}
-	separator := "?"
-	for _, q := range p.qualifiers {
-		if q[1] != "" {
-			b.WriteString(separator + q[0] + "=" + escape(q[1]))
-			separator = "&"
-		}
-	}
-	return b.String()
-}
-
-// escape is the percent-encoding of package URLs, in which a colon stays.
-func escape(s string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(s), "+", "%20"), "%3A", ":")
-}
-
 // debURL returns the package URL of a binary package, or of a source one if architecture is "source".
 func (s Subject) debURL(name, version, architecture, suite string) string {
 	vendor := cmp.Or(s.Contents.Vendor, "debian")
-	return packageURL(purl{
-		kind: "deb", namespace: vendor, name: name, version: version,
-		qualifiers: [][2]string{{"arch", architecture}, {"distro", s.distribution(suite)}},
-	})
+	return purl.URL{
+		Type: purl.Debian, Namespace: vendor, Name: name, Version: version,
+		Qualifiers: map[string]string{"arch": architecture, "distro": s.distribution(suite)},
+	}.String()
+}
+
+// missed says of each file that the documents don't say all of why.
+func (s Subject) missed() []string {
+	var all []string
+	for _, m := range s.Contents.Missed {
+		all = append(all, "what is in "+m.Path+" isn't all known: "+m.Why)
+	}
+	if n := s.Contents.More; n > 0 {
+		all = append(all, fmt.Sprintf("so it is with %d files more", n))
+	}
+	return all
 }
 
 // distribution returns the code name of the release that a suite belongs to. What fixes a release, and what is

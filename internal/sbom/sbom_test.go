@@ -172,7 +172,7 @@ func TestEachPartIsNamedOnceAndSaysWhatItIsIn(t *testing.T) {
 		}
 	}
 	if want := []string{
-		"pkg:oci/shop@" + string(s.Image), "pkg:deb/debian/gcc-12@12.2?arch=source&distro=bookworm",
+		"pkg:oci/shop@" + string(s.Image) + "?repository_url=team%2Fshop", "pkg:deb/debian/gcc-12@12.2?arch=source&distro=bookworm",
 		"pkg:deb/debian/libstdc%2B%2B6@1:12.2~rc1%2Bb1?arch=amd64&distro=bookworm", "pkg:golang/example.com/a@v1.2.3",
 	}; !slices.Equal(urls, want) {
 		t.Errorf("package URLs:\n%s", strings.Join(urls, "\n"))
@@ -214,6 +214,9 @@ func TestDocumentsAreValidByTheOfficialSchemasForAnyImage(t *testing.T) {
 			}
 			if again, err := form.make(s); err != nil || !bytes.Equal(raw, again) {
 				t.Fatalf("%s: the same image gave other bytes", name)
+			}
+			if missed := bytes.Contains(raw, []byte("isn't all known: ")); missed != (len(s.Contents.Missed) > 0) {
+				t.Fatalf("%s says that something is missing: %v", name, missed)
 			}
 			for _, p := range s.Inventory.Packages {
 				if !bytes.Contains(raw, []byte(`"name":`+quoted(p.Name))) {
@@ -265,6 +268,10 @@ func subject() *rapid.Generator[sbom.Subject] {
 				Kind: kind, Group: rapid.SampledFrom([]string{"", "@scope", "org.example"}).Draw(t, "group"), Name: rapid.StringN(1, 9, 9).Draw(t, "component"), Version: rapid.String().Draw(t, "its version"), Path: path,
 			})
 		}
+		for range rapid.IntRange(0, 2).Draw(t, "missed") {
+			s.Contents.Missed = append(s.Contents.Missed, sbom.Missed{Path: rapid.String().Draw(t, "path"), Why: rapid.String().Draw(t, "why")})
+		}
+		s.Contents.More = rapid.IntRange(0, 1).Draw(t, "more")
 		return s
 	})
 }

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/spdx/tools-golang/spdx/v2/common"
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
 
 	"imx"
+	"imx/internal/purl"
 )
 
 // SPDX returns an SPDX 2.3 document in JSON: the image, each binary package with its .deb's digest, the source
@@ -67,14 +69,14 @@ func (d *spdx) image() common.ElementID {
 	root := d.add(v2_3.Package{
 		PackageName: d.Name, PackageVersion: string(d.Image), PrimaryPackagePurpose: "CONTAINER",
 		PackageChecksums:          []common.Checksum{{Algorithm: common.SHA256, Value: d.Image.Hex()}},
-		PackageExternalReferences: reference(d.imageURL()),
+		PackageExternalReferences: reference(d.imageURL()), PackageComment: strings.Join(d.missed(), "\n"),
 	}, "Image")
 	d.relate("DOCUMENT", common.TypeRelationshipDescribe, root)
 	return root
 }
 
 func (s Subject) imageURL() string {
-	return packageURL(purl{kind: "oci", name: path.Base(s.Name), version: string(s.Image)})
+	return purl.Image(s.Name, s.Image).String()
 }
 
 func (d *spdx) sourcePackages() map[[2]string]common.ElementID {

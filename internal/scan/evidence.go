@@ -13,21 +13,24 @@ import (
 	"imx/internal/vuln"
 )
 
-// keep makes each image's part of a result evidence about it.
-func (s *Scanner) keep(ctx context.Context, by imx.Principal, result imx.ScanResult) error {
-	for _, one := range result.Images {
-		predicate, err := vuln.Predicate(one, result.Feeds, s.cfg.Version, result.Time, s.cfg.Now())
-		if err != nil {
-			return err
-		}
-		_, err = s.cfg.Evidence.Add(ctx, by, attest.Claim{
-			Repository: one.Name, Image: one.Image, PredicateType: imx.PredicateScan, Predicate: predicate, Summary: vuln.Sum(one.Vulnerabilities).String(),
-		})
-		if err != nil {
-			return err
-		}
+// keep makes an image's scan evidence about it.
+func (s *Scanner) keep(ctx context.Context, by imx.Principal, one imx.ImageScan, feeds []imx.Feed) error {
+	now := s.cfg.Now()
+	predicate, err := vuln.Predicate(one, feeds, s.cfg.Version, now)
+	if err != nil {
+		return err
 	}
-	return nil
+	_, err = s.cfg.Evidence.Add(ctx, by, attest.Claim{
+		Repository: one.Name, Image: one.Image, PredicateType: imx.PredicateScan, Predicate: predicate, Summary: vuln.Sum(one.Vulnerabilities).String(),
+	})
+	return err
+}
+
+// says reports whether the scan that is evidence about an image found just what this one found. One that can't be read
+// says nothing.
+func (s *Scanner) says(last imx.Evidence, one imx.ImageScan) bool {
+	st, err := s.cfg.Evidence.Read(last)
+	return err == nil && vuln.Found(st.Predicate, one.Vulnerabilities)
 }
 
 // stated is the VEX document that is kept as evidence about an image, as the state has it.
@@ -48,11 +51,11 @@ func (s *Scanner) stated(state *imx.State, image imx.Digest) ([]vuln.Plea, error
 // beside what was stated of it before. It returns the whole OpenVEX document; that there is, where no vulnerability is
 // named. Errors: Invalid for a reason that is none; NotFound where nothing was stated; as inventory.Find.
 func (s *Scanner) Excuse(ctx context.Context, by imx.Principal, image string, req imx.VEXRequest) (json.RawMessage, error) {
-	state, err := s.cfg.State(time.Time{})
+	state, err := s.cfg.Server.State(time.Time{})
 	if err != nil {
 		return nil, err
 	}
-	views, err := s.cfg.Images(ctx, time.Time{})
+	views, err := s.cfg.Server.Images(ctx, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +88,7 @@ func (s *Scanner) Excuse(ctx context.Context, by imx.Principal, image string, re
 	if err != nil {
 		return nil, err
 	}
+	defer s.poke()
 	_, err = s.cfg.Evidence.Add(ctx, by, attest.Claim{
 		Repository: v.Name, Image: v.Digest, PredicateType: imx.PredicateVEX, Predicate: json.RawMessage(raw),
 		Summary: fmt.Sprintf("%d of its vulnerabilities are excused", len(doc.Statements)),

@@ -1,5 +1,6 @@
 // Package scan joins what the feeds say, what images have in them and what runs: it answers which vulnerabilities
-// images have, which images have one, now and at any past time, and keeps the feeds up to date.
+// images have, which images have one, now and at any past time, and keeps the feeds, and what is stated of images by
+// them, up to date.
 //
 // It matches nothing itself (vuln does) and keeps nothing itself (feed does).
 package scan
@@ -11,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -21,6 +23,7 @@ import (
 	"imx"
 	"imx/internal/archive"
 	"imx/internal/attest"
+	"imx/internal/control"
 	"imx/internal/feed"
 	"imx/internal/inventory"
 	"imx/internal/vuln"
@@ -31,46 +34,85 @@ type Config struct {
 	Feeds  *feed.Store
 	Known  *feed.Images
 	Client *http.Client // fetches feeds from the addresses that people name
+	Server Server
+	// Archives are those that templates declared. Index brings the verified indexes of one of them, or of the host's, and
+	// Package a .deb of it.
+	Archives func() ([]imx.Archive, error)
+	Index    func(ctx context.Context, decl imx.Archive, report imx.Report) (archive.Snapshot, error)
+	Package  func(ctx context.Context, decl imx.Archive, p imx.Package, report imx.Report) (io.ReadCloser, error)
+	// Evidence keeps what is stated of images, and has what was.
+	Evidence *attest.Attester
+	Version  string
+	Now      func() time.Time
+	Log      *slog.Logger // gets what goes wrong while nobody asks
+}
+
+// Server is what there is to scan.
+type Server struct {
 	// State is the state at a moment, or now for the zero Time; Images are those that the server had then.
 	State  func(at time.Time) (*imx.State, error)
 	Images func(ctx context.Context, at time.Time) ([]imx.ImageView, error)
 	// Image returns all that is known of an image.
 	Image func(ctx context.Context, wanted string) (imx.ImageDetail, error)
-	// Index brings the verified indexes of the host's archive, and Package a .deb of it.
-	Index   func(ctx context.Context, report imx.Report) (archive.Snapshot, error)
-	Package func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error)
 	// Pids are the first processes of the instances that run now, by id.
 	Pids func(ctx context.Context) (map[string]int, error)
-	// Evidence keeps what is stated of images, and has what was.
-	Evidence *attest.Attester
-	Version  string
-	Now      func() time.Time
+	// KeepFeed and RemoveFeed write down what became of a feed: control.Control's.
+	KeepFeed   func(by imx.Principal, f imx.Feed) error
+	RemoveFeed func(by imx.Principal, name string) error
 }
 
 // Scanner scans images. Its methods may be called from several goroutines at once.
 type Scanner struct {
 	cfg       Config
-	mu        sync.Mutex // held while the changelogs are brought up to date
-	refreshed time.Time  // when they last were
-	covered   int        // how many different packages were looked at then
+	poked     chan struct{} // has one where feeds or excuses changed since Run looked
+	asked     imx.Digest    // of the feeds that Run last matched all images with
+	mu        sync.Mutex    // held while the changelogs are brought up to date
+	refreshed time.Time     // when they last were
+	covered   int           // how many different packages were looked at then
 }
 
 // New returns a Scanner. It starts nothing.
-func New(cfg Config) *Scanner { return &Scanner{cfg: cfg} }
+func New(cfg Config) *Scanner { return &Scanner{cfg: cfg, poked: make(chan struct{}, 1)} }
 
 // Close lets go of the index of images. What it lost is read out of the images again.
 func (s *Scanner) Close() { _ = s.cfg.Known.Close() }
 
-// Feeds lists the feeds.
-func (s *Scanner) Feeds() ([]imx.Feed, error) { return s.cfg.Feeds.List() }
+// Feeds lists the feeds that there are, or those that the log says there were at a moment. Errors: NotFound for one
+// before the log.
+func (s *Scanner) Feeds(at time.Time) ([]imx.Feed, error) {
+	if at.IsZero() {
+		return s.cfg.Feeds.List()
+	}
+	state, err := s.cfg.Server.State(at)
+	if err != nil {
+		return nil, err
+	}
+	return control.Feeds(state), nil
+}
 
 // AddFeed keeps a feed that is sent. Errors: as feed.Store.Put.
-func (s *Scanner) AddFeed(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error) {
-	return s.cfg.Feeds.Put(ctx, req, r)
+func (s *Scanner) AddFeed(ctx context.Context, by imx.Principal, req imx.FeedRequest, r io.Reader) (imx.Feed, error) {
+	f, err := s.cfg.Feeds.Put(ctx, req, r)
+	if err != nil {
+		return f, err
+	}
+	return f, s.kept(by, f)
+}
+
+// kept writes down that a feed came, and has the images matched with it.
+func (s *Scanner) kept(by imx.Principal, f imx.Feed) error {
+	s.poke()
+	return s.cfg.Server.KeepFeed(by, f)
 }
 
 // RemoveFeed forgets a feed. Errors: NotFound.
-func (s *Scanner) RemoveFeed(name string) error { return s.cfg.Feeds.Remove(name) }
+func (s *Scanner) RemoveFeed(by imx.Principal, name string) error {
+	if err := s.cfg.Feeds.Remove(name); err != nil {
+		return err
+	}
+	s.poke()
+	return s.cfg.Server.RemoveFeed(by, name)
+}
 
 // Scan answers a request. Feeds that imx makes by itself are brought up to date before, if they can be.
 // Errors: NotFound and Invalid for a subject as inventory.Find, or a moment before the log; Refused for a damaged feed
@@ -88,7 +130,7 @@ func (s *Scanner) Scan(ctx context.Context, by imx.Principal, req imx.ScanReques
 	if err != nil {
 		return result, err
 	}
-	views, notices := s.know(ctx, views, req, report)
+	views, notices := s.know(ctx, by, req, views, report)
 	result.Notices = notices
 	if err := s.upToDate(ctx, report); err != nil {
 		result.Notices = append(result.Notices, "the changelogs of newer packages couldn't be looked at: "+imx.AsError(err).Message)
@@ -105,23 +147,38 @@ func (s *Scanner) Scan(ctx context.Context, by imx.Principal, req imx.ScanReques
 		return result, err
 	}
 	w.pleas = append(set.Pleas, pleas...)
-	matched, err := s.match(views, set)
+	all, err := s.images(ctx, w, views, set)
 	if err != nil {
 		return result, err
 	}
-	for i, v := range views {
-		one, err := s.image(ctx, w, v, matched[i])
-		if err != nil {
-			return result, err
-		}
+	for _, one := range all {
 		if req.ID == "" || len(one.Vulnerabilities) > 0 {
 			result.Images = append(result.Images, one)
 		}
 	}
 	if req.Keep {
-		return result, s.keep(ctx, by, result)
+		for _, one := range result.Images {
+			if err := s.keep(ctx, by, one, set.About); err != nil {
+				return result, err
+			}
+		}
 	}
 	return result, nil
+}
+
+// images matches images, whose packages are known, with feeds.
+func (s *Scanner) images(ctx context.Context, w *world, views []imx.ImageView, set *feed.Set) ([]imx.ImageScan, error) {
+	matched, err := s.match(views, set)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]imx.ImageScan, len(views))
+	for i, v := range views {
+		if all[i], err = s.image(ctx, w, v, matched[i]); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // world is what there was at the moment that a scan asks about.
@@ -136,14 +193,14 @@ type world struct {
 func (s *Scanner) world(ctx context.Context, req imx.ScanRequest) (*world, error) {
 	w := &world{req: req}
 	var err error
-	if w.state, err = s.cfg.State(req.At); err != nil {
+	if w.state, err = s.cfg.Server.State(req.At); err != nil {
 		return nil, err
 	}
-	if w.images, err = s.cfg.Images(ctx, req.At); err != nil {
+	if w.images, err = s.cfg.Server.Images(ctx, req.At); err != nil {
 		return nil, err
 	}
 	if req.At.IsZero() {
-		w.pids, err = s.cfg.Pids(ctx)
+		w.pids, err = s.cfg.Server.Pids(ctx)
 	}
 	return w, err
 }
@@ -173,18 +230,15 @@ func (w *world) those(wanted func(imx.ImageView) bool) []imx.ImageView {
 
 // know makes sure that the packages of images are known, and leaves out those whose can't be: artifacts that are no
 // images, silently, unless somebody asked for one, and images whose bytes are gone.
-func (s *Scanner) know(ctx context.Context, views []imx.ImageView, req imx.ScanRequest, report imx.Report) (known []imx.ImageView, notices []string) {
+func (s *Scanner) know(
+	ctx context.Context, by imx.Principal, req imx.ScanRequest, views []imx.ImageView, report imx.Report,
+) (known []imx.ImageView, notices []string) {
 	for i, v := range views {
 		err := s.cfg.Known.Ensure(v.Digest, func() ([]vuln.Package, error) {
 			report(imx.Progress{
 				Step: "read images", Status: imx.StepRunning, Message: v.Name, Done: int64(i), Total: int64(len(views)), Unit: "images",
 			})
-			d, err := s.cfg.Image(ctx, string(v.Digest))
-			if err != nil {
-				return nil, err
-			}
-			packages, _ := vuln.Packages(d.Inventory)
-			return packages, nil
+			return s.contents(ctx, by, v.Digest)
 		})
 		if err == nil {
 			known = append(known, v)
@@ -216,6 +270,11 @@ func (s *Scanner) match(views []imx.ImageView, set *feed.Set) ([]matched, error)
 		digests[i] = v.Digest
 	}
 	return all, s.cfg.Known.Use(func(x *vuln.Index) error {
+		for _, v := range views {
+			if !x.Has(v.Digest) { // a collection of garbage came between
+				return imx.Errorf(imx.Unavailable, "image %s@%s was removed during the scan", v.Name, v.Digest.Short()).WithHint("scan again")
+			}
+		}
 		m, err := x.Match(set.Books, digests...)
 		if err != nil {
 			return err
@@ -230,9 +289,13 @@ func (s *Scanner) match(views []imx.ImageView, set *feed.Set) ([]matched, error)
 // image joins what is known of one image.
 func (s *Scanner) image(ctx context.Context, w *world, v imx.ImageView, m matched) (imx.ImageScan, error) {
 	one := imx.ImageScan{Image: v.Digest, Name: v.Name, Vulnerabilities: m.found, Releases: w.releases(v.Digest)}
+	one.Stated = w.state.Evidence[v.Digest][imx.PredicateScan].Made
 	unknown := 0
 	for _, p := range m.packages {
 		one.Packages += len(p.Binaries)
+		if len(p.Files) > 0 {
+			one.Components++
+		}
 		if p.Ecosystem == vuln.Debian("") {
 			unknown += len(p.Binaries)
 		}

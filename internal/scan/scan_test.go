@@ -10,6 +10,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
+	"log/slog"
+	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,22 +22,33 @@ import (
 	"imx"
 	"imx/internal/archive"
 	"imx/internal/archive/archivetest"
+	"imx/internal/attest"
 	"imx/internal/blob"
+	"imx/internal/control"
+	"imx/internal/eventlog"
+	"imx/internal/evidence"
 	"imx/internal/feed"
 	"imx/internal/scan"
 )
 
 // world is a server in small.
 type world struct {
-	t       *testing.T
-	now     time.Time
-	archive *archivetest.Archive
-	images  []imx.ImageView
-	inside  map[imx.Digest]imx.Inventory
-	state   *imx.State
-	brought []string // .debs that were opened
-	broken  error    // what reaching the archive ends with
-	scanner *scan.Scanner
+	t        *testing.T
+	now      time.Time
+	archive  *archivetest.Archive
+	decl     imx.Archive   // of the archive, in place of the host's
+	others   []imx.Archive // that templates declared
+	images   []imx.ImageView
+	inside   map[imx.Digest]imx.Inventory
+	state    *imx.State // what the log doesn't tell it of
+	control  *control.Control
+	blobs    *blob.Store
+	evidence *attest.Attester
+	read     int      // how often an image was looked into
+	brought  []string // .debs that were opened
+	broken   error    // what reaching the archive ends with
+	log      bytes.Buffer
+	scanner  *scan.Scanner
 }
 
 func newWorld(t *testing.T, packages ...archivetest.Package) *world {
@@ -46,13 +61,23 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	debs, err := archive.New(archive.Config{Dir: t.TempDir(), Blobs: blobs})
+	w.blobs = blobs
+	log, _, err := eventlog.Open(eventlog.Config{Dir: t.TempDir(), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	decl := imx.Archive{Name: "own", Mirror: "file://" + w.archive.Dir, Suites: []string{"bookworm"}, Keyring: w.archive.Keyring()}
+	t.Cleanup(func() { _ = log.Close() })
+	w.control, err = control.Open(control.Config{Log: log, Now: w.clock, NewID: func() string { return "1" }, Network: netip.MustParsePrefix("10.0.0.0/24")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	debs, err := archive.New(archive.Config{Dir: t.TempDir(), Blobs: blobs, Keyring: w.keyring()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.decl = imx.Archive{Name: imx.HostArchive, Mirror: "file://" + w.archive.Dir, Suites: []string{"bookworm"}, Keyring: w.archive.Keyring()}
 	dir := filepath.Join(t.TempDir(), "feeds")
-	feeds, err := feed.Open(dir, func() time.Time { return w.now })
+	feeds, err := feed.Open(dir, w.clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,42 +85,98 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.evidence = attest.New(attest.Config{
+		Control: w.control, Images: w, Now: w.clock,
+		Enter: func(context.Context) (func(), error) { return func() {}, nil }, // nothing is collected here
+		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: func(_ context.Context, _ string, manifest []byte) error {
+			_, _, err := blobs.Put(bytes.NewReader(manifest), "")
+			return err
+		}}),
+	})
 	w.scanner = scan.New(scan.Config{
-		Feeds: feeds, Known: known, Client: feed.NewClient(), Version: "1.0", Now: func() time.Time { return w.now },
-		State:  func(time.Time) (*imx.State, error) { return w.state, nil },
-		Images: func(context.Context, time.Time) ([]imx.ImageView, error) { return w.images, nil },
-		Image: func(_ context.Context, wanted string) (imx.ImageDetail, error) {
-			in, ok := w.inside[imx.Digest(wanted)]
-			if !ok {
-				return imx.ImageDetail{}, imx.Errorf(imx.NotFound, "the bytes are gone")
-			}
-			return imx.ImageDetail{Inventory: in}, nil
+		Feeds: feeds, Known: known, Client: feed.NewClient(), Version: "1.0", Now: w.clock, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Evidence: w.evidence,
+		Server: scan.Server{
+			State: func(at time.Time) (*imx.State, error) {
+				if !at.IsZero() {
+					return w.control.At(at)
+				}
+				s := w.control.State()
+				s.Services, s.Instances = w.state.Services, w.state.Instances
+				return s, nil
+			},
+			Images: func(context.Context, time.Time) ([]imx.ImageView, error) { return w.images, nil },
+			Image:  w.Image, KeepFeed: w.control.KeepFeed, RemoveFeed: w.control.RemoveFeed,
+			Pids: func(context.Context) (map[string]int, error) { return nil, nil },
 		},
-		Index: func(ctx context.Context, report imx.Report) (archive.Snapshot, error) {
+		Archives: func() ([]imx.Archive, error) { return w.others, nil },
+		Index: func(ctx context.Context, decl imx.Archive, report imx.Report) (archive.Snapshot, error) {
 			if w.broken != nil {
 				return archive.Snapshot{}, w.broken
 			}
-			return debs.Fetch(ctx, decl, archivetest.Architecture, nil, report)
+			return debs.Fetch(ctx, w.declared(decl), archivetest.Architecture, nil, report)
 		},
-		Package: func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error) {
+		Package: func(ctx context.Context, decl imx.Archive, p imx.Package, report imx.Report) (io.ReadCloser, error) {
 			w.brought = append(w.brought, p.Ref())
-			if err := debs.Packages(ctx, func(string) (imx.Archive, bool) { return decl, true }, []imx.Package{p}, report); err != nil {
+			if err := debs.Packages(ctx, func(string) (imx.Archive, bool) { return w.declared(decl), true }, []imx.Package{p}, report); err != nil {
 				return nil, err
 			}
 			return blobs.Reader(p.Digest)
 		},
-		Pids: func(context.Context) (map[string]int, error) { return nil, nil },
 	})
 	t.Cleanup(w.scanner.Close)
 	return w
 }
 
+// declared is an archive's declaration; that of the host's is the test's.
+func (w *world) declared(decl imx.Archive) imx.Archive {
+	if decl.Name == imx.HostArchive {
+		return w.decl
+	}
+	return decl
+}
+
+// keyring puts the archive's key where Debian's are.
+func (w *world) keyring() string {
+	file := filepath.Join(w.t.TempDir(), "debian.pgp")
+	if err := os.WriteFile(file, w.archive.Keyring(), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return file
+}
+
+func (w *world) clock() time.Time { return w.now }
+
+// Image implements attest.Images.
+func (w *world) Image(_ context.Context, wanted string) (imx.ImageDetail, error) {
+	w.read++
+	in, ok := w.inside[imx.Digest(wanted)]
+	if !ok {
+		return imx.ImageDetail{}, imx.Errorf(imx.NotFound, "the bytes are gone")
+	}
+	return imx.ImageDetail{ImageView: imx.ImageView{Image: imx.Image{Name: "image", Digest: imx.Digest(wanted)}}, Inventory: in}, nil
+}
+
+// Layers implements attest.Images.
+func (w *world) Layers(context.Context, []imx.ImageLayer) iter.Seq2[io.Reader, error] {
+	return func(func(io.Reader, error) bool) {}
+}
+
+// Find implements attest.Images.
+func (w *world) Find(context.Context, string) (imx.ImageView, error) {
+	return imx.ImageView{}, imx.Errorf(imx.NotFound, "nobody asks")
+}
+
 // image adds an image with packages: "binary source version".
 func (w *world) image(name string, packages ...string) imx.Digest {
-	d := imx.DigestBytes([]byte(name + strings.Join(packages, ",")))
+	d, _, err := w.blobs.Put(strings.NewReader(`{"mediaType": "`+name+strings.Join(packages, ",")+`"}`), "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	var in imx.Inventory
 	for _, text := range packages {
 		f := strings.Fields(text)
+		in.Version = imx.InventoryVersion
 		in.Packages = append(in.Packages, imx.InventoryPackage{
 			Package: imx.Package{Name: f[0], Version: f[2], Suite: "bookworm"}, Source: f[1], SourceVersion: f[2],
 		})
@@ -173,6 +254,51 @@ func TestNewerPackagesChangelogsSayWhatAnImageLacks(t *testing.T) {
 	}
 }
 
+func TestASuiteThatIsNamedByItsPlaceIsThatOfItsCodename(t *testing.T) {
+	w := newWorld(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	w.archive.Suite, w.archive.Fields = "stable", map[string]string{"Codename": "bookworm"}
+	w.archive.Publish()
+	w.decl.Suites = []string{"stable"}
+	image := w.image("web", "bin-one one 1.0-1")
+	w.inside[image].Packages[0].Archive, w.inside[image].Packages[0].Suite = imx.HostArchive, "stable"
+	// As planning did.
+	if err := w.control.Record("root", imx.SuiteSeen{Suite: imx.LockedSuite{Archive: imx.HostArchive, Suite: "stable"}, Codename: "bookworm"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := found(w.scan(imx.ScanRequest{All: true})); got != "web: CVE-2025-0001 1.0-2" {
+		t.Errorf("found %q", got)
+	}
+}
+
+func TestArchivesOfTemplatesAreAskedWhereTheyHaveSecurityUpdates(t *testing.T) {
+	w := newWorld(t)
+	other := archivetest.New(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	other.Suite, other.Keys = "bookworm-security", w.archive.Keys
+	other.Publish()
+	vendor := archivetest.New(t, deb("bin-two", "two", "1.0-2", "changelog.Debian.gz", "CVE-2025-0002"))
+	w.others = []imx.Archive{
+		{Name: "away", Mirror: "file:///nowhere", Suites: []string{"trixie-security"}},
+		{Name: "debian", Mirror: "file://" + other.Dir, Suites: []string{"bookworm-security"}},
+		{Name: "plain", Mirror: "file://" + other.Dir, Suites: []string{"bookworm"}},
+		{Name: "snapshot", Mirror: "file://" + other.Dir, Suites: []string{"bookworm-security"}, Expired: true},
+		{Name: "vendor", Mirror: "file://" + vendor.Dir, Suites: []string{"bookworm"}, Keyring: vendor.Keyring()},
+	}
+	w.image("web", "bin-one one 1.0-1", "bin-two two 1.0-1")
+	r := w.scan(imx.ScanRequest{All: true})
+	if got := found(r); got != "web: CVE-2025-0001 1.0-2" {
+		t.Errorf("found %q", got)
+	}
+	skipped := strings.Join(r.Feeds[0].Skips, "\n")
+	for _, want := range []string{"archive away: ", "archive plain: it has no security suite", "archive snapshot: it stays as it was", "archive vendor: others than Debian sign it"} {
+		if !strings.Contains(skipped, want) {
+			t.Errorf("skipped:\n%s\nwithout %q", skipped, want)
+		}
+	}
+	if strings.Contains(skipped, "archive debian") || r.Feeds[0].Skipped != 4 {
+		t.Errorf("skipped %d:\n%s", r.Feeds[0].Skipped, skipped)
+	}
+}
+
 func TestAnArchiveThatDoesntAnswerHindersNoScan(t *testing.T) {
 	w := newWorld(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
 	w.image("web", "bin-one one 1.0-1")
@@ -192,7 +318,7 @@ func TestANewFeedIsMatchedWithoutReadingAnImageAgain(t *testing.T) {
 	}
 	delete(w.inside, image) // whoever reads it now fails
 	list := "[" + w.now.AddDate(0, 0, -1).Format("02 Jan 2006") + "] DSA-1-1 one - security update\n\t{CVE-2025-0001}\n\t[bookworm] - one 1.0-2\n"
-	if _, err := w.scanner.AddFeed(t.Context(), imx.FeedRequest{Name: "DSA-list"}, strings.NewReader(list)); err != nil {
+	if _, err := w.scanner.AddFeed(t.Context(), "root", imx.FeedRequest{Name: "DSA-list"}, strings.NewReader(list)); err != nil {
 		t.Fatal(err)
 	}
 	if r := w.scan(imx.ScanRequest{All: true}); found(r) != "web: CVE-2025-0001 1.0-2" {
@@ -258,16 +384,16 @@ func TestADocumentCountsForOneScan(t *testing.T) {
 
 func TestRefreshingSaysWhatCantBeFetched(t *testing.T) {
 	w := newWorld(t)
-	if _, err := w.scanner.AddFeed(t.Context(), imx.FeedRequest{Name: "kev", Source: "kev.json"}, strings.NewReader(
+	if _, err := w.scanner.AddFeed(t.Context(), "root", imx.FeedRequest{Name: "kev", Source: "kev.json"}, strings.NewReader(
 		`{"dateReleased": "2026-01-01T00:00:00Z", "count": 1, "vulnerabilities": [{"cveID": "CVE-2025-0001", "dateAdded": "2026-01-01"}]}`)); err != nil {
 		t.Fatal(err)
 	}
 	for name, kind := range map[string]imx.Kind{"kev": imx.Conflict, "none": imx.NotFound, "": "", scan.Changelogs: ""} {
-		if _, err := w.scanner.Refresh(t.Context(), imx.RefreshRequest{Name: name}, func(imx.Progress) {}); imx.KindOf(err) != kind {
+		if _, err := w.scanner.Refresh(t.Context(), "root", imx.RefreshRequest{Name: name}, func(imx.Progress) {}); imx.KindOf(err) != kind {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if _, err := w.scanner.Refresh(t.Context(), imx.RefreshRequest{URL: "file:///etc/passwd"}, func(imx.Progress) {}); imx.KindOf(err) != imx.Invalid {
+	if _, err := w.scanner.Refresh(t.Context(), "root", imx.RefreshRequest{URL: "file:///etc/passwd"}, func(imx.Progress) {}); imx.KindOf(err) != imx.Invalid {
 		t.Error(err)
 	}
 }

@@ -17,7 +17,7 @@ func (s *Scanner) use(ctx context.Context, w *world, one *imx.ImageScan) error {
 	if len(w.pids) == 0 || len(one.Instances) == 0 {
 		return nil
 	}
-	d, err := s.cfg.Image(ctx, string(one.Image))
+	d, err := s.cfg.Server.Image(ctx, string(one.Image))
 	if err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func (s *Scanner) use(ctx context.Context, w *world, one *imx.ImageScan) error {
 			owners[p.Path] = p.Package
 		}
 	}
-	used := map[string][]imx.Use{}
+	used := map[string][]imx.Use{} // by package, and by file
 	for i := range one.Instances {
 		in := &one.Instances[i]
 		processes, err := mapped.Under(w.pids[in.Instance])
@@ -42,7 +42,7 @@ func (s *Scanner) use(ctx context.Context, w *world, one *imx.ImageScan) error {
 	}
 	for i := range one.Vulnerabilities {
 		v := &one.Vulnerabilities[i]
-		for _, name := range v.Package.Binaries {
+		for _, name := range slices.Concat(v.Package.Binaries, v.Package.Files) {
 			v.Used = append(v.Used, used[name]...)
 		}
 		v.Used = v.Used[:min(len(v.Used), maxUses)]
@@ -60,9 +60,18 @@ func sortFiles(in *imx.InstanceScan, processes []mapped.Process, owners map[stri
 			switch {
 			case (!known || f.Gone) && f.Runs:
 				in.Foreign = append(in.Foreign, use)
-			case known && owner != "" && !slices.ContainsFunc(used[owner], func(u imx.Use) bool { return u.Path == f.Path && u.Instance == use.Instance }):
-				used[owner] = append(used[owner], use)
+			case known:
+				note(used, f.Path, use)
+				note(used, owner, use)
 			}
 		}
+	}
+}
+
+// note adds a use, unless another process of the instance has the same file. What has no name is nobody's.
+func note(used map[string][]imx.Use, name string, use imx.Use) {
+	same := func(u imx.Use) bool { return u.Path == use.Path && u.Instance == use.Instance }
+	if name != "" && !slices.ContainsFunc(used[name], same) {
+		used[name] = append(used[name], use)
 	}
 }

@@ -33,7 +33,9 @@ func body(t *rapid.T, s *imx.State) imx.Body {
 	}
 	return rapid.SampledFrom([]imx.Body{
 		imx.ServerStarted{Version: "1"},
-		imx.SuiteSeen{Suite: imx.LockedSuite{Archive: "host", Suite: name}},
+		imx.SuiteSeen{Suite: imx.LockedSuite{Archive: "host", Suite: name}, Codename: "code" + apply},
+		imx.FeedKept{Feed: imx.Feed{Name: name, Entries: int64(number)}},
+		imx.FeedRemoved{Name: name},
 		imx.ApplyStarted{Apply: apply},
 		imx.ImageBuilt{Image: imx.Image{Plan: imx.DigestBytes([]byte{byte(number)})}},
 		imx.Applied{Apply: apply, Releases: []imx.Release{next}},
@@ -51,7 +53,32 @@ func body(t *rapid.T, s *imx.State) imx.Body {
 		imx.InstanceChanged{Instance: in},
 		imx.InstanceEnded{Instance: in},
 		imx.ManifestPushed{Repository: name},
+		trustBody(t, name, number),
 	}).Draw(t, "body")
+}
+
+// trustBody draws an event about who and what is counted on, and about what waits for a yes.
+func trustBody(t *rapid.T, name string, number int) imx.Body {
+	id := fmt.Sprintf("k%d", rapid.IntRange(0, 3).Draw(t, "key"))
+	who := imx.Principal(rapid.SampledFrom([]string{"ada", "ben"}).Draw(t, "person"))
+	role := rapid.SampledFrom([]imx.Role{"", imx.RoleBuilder, imx.RoleTester}).Draw(t, "role")
+	until := begin().Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "until")) * time.Minute)
+	return rapid.SampledFrom([]imx.Body{
+		imx.KeyAdded{Key: imx.Key{ID: id, Owner: who, Role: role}},
+		imx.KeyEnded{Key: id, Until: until, Compromised: number == 0, Reason: "lost"},
+		imx.PersonSet{Person: imx.Person{Name: who, Roles: []imx.Role{imx.RoleReviewer}}},
+		imx.PersonRemoved{Person: who},
+		imx.PolicySet{Policy: imx.Policy{Environment: name, Settings: imx.PolicySettings{Reviews: number}}},
+		imx.ExceptionMade{Exception: imx.Exception{ID: id, Until: until}},
+		imx.ExceptionEnded{Exception: id},
+		imx.VerdictGiven{Service: name, Release: number, Verdict: imx.Verdict{Service: name, Allowed: number > 1}},
+		imx.CandidateMade{Candidate: imx.Candidate{ID: id + name, Services: []string{name}}},
+		imx.Reviewed{Candidate: id + name, Review: imx.Review{By: who, Approves: number > 0}},
+		imx.CandidateEnded{Candidate: id + name, State: imx.CandidateRejected, Why: "no"},
+		imx.SourceAdded{Source: imx.GitSource{Name: name, URL: id}},
+		imx.SourceRemoved{Source: name},
+		imx.CommitSeen{Source: name, Commit: &imx.Commit{ID: id}},
+	}).Draw(t, "trust")
 }
 
 // history folds random events and returns those that fit, as they would be read from the log.

@@ -26,6 +26,7 @@ func New() *imx.State {
 		Instances: map[string]imx.Instance{},
 		Images:    map[imx.Digest]imx.Image{},
 		Evidence:  map[imx.Digest]map[string]imx.Evidence{},
+		Feeds:     map[string]imx.Feed{},
 		Suites:    []imx.LockedSuite{},
 	}
 }
@@ -39,6 +40,11 @@ func Clone(s *imx.State) *imx.State {
 	c.Instances = maps.Clone(s.Instances)
 	c.Images = maps.Clone(s.Images)
 	c.Evidence = maps.Clone(s.Evidence)
+	c.Keys, c.People = maps.Clone(s.Keys), maps.Clone(s.People)
+	c.Policies, c.Exceptions = maps.Clone(s.Policies), maps.Clone(s.Exceptions)
+	c.Candidates, c.Sources, c.Verdicts = maps.Clone(s.Candidates), maps.Clone(s.Sources), maps.Clone(s.Verdicts)
+	c.Feeds = maps.Clone(s.Feeds)
+	c.Codenames = maps.Clone(s.Codenames)
 	c.Suites = slices.Clone(s.Suites)
 	return &c
 }
@@ -72,6 +78,9 @@ func fold(s *imx.State, e imx.Event) error {
 		return nil // they matter to people who read the log, not to the state
 	case imx.SuiteSeen:
 		suiteSeen(s, b.Suite)
+		if b.Codename != "" {
+			put(&s.Codenames, b.Suite.Archive+" "+b.Suite.Suite, b.Codename)
+		}
 		return nil
 	case imx.ImageBuilt:
 		put(&s.Images, b.Image.Plan, b.Image)
@@ -80,6 +89,12 @@ func fold(s *imx.State, e imx.Event) error {
 		ofImage := maps.Clone(s.Evidence[b.Evidence.Image])
 		put(&ofImage, b.Evidence.PredicateType, b.Evidence)
 		put(&s.Evidence, b.Evidence.Image, ofImage)
+		return nil
+	case imx.FeedKept:
+		put(&s.Feeds, b.Feed.Name, b.Feed)
+		return nil
+	case imx.FeedRemoved:
+		delete(s.Feeds, b.Name)
 		return nil
 	case imx.ApplyStarted, imx.Applied, imx.ApplyFailed:
 		return foldApply(s, e)
@@ -92,6 +107,11 @@ func fold(s *imx.State, e imx.Event) error {
 	case imx.RolloutFinished, imx.RolloutFailed, imx.RolledBack,
 		imx.TrafficMoved, imx.Scaled, imx.Destroyed, imx.Removed:
 		return foldService(s, e)
+	case imx.KeyAdded, imx.KeyEnded, imx.PersonSet, imx.PersonRemoved,
+		imx.PolicySet, imx.ExceptionMade, imx.ExceptionEnded, imx.VerdictGiven:
+		return foldTrust(s, e)
+	case imx.CandidateMade, imx.Reviewed, imx.CandidateEnded, imx.SourceAdded, imx.SourceRemoved, imx.CommitSeen:
+		return foldCandidate(s, e)
 	default:
 		return misfit(e, "this version of imx doesn't know what it means")
 	}

@@ -89,6 +89,19 @@ func (c checker) archiveNames() []string {
 	return names
 }
 
+// packagesOnce checks that the packages of a block name none twice, and returns them by name.
+func (c checker) packagesOnce(subject string, at place, packages []string) once[string] {
+	seen := once[string]{}
+	for j, p := range packages {
+		name := imx.ReadRequest(p).Name
+		at := at.setting("packages").part(index(j))
+		if _, ok := seen.first(name, at); ok {
+			c.r.fail(at, flaw{summary: subject + ": packages has " + quote(name) + " twice", hint: "leave one of them out"})
+		}
+	}
+	return seen
+}
+
 func (c checker) image(i int) {
 	im := &c.t.Images[i]
 	w := top("image", i, im.Name)
@@ -103,14 +116,7 @@ func (c checker) image(i int) {
 			})
 		}
 	}
-	seen := once[string]{}
-	for j, p := range im.Packages {
-		name := imx.ReadRequest(p).Name
-		at := w.place.setting("packages").part(index(j))
-		if _, ok := seen.first(name, at); ok {
-			c.r.fail(at, flaw{summary: w.subject + ": packages has " + quote(name) + " twice", hint: "leave one of them out"})
-		}
-	}
+	seen := c.packagesOnce(w.subject, w.place, im.Packages)
 	for j, name := range im.Without {
 		at := w.place.setting("without").part(index(j))
 		if _, both := seen.first(name, at); both {

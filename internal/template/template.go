@@ -34,11 +34,7 @@ func Parse(root fs.FS) (imx.Template, imx.Diagnostics) {
 			files[i].Digest, files[i].Size = imx.DigestBytes(f.Content), int64(len(f.Content))
 		}
 	}
-	for i := range t.Images {
-		for j := range t.Images[i].Packages {
-			t.Images[i].PackagesAt = append(t.Images[i].PackagesAt, r.at(place("").block("image", i).setting("packages").part(index(j))))
-		}
-	}
+	placePackages(&t, r)
 	inferHealth(&t, r)
 	checkTemplate(&t, r)
 	d.checkUses(&t)
@@ -53,6 +49,25 @@ func Parse(root fs.FS) (imx.Template, imx.Diagnostics) {
 		}
 	}
 	return t, ds
+}
+
+// placePackages says where each package is asked for: a mistake in its name is found only when it is resolved.
+func placePackages(t *imx.Template, r *report) {
+	places := func(block place, packages []string) (all []imx.Pos) {
+		for j := range packages {
+			all = append(all, r.at(block.setting("packages").part(index(j))))
+		}
+		return all
+	}
+	for i := range t.Images {
+		t.Images[i].PackagesAt = places(place("").block("image", i), t.Images[i].Packages)
+	}
+	for i := range t.Tests {
+		for j := range t.Tests[i].Commands {
+			command := &t.Tests[i].Commands[j]
+			command.PackagesAt = places(place("").block("test", i).block("command", j), command.Packages)
+		}
+	}
 }
 
 // Check checks a Template that came as JSON by the same rules as Parse, and that each file's

@@ -112,6 +112,10 @@ func commandTestBlock() *block {
 				field(manyStrings(isArgument), func(c *C) *[]string { return &c.Command }, setting{
 					name: "command", need: required, example: `["/usr/bin/redis-cli", "ping"]`, doc: "The program and its arguments. No shell reads it.",
 				}),
+				field(manyStrings(isPackage), func(c *C) *[]string { return &c.Packages }, setting{
+					name: "packages", unset: "none", example: `["curl"]`,
+					doc: "Debian packages that are there for this command alone and never in the image, written as an image's `packages`. The command then sees the image with them as its root; the instance doesn't.",
+				}),
 				field(whole(0, 255), func(c *C) *int { return &c.Exit }, setting{
 					name: "exit", unset: "`0`", example: `0`, doc: "Its exit status.",
 				}),
@@ -278,6 +282,9 @@ func (c checker) test(i int) {
 		c.testService(w, t)
 	}
 	c.testFiles(w, t)
+	for j, command := range t.Commands {
+		c.packagesOnce(w.subject+": command "+quote(command.Name), w.place.block("command", j), command.Packages)
+	}
 }
 
 func (c checker) testImage(w where, t *imx.Test) {

@@ -50,12 +50,12 @@ func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Rel
 		check := imx.TestCheck{Name: "start", Asked: r.Service + " gets healthy"}
 		err := s.Admit(ctx, r)
 		if err == nil {
-			err = s.Scale(ctx, r, 1)
+			err = s.start(ctx, r)
 		}
 		var in imx.Instance
 		if err == nil {
 			if err = s.route(ctx, r); err == nil {
-				in, err = s.until(ctx, r, func(in imx.Instance) bool { return in.Phase == imx.Healthy || in.Phase == imx.Ended })
+				in, err = s.started(ctx, r)
 			}
 			id = in.ID
 		}
@@ -75,6 +75,17 @@ func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Rel
 	return id, true
 }
 
+// started waits until an instance is healthy or has ended: for no longer than its service's deadline, when a rollout gives
+// it up, too.
+func (s *session) started(ctx context.Context, r imx.Release) (imx.Instance, error) {
+	if limit := time.Duration(r.Spec.Deadline); limit > 0 {
+		limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("its deadline of %s is over", limit)) //nolint:err113 // its words are its meaning
+		defer cancel()
+		ctx = limited
+	}
+	return s.until(ctx, r, func(in imx.Instance) bool { return in.Phase == imx.Healthy || in.Phase == imx.Ended })
+}
+
 // askAll asks what the test asks of the instance of r.
 func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id string) {
 	in, err := s.until(ctx, r, func(in imx.Instance) bool { return in.ID == id })
@@ -90,7 +101,7 @@ func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id st
 		add(s.again(ctx, in, func(ctx context.Context) imx.TestCheck { return askTCP(ctx, h, endpoint(in, r.Spec, h.Port)) }))
 	}
 	for _, command := range c.test.Commands {
-		add(s.askCommand(ctx, command, id)) // once: what it does may not be done twice
+		add(s.askCommand(ctx, command, c.way(command, r, id))) // once: what it does may not be done twice
 	}
 	add(s.lookInside(ctx, c.test, in)...)
 	add(s.stillRuns(ctx, in, r.Spec)...)
@@ -291,13 +302,13 @@ func askTCP(ctx context.Context, t imx.TCPTest, address string) imx.TestCheck {
 	return check
 }
 
-func (s *session) askCommand(ctx context.Context, t imx.CommandTest, id string) imx.TestCheck {
+func (s *session) askCommand(ctx context.Context, t imx.CommandTest, run way) imx.TestCheck {
 	check := imx.TestCheck{
 		Name: fmt.Sprintf("command %q", t.Name), At: t.At,
 		Asked: fmt.Sprintf("%s ends with %d%s", strings.Join(t.Command, " "), t.Exit, with(t.Contains, t.Matches)),
 	}
 	var out bounded
-	code, err := s.Exec(ctx, id, t.Command, &out)
+	code, err := run(ctx, s, &out)
 	check.Output = kept(out.head)
 	switch missing := lacks(out.head, t.Contains, t.Matches); {
 	case err != nil && ctx.Err() != nil:

@@ -18,10 +18,13 @@ import (
 type trialCase struct {
 	test    *imx.Test // nil for the refusals
 	subject Subject
-	others  []Subject  // what is started with it, in the order in which that is done
-	key     imx.Digest // of all that the result depends on
-	asked   bool       // it is to be told
-	due     bool       // it is to be run
+	others  []Subject                // what is started with it, in the order in which that is done
+	kits    []imx.Kit                // what its commands are run in
+	made    map[imx.Digest]imx.Image // kits that are built, by ImagePlan.Digest
+	key     imx.Digest               // of all that the result depends on
+	asked   bool                     // it is to be told
+	due     bool                     // it is to be run
+	stale   bool                     // what is stated of its image names another plan, or other kits than its tests have
 	result  imx.TestResult
 }
 
@@ -72,6 +75,7 @@ func (r Run) make(test *imx.Test, s Subject) *trialCase {
 	if test != nil {
 		c.result.Test, c.result.At, c.result.Service = test.Name, test.At, test.Service
 		named[0] = test.Name
+		c.kits = r.kitsOf(*test, s.Config.Name)
 		if !test.Alone {
 			c.others = r.before(s)
 		}
@@ -103,7 +107,7 @@ func (r Run) before(s Subject) []Subject {
 }
 
 // rules is the version of what is tried and how: a result of others isn't this one's.
-const rules = 1
+const rules = 2
 
 // digest names all that a result depends on.
 func (c *trialCase) digest() imx.Digest {
@@ -116,9 +120,13 @@ func (c *trialCase) digest() imx.Digest {
 		Rules int
 		Test  any
 		Parts []part
+		Kits  []imx.Digest `json:",omitempty"`
 	}{Rules: rules}
 	if c.test != nil {
 		in.Test = placeless(*c.test)
+	}
+	for _, k := range c.kits {
+		in.Kits = append(in.Kits, k.Plan.Digest())
 	}
 	for _, s := range append([]Subject{c.subject}, c.others...) {
 		in.Parts = append(in.Parts, part{s.Image.Digest, s.Config, settled(s.Spec)})
@@ -147,6 +155,7 @@ func placeless(t imx.Test) any {
 		switch v := v.(type) {
 		case map[string]any:
 			delete(v, "at")
+			delete(v, "packagesAt")
 			for x := range maps.Values(v) {
 				strip(x)
 			}
@@ -182,18 +191,20 @@ type annotations struct {
 
 // recall takes over what passed already, and says what is due.
 func (t *Tester) recall(ctx context.Context, r Run, cases []*trialCase, report imx.Report) error {
-	known := map[imx.Digest]map[string]imx.TestResult{}
+	known := map[imx.Digest]statedTests{}
 	for _, c := range cases {
 		image := c.subject.Image.Digest
-		if known[image] == nil {
-			found, err := t.known(ctx, image)
-			if err != nil {
+		stated, ok := known[image]
+		if !ok {
+			var err error
+			if stated, err = t.known(ctx, image); err != nil {
 				return err
 			}
-			known[image] = found
+			known[image] = stated
 		}
-		before, ok := known[image][c.key.Hex()]
+		before, ok := stated.passed[c.key.Hex()]
 		c.due = c.asked && (!ok || r.Again)
+		c.stale = len(stated.passed) > 0 && stated.plan != r.Plan || !slices.Equal(stated.kits, kitsFor(image, cases))
 		if !ok || c.due {
 			continue
 		}
@@ -207,25 +218,36 @@ func (t *Tester) recall(ctx context.Context, r Run, cases []*trialCase, report i
 	return nil
 }
 
-// known are the passed tests of an image, by the hexadecimal key of each.
-func (t *Tester) known(ctx context.Context, image imx.Digest) (map[string]imx.TestResult, error) {
-	found := map[string]imx.TestResult{}
+// statedTests are what the newest statement of an image's tests says.
+type statedTests struct {
+	passed map[string]imx.TestResult // by the hexadecimal key of each
+	kits   []imx.Digest              // sorted
+	plan   imx.Digest                // that all tests of the image passed under, "" if not all were asked
+}
+
+// known reads what was stated of an image's tests.
+func (t *Tester) known(ctx context.Context, image imx.Digest) (statedTests, error) {
+	found := statedTests{passed: map[string]imx.TestResult{}}
 	st, err := t.cfg.Evidence.Statement(ctx, string(image), imx.PredicateTest)
 	if kind := imx.KindOf(err); kind == imx.NotFound || kind == imx.Refused {
 		return found, nil // then it is tested again
 	}
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	var p predicate
 	if err := json.Unmarshal(st.Predicate, &p); err != nil {
 		return found, nil //nolint:nilerr // then it is tested again
 	}
 	for _, d := range p.Configuration {
+		if d.Name == planNote {
+			found.plan = imx.Digest("sha256:" + d.Digest["sha256"])
+		}
 		if d.Annotations != nil && d.Annotations.Result.Passed {
-			found[d.Digest["sha256"]] = d.Annotations.Result
+			found.passed[d.Digest["sha256"]] = d.Annotations.Result
 		}
 	}
+	found.kits = kitsIn(st)
 	return found, nil
 }
 
@@ -234,7 +256,7 @@ func (t *Tester) state(ctx context.Context, by imx.Principal, r Run, cases []*tr
 	done := map[imx.Digest]bool{}
 	for _, c := range cases {
 		image := c.subject.Image
-		if !c.due || done[image.Digest] {
+		if !c.due && !c.stale || done[image.Digest] {
 			continue
 		}
 		done[image.Digest] = true
@@ -245,8 +267,17 @@ func (t *Tester) state(ctx context.Context, by imx.Principal, r Run, cases []*tr
 	return nil
 }
 
+// planNote names, in a predicate, the plan that all tests of the image were asked for. It isn't there where some weren't.
+const planNote = "plan"
+
 func claim(r Run, image imx.Image, cases []*trialCase) attest.Claim {
-	p := predicate{Result: "PASSED", Configuration: []descriptor{{Name: "plan", Digest: map[string]string{"sha256": r.Plan.Hex()}}}}
+	p := predicate{Result: "PASSED", Configuration: []descriptor{}}
+	if !slices.ContainsFunc(cases, func(c *trialCase) bool { return c.subject.Image.Digest == image.Digest && !c.due && !c.result.Passed }) {
+		p.Configuration = append(p.Configuration, descriptor{Name: planNote, Digest: map[string]string{"sha256": r.Plan.Hex()}})
+	}
+	for _, kit := range kitsFor(image.Digest, cases) {
+		p.Configuration = append(p.Configuration, descriptor{Name: kitNote, Digest: map[string]string{"sha256": kit.Hex()}})
+	}
 	for _, c := range cases {
 		if c.subject.Image.Digest != image.Digest || !c.due && !c.result.Passed {
 			continue

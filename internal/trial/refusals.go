@@ -26,7 +26,7 @@ func (s *session) refusals(ctx context.Context, cases []*trialCase, report imx.R
 	releases := s.releases(subjects)
 	limited, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	address, err := s.lure(limited, releases[0])
+	addresses, err := s.lure(limited, releases[0])
 	if err != nil {
 		for _, c := range cases {
 			c.cantStart(err)
@@ -39,7 +39,7 @@ func (s *session) refusals(ctx context.Context, cases []*trialCase, report imx.R
 	for i, c := range cases {
 		group.Go(func() error {
 			return s.timed(c, report, func() error {
-				r := probing(releases[i], 1, probe.Task{Refusals: true, Reach: []string{address}})
+				r := probing(releases[i], 1, probe.Task{Refusals: true, Reach: addresses})
 				return s.probe(limited, ctx, c, r)
 			})
 		})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/engine"
 	"imx/internal/probe"
 )
@@ -143,35 +144,55 @@ func probing(r imx.Release, number int, t probe.Task) imx.Release {
 // probePath is where a Machine's instances have the probe: engine/local's ProbePath.
 const probePath = "/dev/imx"
 
-// lure starts the bait and returns its address, when it answers there: what can't reach it is kept from it.
-func (s *session) lure(ctx context.Context, from imx.Release) (string, error) {
+// lure starts the baits, an instance and the machine itself, and returns their addresses, when they answer there: what
+// can't reach them is kept from it.
+func (s *session) lure(ctx context.Context, from imx.Release) ([]string, error) {
 	from.Service, from.Spec.Name, from.Spec.Connect, from.Spec.Volumes, from.Hosts = bait, bait, nil, nil, nil
 	from.Address = netip.Addr{}
 	r := probing(from, 1, probe.Task{Serve: true})
-	if err := s.Scale(ctx, r, 1); err != nil {
-		return "", err
+	if err := s.start(ctx, r); err != nil {
+		return nil, err
 	}
 	in, err := s.until(ctx, r, func(in imx.Instance) bool { return in.Phase != imx.Starting })
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	address := net.JoinHostPort(in.Address.String(), strconv.Itoa(probe.BaitPort))
+	own, err := probe.Answer(ctx, net.JoinHostPort(s.Gateway().String(), "0"))
+	if err != nil {
+		return nil, fmt.Errorf("the machine's own bait of the test: %w", err)
+	}
+	addresses := []string{net.JoinHostPort(in.Address.String(), strconv.Itoa(probe.BaitPort)), own}
+	for _, address := range addresses {
+		if err := s.answers(ctx, address); err != nil {
+			return nil, err
+		}
+	}
+	return addresses, nil
+}
+
+// answers waits until an address takes a connection.
+func (*session) answers(ctx context.Context, address string) error {
 	for {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp4", address)
 		if err == nil {
-			return address, conn.Close()
+			return conn.Close()
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("the bait of the test doesn't answer: %w", err)
+			return fmt.Errorf("the bait of the test doesn't answer: %w", err)
 		case <-time.After(look / 5):
 		}
 	}
 }
 
+// start starts an instance that nothing but the test can reach.
+func (s *session) start(ctx context.Context, r imx.Release) error {
+	return s.Scale(ctx, admission.ForTrial(r), r, 1)
+}
+
 // try runs a probe to its end and returns what it tried.
 func (s *session) try(ctx context.Context, r imx.Release) ([]probe.Attempt, error) {
-	if err := s.Scale(ctx, r, 1); err != nil {
+	if err := s.start(ctx, r); err != nil {
 		return nil, err
 	}
 	in, err := s.until(ctx, r, func(in imx.Instance) bool { return in.Phase == imx.Ended })

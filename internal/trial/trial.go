@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/attest"
 	"imx/internal/engine"
 )
@@ -27,8 +28,12 @@ type Machine interface {
 	engine.Engine
 	// Exec runs a program beside an instance, as engine/local has it.
 	Exec(ctx context.Context, id string, args []string, out io.Writer) (int, error)
+	// ExecIn is Exec with a kit's root in place of the instance's; the pass is for the instance's release with that image.
+	ExecIn(ctx context.Context, p admission.Pass, c engine.KitCommand, out io.Writer) (int, error)
 	// Network is the machine's range of addresses; services have those of its lower half.
 	Network() netip.Prefix
+	// Gateway is the machine's own address on the way of every instance; it has it while one is there.
+	Gateway() netip.Addr
 	// Close ends everything on the machine and leaves no trace of it, also when ctx has ended.
 	Close(ctx context.Context) error
 }
@@ -68,6 +73,9 @@ type Run struct {
 	Services []Subject // all of the plan
 	Images   []Subject // those of the plan that no service has, with a Spec of their own
 	Tests    []imx.Test
+	Kits     []imx.Kit // all of the plan
+	// Make builds a kit, or finds that it is built.
+	Make func(ctx context.Context, k imx.Kit) (imx.Image, error)
 	// Only are names of tests and services; with any, only those tests, and those of these services, are run.
 	Only []string
 	// Again says that what passed already is tested once more.
@@ -78,20 +86,24 @@ type Run struct {
 const Refusals = "refusals"
 
 // Test tests what a run has, keeps the evidence, and returns what came of each test in the order of the template, the
-// refusals first. A test that fails is in the result, not an error; so is an instance that can't be started.
+// refusals first. A test that fails is in the result, not an error; so is an instance that can't be started. Errors: those
+// of Run.Make, too.
 func (t *Tester) Test(ctx context.Context, by imx.Principal, r Run, report imx.Report) ([]imx.TestResult, error) {
 	cases := r.cases()
 	if err := t.recall(ctx, r, cases, report); err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(cases, func(c *trialCase) bool { return c.due }) {
-		return results(cases), nil
+		return results(cases), t.state(ctx, by, r, cases)
 	}
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	}
+	if err := r.makeKits(ctx, cases); err != nil {
+		return nil, err
 	}
 	if err := t.runAll(ctx, cases, report); err != nil {
 		return nil, err

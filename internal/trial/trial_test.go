@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/attest"
+	"imx/internal/engine"
 	"imx/internal/engine/fake"
-	"imx/internal/evidence"
+	"imx/internal/statement"
 	"imx/internal/trial"
 )
 
@@ -31,6 +33,7 @@ type world struct {
 	fates   map[string]fake.Behaviour // by service
 	command func(ctx context.Context, out io.Writer) (int, error)
 	opened  []*machine
+	kits    []string // that commands were run in
 	claims  map[imx.Digest]attest.Claim
 }
 
@@ -65,6 +68,8 @@ func newWorld() *world {
 
 func (m *machine) Network() netip.Prefix { return netip.MustParsePrefix("198.19.0.0/22") }
 
+func (m *machine) Gateway() netip.Addr { return netip.MustParseAddr("127.0.0.1") }
+
 func (m *machine) Run(ctx context.Context, changed func()) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -79,14 +84,21 @@ func (m *machine) Run(ctx context.Context, changed func()) error {
 	}
 }
 
-func (m *machine) Scale(ctx context.Context, r imx.Release, n int) error {
+func (m *machine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error {
 	m.mu.Lock()
 	m.started = append(m.started, r.Service)
 	m.mu.Unlock()
-	return m.Engine.Scale(ctx, r, n)
+	return m.Engine.Scale(ctx, p, r, n)
 }
 
 func (m *machine) Exec(ctx context.Context, _ string, _ []string, out io.Writer) (int, error) {
+	return m.w.command(ctx, out)
+}
+
+func (m *machine) ExecIn(ctx context.Context, _ admission.Pass, c engine.KitCommand, out io.Writer) (int, error) {
+	m.w.mu.Lock()
+	m.w.kits = append(m.w.kits, c.Kit.Name)
+	m.w.mu.Unlock()
 	return m.w.command(ctx, out)
 }
 
@@ -105,7 +117,7 @@ func (w *world) Statement(_ context.Context, image, _ string) (imx.Statement, er
 	if !ok {
 		return imx.Statement{}, imx.Errorf(imx.NotFound, "nothing is known of %s", image)
 	}
-	return evidence.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
+	return statement.Make(c.Repository, c.Image, c.PredicateType, c.Predicate)
 }
 
 func subject(name string, connect ...string) trial.Subject {
@@ -287,8 +299,21 @@ func TestTheEvidenceIsATestResultOfInToto(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := `{FAILED [{plan} {web/pings} {web/fails}] [web/pings] [web/fails]}`
+	want := `{FAILED [{web/pings} {web/fails}] [web/pings] [web/fails]}` // no plan: not all tests were asked
 	if fmt.Sprint(got) != want || c.PredicateType != imx.PredicateTest || *c.Passed || c.Summary != "1 of 2 tests passed" {
 		t.Errorf("%v, %+v", got, c)
+	}
+}
+
+// A rollout gives a service up at its deadline, and so does a test: nobody waits for the rest of the test's time.
+func TestAServiceIsGivenUpAtItsDeadline(t *testing.T) {
+	w := newWorld()
+	w.fates["db"] = fake.Behaviour{Never: true}
+	run := pings()
+	run.Tests[0].Timeout = imx.Duration(time.Minute)
+	run.Services[1].Spec.Deadline = imx.Duration(200 * time.Millisecond)
+	r := w.one(t, run)
+	if r.Passed || r.Checks[0].Asked != "db gets healthy" || !strings.Contains(r.Checks[0].Got, "its deadline of 200ms is over") || r.Seconds > 30 {
+		t.Errorf("%+v", r)
 	}
 }

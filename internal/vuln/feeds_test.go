@@ -4,6 +4,7 @@ package vuln_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -167,11 +168,44 @@ func TestOSVRecordsOfLanguagesAreCompared(t *testing.T) {
 			t.Errorf("golang.org/x/net %s: affected is %v", version, !want)
 		}
 	}
-	if a := got.all[1]; a.Package != "flask-login" || !a.Affects("0.6.1") || a.Affects("0.6.2") {
-		t.Errorf("Python's versions are compared with those that are listed: %+v", a)
+	if a := got.all[1]; a.Package != "flask-login" || !a.Affects("0.6.2rc1") || !a.Affects("0.6.1") || a.Affects("0.6.2") {
+		t.Errorf("Python's versions have ranges: %+v", a)
 	}
-	if len(got.all) != 2 || len(got.skipped) != 2 || !strings.Contains(got.skipped[0], "no version that imx can compare") {
+	if len(got.all) != 3 || len(got.skipped) != 1 {
 		t.Errorf("took %d, skipped %q", len(got.all), got.skipped)
+	}
+}
+
+func TestRangesOfLanguagesAreThoseOfTheirVersions(t *testing.T) {
+	const record = `{"id": "GHSA-1", "modified": "2024-01-02T00:00:00Z", "affected": [{"package": {"ecosystem": %q, "name": "x"}%s}]}`
+	ranges := func(events string) string { return `, "ranges": [{"type": "ECOSYSTEM", "events": [` + events + `]}]` }
+	for _, c := range []struct{ ecosystem, says, has, hasnt string }{
+		{"Maven", ranges(`{"introduced": "2.0-beta9"}, {"fixed": "2.3.1"}, {"introduced": "2.4"}, {"fixed": "2.12.2"}`), "2.0-beta9 2.0-rc1 2.0 2.3 2.4 2.12.1", "2.0-beta8 2.0-alpha1 2.3.1 2.3.2 2.12.2 2.17.1"},
+		{"Maven", ranges(`{"introduced": "0"}, {"last_affected": "1.0.Final"}`), "0.1 1.0-rc1 1.0.0", "1.0.1 1.0-sp"},
+		{"Maven", ranges(`{"fixed": "1.5"}, {"introduced": "0"}`), "1.4.9", "1.5"}, // the order in a record means nothing
+		{"Maven", ranges(`{"fixed": "3.5"}, {"introduced": "3"}, {"fixed": "1.5"}, {"introduced": "1"}`), "1 1.4 3.4", "0.9 1.5 2 3.5"},
+		{"PyPI", ranges(`{"introduced": "1.0a1"}, {"fixed": "1!0.5"}`), "1.0a1 1.0 2024.1 1!0.4", "1.0.dev1 1!0.5 1!1.0 nonsense"},
+		{"PyPI", ranges(`{"introduced": "0"}, {"last_affected": "2.0"}`), "0.dev0 2.0.0 2.0rc1", "2.0.post1 2.1"},
+		{"PyPI", `, "versions": ["1.0", "2004d"]`, "1.0 1.0.0 v1.0 2004d", "1.0.1 2004"},
+		{"npm", ranges(`{"introduced": "4.0.0"}, {"last_affected": "4.17.20"}`), "4.0.0 4.17.20", "4.0.0-rc.1 4.17.21"},
+		{"crates.io", ranges(`{"introduced": "0.0.0-0"}, {"fixed": "0.7.1"}`), "0.1.0 0.7.1-alpha", "0.7.1"},
+		{"Go", ranges(`{"introduced": "0"}, {"fixed": "1.21.0-rc.3"}`), "1.20.14 1.21.0-rc.2", "1.21.0 1.21.0-rc.3"},
+	} {
+		got := read(imx.FormatOSV, strings.NewReader(fmt.Sprintf(record, c.ecosystem, c.says)))
+		if got.err != nil || len(got.all) != 1 {
+			t.Errorf("%s %s: %v, %q", c.ecosystem, c.says, got.err, got.skipped)
+			continue
+		}
+		for v := range strings.FieldsSeq(c.has) {
+			if !got.all[0].Affects(v) {
+				t.Errorf("%s %s isn't affected by %s", c.ecosystem, v, c.says)
+			}
+		}
+		for v := range strings.FieldsSeq(c.hasnt) {
+			if got.all[0].Affects(v) {
+				t.Errorf("%s %s is affected by %s", c.ecosystem, v, c.says)
+			}
+		}
 	}
 }
 

@@ -104,3 +104,18 @@ func FuzzDetect(f *testing.F) {
 	f.Add([]byte(`{"id": {"CVE-2024-0001": 1}}`))
 	f.Fuzz(func(_ *testing.T, head []byte) { _, _ = vuln.Detect(head) })
 }
+
+func FuzzComponents(f *testing.F) {
+	f.Add(sbomOfLanguages)
+	f.Fuzz(func(t *testing.T, text string) {
+		all, err := vuln.Components([]byte(text), packaged)
+		if err != nil && imx.KindOf(err) != imx.Refused {
+			t.Errorf("%v", err)
+		}
+		for _, p := range all {
+			if p.Ecosystem == "" || p.Name == "" || p.Version == "" || len(p.Files) == 0 {
+				t.Errorf("%+v", p)
+			}
+		}
+	})
+}

@@ -9,15 +9,17 @@ import (
 
 	"imx"
 	"imx/internal/deb"
+	"imx/internal/version"
 )
 
 // Package is one package of an image, as feeds speak of it: in Debian a source package, with the binary packages
-// that the image has of it.
+// that the image has of it, else a piece of software in files.
 type Package struct {
 	Ecosystem string   `json:"ecosystem"`
 	Name      string   `json:"name"`
 	Version   string   `json:"version"`
 	Binaries  []Binary `json:"binaries,omitempty"` // sorted by name
+	Files     []string `json:"files,omitempty"`    // that it is in, where no package of the image is it; sorted
 }
 
 // Binary is a package as it is installed.
@@ -73,7 +75,7 @@ func Packages(in imx.Inventory) (all []Package, notices []string) {
 func comparePackages(a, b Package) int {
 	return cmp.Or(
 		cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name), deb.Compare(a.Version, b.Version),
-		cmp.Compare(a.Version, b.Version), slices.CompareFunc(a.Binaries, b.Binaries, compareBinaries),
+		cmp.Compare(a.Version, b.Version), slices.CompareFunc(a.Binaries, b.Binaries, compareBinaries), slices.Compare(a.Files, b.Files),
 	)
 }
 
@@ -175,12 +177,12 @@ func (said answers) find(p Package, feeds []Feed) ([]imx.Vulnerability, error) {
 }
 
 // repaired tells of each vulnerability that a feed holds for fixed in the version, how new the newest such feed is.
-func (said answers) repaired(version string, feeds []Feed) map[string]time.Time {
+func (said answers) repaired(installed string, feeds []Feed) map[string]time.Time {
 	since := map[string]time.Time{}
 	for i, f := range feeds {
 		for j := range said[i] {
 			a := &said[i][j]
-			if f.Date.After(since[a.ID]) && a.hasFix() && !a.Affects(version) {
+			if f.Date.After(since[a.ID]) && a.hasFix() && !a.Affects(installed) {
 				since[a.ID] = f.Date
 			}
 		}
@@ -192,7 +194,7 @@ func join(found map[string]*imx.Vulnerability, a *Advisory, p Package, feed stri
 	v := found[a.ID]
 	if v == nil {
 		v = &imx.Vulnerability{ID: a.ID, Package: imx.Affected{
-			Ecosystem: p.Ecosystem, Name: p.Name, Version: p.Version, Binaries: p.names(),
+			Ecosystem: p.Ecosystem, Name: p.Name, Version: p.Version, Binaries: p.names(), Files: p.Files,
 		}}
 		found[a.ID] = v
 	}
@@ -215,7 +217,7 @@ func join(found map[string]*imx.Vulnerability, a *Advisory, p Package, feed stri
 }
 
 // later is a total order: of versions that are equal to dpkg and not the same, one is chosen.
-func later(o order, a, b string) bool { return cmp.Or(o.compare(a, b), cmp.Compare(a, b)) > 0 }
+func later(o version.Order, a, b string) bool { return cmp.Or(o.Compare(a, b), cmp.Compare(a, b)) > 0 }
 
 // urgencyRank orders urgencies of one level's worth.
 func urgencyRank(u string) int { return rank(urgencyLevel(u)) }
@@ -269,6 +271,7 @@ func Graver(a, b imx.Vulnerability) int {
 		cmp.Compare(a.Package.Version, b.Package.Version),
 		cmp.Compare(a.Package.Ecosystem, b.Package.Ecosystem),
 		slices.Compare(a.Package.Binaries, b.Package.Binaries),
+		slices.Compare(a.Package.Files, b.Package.Files),
 	)
 }
 

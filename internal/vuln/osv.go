@@ -1,6 +1,7 @@
 package vuln
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/version"
 )
 
 // osvRecord is what is used of a record of the OSV format (https://ossf.github.io/osv-schema).
@@ -141,10 +143,10 @@ func (f *osvAffected) advisory(o *osvRecord, sink *Sink) Advisory {
 	if a.Level == "" {
 		a.Level = urgencyLevel(a.Urgency)
 	}
-	_, ordered := orderOf(ecosystem)
+	order, ordered := orderOf(ecosystem)
 	for _, r := range f.Ranges {
 		if r.Type != "GIT" && ordered {
-			a.Ranges = append(a.Ranges, r.ranges()...)
+			a.Ranges = append(a.Ranges, r.ranges(order)...)
 		}
 	}
 	if len(a.Ranges) == 0 && len(a.Versions) == 0 {
@@ -157,13 +159,18 @@ func (f *osvAffected) advisory(o *osvRecord, sink *Sink) Advisory {
 	return a
 }
 
-// ranges pairs the events: each "introduced" with the "fixed" or "last_affected" that follows it.
-func (r osvRange) ranges() []Range {
+// ranges pairs the events: each "introduced" with the "fixed" or "last_affected" that follows it in the order of the
+// versions, which needn't be theirs in the record. An end without a beginning says nothing.
+func (r osvRange) ranges(o version.Order) []Range {
+	events := slices.Clone(r.Events)
+	slices.SortStableFunc(events, func(a, b osvEvent) int {
+		return cmp.Or(cmp.Compare(after(a.Introduced != "0"), after(b.Introduced != "0")), o.Compare(a.version(), b.version()))
+	})
 	var all []Range
 	open := false
-	for _, e := range r.Events {
+	for _, e := range events {
 		switch {
-		case e.Introduced != "":
+		case e.Introduced != "" && !open:
 			all, open = append(all, Range{Introduced: e.Introduced}), true
 		case open && e.Fixed != "":
 			all[len(all)-1].Fixed, open = e.Fixed, false
@@ -173,6 +180,8 @@ func (r osvRange) ranges() []Range {
 	}
 	return all
 }
+
+func (e osvEvent) version() string { return cmp.Or(e.Introduced, e.Fixed, e.Last) }
 
 // osvEcosystem returns imx's name for an ecosystem of OSV's, or why imx has no use for it.
 func osvEcosystem(name string) (ecosystem, why string) {
@@ -191,7 +200,11 @@ func osvEcosystem(name string) (ecosystem, why string) {
 
 // PackageName returns the one form of a package's name: Python's many spellings mean the same (PEP 503).
 func PackageName(ecosystem, name string) string {
-	if ecosystem != "PyPI" {
+	switch ecosystem {
+	case "Go": // package URLs of modules are written in lower case, and advisories as the module is
+		return strings.ToLower(name)
+	case "PyPI":
+	default:
 		return name
 	}
 	parts := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' })

@@ -57,21 +57,27 @@ type metadata struct {
 
 // Predicate returns a scan of one image as the predicate of an in-toto statement of the type imx.PredicateScan: which
 // feeds were asked and how old they were, and what they said, in full. The same scan gives the same bytes.
-func Predicate(scan imx.ImageScan, feeds []imx.Feed, version string, began, ended time.Time) (json.RawMessage, error) {
+func Predicate(scan imx.ImageScan, feeds []imx.Feed, version string, made time.Time) (json.RawMessage, error) {
 	p := scanned{
 		Scanner: scanner{
 			URI: "urn:imx:scan", Version: version, Feeds: []feedAge{}, Result: []result{},
-			DB: database{URI: "urn:imx:feeds", Version: string(imx.DigestJSON(digests(feeds)))},
+			DB: database{URI: "urn:imx:feeds", Version: string(Asked(feeds))},
 		},
-		Metadata: metadata{began.UTC(), ended.UTC()},
+		Metadata: metadata{made.UTC(), made.UTC()},
 	}
 	for _, f := range feeds {
-		p.Scanner.Feeds = append(p.Scanner.Feeds, feedAge{f.Name, f.Format, f.Digest, f.Date.UTC(), int(ended.Sub(f.Date).Hours() / 24), f.Stale})
+		p.Scanner.Feeds = append(p.Scanner.Feeds, feedAge{f.Name, f.Format, f.Digest, f.Date.UTC(), int(made.Sub(f.Date).Hours() / 24), f.Stale})
 		if f.Date.After(p.Scanner.DB.Updated) {
 			p.Scanner.DB.Updated = f.Date.UTC()
 		}
 	}
-	for _, v := range scan.Vulnerabilities {
+	p.Scanner.Result = results(scan.Vulnerabilities)
+	return json.Marshal(p)
+}
+
+func results(found []imx.Vulnerability) []result {
+	all := []result{}
+	for _, v := range found {
 		v.Used = nil // what runs is another thing than what the image is
 		r := result{ID: v.ID, Severity: []severity{}, Annotations: []imx.Vulnerability{v}}
 		if v.Level != "" {
@@ -80,17 +86,27 @@ func Predicate(scan imx.ImageScan, feeds []imx.Feed, version string, began, ende
 		if v.Urgency != "" {
 			r.Severity = append(r.Severity, severity{"debian_urgency", v.Urgency})
 		}
-		p.Scanner.Result = append(p.Scanner.Result, r)
+		all = append(all, r)
 	}
-	return json.Marshal(p)
+	return all
 }
 
-func digests(feeds []imx.Feed) []imx.Digest {
+// Found reports whether a predicate says just this of an image.
+func Found(predicate json.RawMessage, found []imx.Vulnerability) bool {
+	var p scanned
+	if json.Unmarshal(predicate, &p) != nil {
+		return false
+	}
+	return imx.DigestJSON(p.Scanner.Result) == imx.DigestJSON(results(found))
+}
+
+// Asked names the contents of all feeds by one digest.
+func Asked(feeds []imx.Feed) imx.Digest {
 	all := make([]imx.Digest, 0, len(feeds))
 	for _, f := range feeds {
 		all = append(all, f.Digest)
 	}
-	return all
+	return imx.DigestJSON(all)
 }
 
 // Tally counts vulnerabilities for one line: those that count, those that a fix is known of, and those exploited.

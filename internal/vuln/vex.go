@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"io"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"imx"
+	"imx/internal/purl"
 )
 
 // VEX is an OpenVEX document (https://github.com/openvex/spec, v0.2.0).
@@ -133,119 +133,6 @@ type Plea struct {
 	VEX  VEX
 }
 
-// Excuse marks those vulnerabilities of an image that statements say don't affect it. Of several statements about one
-// the newest counts, so that "affected" takes an earlier excuse back.
-func Excuse(all []imx.Vulnerability, name string, image imx.Digest, pleas []Plea) {
-	for i := range all {
-		v := &all[i]
-		var newest time.Time
-		for _, plea := range pleas {
-			for j := range plea.VEX.Statements {
-				s := &plea.VEX.Statements[j]
-				if !s.about(v, name, image) || s.Timestamp.Before(newest) {
-					continue
-				}
-				newest, v.Excused = s.Timestamp, s.excuse(plea)
-			}
-		}
-	}
-	slices.SortStableFunc(all, Graver)
-}
-
-func (s *VEXStatement) excuse(p Plea) *imx.Excuse {
-	if s.Status != "not_affected" && s.Status != "fixed" {
-		return nil
-	}
-	return &imx.Excuse{
-		Status: s.Status, Justification: s.Justification, Because: s.Impact, By: p.VEX.Author, Time: s.Timestamp, From: p.From,
-	}
-}
-
-// about reports whether the statement is about a vulnerability of an image.
-func (s *VEXStatement) about(v *imx.Vulnerability, name string, image imx.Digest) bool {
-	named := func(id string) bool { return id != "" && Names(*v, id) }
-	id := s.Vulnerability.ID[strings.LastIndexByte(s.Vulnerability.ID, '/')+1:] // a URL that ends in the name
-	if !named(s.Vulnerability.Name) && !named(id) && !slices.ContainsFunc(s.Vulnerability.Aliases, named) {
-		return false
-	}
-	return slices.ContainsFunc(s.Products, func(p VEXProduct) bool {
-		if p.isPackage(v.Package) {
-			return true
-		}
-		inside := func(c VEXComponent) bool { return c.isPackage(v.Package) }
-		return p.isImage(name, image) && (len(p.Subcomponents) == 0 || slices.ContainsFunc(p.Subcomponents, inside))
-	})
-}
-
-// purls are the package URLs that the component goes by.
-func (c *VEXComponent) purls() []purl {
-	var all []purl
-	for _, text := range []string{c.ID, c.Identifiers["purl"]} {
-		if p, ok := parsePurl(text); ok {
-			all = append(all, p)
-		}
-	}
-	return all
-}
-
-func (c *VEXComponent) isImage(name string, image imx.Digest) bool {
-	if image != "" && (c.Hashes["sha-256"] == image.Hex() || c.ID == string(image)) {
-		return true
-	}
-	return slices.ContainsFunc(c.purls(), func(p purl) bool {
-		return p.kind == "oci" && p.name == strings.ToLower(name) && (p.version == "" || p.version == string(image))
-	})
-}
-
-func (c *VEXComponent) isPackage(a imx.Affected) bool {
-	kind, _, _ := strings.Cut(a.Ecosystem, ":")
-	types := map[string]string{"Debian": "deb", "Go": "golang", "npm": "npm", "PyPI": "pypi", "crates.io": "cargo", "Maven": "maven"}
-	return slices.ContainsFunc(c.purls(), func(p purl) bool {
-		if p.kind != types[kind] || p.version != "" && p.version != a.Version {
-			return false
-		}
-		full := p.name
-		if p.namespace != "" && p.kind != "deb" {
-			full = p.namespace + "/" + p.name
-		}
-		return full == a.Name || slices.Contains(a.Binaries, full)
-	})
-}
-
-// purl is a package URL (https://github.com/package-url/purl-spec), without its qualifiers.
-type purl struct{ kind, namespace, name, version string }
-
-func parsePurl(text string) (purl, bool) {
-	rest, ok := strings.CutPrefix(text, "pkg:")
-	if !ok {
-		return purl{}, false
-	}
-	rest, _, _ = strings.Cut(rest, "#")
-	rest, _, _ = strings.Cut(rest, "?")
-	var p purl
-	p.kind, rest, ok = strings.Cut(strings.TrimLeft(rest, "/"), "/")
-	if i := strings.LastIndexByte(rest, '@'); i > 0 {
-		rest, p.version = rest[:i], rest[i+1:]
-	}
-	if i := strings.LastIndexByte(rest, '/'); i >= 0 {
-		p.namespace, rest = rest[:i], rest[i+1:]
-	}
-	p.name = rest
-	for _, part := range []*string{&p.namespace, &p.name, &p.version} {
-		plain, err := url.PathUnescape(*part)
-		if err != nil {
-			return purl{}, false
-		}
-		*part = plain
-	}
-	return p, ok && p.name != ""
-}
-
-// ImagePurl is the package URL of an image.
-func ImagePurl(name string, image imx.Digest) string {
-	return "pkg:oci/" + url.PathEscape(strings.ToLower(name)) + "@" + strings.ReplaceAll(string(image), ":", "%3A")
-}
-
 // Reason is why vulnerabilities don't affect an image.
 type Reason struct {
 	IDs           []string
@@ -270,7 +157,7 @@ func State(earlier *VEX, name string, image imx.Digest, why Reason) (VEX, error)
 		s := VEXStatement{
 			Vulnerability: VEXVulnerability{Name: id}, Status: "not_affected", Justification: why.Justification, Impact: why.Because, Timestamp: why.Time,
 			Products: []VEXProduct{{VEXComponent: VEXComponent{
-				ID: ImagePurl(name, image), Hashes: map[string]string{"sha-256": image.Hex()},
+				ID: purl.Image(name, image).String(), Hashes: map[string]string{"sha-256": image.Hex()},
 			}}},
 		}
 		if err := s.check(); err != nil {

@@ -2,11 +2,13 @@ package vuln_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"imx"
+	"imx/internal/purl"
 	"imx/internal/vuln"
 )
 
@@ -50,6 +52,115 @@ func TestAStatementExcusesWhatItIsAbout(t *testing.T) {
 				t.Errorf("excused as %q, want %q", got, c.excused)
 			}
 		})
+	}
+}
+
+// excused reports whether bookworm's openssl, with two binary packages, in the image "team/web" is excused by
+// statements about products, each of its own and newer than the one before.
+func excused(t *testing.T, a imx.Affected, products ...string) bool {
+	t.Helper()
+	var pleas []vuln.Plea
+	for i, product := range products {
+		status := "not_affected"
+		if rest, ok := strings.CutPrefix(product, "affected: "); ok {
+			status, product = "affected", rest
+		}
+		text := fmt.Sprintf(`{"@context": "https://openvex.dev/ns/v0.2.0", "timestamp": "2026-11-%02dT00:00:00Z", "statements": [
+			{"vulnerability": {"name": "CVE-2023-5363"}, "products": [%s], "status": %q, "impact_statement": "so"}]}`, i+1, product, status)
+		d, err := vuln.ParseVEX(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pleas = append(pleas, vuln.Plea{VEX: d})
+	}
+	all := []imx.Vulnerability{{ID: "CVE-2023-5363", Package: a}}
+	vuln.Excuse(all, "team/web", imageDigest, pleas)
+	return all[0].Excused != nil
+}
+
+// product is a product by its package URL, with those below it.
+func product(url string, below ...string) string {
+	var list []string
+	for _, b := range below {
+		list = append(list, fmt.Sprintf(`{"@id": %q}`, b))
+	}
+	return fmt.Sprintf(`{"@id": %q, "subcomponents": [%s]}`, url, strings.Join(list, ", "))
+}
+
+func TestAStatementExcusesNoMoreThanItNames(t *testing.T) {
+	openssl := imx.Affected{Ecosystem: "Debian:bookworm", Name: "openssl", Version: "3.0.9-1", Binaries: []string{"libssl3", "openssl"}}
+	for url, want := range map[string]bool{
+		"pkg:deb/debian/openssl":                                                       true,
+		"PKG:deb/Debian/OpenSSL":                                                       true,
+		"pkg:deb/debian/openssl@3.0.9-1?arch=source&distro=bookworm":                   true,
+		"pkg:deb/debian/openssl?distro=debian-12":                                      true,
+		"pkg:deb/debian/openssl?distro=debian-12.5":                                    true,
+		"pkg:deb/debian/openssl?distro=bookworm-security":                              true,
+		"pkg:deb/debian/openssl?distro=bullseye":                                       false,
+		"pkg:deb/debian/openssl?distro=debian-11":                                      false,
+		"pkg:deb/debian/openssl?repository_url=elsewhere":                              false,
+		"pkg:deb/debian/openssl@3.0.8-1":                                               false,
+		"pkg:deb/debian/openssl?arch=amd64":                                            false, // the binary package of that name
+		"pkg:deb/ubuntu/openssl":                                                       false,
+		"pkg:deb/openssl":                                                              false,
+		"pkg:rpm/debian/openssl":                                                       false,
+		"pkg:deb/debian/libssl3":                                                       false, // one of two binary packages
+		"pkg:oci/web":                                                                  false, // another team's, perhaps
+		"pkg:oci/web?repository_url=elsewhere":                                         false,
+		"pkg:oci/web?repository_url=elsewhere/team/web":                                false,
+		"pkg:oci/other?repository_url=team/web":                                        false,
+		"pkg:oci/web?repository_url=team/web":                                          true,
+		purl.Image("team/web", imageDigest).String():                                   true,
+		purl.Image("renamed", imageDigest).String():                                    true, // the same bytes
+		purl.Image("team/web", imx.Digest("sha256:"+strings.Repeat("b", 64))).String(): false,
+	} {
+		if got := excused(t, openssl, product(url)); got != want {
+			t.Errorf("%s: %v", url, got)
+		}
+	}
+}
+
+func TestASourceIsExcusedWhereEachOfItsBinariesIs(t *testing.T) {
+	openssl := imx.Affected{Ecosystem: "Debian:bookworm", Name: "openssl", Version: "3.0.9-1", Binaries: []string{"libssl3", "openssl"}}
+	const lib, program, image = "pkg:deb/debian/libssl3@3.0.9-1+b2?arch=amd64", "pkg:deb/debian/openssl@3.0.9-1?arch=amd64", "pkg:oci/web?repository_url=team/web"
+	for name, c := range map[string]struct {
+		products []string
+		want     bool
+	}{
+		"both in one statement":           {[]string{product(lib) + ", " + product(program)}, true},
+		"both in two statements":          {[]string{product(lib), product(program)}, true},
+		"both in the image":               {[]string{product(image, lib, program)}, true},
+		"one in the image":                {[]string{product(image, lib)}, false},
+		"both in another image":           {[]string{product("pkg:oci/web?repository_url=other", lib, program)}, false},
+		"one is taken back":               {[]string{product(lib), product(program), "affected: " + product(lib)}, false},
+		"the source, then one taken back": {[]string{product("pkg:deb/debian/openssl"), "affected: " + product(lib)}, false},
+		"one was affected before":         {[]string{"affected: " + product(lib), product("pkg:deb/debian/openssl")}, true},
+	} {
+		if got := excused(t, openssl, c.products...); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	openssl.Binaries = []string{"libssl3"}
+	if !excused(t, openssl, product(lib)) {
+		t.Error("the only binary package of it in the image is named")
+	}
+}
+
+func TestPackagesOfLanguagesAreFoundByTheRulesOfTheirType(t *testing.T) {
+	for url, a := range map[string]imx.Affected{
+		"pkg:golang/github.com/Masterminds/semver@v1.5.0": {Ecosystem: "Go", Name: "github.com/Masterminds/semver", Version: "1.5.0"},
+		"pkg:npm/%40babel/core":                           {Ecosystem: "npm", Name: "@babel/core", Version: "7.0.0"},
+		"pkg:pypi/Flask_Login":                            {Ecosystem: "PyPI", Name: "flask-login", Version: "0.6.1"},
+		"pkg:maven/org.apache/log4j":                      {Ecosystem: "Maven", Name: "org.apache:log4j", Version: "2.0"},
+		"pkg:cargo/serde":                                 {Ecosystem: "crates.io", Name: "serde", Version: "1.0.1"},
+	} {
+		if !excused(t, a, product(url)) {
+			t.Errorf("%s isn't %s", url, a.Name)
+		}
+		a.Name += "x"
+		if excused(t, a, product(url)) {
+			t.Errorf("%s is %s", url, a.Name)
+		}
 	}
 }
 

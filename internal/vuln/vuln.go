@@ -110,10 +110,8 @@ func unusable(a *Advisory) string {
 			}
 		}
 	}
-	for _, v := range a.Versions {
-		if check(v) != nil {
-			return "its version " + clip(v) + " doesn't parse"
-		}
+	if i := slices.IndexFunc(a.Versions, func(v string) bool { return v == "" || isOdd(v) }); i >= 0 {
+		return "its version " + clip(a.Versions[i]) + " doesn't parse"
 	}
 	return ""
 }

@@ -20,8 +20,9 @@ import (
 
 // Set are rules that are asked in a process of their own. It isn't safe for concurrent use.
 type Set struct {
+	*check.Set // the same rules, for what isn't asking them
+
 	opening opening
-	rules   []imx.Rule
 	process *process // nil until it is needed
 }
 
@@ -31,11 +32,8 @@ func Load(from string, modules []check.Module, limits Limits) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Set{opening: opening{from, modules, limits}, rules: set.Rules()}, nil
+	return &Set{Set: set, opening: opening{from, modules, limits}}, nil
 }
-
-// Rules returns the rules in the order of their IDs.
-func (s *Set) Rules() []imx.Rule { return s.rules }
 
 // Run is check.Set.Run, with one more reason for Exhausted: that the system stopped a rule.
 func (s *Set) Run(ctx context.Context, d check.Document) ([]imx.Finding, error) {

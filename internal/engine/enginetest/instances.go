@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/engine"
 )
 
@@ -28,6 +29,18 @@ func scaleStarts(s *session) {
 			s.Errorf("an instance lacks something: %+v", x)
 		}
 	}
+}
+
+func passNeeded(s *session) {
+	r := s.Release("web", 1, Well)
+	s.refused(s.Engine.Scale(s.Context(), admission.Pass{}, r, 1), imx.Refused, "verdict", "web")
+	s.refused(s.Engine.Scale(s.Context(), admission.ForTrial(s.Release("web", 2, Well)), r, 1), imx.Refused, "as it is now")
+	if there := of(s.observe(), r); len(there) != 0 {
+		s.Fatalf("without a pass there is %v", ids(there))
+	}
+	s.healthy(r, 2)
+	s.must(s.Engine.Scale(s.Context(), admission.Pass{}, r, 1)) // stopping needs none
+	s.untilAll(r, 1, imx.Ended)
 }
 
 func scaleStops(s *session) {

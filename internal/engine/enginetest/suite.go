@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/engine"
 )
 
@@ -59,6 +60,7 @@ func Suite(t *testing.T, world func(t *testing.T) World) {
 	}{
 		{"scale starts what is missing and nothing more", scaleStarts},
 		{"scale stops unhealthy instances first, then the newest", scaleStops},
+		{"nothing starts without a pass, or with another release's", passNeeded},
 		{"an instance that passes its check is healthy", getsHealthy},
 		{"an instance that never passes stays starting and says why", neverHealthy},
 		{"a crash is seen with its exit code", crashSeen},
@@ -151,7 +153,7 @@ func (s *session) refused(err error, kind imx.Kind, words ...string) {
 
 func (s *session) scale(r imx.Release, n int) {
 	s.Helper()
-	s.must(s.Engine.Scale(s.Context(), r, n))
+	s.must(s.Engine.Scale(s.Context(), admission.ForTrial(r), r, n))
 }
 
 func (s *session) route(w imx.Weights, rs ...imx.Release) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/engine"
 )
 
@@ -54,7 +55,7 @@ func (e *Engine) holder(service string, port int) string {
 }
 
 // Scale implements engine.Runner.
-func (e *Engine) Scale(_ context.Context, r imx.Release, n int) error {
+func (e *Engine) Scale(_ context.Context, p admission.Pass, r imx.Release, n int) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var running []*instance
@@ -66,6 +67,11 @@ func (e *Engine) Scale(_ context.Context, r imx.Release, n int) error {
 	slices.SortFunc(running, func(a, b *instance) int { return cmp.Or(health(a)-health(b), cmp.Compare(b.ID, a.ID)) })
 	for _, in := range running[:max(0, len(running)-n)] {
 		in.stop(e.clock(), "no longer wanted")
+	}
+	if n > len(running) {
+		if err := p.Covers(r); err != nil {
+			return err
+		}
 	}
 	var errs []error
 	for range n - len(running) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/engine"
 	"imx/internal/engine/enginetest"
 	"imx/internal/engine/fake"
@@ -82,7 +83,7 @@ func TestAnInstanceTakesItsTimeToGetHealthy(t *testing.T) {
 	e := fake.New(clock())
 	e.Behave("web", 1, fake.Behaviour{Ticks: 2})
 	r := release("web", 1)
-	if err := e.Scale(t.Context(), r, 1); err != nil {
+	if err := e.Scale(t.Context(), admission.ForTrial(r), r, 1); err != nil {
 		t.Fatal(err)
 	}
 	want := []imx.Phase{imx.Starting, imx.Starting, imx.Healthy}
@@ -98,7 +99,7 @@ func TestAFailedStartLeavesTheOthers(t *testing.T) {
 	e := fake.New(clock())
 	full := imx.Errorf(imx.Exhausted, "no memory left")
 	e.Fail("scale", full)
-	if err := e.Scale(t.Context(), release("web", 1), 3); !errors.Is(err, full) {
+	if err := e.Scale(t.Context(), admission.ForTrial(release("web", 1)), release("web", 1), 3); !errors.Is(err, full) {
 		t.Errorf("got the error %v", err)
 	}
 	if got := phases(t, e); len(got) != 2 {

@@ -30,7 +30,7 @@ func TestACommandThatCantBeRunIsTheReasonOfTheEnd(t *testing.T) {
 		if want := "the command can't be run: " + c.says; imx.KindOf(err) != imx.Invalid || err.Error() != want {
 			t.Errorf("Admit said %v, want %s", err, want)
 		}
-		err = e.Scale(t.Context(), r, 1)
+		err = scale(t, e, r, 1)
 		if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), c.command) {
 			t.Errorf("got the error %v", err)
 		}

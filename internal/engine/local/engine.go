@@ -19,6 +19,7 @@ import (
 	"sync"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/engine"
 	"imx/internal/erofs"
 )
@@ -40,6 +41,7 @@ type Engine struct {
 	routes    map[string]engine.Route
 	last      netip.Addr             // the address that was given out last
 	scaling   map[string]*sync.Mutex // by service
+	kits      map[string]int         // how many commands use a root that is no release's, by its key
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -127,12 +129,15 @@ func (e *Engine) settleNetwork() error {
 }
 
 // Scale implements engine.Runner.
-func (e *Engine) Scale(ctx context.Context, r imx.Release, n int) error {
+func (e *Engine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error {
 	lock := e.serviceLock(r.Service)
 	lock.Lock()
 	defer lock.Unlock()
 	running := e.running(r)
 	if missing := n - len(running); missing > 0 {
+		if err := p.Covers(r); err != nil {
+			return err
+		}
 		return e.startAll(ctx, r, missing)
 	}
 	return e.stopAll(ctx, "no longer wanted", running[:len(running)-n]...)
@@ -283,7 +288,7 @@ func (e *Engine) inUse(key string) bool {
 			return true
 		}
 	}
-	return false
+	return e.kits[key] > 0
 }
 
 func (e *Engine) all() []*instance {

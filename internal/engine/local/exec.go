@@ -21,11 +21,7 @@ import (
 // When ctx ends first, so does the wait; the program then ends with its instance.
 // Errors: NotFound for an unknown instance or one that doesn't run.
 func (e *Engine) Exec(ctx context.Context, id string, args []string, out io.Writer) (int, error) {
-	e.mu.Lock()
-	in := e.instances[id]
-	gone := in == nil || in.starting || in.record.Cleared || in.init.gone()
-	e.mu.Unlock()
-	if gone {
+	if _, ok := e.living(id); !ok {
 		return -1, unknown(id)
 	}
 	process, err := processOf(e.store.instance(id), args)
@@ -40,7 +36,7 @@ func (e *Engine) Exec(ctx context.Context, id string, args []string, out io.Writ
 	code := -1
 	onOwnThread(func() {
 		if err = hideUnified(e.cgroups); err == nil {
-			code, err = e.execHidden(ctx, id, way, process, out)
+			code, err = beside{e.crunArgs("exec", "--process", "/proc/self/fd/3", id), process, way}.run(ctx, out)
 		}
 	})
 	return code, err
@@ -56,8 +52,15 @@ func processOf(dir string, args []string) ([]byte, error) {
 	return json.Marshal(spec.Process)
 }
 
-// execHidden is Exec on a thread that crun accepts.
-func (e *Engine) execHidden(ctx context.Context, id string, way *entrance, process []byte, out io.Writer) (int, error) {
+// beside is a program to be started beside an instance's first process.
+type beside struct {
+	args     []string // crun's
+	document []byte   // what crun reads from descriptor 3: it says what to run
+	way      *entrance
+}
+
+// run runs the program, on a thread that crun accepts, as Exec says.
+func (b beside) run(ctx context.Context, out io.Writer) (int, error) {
 	words, tell, err := os.Pipe()
 	if err != nil {
 		return -1, err
@@ -69,10 +72,10 @@ func (e *Engine) execHidden(ctx context.Context, id string, way *entrance, proce
 		return -1, err
 	}
 	defer said.Close() // read-only
-	cmd := exec.CommandContext(ctx, crunPath(), e.crunArgs("exec", "--process", "/proc/self/fd/3", id)...)
+	cmd := exec.CommandContext(ctx, crunPath(), b.args...)
 	cmd.Dir = "/"
 	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{words}, hear, hear
-	cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(way.monitor.Fd()), Setsid: true}
+	cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(b.way.monitor.Fd()), Setsid: true}
 	err = cmd.Start()
 	_ = hear.Close() // the program has its own
 	if err != nil {
@@ -81,9 +84,9 @@ func (e *Engine) execHidden(ctx context.Context, id string, way *entrance, proce
 	stop := context.AfterFunc(ctx, func() { _ = said.Close() }) // what it started may hold the other end
 	defer stop()
 	// crun begins when it has read what to run: by then it is where its limits are, and its children will be.
-	err = way.enter(cmd.Process.Pid)
+	err = b.way.enter(cmd.Process.Pid)
 	if err == nil {
-		_, err = tell.Write(process)
+		_, err = tell.Write(b.document)
 	}
 	err = errors.Join(err, tell.Close())
 	_, _ = io.Copy(out, said) // ends with its last writer, or with ctx

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/engine"
 	"imx/internal/engine/local"
 	"imx/internal/erofs"
@@ -72,7 +73,7 @@ func serve(text string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.Scale(ctx, o.Release, o.Count); err != nil {
+	if err := e.Scale(ctx, admission.ForTrial(o.Release), o.Release, o.Count); err != nil {
 		return err
 	}
 	return e.Run(ctx, func() {})
@@ -305,11 +306,11 @@ func TestNoInstanceStartsAndNoTrafficMovesWithoutItsRules(t *testing.T) {
 	m.cfg.Firewall = firewall
 	e := m.open(t) // without Run, which would try again
 	r, next := m.release("web", 1), m.release("web", 2)
-	if err := e.Scale(t.Context(), r, 1); err != nil {
+	if err := scale(t, e, r, 1); err != nil {
 		t.Fatal(err)
 	}
 	firewall.err = errors.New("no rules today")
-	if err := e.Scale(t.Context(), next, 2); !errors.Is(err, firewall.err) {
+	if err := scale(t, e, next, 2); !errors.Is(err, firewall.err) {
 		t.Errorf("Scale returned %v", err)
 	}
 	err := e.Route(t.Context(), engine.Route{Service: "web", Releases: []imx.Release{r}, Weights: imx.Weights{1: 1}})
@@ -340,7 +341,7 @@ func TestAFullDiskStartsNothingAndSaysSo(t *testing.T) {
 	opened := m.open(t)
 	opened.FailWrites(fmt.Errorf("write: %w", unix.ENOSPC))
 	e := m.run(t, opened)
-	err := e.Scale(t.Context(), m.release("web", 1), 2)
+	err := scale(t, e, m.release("web", 1), 2)
 	if imx.KindOf(err) != imx.Exhausted || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("got the error %v", err)
 	}
@@ -377,7 +378,7 @@ func TestAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 			if err := f.Close(); err != nil {
 				t.Fatal(err)
 			}
-			err = e.Scale(t.Context(), m.release("web", 1), 1)
+			err = scale(t, e, m.release("web", 1), 1)
 			if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), string(digest)) {
 				t.Errorf("got the error %v", err)
 			}

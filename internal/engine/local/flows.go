@@ -59,7 +59,7 @@ func established() map[netip.Addr]int {
 		}
 		from, _ := netip.AddrFromSlice(f.Forward.SrcIP.To4())
 		to, _ := netip.AddrFromSlice(f.Reverse.SrcIP.To4())
-		if from != gateway() {
+		if from != Gateway() {
 			counts[to]++
 		}
 	}

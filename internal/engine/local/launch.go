@@ -119,15 +119,24 @@ func hideUnified(c cgroups) error {
 	if len(c.v1) == 0 {
 		return nil
 	}
-	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("making a mount namespace: %w", err)
-	}
-	// Slave: unmounting here stays here, unmounting there comes here.
-	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("making a mount namespace: %w", err)
+	if err := privateMounts(); err != nil {
+		return err
 	}
 	if err := unix.Unmount(c.unified, unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("hiding the version 2 cgroup tree: %w", err)
+	}
+	return nil
+}
+
+// privateMounts gives the calling thread a mount namespace: mounting and unmounting here stays here, unmounting there
+// comes here.
+func privateMounts() error {
+	err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
+	if err == nil {
+		err = unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, "")
+	}
+	if err != nil {
+		return fmt.Errorf("making a mount namespace: %w", err)
 	}
 	return nil
 }
@@ -309,7 +318,7 @@ func tail(file string) string {
 func (l launcher) clear(ctx context.Context, id string) error {
 	dir := l.store.instance(id)
 	errs := []error{l.cgroups.clear(ctx, id), os.RemoveAll(filepath.Join(l.cfg.crunDir(), id))}
-	for _, name := range []string{"config.json", "init.pid", "conmon.pid", "conmon.out", "crun.log", "ctl", "winsz", "attach", "exit"} {
+	for _, name := range []string{"config.json", "init.pid", "conmon.pid", "conmon.out", "crun.log", "ctl", "winsz", "attach", "exit", kitsFolder} {
 		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
 	}
 	return errors.Join(errs...)

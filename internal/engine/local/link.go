@@ -16,9 +16,9 @@ import (
 	"imx"
 )
 
-// gateway is the host's address on every instance's link: link-local, so it can't collide with
+// Gateway is the host's address on every instance's link: link-local, so it can't collide with
 // an address of the outside.
-func gateway() netip.Addr { return netip.AddrFrom4([4]byte{169, 254, 1, 1}) }
+func Gateway() netip.Addr { return netip.AddrFrom4([4]byte{169, 254, 1, 1}) }
 
 // plumb gives an instance its own network namespace with one interface: a veth whose only route is
 // to the host. There is no bridge, so all traffic between instances crosses the firewall. What an
@@ -67,7 +67,7 @@ func (c Config) linkUp(r record, ns *os.File) error {
 		return err
 	}
 	return errors.Join(
-		netlink.AddrAdd(host, &netlink.Addr{IPNet: hostNet(gateway()), Scope: unix.RT_SCOPE_LINK}),
+		netlink.AddrAdd(host, &netlink.Addr{IPNet: hostNet(Gateway()), Scope: unix.RT_SCOPE_LINK}),
 		netlink.LinkSetUp(host),
 		netlink.RouteReplace(&netlink.Route{
 			LinkIndex: host.Attrs().Index, Dst: hostNet(r.Instance.Address), Scope: netlink.SCOPE_LINK,
@@ -96,8 +96,8 @@ func insideUp(address netip.Addr, ns *os.File) error {
 		index := link.Attrs().Index
 		err = errors.Join(
 			inside.AddrAdd(link, &netlink.Addr{IPNet: hostNet(address)}),
-			inside.RouteAdd(&netlink.Route{LinkIndex: index, Dst: hostNet(gateway()), Scope: netlink.SCOPE_LINK}),
-			inside.RouteAdd(&netlink.Route{LinkIndex: index, Gw: gateway().AsSlice()}),
+			inside.RouteAdd(&netlink.Route{LinkIndex: index, Dst: hostNet(Gateway()), Scope: netlink.SCOPE_LINK}),
+			inside.RouteAdd(&netlink.Route{LinkIndex: index, Gw: Gateway().AsSlice()}),
 		)
 		if err != nil {
 			return err

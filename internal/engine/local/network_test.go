@@ -94,7 +94,7 @@ func TestTwoEnginesCantUseTheSameAddresses(t *testing.T) {
 			t.Errorf("got the error %v", err)
 		}
 	}
-	refused(early.Scale(t.Context(), two.release("web", 1), 1))
+	refused(scale(t, early, two.release("web", 1), 1))
 	early.stop()
 	_, err := local.Open(t.Context(), two.cfg)
 	refused(err)

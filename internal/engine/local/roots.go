@@ -46,9 +46,13 @@ func releaseKey(service string, number int) string { return fmt.Sprintf("%s-%d",
 
 // prepare mounts the release's root, if it isn't yet, and returns its path.
 func (rs *roots) prepare(ctx context.Context, r imx.Release) (string, error) {
+	return rs.prepareAs(ctx, releaseKey(r.Service, r.Number), r)
+}
+
+// prepareAs is prepare under another name than the release's.
+func (rs *roots) prepareAs(ctx context.Context, key string, r imx.Release) (string, error) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	key := releaseKey(r.Service, r.Number)
 	if _, ok := rs.ready[key]; ok {
 		return rs.at("roots", key), nil
 	}
@@ -56,15 +60,15 @@ func (rs *roots) prepare(ctx context.Context, r imx.Release) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(rs.store.release(r.Service, r.Number), 0o700); err != nil {
+	if err := os.MkdirAll(rs.store.releaseAs(key), 0o700); err != nil {
 		return "", diskError(err, "preparing release "+key)
 	}
 	p := prepared{r, file}
-	if err := rs.store.put(filepath.Join(rs.store.release(r.Service, r.Number), "release.json"), p); err != nil {
+	if err := rs.store.put(filepath.Join(rs.store.releaseAs(key), "release.json"), p); err != nil {
 		return "", err
 	}
 	if err := rs.mount(p, key); err != nil {
-		return "", fmt.Errorf("preparing the root of %s release %d: %w", r.Service, r.Number, err)
+		return "", fmt.Errorf("preparing the root of %s release %d with image %s: %w", r.Service, r.Number, r.Image.Name, err)
 	}
 	rs.ready[key] = p
 	return rs.at("roots", key), nil
@@ -78,7 +82,7 @@ func (rs *roots) mount(p prepared, key string) error {
 	if err := rs.mountImage(p, image); err != nil {
 		return err
 	}
-	layerFile := filepath.Join(rs.store.release(p.Release.Service, p.Release.Number), "layer.erofs")
+	layerFile := filepath.Join(rs.store.releaseAs(key), "layer.erofs")
 	if err := rs.writeLayer(p.Release, tree(image), layerFile); err != nil {
 		return err
 	}
@@ -180,7 +184,7 @@ func (rs *roots) keys() []string {
 }
 
 func (rs *roots) drop(ctx context.Context, key string) error {
-	dir := filepath.Join(rs.store.dir, "releases", key)
+	dir := rs.store.releaseAs(key)
 	var p prepared
 	known := read(filepath.Join(dir, "release.json"), &p) == nil
 	err := errors.Join(unmount(rs.at("roots", key)), unmount(rs.at("layers", key)))

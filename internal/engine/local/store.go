@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -64,8 +63,10 @@ func (r *record) move(to imx.Phase, reason string, now time.Time) {
 
 func (s store) instance(id string) string { return filepath.Join(s.dir, "instances", id) }
 func (s store) release(service string, number int) string {
-	return filepath.Join(s.dir, "releases", service+"-"+strconv.Itoa(number))
+	return s.releaseAs(releaseKey(service, number))
 }
+
+func (s store) releaseAs(key string) string { return filepath.Join(s.dir, "releases", key) }
 
 func (s store) route(service string) string  { return filepath.Join(s.dir, "routes", service+".json") }
 func (s store) volume(service string) string { return filepath.Join(s.dir, "volumes", service) }

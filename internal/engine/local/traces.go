@@ -12,6 +12,9 @@ import (
 // folders below /run, mounts, cgroups, links, and routes into its range. The rules are its Firewall's.
 // An engine with nothing to run has none of them.
 func Traces(cfg Config) ([]string, error) {
+	if used := (store{dir: cfg.Dir}).network(); used.IsValid() {
+		cfg.Network = used
+	}
 	var found []string
 	for _, pattern := range []string{
 		cfg.runDir() + "*", "/run/imx-shared/" + cfg.ID, "/sys/fs/cgroup/imx-" + cfg.ID, "/sys/fs/cgroup/*/imx-" + cfg.ID,

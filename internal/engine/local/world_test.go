@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
+	"imx/internal/engine"
 	"imx/internal/engine/local"
 	"imx/internal/erofs"
 	"imx/internal/network/nft"
@@ -197,9 +199,15 @@ func (m *machine) run(tb testing.TB, e *local.Engine) *runningEngine {
 	return r
 }
 
+// scale lets the engine start what it needs to.
+func scale(tb testing.TB, e engine.Runner, r imx.Release, n int) error {
+	tb.Helper()
+	return e.Scale(tb.Context(), admission.ForTrial(r), r, n)
+}
+
 func (e *runningEngine) scale(tb testing.TB, r imx.Release, n int) {
 	tb.Helper()
-	if err := e.Scale(tb.Context(), r, n); err != nil {
+	if err := scale(tb, e, r, n); err != nil {
 		tb.Fatal(err)
 	}
 }

@@ -20,10 +20,34 @@ import (
 	"unsafe"
 )
 
+// look prints the namespaces that it is in, who it is, and the files.
+func look(files []string) {
+	for _, name := range []string{"pid", "mnt", "ipc", "uts", "net", "cgroup"} {
+		link, err := os.Readlink("/proc/self/ns/" + name)
+		fmt.Println(name, link+text(err))
+	}
+	fmt.Println("user", os.Getuid(), os.Getgid())
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		fmt.Println(file, string(b)+text(err))
+	}
+	if err := os.WriteFile("/written", nil, 0o600); err != nil {
+		fmt.Println("write", err)
+	}
+	os.Exit(7)
+}
+
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "child" {
 		fmt.Println("child ran")
 		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "hang" {
+		time.Sleep(time.Hour)
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "look" {
+		look(os.Args[2:])
 	}
 	fmt.Println("hello from", os.Getenv("IMX_INSTANCE"))
 	if code, err := strconv.Atoi(os.Getenv("CRASH")); err == nil {

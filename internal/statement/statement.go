@@ -1,4 +1,6 @@
-package evidence
+// Package statement makes and reads in-toto statements in the one form in which imx writes them. It doesn't know who
+// signed one, nor where one is kept.
+package statement
 
 import (
 	"bytes"
@@ -7,8 +9,8 @@ import (
 	"imx"
 )
 
-// MaxStatement bounds the bytes of a statement: an SBOM of an image of 100,000 files has some 50 MB.
-const MaxStatement = 128 << 20
+// Max bounds the bytes of a statement: an SBOM of an image of 100,000 files has some 50 MB.
+const Max = 128 << 20
 
 // Make makes a statement about one image. The predicate becomes JSON as it is.
 func Make(name string, image imx.Digest, predicateType string, predicate any) (imx.Statement, error) {
@@ -26,8 +28,8 @@ func Make(name string, image imx.Digest, predicateType string, predicate any) (i
 // Parse reads a statement in the one form in which imx writes them: with no key twice, no key that isn't known,
 // and nothing before or after, no two readers can take it for two things. Errors: Refused.
 func Parse(raw []byte) (imx.Statement, error) {
-	if len(raw) > MaxStatement {
-		return imx.Statement{}, imx.Errorf(imx.Refused, "the statement has %d bytes, more than %d", len(raw), MaxStatement)
+	if len(raw) > Max {
+		return imx.Statement{}, imx.Errorf(imx.Refused, "the statement has %d bytes, more than %d", len(raw), Max)
 	}
 	var st imx.Statement
 	if err := json.Unmarshal(raw, &st); err != nil {
@@ -71,8 +73,8 @@ func digestOf(s imx.Subject) (imx.Digest, error) {
 	return d, nil
 }
 
-// about reports whether a statement that was checked is about an image.
-func about(st imx.Statement, image imx.Digest) bool {
+// About reports whether a statement that was made or read here is about an image, or whatever else a digest names.
+func About(st imx.Statement, image imx.Digest) bool {
 	for _, s := range st.Subject {
 		if d, err := digestOf(s); err == nil && d == image {
 			return true

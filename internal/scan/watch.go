@@ -1,0 +1,181 @@
+package scan
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"imx"
+	"imx/internal/feed"
+	"imx/internal/vuln"
+)
+
+const (
+	// renew is how old a scan that is evidence may become. One that finds the same as the last is kept only then, so that
+	// the evidence of an image that is released is never older than this and one look, by a wide margin less than a day.
+	renew = 12 * time.Hour
+	// look is how often images and the age of their scans are looked at. A feed that changes is another reason.
+	look = 10 * time.Minute
+)
+
+// Run keeps what is stated of released images up to date, until ctx ends: when a feed has changed, by and by when its
+// own feed of changelogs may have, and when a scan is old. What fails is logged, and tried again at the next look.
+func (s *Scanner) Run(ctx context.Context) error {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	s.logFailure(ctx, "which feeds there are couldn't be written down", s.recount())
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.poked:
+		case <-tick.C:
+			s.logFailure(ctx, "the changelogs of newer packages couldn't be looked at", s.upToDate(ctx, func(imx.Progress) {}))
+		}
+		s.logFailure(ctx, "images couldn't be scanned anew", s.restate(ctx))
+	}
+}
+
+// poke has Run look at once.
+func (s *Scanner) poke() {
+	select {
+	case s.poked <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+func (s *Scanner) logFailure(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil {
+		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a scan that nobody asked for failed", slog.String("what", what), slog.Any("error", err))
+	}
+}
+
+// recount writes down what the log doesn't know of the feeds: those that came before feeds were on it, and those whose
+// server died between keeping and telling.
+func (s *Scanner) recount() error {
+	state, err := s.cfg.Server.State(time.Time{})
+	if err != nil {
+		return err
+	}
+	feeds, err := s.cfg.Feeds.List()
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, f := range feeds {
+		there[f.Name] = true
+		if err := s.cfg.Server.KeepFeed(imx.Server, f); err != nil {
+			return err
+		}
+	}
+	for name := range state.Feeds {
+		if !there[name] {
+			if err := s.cfg.Server.RemoveFeed(imx.Server, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// restate scans the released images whose evidence may be wrong or old, without reading one that was read before.
+func (s *Scanner) restate(ctx context.Context) error {
+	w, err := s.world(ctx, imx.ScanRequest{})
+	if err != nil {
+		return err
+	}
+	w.pids = nil // what runs is no part of what is stated
+	set, err := s.cfg.Feeds.OpenAll()
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	asked := vuln.Asked(set.About)
+	w.images = due(s.cfg.Now(), released(w.images, w.state), w.state.Evidence, asked != s.asked)
+	if err := s.state(ctx, imx.Server, w, set); err != nil {
+		return err
+	}
+	s.asked = asked
+	return nil
+}
+
+// Built scans an image that was built, or was found built, with the feeds at hand, unless that was done a short while
+// ago. What fails is logged: whether an image may run without a scan is for others to say.
+func (s *Scanner) Built(ctx context.Context, by imx.Principal, image imx.Image) {
+	s.logFailure(ctx, "image "+image.Name+" couldn't be scanned", s.built(ctx, by, imx.ImageView{Image: image}))
+}
+
+func (s *Scanner) built(ctx context.Context, by imx.Principal, v imx.ImageView) error {
+	w := &world{}
+	var err error
+	if w.state, err = s.cfg.Server.State(time.Time{}); err != nil {
+		return err
+	}
+	if w.images = due(s.cfg.Now(), []imx.ImageView{v}, w.state.Evidence, false); len(w.images) == 0 {
+		return nil
+	}
+	set, err := s.cfg.Feeds.OpenAll()
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	return s.state(ctx, by, w, set)
+}
+
+// state scans a world's images and keeps what is news. Feeds that there aren't can't say anything.
+func (s *Scanner) state(ctx context.Context, by imx.Principal, w *world, set *feed.Set) error {
+	if len(set.Books) == 0 || len(w.images) == 0 {
+		return nil
+	}
+	views, notices := s.know(ctx, by, imx.ScanRequest{}, w.images, func(imx.Progress) {})
+	for _, n := range notices {
+		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a scan that nobody asked for lacks an image", slog.String("why", n))
+	}
+	w.pleas = set.Pleas
+	all, err := s.images(ctx, w, views, set)
+	if err != nil {
+		return err
+	}
+	for _, one := range all {
+		last, ok := w.state.Evidence[one.Image][imx.PredicateScan]
+		if ok && s.cfg.Now().Sub(last.Made) < renew && s.says(last, one) {
+			continue
+		}
+		if err := s.keep(ctx, by, one, set.About); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// released returns the images that a release of a service names that wasn't taken down: the current ones, and those
+// that are kept to go back to.
+func released(images []imx.ImageView, state *imx.State) []imx.ImageView {
+	named := map[imx.Digest]bool{}
+	for _, service := range state.Services {
+		for _, r := range service.Releases {
+			named[r.Image.Digest] = named[r.Image.Digest] || !service.Destroyed
+		}
+	}
+	var all []imx.ImageView
+	for _, v := range images {
+		if named[v.Digest] {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// due returns the images whose scan may be another now: all where the feeds aren't those of the last look, else those
+// without one, with one that is old, and those of which something was excused since.
+func due(now time.Time, images []imx.ImageView, known map[imx.Digest]map[string]imx.Evidence, changed bool) []imx.ImageView { //nolint:revive // flag-parameter: it is what is decided upon
+	var all []imx.ImageView
+	for _, v := range images {
+		last, scanned := known[v.Digest][imx.PredicateScan]
+		excused := known[v.Digest][imx.PredicateVEX].Made
+		if changed || !scanned || now.Sub(last.Made) >= renew || excused.After(last.Made) {
+			all = append(all, v)
+		}
+	}
+	return all
+}

@@ -1,0 +1,98 @@
+package sign
+
+import (
+	"slices"
+	"time"
+
+	"imx"
+	"imx/internal/statement"
+)
+
+// Counts returns the statement of an evidence from its bundle, if it counts: it is the one that the evidence names,
+// about that image and of that type, and signed with a known key that spoke for that type when it was kept.
+// Of a person's key it says only that it may sign reviews: whether its owner may review is for a policy to say.
+// Errors: Refused, and the message names the reason.
+func Counts(e imx.Evidence, bundle []byte, keys map[string]imx.Key) (imx.Statement, error) {
+	st, err := counts(e, bundle, keys)
+	if err == nil {
+		return st, nil
+	}
+	name := imx.PredicateNames()[e.PredicateType]
+	if name == "" {
+		name = "statement"
+	}
+	refused := imx.Errorf(imx.Refused, "the %s of image %s doesn't count: %w", name, e.Image.Short(), err)
+	refused.Hint = imx.AsError(err).Hint
+	return imx.Statement{}, refused
+}
+
+func counts(e imx.Evidence, bundle []byte, keys map[string]imx.Key) (imx.Statement, error) {
+	if e.Bundle == "" || e.Signer == "" {
+		return imx.Statement{}, imx.Errorf(imx.Refused, "it is unsigned: it was kept before statements were signed").
+			WithHint("make it anew: a build, a test run and a scan sign what they find")
+	}
+	key, ok := keys[e.Signer]
+	if !ok {
+		return imx.Statement{}, imx.Errorf(imx.Refused, "it is signed with an unknown key, %s", e.Signer).WithHint("known keys: imx key list")
+	}
+	if err := spoke(key, e); err != nil {
+		return imx.Statement{}, err
+	}
+	if imx.DigestBytes(bundle) != e.Bundle {
+		return imx.Statement{}, imx.Errorf(imx.Refused, "it was changed: its bytes aren't those that the log names, %s", e.Bundle)
+	}
+	public, err := ParsePublic(key.Public)
+	if err != nil {
+		return imx.Statement{}, imx.Errorf(imx.Refused, "the key %s can't be read: %w", key.ID, err)
+	}
+	if public.ID != key.ID {
+		return imx.Statement{}, imx.Errorf(imx.Refused, "the key %s is known by the name of another, %s", public.ID, key.ID)
+	}
+	signed, err := Open(bundle)
+	if err != nil {
+		return imx.Statement{}, err
+	}
+	if err := signed.Verify(public); err != nil {
+		return imx.Statement{}, err
+	}
+	return named(e, signed.Payload)
+}
+
+// spoke refuses a key that doesn't speak for an evidence's type, or didn't count when it was kept.
+func spoke(key imx.Key, e imx.Evidence) error {
+	speaks, who := key.Role.Predicates(), string(key.Role)+"'s key"
+	if key.Role == "" {
+		speaks, who = imx.RoleReviewer.Predicates(), "key of "+string(key.Owner)+", a person"
+	}
+	switch {
+	case !slices.Contains(speaks, e.PredicateType):
+		return imx.Errorf(imx.Refused, "it is signed with the wrong role: %s is the %s, and the role for it is %s", key.ID, who, imx.RoleOf(e.PredicateType))
+	case key.Compromised:
+		return imx.Errorf(imx.Refused, "it is signed with a compromised key, %s: %s", key.ID, key.Reason).
+			WithHint("nothing that this key ever signed counts: make it anew")
+	case e.Made.Before(key.From):
+		return imx.Errorf(imx.Refused, "it is older than its key: %s counts from %s, and it was kept at %s", key.ID, day(key.From), day(e.Made))
+	case !key.Until.IsZero() && !e.Made.Before(key.Until):
+		return imx.Errorf(imx.Refused, "it is signed with an ended key: %s counts until %s, and it was kept at %s", key.ID, day(key.Until), day(e.Made)).
+			WithHint("make it anew, or have it signed with a key that counts: imx key list")
+	}
+	return nil
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// named returns a statement that was signed, if it is the one that an evidence names.
+func named(e imx.Evidence, payload []byte) (imx.Statement, error) {
+	st, err := statement.Parse(payload)
+	switch {
+	case err != nil:
+		return imx.Statement{}, err
+	case !statement.About(st, e.Image):
+		return imx.Statement{}, imx.Errorf(imx.Refused, "it is for another digest: the statement %s is not about the image %s", e.Statement.Short(), e.Image)
+	case st.PredicateType != e.PredicateType:
+		return imx.Statement{}, imx.Errorf(imx.Refused, "it is of another predicate type: %s, and not %s", st.PredicateType, e.PredicateType)
+	case imx.DigestBytes(payload) != e.Statement:
+		return imx.Statement{}, imx.Errorf(imx.Refused, "it was changed: the statement in it isn't the one that the log names, %s", e.Statement)
+	}
+	return st, nil
+}

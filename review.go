@@ -1,0 +1,129 @@
+package imx
+
+import "time"
+
+// Candidate is a plan whose images are built and tested and that waits to be released: for approvals, or for whatever
+// else its environment's policy asks.
+type Candidate struct {
+	ID          string    `json:"id"`
+	Plan        Digest    `json:"plan"`    // Plan.Digest; what is approved
+	Request     Digest    `json:"request"` // of the PlanRequest's JSON in the blob store, with the lock: all that a release needs
+	Environment string    `json:"environment"`
+	Source      Source    `json:"source"`           // as the template's sender says
+	Commit      *Commit   `json:"commit,omitempty"` // what the server itself saw in a repository
+	By          Principal `json:"by"`
+	Images      []Image   `json:"images"`
+	Services    []string  `json:"services"`
+	Made        time.Time `json:"made"`
+
+	State CandidateState `json:"state"`
+	// Why it is in that state: a rejection's reason, the failed condition, the apply that released it.
+	Why     string   `json:"why,omitempty"`
+	Reviews []Review `json:"reviews,omitempty"`
+}
+
+// CandidateState is how far a candidate has come.
+type CandidateState string
+
+// The states of a candidate.
+const (
+	CandidateOpen       CandidateState = "open"
+	CandidateReleased   CandidateState = "released"
+	CandidateRejected   CandidateState = "rejected"
+	CandidateSuperseded CandidateState = "superseded" // another plan of the same services took its place
+)
+
+// Review is a person's yes or no to a plan, signed with a key of theirs.
+type Review struct {
+	By       Principal `json:"by"`
+	Approves bool      `json:"approves"`
+	Reason   string    `json:"reason,omitempty"`
+	Plan     Digest    `json:"plan"`
+	Key      string    `json:"key"`    // Key.ID
+	Bundle   Digest    `json:"bundle"` // of the signed statement
+	Made     time.Time `json:"made"`
+}
+
+// ReviewPredicate is the predicate of a review's statement. Its subjects are the plan, named "plan", and each image.
+type ReviewPredicate struct {
+	Candidate   string    `json:"candidate"`
+	Environment string    `json:"environment"`
+	Plan        Digest    `json:"plan"`
+	Approves    bool      `json:"approves"`
+	Reason      string    `json:"reason,omitempty"`
+	Made        time.Time `json:"made"` // by the reviewer's clock
+}
+
+// Commit is a commit as the server itself saw it in a repository.
+type Commit struct {
+	Repository string    `json:"repository"` // the GitSource's name
+	ID         string    `json:"id"`         // full Git object name
+	Author     string    `json:"author"`     // "Name <email>"
+	Committer  string    `json:"committer"`
+	Time       time.Time `json:"time"` // the committer's
+	Subject    string    `json:"subject"`
+	// Signer is the person whose key signed the commit, or an annotated tag of it, and Key that key; "" if nobody known did.
+	Signer Principal `json:"signer,omitempty"`
+	Key    string    `json:"key,omitempty"`
+	// Unsigned says why no signature counts: there is none, the key is unknown, it is wrong.
+	Unsigned string `json:"unsigned,omitempty"`
+	// People are those of the authors and committers of all commits since the running release's that are known, by name.
+	People []Principal `json:"people,omitempty"`
+}
+
+// GitSource is a repository and a branch of it that the server follows.
+type GitSource struct {
+	Name   string   `json:"name"`
+	URL    string   `json:"url"` // file path, ssh or https
+	Branch string   `json:"branch"`
+	Folder string   `json:"folder,omitempty"` // of the template, in the repository; "" means its top
+	Every  Duration `json:"every"`
+	// Release says that a candidate is released by itself as soon as it is admitted.
+	Release bool `json:"release,omitempty"`
+	// Hook is the SHA-256 of the secret that signs calls of its webhook; "" means there is none.
+	Hook Digest    `json:"hook,omitempty"`
+	Seen string    `json:"seen,omitempty"` // the newest commit that a candidate was made of, or that failed
+	At   time.Time `json:"at,omitzero"`    // when it was seen
+	// Fault says why the newest commit made no candidate, or why the repository can't be read; "" if all is well.
+	Fault string `json:"fault,omitempty"`
+}
+
+// What happens to candidates and where they come from.
+type (
+	// CandidateMade opens a candidate. Open ones of the same services are superseded.
+	CandidateMade struct {
+		Candidate Candidate `json:"candidate"`
+	}
+	// Reviewed adds a review to an open candidate.
+	Reviewed struct {
+		Candidate string `json:"candidate"`
+		Review    Review `json:"review"`
+	}
+	// CandidateEnded ends a candidate.
+	CandidateEnded struct {
+		Candidate string         `json:"candidate"`
+		State     CandidateState `json:"state"`
+		Why       string         `json:"why"`
+	}
+	// SourceAdded follows a repository, or changes how.
+	SourceAdded struct {
+		Source GitSource `json:"source"`
+	}
+	// SourceRemoved stops following it.
+	SourceRemoved struct {
+		Source string `json:"source"`
+	}
+	// CommitSeen says that a followed branch has a commit, and what came of it; or that its repository can't be read.
+	CommitSeen struct {
+		Source string  `json:"source"`
+		Commit *Commit `json:"commit,omitempty"`
+		Fault  string  `json:"fault,omitempty"`
+	}
+)
+
+func (CandidateMade) kind() string  { return "candidate-made" }
+func (Reviewed) kind() string       { return "reviewed" }
+func (CandidateEnded) kind() string { return "candidate-ended" }
+func (SourceAdded) kind() string    { return "source-added" }
+func (SourceRemoved) kind() string  { return "source-removed" }
+func (CommitSeen) kind() string     { return "commit-seen" }

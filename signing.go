@@ -1,0 +1,104 @@
+package imx
+
+import (
+	"slices"
+	"time"
+)
+
+// Role is what a signer may speak for. What a key signs counts for its role's predicate types alone.
+type Role string
+
+// The roles. Those of imx's own parts have one key each at a time; people have the last two.
+const (
+	RoleBuilder  Role = "builder"  // how an image came to be, and what is in it
+	RoleScanner  Role = "scanner"  // what is wrong with it: findings of rules, vulnerabilities, and why some don't matter
+	RoleTester   Role = "tester"   // how its instances did
+	RoleReleaser Role = "releaser" // the verdict on it
+	RoleReviewer Role = "reviewer" // a person's yes or no to a plan
+	RoleAuthor   Role = "author"   // a person's commits and tags
+)
+
+// Predicates returns the types of statements that count if a key of the role signed them.
+func (r Role) Predicates() []string {
+	switch r {
+	case RoleBuilder:
+		return []string{PredicateProvenance, PredicateSPDX, PredicateCycloneDX}
+	case RoleScanner:
+		return []string{PredicateScan, PredicateCheck, PredicateVEX}
+	case RoleTester:
+		return []string{PredicateTest}
+	case RoleReleaser:
+		return []string{PredicateVerdict}
+	case RoleReviewer:
+		return []string{PredicateReview}
+	case RoleAuthor:
+	}
+	return nil
+}
+
+// RoleOf returns the role whose keys sign statements of a predicate type, or "".
+func RoleOf(predicateType string) Role {
+	for _, r := range []Role{RoleBuilder, RoleScanner, RoleTester, RoleReleaser, RoleReviewer} {
+		if slices.Contains(r.Predicates(), predicateType) {
+			return r
+		}
+	}
+	return ""
+}
+
+// Key is a public key that imx counts on. The private one is never on the log nor in State.
+type Key struct {
+	// ID is the key's fingerprint as `ssh-keygen -l` prints it: "SHA256:" and the unpadded base64 of its SSH form's hash.
+	// Of an OpenPGP key it is the fingerprint in upper-case hex.
+	ID    string    `json:"id"`
+	Owner Principal `json:"owner"` // Server, or a Person's name
+	// Role is what a key of imx's own speaks for. A person's has none: the person's roles count.
+	Role   Role   `json:"role,omitempty"`
+	Public string `json:"public"` // a line as in authorized_keys, without a comment; or an armored OpenPGP key
+	// From is the moment when it was made known. What it signed earlier doesn't count.
+	From time.Time `json:"from"`
+	// Until is the moment from which what it signs doesn't count any more; zero while there is none.
+	Until       time.Time `json:"until,omitzero"`
+	Compromised bool      `json:"compromised,omitempty"` // nothing that it ever signed counts
+	Reason      string    `json:"reason,omitempty"`      // why it was ended
+}
+
+// Person is somebody whom imx knows: whose keys sign, and whose commits are theirs.
+type Person struct {
+	Name   Principal `json:"name"`
+	Emails []string  `json:"emails,omitempty"` // as in their commits
+	Roles  []Role    `json:"roles,omitempty"`  // RoleReviewer, RoleAuthor
+	Since  time.Time `json:"since"`
+}
+
+// Has reports whether the person has a role.
+func (p Person) Has(r Role) bool { return slices.Contains(p.Roles, r) }
+
+// What happens to keys and to who is known by them. A key's moments are those of the log.
+type (
+	// KeyAdded makes a key count from now on, and of imx's own the one for its role: the key before it is ended.
+	KeyAdded struct {
+		Key Key `json:"key"`
+	}
+	// KeyEnded says that what a key signs from Until on doesn't count or, if Compromised, nothing that it signed.
+	KeyEnded struct {
+		Key         string    `json:"key"` // its ID
+		Until       time.Time `json:"until"`
+		Compromised bool      `json:"compromised,omitempty"`
+		Reason      string    `json:"reason"`
+	}
+	// PersonSet makes somebody known, or changes what is known of them.
+	PersonSet struct {
+		Person Person `json:"person"`
+	}
+	// PersonRemoved ends what somebody may do. Their keys end with it.
+	PersonRemoved struct {
+		Person Principal `json:"person"`
+		Reason string    `json:"reason,omitempty"`
+	}
+)
+
+func (KeyAdded) kind() string      { return "key-added" }
+func (KeyEnded) kind() string      { return "key-ended" }
+func (PersonSet) kind() string     { return "person-set" }
+func (PersonRemoved) kind() string { return "person-removed" }
