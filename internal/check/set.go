@@ -57,9 +57,9 @@ func (s *Set) Rules() []imx.Rule {
 	return all
 }
 
-// Distinct returns an error of kind Invalid, with a Diagnostic for each rule that has the name of one of the others; nil
+// Clash returns an error of kind Invalid, with a Diagnostic for each rule that has the name of one of the others; nil
 // where none has.
-func (s *Set) Distinct(others []imx.Rule) error {
+func (s *Set) Clash(others []imx.Rule) error {
 	var ds imx.Diagnostics
 	for _, r := range s.rules {
 		if slices.ContainsFunc(others, func(o imx.Rule) bool { return o.ID == r.ID }) {

@@ -12,15 +12,17 @@ import (
 )
 
 type serverOptions struct {
-	Listen  string
-	Network string
-	Push    bool
-	Refuse  string
+	Listen    string
+	Network   string
+	Push      bool
+	Anonymous string
+	Refuse    string
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Listen, "listen", defaultListen, "`ADDRESS` of the image registry; none leaves it to the socket")
-	f.BoolVar(&o.Push, "push", false, "let whoever reaches the registry's address push images too")
+	f.BoolVar(&o.Push, "push", false, "the same as --anonymous push: let whoever reaches the registry's address push images too")
+	f.StringVar(&o.Anonymous, "anonymous", "", "what whoever shows no token may do at the registry's address: none, pull or push; unless given, pull on an address of this machine alone, else none")
 	f.StringVar(&o.Refuse, "refuse", string(imx.Critical), "the least `LEVEL` of findings that refuses a template: critical, high, medium, low; or never")
 	f.StringVar(&o.Network, "network", "", "`RANGE` of addresses for services and instances; the folder's own from before, else one that is free")
 }
@@ -28,11 +30,12 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts serverOptions
 	cmd := page{
-		use:   "server [--data DIR] [--listen ADDRESS] [--push] [--network RANGE] [--refuse LEVEL]",
+		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL]",
 		short: "Run the server",
 		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
-runs instances. The registry's address gives images to whoever reaches it, and takes them only
-with --push. Everything it has is in the data folder. Instances outlive it: the next start
+runs instances. The registry's address gives images to whoever reaches it, if only this machine
+can, and takes them from those who have a token ("imx registry token") or, with --push, from
+everybody. Everything it has is in the data folder. Instances outlive it: the next start
 takes them over as they are.`,
 		example: `
 # imx server --data /srv/imx &
@@ -47,6 +50,14 @@ takes them over as they are.`,
 	}.command(func(ctx context.Context, _ []string) error {
 		if err := oneOf("refuse", opts.Refuse, levelNames()); err != nil {
 			return err
+		}
+		if opts.Anonymous != "" {
+			if err := oneOf("anonymous", opts.Anonymous, []string{"none", "pull", "push"}); err != nil {
+				return err
+			}
+			if opts.Push && opts.Anonymous != "push" {
+				return imx.Errorf(imx.Invalid, "--push and --anonymous %s contradict each other", opts.Anonymous).WithHint("give one of them")
+			}
 		}
 		return runServer(ctx, opts, g, t)
 	})

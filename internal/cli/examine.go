@@ -274,7 +274,7 @@ func (e *examiner) compiled(o ownRules) (*apart.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := set.Distinct(slices.Concat(shipped.Rules(), check.WaiverRules(), e.secrets().Rules())); err != nil {
+	if err := set.Clash(slices.Concat(shipped.Rules(), check.WaiverRules(), e.secrets().Rules())); err != nil {
 		return nil, err
 	}
 	e.own[o.digest()] = set

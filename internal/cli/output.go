@@ -64,7 +64,7 @@ const toStdout = "-"
 // outputMode lets everybody read what a command was told to write.
 const outputMode fs.FileMode = 0o644
 
-// writeOutput has write write to the file that --output names, and returns its error. A regular file is there whole or as
+// writeOutput opens the file that --output names for write, and returns its error. A regular file is there whole or as
 // it was before; links stay links; into a device or a pipe it is written as it comes. Errors beside those of write:
 // Conflict for what can't be written, Exhausted for a full disk.
 func writeOutput(ctx context.Context, name string, t *term.Terminal, write func(io.Writer) error) error {

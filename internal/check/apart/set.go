@@ -20,10 +20,9 @@ import (
 
 // Set are rules that are asked in a process of their own. It isn't safe for concurrent use.
 type Set struct {
-	*check.Set // the same rules, for what isn't asking them
-
 	opening opening
-	process *process // nil until it is needed
+	set     *check.Set // as it is here, where nothing evaluates it
+	process *process   // nil until it is needed
 }
 
 // Load compiles modules as check.Load does, with the same errors. Close ends what the Set starts.
@@ -32,8 +31,14 @@ func Load(from string, modules []check.Module, limits Limits) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Set{Set: set, opening: opening{from, modules, limits}}, nil
+	return &Set{opening: opening{from, modules, limits}, set: set}, nil
 }
+
+// Rules returns the rules in the order of their IDs.
+func (s *Set) Rules() []imx.Rule { return s.set.Rules() }
+
+// Clash is check.Set.Clash.
+func (s *Set) Clash(others []imx.Rule) error { return s.set.Clash(others) }
 
 // Run is check.Set.Run, with one more reason for Exhausted: that the system stopped a rule.
 func (s *Set) Run(ctx context.Context, d check.Document) ([]imx.Finding, error) {
