@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"imx/internal/procs"
 )
 
 // Found is a path of an instance.
@@ -121,31 +123,19 @@ func isFile(pid int, name string, file unix.Stat_t) bool {
 // Processes are those of the instance whose first process is pid, in the order of their numbers. One that ends
 // meanwhile is left out, and so is one that has ended and waits to be told of.
 func Processes(pid int) ([]Process, error) {
-	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	numbers, err := procs.Together(pid, "pid")
 	if err != nil {
 		return nil, gone(err)
 	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, err
-	}
 	var all []Process
-	for _, e := range entries {
-		number, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		dir := filepath.Join("/proc", e.Name())
-		if its, err := os.Readlink(filepath.Join(dir, "ns/pid")); err != nil || its != space {
-			continue
-		}
+	for _, number := range numbers {
+		dir := filepath.Join("/proc", strconv.Itoa(number))
 		program, err := os.Readlink(filepath.Join(dir, "exe"))
 		uid, err2 := uidOf(dir)
 		if errors.Join(err, err2) == nil {
 			all = append(all, Process{number, program, uid})
 		}
 	}
-	slices.SortFunc(all, func(a, b Process) int { return a.Pid - b.Pid })
 	return all, nil
 }
 

@@ -124,23 +124,7 @@ func (s *session) releases(subjects []Subject) []imx.Release {
 		spec.Drain, spec.Grace = 0, 0
 		list[i] = imx.Release{
 			Service: spec.Name, Number: 1, Image: one.Image, Config: one.Config, Spec: spec,
-			Address: addresses[spec.Name], Hosts: hosts(spec, addresses), Made: s.now().UTC(),
-		}
-	}
-	return list
-}
-
-// hosts are the names that a service may use: its own, and those that it connects to.
-func hosts(spec imx.Spec, addresses map[string]netip.Addr) []imx.Host {
-	names := []string{spec.Name}
-	for _, p := range spec.Connect {
-		names = append(names, p.Service)
-	}
-	slices.Sort(names)
-	var list []imx.Host
-	for _, name := range slices.Compact(names) {
-		if a, ok := addresses[name]; ok {
-			list = append(list, imx.Host{Name: name, Address: a})
+			Address: addresses[spec.Name], Hosts: spec.Hosts(addresses), Made: s.now().UTC(),
 		}
 	}
 	return list
