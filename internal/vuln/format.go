@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"path"
 	"slices"
-	"strings"
 
 	"imx"
 )
@@ -33,6 +31,10 @@ func Detect(head []byte) (imx.FeedFormat, error) {
 		return imx.FormatOSV, nil
 	case IsCVE(inner) || len(inner) > 5 && inner[:5] == "TEMP-":
 		return imx.FormatTracker, nil
+	}
+	if len(head) == HeadSize && len(text) > 0 && (text[0] == '{' || text[0] == '[') && len(keys) < 2 {
+		return "", refused("its first entry is too large: %s of it don't tell which feed it is", imx.Size(HeadSize)).
+			WithHint("if that's right, say which it is with --format")
 	}
 	return "", refused("it isn't written as any feed that imx reads").
 		WithHint("it reads DSA-list and DLA-list and the JSON of Debian's tracker, OSV records, the KEV catalogue and OpenVEX documents")
@@ -94,13 +96,4 @@ func Parse(format imx.FeedFormat, r io.Reader, sink Sink) (Summary, error) {
 	}
 	return Summary{}, imx.Errorf(imx.Invalid, "%q is not a format of advisories", format).
 		WithHint("formats: %s, %s, %s, %s, %s", imx.FormatDSA, imx.FormatTracker, imx.FormatOSV, imx.FormatKEV, imx.FormatOpenVEX)
-}
-
-// FeedName returns the name that a feed of a file gets: the file's, without its ending.
-func FeedName(file string) string {
-	name := path.Base(path.Clean("/" + strings.ReplaceAll(file, `\`, "/")))
-	for _, ending := range []string{".gz", ".json", ".jsonl", ".zip", ".txt"} {
-		name = strings.TrimSuffix(name, ending)
-	}
-	return name
 }
