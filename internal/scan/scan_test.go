@@ -45,9 +45,13 @@ type world struct {
 	control  *control.Control
 	blobs    *blob.Store
 	evidence *attest.Attester
-	read     int      // how often an image was looked into
-	brought  []string // .debs that were opened
-	broken   error    // what reaching the archive ends with
+	read     int              // how often an image was looked into
+	brought  []string         // .debs that were opened
+	broken   error            // what reaching the archive ends with
+	lost     map[string]error // what opening a .deb ends with
+	asked    int              // how often the archive was reached
+	hold     chan struct{}    // what reaching it waits for, where there is any
+	order    []string         // in which the archive and the processes were asked
 	log      bytes.Buffer
 	scanner  *scan.Scanner
 }
@@ -108,10 +112,19 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 			},
 			Images: func(context.Context, time.Time) ([]imx.ImageView, error) { return w.images, nil },
 			Image:  w.Image, KeepFeed: w.control.KeepFeed, RemoveFeed: w.control.RemoveFeed,
-			Pids: func(context.Context) (map[string]int, error) { return nil, nil },
+			Pids: func(context.Context) (map[string]int, error) {
+				w.order = append(w.order, "pids")
+				return nil, nil
+			},
 		},
 		Archives: func() ([]imx.Archive, error) { return w.others, nil },
 		Index: func(ctx context.Context, decl imx.Archive, report imx.Report) (archive.Snapshot, error) {
+			w.asked++
+			w.order = append(w.order, "index")
+			if w.hold != nil {
+				<-w.hold
+				<-w.hold
+			}
 			if w.broken != nil {
 				return archive.Snapshot{}, w.broken
 			}
@@ -119,6 +132,9 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 		},
 		Package: func(ctx context.Context, decl imx.Archive, p imx.Package, report imx.Report) (io.ReadCloser, error) {
 			w.brought = append(w.brought, p.Ref())
+			if err := w.lost[p.Ref()]; err != nil {
+				return nil, err
+			}
 			if err := debs.Packages(ctx, func(string) (imx.Archive, bool) { return w.declared(decl), true }, []imx.Package{p}, report); err != nil {
 				return nil, err
 			}
