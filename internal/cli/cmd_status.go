@@ -74,7 +74,7 @@ func parseMoment(s string, now time.Time) (time.Time, error) {
 			continue
 		}
 		if at.After(now) {
-			return time.Time{}, imx.Errorf(imx.Invalid, "%s is yet to come", term.Stamp(at)).WithHint("it is %s now (UTC)", term.Stamp(now.UTC()))
+			return time.Time{}, imx.Errorf(imx.Invalid, "%s is yet to come", term.Stamp(at)).WithHint("it is %s now", term.Stamp(now))
 		}
 		return at, nil
 	}
