@@ -41,11 +41,11 @@ func (s *Scanner) says(last imx.Evidence, one imx.ImageScan) bool {
 	return err == nil && vuln.Found(st.Predicate, one)
 }
 
-// stated is the VEX document that is kept as evidence about an image, as the state has it. Errors: Refused and NotFound
-// for one that is damaged or gone.
+// stated is the VEX document that is kept as evidence about an image, as the state has it. One whose key doesn't count
+// excuses nothing. Errors: Refused and NotFound for one that is damaged or gone.
 func (s *Scanner) stated(state *imx.State, image imx.Digest) ([]vuln.Plea, error) {
 	e, ok := state.Evidence[image][imx.PredicateVEX]
-	if !ok {
+	if !ok || e.Bundle != "" && s.cfg.Evidence.Counts(e) != nil {
 		return nil, nil
 	}
 	st, err := s.cfg.Evidence.Read(e)

@@ -41,7 +41,8 @@ type Machine interface {
 // Evidence keeps what was found, and finds it again.
 type Evidence interface {
 	Add(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error)
-	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+	// Counted returns the newest statement of a type about an image, if it counts.
+	Counted(image imx.Digest, predicateType string) (imx.Statement, error)
 }
 
 // Config is what a Tester joins.
