@@ -63,7 +63,7 @@ func TestOnlyWhatCanBeAVulnerabilityIsExcused(t *testing.T) {
 // damage changes the statement of a type that is evidence about an image.
 func (w *world) damage(image imx.Digest, predicate string) {
 	w.t.Helper()
-	name := w.blobs.Path(w.control.State().Evidence[image][predicate].Statement)
+	name := w.blobs.Path(w.control.State().Evidence[image][predicate].Bundle)
 	if err := os.Chmod(name, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
