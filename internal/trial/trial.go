@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,10 +56,12 @@ type Config struct {
 type Tester struct {
 	cfg  Config
 	turn chan struct{} // one run at a time: two would fight for the same cores
+
+	stating sync.Mutex // held from reading what is stated to stating more
 }
 
 // New returns a Tester. It starts nothing.
-func New(cfg Config) *Tester { return &Tester{cfg, make(chan struct{}, 1)} }
+func New(cfg Config) *Tester { return &Tester{cfg: cfg, turn: make(chan struct{}, 1)} }
 
 // Subject is a planned service with the image that was built for it.
 type Subject struct {
