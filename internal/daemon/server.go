@@ -158,8 +158,8 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter,
 		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
 	})
-	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
-	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
+	trials := &machines{data: data, probe: s.probe, version: s.version, serving: engineConfig, used: map[netip.Prefix]bool{}}
+	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.pass, Now: time.Now, Log: s.logger})
 	return s.openScanner(debs)
 }

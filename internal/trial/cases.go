@@ -15,7 +15,9 @@ import (
 type trialCase struct {
 	test    *imx.Test // nil for the refusals
 	subject Subject
-	others  []Subject                // what is started with it, in the order in which that is done
+	others  []Subject                // what is started before it, in the order in which that is done
+	after   []Subject                // what is started after it: what the test says it can't reach, with what that needs
+	places  map[string]imx.Pos       // of the template
 	kits    []imx.Kit                // what its commands are run in
 	made    map[imx.Digest]imx.Image // kits that are built, by ImagePlan.Digest
 	key     imx.Digest               // of all that the result depends on
@@ -31,8 +33,16 @@ func (c *trialCase) name() string { return c.subject.Spec.Name + "/" + c.result.
 // step names it among what is going on.
 func (c *trialCase) step() string { return "test " + strings.ReplaceAll(c.name(), "/", " ") }
 
-// cases are all that a run could be asked for.
-func (r Run) cases() []*trialCase {
+// cases are all that a run could be asked for, with the keys that they have in a sandbox.
+func (r Run) cases(sandbox imx.Digest) []*trialCase {
+	all := r.unkeyed()
+	for _, c := range all {
+		c.key = c.digest(sandbox)
+	}
+	return all
+}
+
+func (r Run) unkeyed() []*trialCase {
 	var all []*trialCase
 	for _, s := range slices.Concat(r.Services, r.Images) {
 		all = append(all, r.make(nil, s))
@@ -74,20 +84,33 @@ func (r Run) make(test *imx.Test, s Subject) *trialCase {
 		c.result.Test, c.result.At, c.result.Service = test.Name, test.At, test.Service
 		named[0] = test.Name
 		c.kits = r.kitsOf(*test, s.Config.Name)
+		c.places = r.Places
 		if !test.Alone {
-			c.others = r.before(s)
+			c.others = r.before(nil, s)
+		}
+		for _, aim := range r.aimed(*test) {
+			there := append(append([]Subject{s}, c.others...), c.after...)
+			if c.after = append(c.after, r.before(there, aim)...); !among(append(there, c.after...), aim) {
+				c.after = append(c.after, aim)
+			}
 		}
 	}
 	c.asked = len(r.Only) == 0 || slices.ContainsFunc(named, func(n string) bool { return slices.Contains(r.Only, n) })
-	c.key = c.digest()
 	return c
 }
 
-// before returns what a service connects to, and what that connects to, each after what it needs. Those that need
-// each other come in some order.
-func (r Run) before(s Subject) []Subject {
+func among(list []Subject, s Subject) bool {
+	return slices.ContainsFunc(list, func(o Subject) bool { return o.Spec.Name == s.Spec.Name })
+}
+
+// before returns what a service connects to, and what that connects to, each after what it needs, without what is there
+// already. Those that need each other come in some order.
+func (r Run) before(there []Subject, s Subject) []Subject {
 	var order []Subject
 	seen := map[string]bool{s.Spec.Name: true}
+	for _, o := range there {
+		seen[o.Spec.Name] = true
+	}
 	var visit func(s Subject)
 	visit = func(s Subject) {
 		for _, p := range s.Spec.Connect {
@@ -105,28 +128,29 @@ func (r Run) before(s Subject) []Subject {
 }
 
 // rules is the version of what is tried and how: a result of others isn't this one's.
-const rules = 2
+const rules = 3
 
 // digest names all that a result depends on.
-func (c *trialCase) digest() imx.Digest {
+func (c *trialCase) digest(sandbox imx.Digest) imx.Digest {
 	type part struct {
 		Image  imx.Digest
 		Config imx.ImageSpec
 		Spec   imx.Spec
 	}
 	in := struct {
-		Rules int
-		Test  any
-		Parts []part
-		Kits  []imx.Digest `json:",omitempty"`
-	}{Rules: rules}
+		Rules   int
+		Sandbox imx.Digest
+		Test    any
+		Parts   []part
+		Kits    []imx.Digest `json:",omitempty"`
+	}{Rules: rules, Sandbox: sandbox}
 	if c.test != nil {
 		in.Test = placeless(*c.test)
 	}
 	for _, k := range c.kits {
 		in.Kits = append(in.Kits, k.Plan.Digest())
 	}
-	for _, s := range append([]Subject{c.subject}, c.others...) {
+	for _, s := range slices.Concat([]Subject{c.subject}, c.others, c.after) {
 		in.Parts = append(in.Parts, part{s.Image.Digest, s.Config, settled(s.Spec)})
 	}
 	return imx.DigestJSON(in)

@@ -50,6 +50,10 @@ type Config struct {
 	Open     func(ctx context.Context) (Machine, error)
 	Evidence Evidence
 	Now      func() time.Time
+	// Sandbox names what results depend on beside what a Run has: what instances are confined by, and what probes them.
+	Sandbox func() (imx.Digest, error)
+	// Patience is how long one probe may take; 0 means a minute.
+	Patience time.Duration
 }
 
 // Tester tests images. Its methods may be called from several goroutines at once.
@@ -77,6 +81,8 @@ type Run struct {
 	Images   []Subject // those of the plan that no service has, with a Spec of their own
 	Tests    []imx.Test
 	Kits     []imx.Kit // all of the plan
+	// Places are the template's: of the settings of tests, where they are known.
+	Places map[string]imx.Pos
 	// Make builds a kit, or finds that it is built.
 	Make func(ctx context.Context, k imx.Kit) (imx.Image, error)
 	// Only are names of tests and services; with any, only those tests, and those of these services, are run.
@@ -92,7 +98,11 @@ const Refusals = "refusals"
 // refusals first. A test that fails is in the result, not an error; so is an instance that can't be started. Errors: those
 // of Run.Make, too.
 func (t *Tester) Test(ctx context.Context, by imx.Principal, r Run, report imx.Report) ([]imx.TestResult, error) {
-	cases := r.cases()
+	sandbox, err := t.cfg.Sandbox()
+	if err != nil {
+		return nil, fmt.Errorf("what tests run in: %w", err)
+	}
+	cases := r.cases(sandbox)
 	if err := t.recall(ctx, r, cases, report); err != nil {
 		return nil, err
 	}

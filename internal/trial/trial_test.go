@@ -32,6 +32,9 @@ type world struct {
 	fates   map[string]fake.Behaviour // by service
 	command func(ctx context.Context, out io.Writer) (int, error)
 	program func(ctx context.Context, args []string, out io.Writer) (int, error) // in place of command
+	sandbox imx.Digest
+	at      netip.Addr     // of all instances, in place of addresses that would be somebody's
+	second  fake.Behaviour // of app's second release, the probe of its cannot
 	opened  []*machine
 	kits    []string // that commands were run in
 	claims  map[imx.Digest]attest.Claim
@@ -48,16 +51,17 @@ type machine struct {
 }
 
 func newWorld() *world {
-	w := &world{fates: map[string]fake.Behaviour{}, claims: map[imx.Digest]attest.Claim{}}
+	w := &world{at: netip.MustParseAddr("127.0.0.1"), fates: map[string]fake.Behaviour{}, claims: map[imx.Digest]attest.Claim{}}
 	w.command = func(_ context.Context, out io.Writer) (int, error) {
 		_, err := io.WriteString(out, "PONG")
 		return 0, err
 	}
-	w.Tester = trial.New(trial.Config{Now: time.Now, Evidence: w, Open: func(context.Context) (trial.Machine, error) {
+	w.Tester = trial.New(trial.Config{Now: time.Now, Evidence: w, Patience: 2 * time.Second, Sandbox: func() (imx.Digest, error) { return w.sandbox, nil }, Open: func(context.Context) (trial.Machine, error) {
 		m := &machine{Engine: fake.New(time.Now), w: w}
 		for service, fate := range w.fates {
 			m.Behave(service, 1, fate)
 		}
+		m.Behave("app", 2, w.second)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.opened = append(w.opened, m)
@@ -89,6 +93,14 @@ func (m *machine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n 
 	m.started = append(m.started, r.Service)
 	m.mu.Unlock()
 	return m.Engine.Scale(ctx, p, r, n)
+}
+
+func (m *machine) Observe(ctx context.Context) (imx.Seen, error) {
+	seen, err := m.Engine.Observe(ctx)
+	for i := range seen.Instances {
+		seen.Instances[i].Address = m.w.at
+	}
+	return seen, err
 }
 
 func (m *machine) Exec(ctx context.Context, _ string, args []string, out io.Writer) (int, error) {
