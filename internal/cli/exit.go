@@ -21,6 +21,7 @@ const (
 	exitRepro       = 9   // build --check-repro: an image came out otherwise the second time
 	exitChanges     = 10  // plan --detailed-exitcode, image diff --exit-code: there is a difference
 	exitFound       = 11  // scan --fail-on: there is such a vulnerability
+	exitDenied      = 12  // verify: it may not run; policy test: a verdict isn't the one that was expected
 	exitInterrupted = 130 // as a shell shows a process that SIGINT ended
 )
 
@@ -118,7 +119,7 @@ func showError(err error, g *Global, t *term.Terminal) {
 func mistakes(ds imx.Diagnostics) string {
 	files := map[string]bool{}
 	for _, d := range ds {
-		if d.At.File != "" {
+		if d.At.Line > 0 {
 			files[d.At.File] = true
 		}
 	}
@@ -138,9 +139,9 @@ func diagnosticsText(ink term.Ink, ds imx.Diagnostics) string {
 			severity = ink.Warn("notice:")
 		}
 		if at := d.At.String(); at != "" {
-			b.WriteString(ink.Bold(at) + ": ")
+			b.WriteString(ink.Bold(term.Clean(at)) + ": ")
 		}
-		b.WriteString(severity + " " + term.CleanLines(d.Summary) + "\n")
+		b.WriteString(severity + " " + term.Clean(d.Summary) + "\n")
 		if line, carets, ok := strings.Cut(template.Underline(d), "\n"); ok {
 			bar := "  " + ink.Dim("│") + " "
 			b.WriteString(bar + line + "\n" + bar + ink.Bad(carets) + "\n")

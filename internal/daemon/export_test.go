@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"net"
 	"time"
 
 	"imx"
@@ -31,3 +32,6 @@ func Sandbox(version, probe string) (imx.Digest, error) {
 	ms := machines{version: version, probe: probe}
 	return ms.sandbox()
 }
+
+// Rights are what everybody may at an address.
+func Rights(a Anonymous, address net.Addr) []imx.RegistryRight { return a.rights(address) }

@@ -1,66 +1,57 @@
 package trial_test
 
+// What a test says of a network that doesn't answer: the reason, in words and without Go's.
+
 import (
-	"context"
-	"fmt"
 	"io"
-	"slices"
-	"strings"
+	"net"
 	"testing"
-	"time"
 
 	"imx"
-	"imx/internal/engine/fake"
+	"imx/internal/trial"
 )
 
-// With its first process a kernel kills all of an instance, so that the end of a command may be told of before the instance's.
-func TestAnInstanceThatDiesUnderACommandIsTold(t *testing.T) {
-	w := newWorld()
-	w.fates["web"] = fake.Behaviour{CrashAfter: 300, Exit: 7}
-	w.command = func(context.Context, io.Writer) (int, error) { return 137, nil }
-	run := pings()
-	run.Services[2].Spec.Health.TCP = &imx.TCPCheck{Port: "main"}
-	r := w.one(t, run)
-	if r.Passed || !slices.ContainsFunc(r.Checks, func(k imx.TestCheck) bool { return k.Name == "end" && strings.Contains(k.Got, "7") }) {
-		t.Errorf("%+v", r.Checks)
+// answering is the address of a server that reads a little of each connection, writes an answer and closes.
+func answering(t *testing.T, answer string) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestWhatACommandWritesBeyondWhatIsJudgedIsSaid(t *testing.T) {
-	w := newWorld()
-	w.command = func(_ context.Context, out io.Writer) (int, error) {
-		_, _ = io.WriteString(out, strings.Repeat("x", 3<<20))
-		_, err := io.WriteString(out, "PONG, says the end")
-		return 0, err
-	}
-	k := w.one(t, pings()).Checks[0]
-	if k.Passed || !strings.Contains(k.Got, "the first 1.0 MiB of the 3.0 MiB") || !strings.HasPrefix(k.Output, "...") || !strings.HasSuffix(k.Output, "PONG, says the end") || len(k.Output) > 5<<10 {
-		t.Errorf("%q, %d bytes that end with %q", k.Got, len(k.Output), k.Output[max(0, len(k.Output)-30):])
-	}
-}
-
-func TestWhatEndedACommandIsSaid(t *testing.T) {
-	for want, end := range map[string]func(ctx context.Context) (int, error){
-		"it ended with 137: it needed more memory than 64MiB": func(context.Context) (int, error) {
-			return 137, imx.Errorf(imx.Exhausted, "it needed more memory than 64MiB")
-		},
-		"it ended with 0, but what it started holds its output open: the test's time of 500ms is over": func(ctx context.Context) (int, error) {
-			<-ctx.Done()
-			return 0, context.Cause(ctx)
-		},
-		"it didn't end: the test's time of 500ms is over": func(ctx context.Context) (int, error) {
-			<-ctx.Done()
-			return -1, context.Cause(ctx)
-		},
-	} {
-		t.Run(fmt.Sprintf("%.20s", want), func(t *testing.T) {
-			w := newWorld()
-			w.command = func(ctx context.Context, _ io.Writer) (int, error) { return end(ctx) }
-			run := pings()
-			run.Tests[0].Timeout = imx.Duration(500 * time.Millisecond)
-			if r := w.one(t, run); r.Passed || r.Checks[0].Got != want {
-				t.Errorf("%+v", r.Checks)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
 			}
-		})
+			_, _ = conn.Read(make([]byte, 4<<10))
+			_, _ = io.WriteString(conn, answer)
+			_ = conn.Close()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestANetworkErrorIsToldInWords(t *testing.T) {
+	closed, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := closed.Addr().String()
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for want, got := range map[string]string{
+		"connection refused":                                       trial.AskTCP(t.Context(), imx.TCPTest{Name: "a"}, nobody).Got,
+		"the connection was closed without an answer":              trial.AskHTTP(t.Context(), imx.HTTPTest{Name: "a", Method: "GET", Path: "/"}, answering(t, "")).Got,
+		"200 OK, then the connection was closed within the answer": trial.AskHTTP(t.Context(), imx.HTTPTest{Name: "a", Method: "GET", Path: "/"}, answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")).Got,
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if got := trial.AskHTTP(t.Context(), imx.HTTPTest{Name: "a", Method: "GET", Path: "/"}, nobody).Got; got != "connection refused" {
+		t.Errorf("%q", got)
 	}
 }

@@ -43,14 +43,14 @@ const planNote = "plan"
 const keptOthers = 64
 
 // recall takes over what is known already, and says what is due: what passed isn't.
-func (t *Tester) recall(ctx context.Context, r Run, cases []*trialCase, report imx.Report) error {
+func (t *Tester) recall(r Run, cases []*trialCase, report imx.Report) error {
 	known := map[imx.Digest]statedTests{}
 	for _, c := range cases {
 		image := c.subject.Image.Digest
 		stated, ok := known[image]
 		if !ok {
 			var err error
-			if stated, err = t.known(ctx, image); err != nil {
+			if stated, err = t.known(image); err != nil {
 				return err
 			}
 			known[image] = stated
@@ -91,10 +91,10 @@ func (s statedTests) result(c *trialCase) (imx.TestResult, bool) {
 	return *s.results[i].Annotations.Result, true
 }
 
-// known reads what was stated of an image's tests.
-func (t *Tester) known(ctx context.Context, image imx.Digest) (statedTests, error) {
+// known reads what was stated of an image's tests, if it counts.
+func (t *Tester) known(image imx.Digest) (statedTests, error) {
 	var found statedTests
-	st, err := t.cfg.Evidence.Statement(ctx, string(image), imx.PredicateTest)
+	st, err := t.cfg.Evidence.Counted(image, imx.PredicateTest)
 	if kind := imx.KindOf(err); kind == imx.NotFound || kind == imx.Refused {
 		return found, nil // then it is tested again
 	}
@@ -135,7 +135,7 @@ func (t *Tester) state(ctx context.Context, by imx.Principal, r Run, cases []*tr
 			continue
 		}
 		// Another run may have stated something since: what didn't run now is as it says.
-		stated, err := t.known(ctx, image.Digest)
+		stated, err := t.known(image.Digest)
 		if err != nil {
 			return err
 		}

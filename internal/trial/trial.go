@@ -42,7 +42,8 @@ type Machine interface {
 // Evidence keeps what was found, and finds it again.
 type Evidence interface {
 	Add(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error)
-	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+	// Counted returns the newest statement of a type about an image, if it counts.
+	Counted(image imx.Digest, predicateType string) (imx.Statement, error)
 }
 
 // Config is what a Tester joins.
@@ -103,7 +104,7 @@ func (t *Tester) Test(ctx context.Context, by imx.Principal, r Run, report imx.R
 		return nil, fmt.Errorf("what tests run in: %w", err)
 	}
 	cases := r.cases(sandbox)
-	if err := t.recall(ctx, r, cases, report); err != nil {
+	if err := t.recall(r, cases, report); err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(cases, func(c *trialCase) bool { return c.due }) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"imx"
@@ -58,10 +59,17 @@ func candidates(s *imx.State, service, environment string) []imx.Candidate {
 	return found
 }
 
+// about is what a verdict is asked for, and when.
+type about struct {
+	purpose imx.Purpose
+	inputs  imx.Digest
+	now     time.Time
+}
+
 // gather reads and checks all that a verdict stands on.
-func (j *Judge) gather(s *imx.State, id known, r imx.Release, now time.Time) policy.Input {
+func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	in := policy.Input{
-		Purpose: id.purpose, Environment: j.cfg.Environment, Now: now, Service: r.Service, Image: r.Image, Inputs: id.inputs,
+		Purpose: a.purpose, Environment: j.cfg.Environment, Now: a.now, Service: r.Service, Image: r.Image, Inputs: a.inputs,
 		Plan:     policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Service: r.Spec, Image: r.Config},
 		Evidence: j.evidence(s, r), Exceptions: exceptions(s, r), Authors: []imx.Principal{}, Reviews: []policy.Review{},
 	}
@@ -85,36 +93,77 @@ func (j *Judge) gather(s *imx.State, id known, r imx.Release, now time.Time) pol
 // evidence checks what is stated of an image.
 func (j *Judge) evidence(s *imx.State, r imx.Release) map[string]policy.Evidence {
 	found := map[string]policy.Evidence{}
-	read := map[string]json.RawMessage{}
+	var vex json.RawMessage
 	for predicate, e := range standing(s, r.Image.Digest) {
 		name := imx.PredicateNames()[predicate]
 		one := policy.Evidence{
 			Type: predicate, Statement: e.Statement, Bundle: e.Bundle, Signer: e.Signer, Role: s.Keys[e.Signer].Role, Made: e.Made, Summary: e.Summary,
 		}
-		st, err := j.counts(e, s.Keys)
-		if err == nil {
-			read[name] = st.Predicate
-			one.Facts, err = facts(name, st.Predicate)
+		said, err := j.counts(e, s.Keys)
+		one.Facts = said.facts
+		if name == "vex" {
+			vex = said.vex
 		}
 		if one.Counts = err == nil; err != nil {
-			one.Why = imx.AsError(err).Message
+			one.Why = reason(err)
 		}
 		found[name] = one
 	}
-	excuse(found, read["vex"], r.Image)
+	excuse(found, vex, r.Image)
 	return found
 }
 
-// counts returns the statement of an evidence that counts.
-func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (imx.Statement, error) {
-	var bundle []byte
-	if e.Bundle != "" {
-		var err error
-		if bundle, err = j.cfg.Bundle(e.Bundle); err != nil {
-			return imx.Statement{}, err
-		}
+// reason is why something doesn't count, without what it is: that is said beside it.
+func reason(err error) string {
+	text := imx.AsError(err).Message
+	if _, why, ok := strings.Cut(text, "doesn't count: "); ok {
+		return why
 	}
-	return sign.Counts(e, bundle, keys)
+	return text
+}
+
+// said is what a statement says, as far as conditions ask for it. Nobody changes it.
+type said struct {
+	facts any
+	vex   json.RawMessage // the document, of a statement that is one
+}
+
+// counts returns what an evidence says that counts. Its bytes are read each time, against their digest, and its key is asked for each
+// time; a signature that was found right once is that of these bytes for good.
+func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (said, error) {
+	if err := sign.Signer(e, keys); err != nil {
+		return said{}, err
+	}
+	bundle, err := j.cfg.Bundle(e.Bundle)
+	if err != nil {
+		return said{}, err
+	}
+	id := e
+	id.Passed, id.Made, id.Summary = nil, time.Time{}, keys[e.Signer].Public
+	j.mu.Lock()
+	known, ok := j.checked[id]
+	j.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	st, err := sign.Counts(e, bundle, keys)
+	if err != nil {
+		return said{}, err
+	}
+	name := imx.PredicateNames()[e.PredicateType]
+	if known.facts, err = facts(name, st.Predicate); err != nil {
+		return said{}, err
+	}
+	if name == "vex" {
+		known.vex = st.Predicate
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.checked) >= maxKnown {
+		clear(j.checked)
+	}
+	j.checked[id] = known
+	return known, nil
 }
 
 // review checks a person's answer: that it is signed by them, and says what the log says that it does.
@@ -124,7 +173,7 @@ func (j *Judge) review(s *imx.State, v imx.Review) policy.Review {
 	}
 	err := j.answered(s, v)
 	if one.Counts = err == nil; err != nil {
-		one.Why = imx.AsError(err).Message
+		one.Why = reason(err)
 	}
 	return one
 }
