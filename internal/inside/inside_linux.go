@@ -4,6 +4,7 @@ package inside
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -151,6 +152,26 @@ func uidOf(dir string) (uint32, error) {
 		}
 	}
 	return 0, errors.New("the kernel shows no user of it")
+}
+
+// Ending reports whether the process is ending, or gone: from then on it runs nothing any more, though what it started may
+// still be killed. It is not of a pid that is none.
+func Ending(pid int) bool {
+	const exiting = 0x4 // PF_EXITING of the kernel's sched.h
+	if pid <= 0 {
+		return false
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+	}
+	// After the name, which may have anything in it: the state and the flags (proc_pid_stat(5)).
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(f) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(f[6], 10, 64)
+	return err == nil && flags&exiting != 0
 }
 
 // Listens are the TCP ports that the instance's processes listen on, sorted.

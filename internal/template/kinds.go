@@ -206,6 +206,23 @@ func whole(least, most int) kind[int] {
 	}
 }
 
+// maybe is a kind whose zero value says something else than that nothing is written.
+func maybe[V any](k kind[V]) kind[*V] {
+	return kind[*V]{
+		word: k.word,
+		decode: func(x operand) (*V, []flaw) {
+			v, flaws := k.decode(x)
+			return &v, flaws
+		},
+		check: func(v *V) []flaw {
+			if v == nil {
+				return nil
+			}
+			return k.check(*v)
+		},
+	}
+}
+
 // fraction is a number within bounds.
 func fraction(least, most float64) kind[float64] {
 	return kind[float64]{
