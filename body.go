@@ -59,6 +59,7 @@ type (
 	Scaled struct {
 		Service  string `json:"service"`
 		Replicas int    `json:"replicas"`
+		Reason   string `json:"reason,omitempty"` // why, where imx did it by itself
 	}
 	// Destroyed takes a service down.
 	Destroyed struct {

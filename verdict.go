@@ -1,6 +1,9 @@
 package imx
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Purpose is what a Verdict is asked for.
 type Purpose string
@@ -50,7 +53,7 @@ func (c Condition) Holds() bool { return c.Met || !c.Refuses || c.Exception != "
 // Policy is what an environment asks of what runs in it.
 type Policy struct {
 	Environment string `json:"environment"`
-	// Rules are Rego files of a user's own by name, which take the place of those that imx has; nil means imx's.
+	// Rules are Rego files of a user's own by name: beside imx's own, and in place of those that have their names.
 	Rules    map[string]string `json:"rules,omitempty"`
 	Settings PolicySettings    `json:"settings"`
 }
@@ -121,3 +124,58 @@ func (PolicySet) kind() string      { return "policy-set" }
 func (ExceptionMade) kind() string  { return "exception-made" }
 func (ExceptionEnded) kind() string { return "exception-ended" }
 func (VerdictGiven) kind() string   { return "verdict-given" }
+
+// VerifyQuery asks whether something may run.
+type VerifyQuery struct {
+	Subject string  // an image as for ImageDetail, a service or an instance
+	Purpose Purpose // "" means ForStart for what was released, ForRelease for an image
+	Detail  bool    // with what conditions looked at
+}
+
+// Verification is the verdict on something as it is now, and what it stands on.
+type Verification struct {
+	Subject  string         `json:"subject"`           // "service web, release 3"
+	Release  int            `json:"release,omitempty"` // 0 for an image
+	Verdict  Verdict        `json:"verdict"`
+	Evidence []EvidenceView `json:"evidence"` // what is stated of it, and people's reviews of its plan
+	// Looked are the values that each condition looked at, by its id, and Input the document that all of them saw.
+	Looked map[string]json.RawMessage `json:"looked,omitempty"`
+	Input  json.RawMessage            `json:"input,omitempty"`
+}
+
+// EvidenceView is a statement, whether it counts, and whose word it is.
+type EvidenceView struct {
+	Name      string    `json:"name"` // as PredicateNames has it
+	Statement Digest    `json:"statement"`
+	Signer    string    `json:"signer,omitempty"` // Key.ID; of a review, the person
+	Role      Role      `json:"role,omitempty"`
+	Made      time.Time `json:"made"`
+	Counts    bool      `json:"counts"`
+	Why       string    `json:"why,omitempty"` // it doesn't
+	Summary   string    `json:"summary"`
+}
+
+// PolicyView is a policy and what it asks for.
+type PolicyView struct {
+	Policy     Policy          `json:"policy"`
+	Digest     Digest          `json:"digest"`
+	Shipped    bool            `json:"shipped,omitempty"` // nobody gave the environment one of its own
+	Conditions []ConditionView `json:"conditions"`        // sorted by ID
+}
+
+// ConditionView is what a condition says of itself.
+type ConditionView struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Asks  string `json:"description,omitempty"`
+	// Firm says that nothing excuses it: no exception, no warning.
+	Firm bool `json:"firm,omitempty"`
+	// Shown says that it is only shown where an instance of a release that was admitted is started.
+	Shown bool   `json:"shown,omitempty"`
+	File  string `json:"file"`
+}
+
+// EndRequest asks for the end of an exception.
+type EndRequest struct {
+	Reason string `json:"reason,omitempty"`
+}

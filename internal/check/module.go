@@ -6,26 +6,20 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/rego"
 )
 
 // Own is the From of the rules that come with imx.
 const Own = "imx"
 
-// Module is one file of rules.
-type Module struct {
-	Name string // its path, as a person would open it
-	Text string
-}
+// Module is one file of rules, and Bounds are what one rule may take for one document.
+type (
+	Module = rego.Module
+	Bounds = rego.Bounds
+)
 
-// Bounds are what one rule may take for one document. Rego has no endless recursion, but it has loops in loops,
-// and text that doubles.
-type Bounds struct {
-	Steps  int      // expressions that are evaluated: a bound that is the same on each machine
-	Memory imx.Size // by which the program may grow
-}
-
-// DefaultBounds are some hundred times what shipped rules take for a template of a thousand blocks.
-func DefaultBounds() Bounds { return Bounds{Steps: 5_000_000, Memory: 128 << 20} }
+// DefaultBounds are rego's.
+func DefaultBounds() Bounds { return rego.DefaultBounds() }
 
 // Document is something that rules look at.
 type Document struct {

@@ -4,85 +4,51 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/storage"
-	"github.com/open-policy-agent/opa/v1/storage/inmem"
-	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"imx"
+	"imx/internal/rego"
 )
 
 // maxFindings bounds what one rule may find in one document: nobody reads more.
 const maxFindings = 1000
 
-// base is the empty store that OPA asks for data which no rule makes.
-type base struct{ store storage.Store }
-
-func newBase() *base { return &base{inmem.New()} }
-
 // Run holds a document against the rules and returns what they find, in the order of files, lines and rules.
 // A rule that exceeds the bounds, or that gives something else than findings, fails the run: the error is of
 // kind Exhausted or Invalid and names the rule and where it stands. The context's end is Unavailable.
 func (s *Set) Run(ctx context.Context, d Document) ([]imx.Finding, error) {
-	input, err := ast.InterfaceToValue(d.Input)
+	input, err := rego.NewInput(d.Input, d.Now)
 	if err != nil {
-		return nil, imx.Errorf(imx.Internal, "the document can't be given to rules: %w", err)
+		return nil, err
 	}
-	txn, err := s.data.store.NewTransaction(ctx)
-	if err != nil {
-		return nil, imx.Errorf(imx.Internal, "rules can't be evaluated: %w", err)
-	}
-	defer s.data.store.Abort(ctx, txn)
 	var all []imx.Finding
 	for _, r := range s.rules {
-		m := newMeter(ctx, s.bounds)
-		q := topdown.NewQuery(r.query).WithCompiler(s.compiler).WithStore(s.data.store).WithTransaction(txn).
-			WithInput(ast.NewTerm(input)).WithCancel(m).WithTime(d.Now)
-		answers, err := q.Run(ctx)
+		answer, err := r.query.Run(ctx, input)
 		if err != nil {
-			return nil, r.failed(m, err)
+			return nil, err
 		}
-		for _, a := range answers {
-			found, err := r.findings(a[ast.Var(resultName)], d)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, found...)
+		found, err := r.findings(answer, d)
+		if err != nil {
+			return nil, err
 		}
+		all = append(all, found...)
 	}
 	Sort(all)
 	return all, nil
 }
 
-// failed explains why a rule didn't come to an end.
-func (r rule) failed(m *meter, err error) error {
-	switch m.ended {
-	case endedBySteps:
-		return imx.Errorf(imx.Exhausted, "%s: the rule %s was stopped: it took more steps than rules may", r.at, r.ID).
-			WithHint("look for loops in loops: each `some` multiplies what is tried")
-	case endedByMemory:
-		return imx.Errorf(imx.Exhausted, "%s: the rule %s was stopped: it took more memory than rules may", r.at, r.ID).
-			WithHint("look for text or sets that grow with each step")
-	case endedByCaller:
-		return imx.Errorf(imx.Unavailable, "the rule %s was interrupted: %w", r.ID, context.Cause(m.ctx))
-	}
-	if failed, ok := errors.AsType[*topdown.Error](err); ok {
-		return imx.Errorf(imx.Invalid, "%s: the rule %s failed: %s", r.at, r.ID, failed.Message)
-	}
-	return imx.Errorf(imx.Invalid, "%s: the rule %s failed: %w", r.at, r.ID, err)
-}
-
 // findings reads a rule's result.
-func (r rule) findings(t *ast.Term, d Document) ([]imx.Finding, error) {
-	set, ok := t.Value.(ast.Set)
-	if !ok {
-		return nil, imx.Errorf(imx.Invalid, "%s: %s of the rule %s is %s, not a set", r.at, resultName, r.ID, ast.ValueName(t.Value)).
+func (r rule) findings(v ast.Value, d Document) ([]imx.Finding, error) {
+	set, ok := v.(ast.Set)
+	switch {
+	case v == nil:
+		return nil, nil
+	case !ok:
+		return nil, imx.Errorf(imx.Invalid, "%s: %s of the rule %s is %s, not a set", r.at, resultName, r.ID, ast.ValueName(v)).
 			WithHint("write %s contains {...} if { ... }", resultName)
-	}
-	if set.Len() > maxFindings {
+	case set.Len() > maxFindings:
 		return nil, imx.Errorf(imx.Exhausted, "%s: the rule %s found %d places; it may find %d", r.at, r.ID, set.Len(), maxFindings)
 	}
 	var all []imx.Finding

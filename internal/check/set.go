@@ -4,59 +4,45 @@ package check
 
 import (
 	"cmp"
-	"maps"
 	"slices"
-	"strings"
-
-	"github.com/open-policy-agent/opa/v1/ast"
 
 	"imx"
+	"imx/internal/rego"
 )
 
 // Set are compiled rules. It is safe for concurrent use.
-type Set struct {
-	rules    []rule
-	compiler *ast.Compiler
-	bounds   Bounds
-	data     *base
-}
+type Set struct{ rules []rule }
 
 // rule is one rule and the query that evaluates it.
 type rule struct {
 	imx.Rule
 
-	query ast.Body
+	query rego.Query
 	at    imx.Pos // where its package is declared
 }
-
-// maxModule bounds a file of rules: what takes long to compile can't be interrupted.
-const maxModule = 256 << 10
 
 // Load compiles modules into a Set, in which each package that has a rule's metadata is one rule; from becomes
 // its Rule.From. The error is of kind Invalid, with a Diagnostic for each mistake in the files: text that isn't
 // Rego, metadata that is missing, a built-in function that rules may not call.
 func Load(from string, modules []Module, bounds Bounds) (*Set, error) {
-	l := loader{from: from, texts: map[string]string{}, parsed: map[string]*ast.Module{}}
-	for _, m := range modules {
-		l.parse(m)
-	}
-	if err := l.ds.Err(); err != nil {
+	faults := rego.NewFaults(modules)
+	program, err := rego.Compile(modules, bounds, map[string]any{}, faults)
+	if err != nil {
 		return nil, err
 	}
-	compiler := ast.NewCompiler().WithCapabilities(allowed()).WithStrict(true).WithKeepModules(false)
-	compiler.Compile(l.parsed)
-	l.add(compiler.Errors)
-	if err := l.ds.Err(); err != nil {
-		return nil, err
-	}
-	s := &Set{compiler: compiler, bounds: bounds, data: newBase()}
-	for _, name := range slices.Sorted(maps.Keys(l.parsed)) {
-		if r, ok := l.rule(compiler, l.parsed[name]); ok {
+	s := &Set{}
+	for _, p := range program.Packages() {
+		r := rule{at: p.At}
+		var ok bool
+		if r.Rule, ok = ruleOf(p, from, faults); !ok {
+			continue
+		}
+		if r.query, ok = program.Query(p, resultName, "rule "+r.ID, faults); ok {
 			s.rules = append(s.rules, r)
 		}
 	}
-	l.twice(s.rules)
-	if err := l.ds.Err(); err != nil {
+	twice(s.rules, faults)
+	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(s.rules, func(a, b rule) int { return cmp.Compare(a.ID, b.ID) })
@@ -72,82 +58,38 @@ func (s *Set) Rules() []imx.Rule {
 	return all
 }
 
-// loader gathers modules and what is wrong with them.
-type loader struct {
-	from   string
-	texts  map[string]string
-	parsed map[string]*ast.Module
-	ds     imx.Diagnostics
-}
-
-func (l *loader) parse(m Module) {
-	if len(m.Text) > maxModule {
-		l.fail(imx.Pos{File: m.Name, Line: 1}, "a file of rules may have "+imx.Size(maxModule).String(), "split it")
-		return
-	}
-	l.texts[m.Name] = m.Text
-	parsed, err := ast.ParseModuleWithOpts(m.Name, m.Text, ast.ParserOptions{
-		ProcessAnnotation: true, RegoVersion: ast.RegoV1, Capabilities: allowed(),
-	})
-	if err != nil {
-		l.addError(m.Name, err)
-		return
-	}
-	if parsed != nil { // nil for a file with nothing in it
-		l.parsed[m.Name] = parsed
-	}
-}
-
 // resultName is the set of findings in a rule's package.
 const resultName = "deny"
 
-// rule returns the rule that a module is, false for one that only helps others or belongs to another's package.
-func (l *loader) rule(compiler *ast.Compiler, m *ast.Module) (rule, bool) {
-	notes := packageNotes(m)
-	denies := slices.ContainsFunc(m.Rules, func(r *ast.Rule) bool { return r.Head.Ref().String() == resultName })
-	at := l.pos(m.Package.Location)
+// ruleOf returns the rule that a package is, false for one that only helps others or belongs to another's.
+func ruleOf(p rego.Package, from string, faults *rego.Faults) (imx.Rule, bool) {
+	denies := slices.Contains(p.Rules, resultName)
 	switch {
-	case notes == nil && denies:
-		l.fail(at, "the package "+m.Package.Path.String()+" has findings and no metadata",
+	case p.Notes == nil && denies:
+		faults.Add(p.At, "the package "+p.Path+" has findings and no metadata",
 			"write a comment above it: # METADATA, # title: ..., # custom:, #   id: my-rule, #   severity: medium")
-		return rule{}, false
-	case notes == nil:
-		return rule{}, false
+		return imx.Rule{}, false
+	case p.Notes == nil:
+		return imx.Rule{}, false
 	}
-	r := rule{Rule: describe(notes, l.from), at: at}
-	if flaw := flawOf(r.Rule); flaw != "" {
-		l.fail(l.pos(notes.Location), flaw, "docs/check.md shows how rules begin")
-		return rule{}, false
+	r := describe(p.Notes, from)
+	if flaw := flawOf(r); flaw != "" {
+		faults.Add(p.Notes.At, flaw, "docs/check.md shows how rules begin")
+		return r, false
 	}
 	if !denies {
-		l.fail(at, "the rule "+r.ID+" has no set "+resultName, "write "+resultName+` contains {"at": ["service", s.name], "message": "..."} if { ... }`)
-		return rule{}, false
+		faults.Add(p.At, "the rule "+r.ID+" has no set "+resultName, "write "+resultName+` contains {"at": ["service", s.name], "message": "..."} if { ... }`)
 	}
-	query := m.Package.Path.Append(ast.StringTerm(resultName))
-	body, err := compiler.QueryCompiler().Compile(ast.NewBody(ast.Equality.Expr(ast.NewTerm(query), ast.VarTerm(resultName))))
-	if err != nil {
-		l.addError(r.at.File, err)
-		return rule{}, false
-	}
-	r.query = body
-	return r, true
+	return r, denies
 }
 
 // twice reports IDs that two packages have.
-func (l *loader) twice(rules []rule) {
+func twice(rules []rule, faults *rego.Faults) {
 	seen := map[string]imx.Pos{}
 	for _, r := range rules {
 		if first, ok := seen[r.ID]; ok {
-			l.fail(r.at, "there are two rules named "+r.ID, "the other is at "+first.String()+"; give one of them another id")
+			faults.Add(r.at, "there are two rules named "+r.ID, "the other is at "+first.String()+"; give one of them another id")
 		}
 		seen[r.ID] = r.at
 	}
-}
-
-func (l *loader) fail(at imx.Pos, summary, hint string) {
-	d := imx.Diagnostic{Severity: imx.SeverityError, Summary: summary, Hint: hint, At: at}
-	if lines := strings.Split(l.texts[at.File], "\n"); at.Line >= 1 && at.Line <= len(lines) && len(lines[at.Line-1]) <= imx.MaxSource {
-		d.Source = strings.TrimSuffix(lines[at.Line-1], "\r")
-	}
-	l.ds = append(l.ds, d)
 }

@@ -76,7 +76,7 @@ func releaseEventSays(e imx.Event) string {
 	case imx.TrafficMoved:
 		return fmt.Sprintf("%s: traffic: %s", b.Service, weights(b.Weights))
 	case imx.Scaled:
-		return fmt.Sprintf("%s: scaled to %s", b.Service, term.Count(int64(b.Replicas), "instance"))
+		return fmt.Sprintf("%s: scaled to %s%s", b.Service, term.Count(int64(b.Replicas), "instance"), before(": ", b.Reason))
 	case imx.Destroyed:
 		if b.Volumes {
 			return b.Service + ": destroyed, its volumes too"

@@ -66,6 +66,8 @@ type Promotion struct {
 	Source     imx.Source
 	Candidates []Candidate
 	Expect     imx.Digest // the Base that the plan was shown with; "" expects nothing
+	// Judged are the services whose drafts were judged. Promote makes no release of another.
+	Judged []string
 }
 
 // names are those of the services that the promotion is about.
@@ -96,6 +98,10 @@ func Expect(s *imx.State, services []string, base imx.Digest) error {
 	if base == "" || Base(s, services) == base {
 		return nil
 	}
+	return errMoved()
+}
+
+func errMoved() error {
 	return imx.Errorf(imx.Conflict, "what runs has changed since this plan was made: somebody applied, scaled, rolled back or destroyed in between, or a rollout failed").
 		WithHint("plan again: imx apply shows what would change now")
 }
@@ -109,13 +115,16 @@ func (c *Control) Draft(by imx.Principal, p Promotion) ([]imx.Release, error) {
 }
 
 // Promote closes an apply: all its releases come into being in one event.
-// Errors: Conflict where two services would publish one port, or where services no longer stand as
+// Errors: Conflict where a release would be made that wasn't judged, where two services would publish one port, or where services no longer stand as
 // expected; Exhausted without addresses left.
 func (c *Control) Promote(by imx.Principal, p Promotion) ([]imx.Release, error) {
 	return decide(c, by, func(s *imx.State) ([]imx.Release, []imx.Body, error) {
 		body, err := c.promotion(s, by, p)
 		if err != nil {
 			return nil, nil, err
+		}
+		if slices.ContainsFunc(body.Releases, func(r imx.Release) bool { return !slices.Contains(p.Judged, r.Service) }) {
+			return nil, nil, errMoved()
 		}
 		return body.Releases, []imx.Body{body}, nil
 	})

@@ -156,10 +156,7 @@ func decide[T any](c *Control, by imx.Principal, choose func(s *imx.State) (T, [
 func (c *Control) append(by imx.Principal, bodies []imx.Body) error {
 	// Folding into a copy first refuses an event that doesn't fit before it is on the log for good.
 	next := state.Clone(c.state)
-	now := c.cfg.Now().UTC()
-	if now.Before(next.Time) { // a clock that jumped back must not turn the log's order around
-		now = next.Time
-	}
+	now := c.now(next)
 	records := make([][]byte, 0, len(bodies))
 	for _, body := range bodies {
 		e := imx.Event{Index: next.Next, Time: now, By: by, Body: body}
@@ -179,6 +176,14 @@ func (c *Control) append(by imx.Principal, bodies []imx.Body) error {
 	close(c.changed)
 	c.changed = make(chan struct{})
 	return nil
+}
+
+// now is the time, but never before the log's last: a clock that jumped back must not turn the log's order around.
+func (c *Control) now(s *imx.State) time.Time {
+	if now := c.cfg.Now().UTC(); now.After(s.Time) {
+		return now
+	}
+	return s.Time
 }
 
 // service returns a service that isn't destroyed, or an error of kind NotFound.

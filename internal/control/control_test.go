@@ -74,7 +74,11 @@ func (w *world) apply(t *testing.T, cs ...control.Candidate) []imx.Release {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rs, err := w.Promote("root", control.Promotion{Apply: id, Candidates: cs})
+	p := control.Promotion{Apply: id, Candidates: cs}
+	for _, c := range cs {
+		p.Judged = append(p.Judged, c.Spec.Name)
+	}
+	rs, err := w.Promote("root", p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,5 +419,63 @@ func TestTheSameEvidenceIsWrittenDownOnce(t *testing.T) {
 	}
 	if w.State().Evidence[e.Image][e.PredicateType].Statement == e.Statement {
 		t.Error("the later statement didn't take the place of the earlier one")
+	}
+}
+
+func TestNoReleaseIsMadeOfAServiceThatWasntJudged(t *testing.T) {
+	w := open(t, t.TempDir())
+	id, err := w.Begin("root", "", imx.Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Promote("root", control.Promotion{Apply: id, Candidates: []control.Candidate{candidate("a", "1"), candidate("b", "1")}, Judged: []string{"a"}})
+	wantError(t, err, imx.Conflict, "has changed since")
+	if n := len(w.State().Services); n != 0 {
+		t.Errorf("there are %d services", n)
+	}
+}
+
+func TestAnExceptionIsMadeOnceAndEndedOnce(t *testing.T) {
+	w := open(t, t.TempDir())
+	no := imx.Errorf(imx.Invalid, "no")
+	if _, err := w.Except("ann", imx.Exception{}, func(imx.Exception) error { return no }); imx.KindOf(err) != imx.Invalid || len(w.State().Exceptions) != 0 {
+		t.Errorf("err = %v", err)
+	}
+	fine := func(imx.Exception) error { return nil }
+	x, err := w.Except("ann", imx.Exception{Condition: "scan", Until: w.now.Add(time.Hour)}, fine)
+	if err != nil || x.Owner != "ann" || x.Made.IsZero() || w.State().Exceptions[x.ID].Condition != "scan" {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	w.ids = 0 // the same ids once more
+	if again, err := w.Except("ann", imx.Exception{Until: w.now.Add(time.Hour)}, fine); err != nil || again.ID == x.ID {
+		t.Errorf("%+v, %v", again, err)
+	}
+	wantError(t, w.EndException("ann", "none", ""), imx.NotFound, `"none"`)
+	if err := w.EndException("ann", x.ID, "done"); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, w.EndException("ann", x.ID, "done"), imx.Conflict, "has ended already")
+}
+
+func TestWhatIsDeniedIsReplacedOrStoppedIfItIsStillWhatRuns(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("web", "1", publish(8080)))...)
+	w.good(t, w.apply(t, candidate("web", "2"))...)
+	if err := w.Replace("web", 1, 2, "x"); err != nil || w.State().Services["web"].Target != 2 {
+		t.Errorf("one that isn't to run was replaced: %v", err)
+	}
+	w.good(t, w.apply(t, candidate("other", "1", publish(8080)))...)
+	wantError(t, w.Replace("web", 2, 1, "tests"), imx.Conflict, "release 2 of service web may not run any more (tests)", "port 8080")
+	if err := w.Stop("web", 1, "x"); err != nil || w.State().Services["web"].Replicas == 0 {
+		t.Errorf("one that isn't to run was stopped: %v", err)
+	}
+	if err := w.Stop("web", 2, "tests"); err != nil || w.State().Services["web"].Replicas != 0 {
+		t.Errorf("%v: %+v", err, w.State().Services["web"])
+	}
+	if err := w.Destroy("root", control.KeepVolumes, "other"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Replace("web", 2, 1, "tests"); err != nil || w.State().Services["web"].Target != 1 {
+		t.Errorf("%v: %+v", err, w.State().Services["web"])
 	}
 }

@@ -14,7 +14,8 @@ import (
 // good or has failed; a failed one is in the result, not an error. If ctx ends before the releases are made
 // nothing is released; if it ends after, the rollouts go on without the caller.
 // Errors: as Plan; Conflict while another apply is open, for a port that is taken, or if req expects
-// services to stand elsewhere than they do, now or when the releases are made; Refused if a test of an image fails.
+// services to stand elsewhere than they do, now or when the releases are made; Refused if a test of an image fails, or where the
+// policy doesn't allow what would be released.
 func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil {
@@ -85,11 +86,21 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	if err := p.passed(ctx, w, images); err != nil {
 		return nil, nil, err
 	}
+	verdicts, err := p.cfg.Judge.Allowed(ctx, w.by, drafts)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, v := range verdicts {
+		promotion.Judged = append(promotion.Judged, v.Service)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, imx.Errorf(imx.Unavailable, "the caller went away before anything was released: %w", err)
 	}
 	releases, err := p.cfg.Control.Promote(w.by, promotion)
-	return images, releases, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return images, releases, p.cfg.Judge.Made(w.by, releases, verdicts)
 }
 
 // Watch reports how the rollouts of some releases go and returns the releases in their final

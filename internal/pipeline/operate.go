@@ -28,7 +28,7 @@ func (p *Pipeline) ImagePlan(d imx.Digest) (imx.ImagePlan, error) {
 const maxPlan = 16 << 20
 
 // Rollback goes back to an earlier release, the newest good one before the current if to is 0,
-// and waits until it has the traffic. Errors: as control.Rollback; Conflict if it never got healthy.
+// and waits until it has the traffic. Errors: as control.Rollback; Refused where the policy lets no instance of it start; Conflict if it never got healthy.
 func (p *Pipeline) Rollback(ctx context.Context, by imx.Principal, service string, to int, report imx.Report) (imx.Release, error) {
 	r, err := p.goBack(ctx, by, service, to)
 	if err != nil {
@@ -60,6 +60,11 @@ func (p *Pipeline) goBack(ctx context.Context, by imx.Principal, service string,
 	if ok && r.Image.Digest != "" && !p.cfg.Blobs.Has(r.Image.Digest) {
 		return r, imx.Errorf(imx.NotFound, "the image of %s release %d isn't kept any more: it is not among the last %d good ones", service, r.Number, keptReleases).
 			WithHint("apply the template as it was then; imx releases %s shows its commit", service)
+	}
+	if ok {
+		if _, err := p.cfg.Judge.Pass(ctx, r); err != nil {
+			return r, err
+		}
 	}
 	return p.cfg.Control.Rollback(by, service, to)
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/archive"
 	"imx/internal/blob"
 	"imx/internal/build"
@@ -50,8 +51,19 @@ type Config struct {
 	Test func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error)
 	// Checked states of a built image what Check found in the template that it was made from.
 	Checked      func(ctx context.Context, by imx.Principal, image imx.Image, planned imx.PlanResult) error
+	Judge        Judge
 	Architecture string // Debian's name: "amd64"
 	Now          func() time.Time
+}
+
+// Judge says what may be released, and what may be gone back to.
+type Judge interface {
+	// Allowed returns the verdicts on releases that are about to be made. Errors: Refused, with each unmet condition.
+	Allowed(ctx context.Context, by imx.Principal, drafts []imx.Release) ([]imx.Verdict, error)
+	// Made writes down by which verdicts releases were made.
+	Made(by imx.Principal, releases []imx.Release, all []imx.Verdict) error
+	// Pass lets instances of a release start. Errors: Refused, as Allowed.
+	Pass(ctx context.Context, r imx.Release) (admission.Pass, error)
 }
 
 // Pipeline plans, builds and applies templates.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/archive"
 	"imx/internal/archive/archivetest"
 	"imx/internal/blob"
@@ -37,6 +38,8 @@ type world struct {
 	admit   func(imx.Release) error
 	test    func(trial.Run) ([]imx.TestResult, error)
 	check   func(imx.Template) ([]imx.Finding, error)
+	judge   func(imx.Release) bool
+	judged  []string // releases that were made, with whether their verdict was yes
 	checked []string // of each built image: by whom, its name, how many findings
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
@@ -54,6 +57,7 @@ func newWorld(t *testing.T) *world {
 			archivetest.Package{Name: "libhello"}),
 		admit: func(imx.Release) error { return nil },
 		test:  func(trial.Run) ([]imx.TestResult, error) { return nil, nil },
+		judge: func(imx.Release) bool { return true },
 		check: func(imx.Template) ([]imx.Finding, error) { return nil, nil },
 	}
 	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(dir, "log"), Now: time.Now})
@@ -113,9 +117,44 @@ func newWorld(t *testing.T) *world {
 			w.stated = append(w.stated, fmt.Sprint(by, " ", b.Image.Name))
 			return nil
 		},
-		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) },
+		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) }, Judge: judge{w},
 	})
 	return w
+}
+
+// judge answers as the world says.
+type judge struct{ *world }
+
+func (j judge) verdict(r imx.Release) (imx.Verdict, error) {
+	v := imx.Verdict{Service: r.Service, Image: r.Image.Digest, Plan: r.Plan, Allowed: j.judge(r)}
+	if !v.Allowed {
+		return v, admission.Denied(v)
+	}
+	return v, nil
+}
+
+func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release) ([]imx.Verdict, error) {
+	var all []imx.Verdict
+	for _, r := range drafts {
+		v, err := j.verdict(r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+func (j judge) Made(_ imx.Principal, releases []imx.Release, all []imx.Verdict) error {
+	for i, r := range releases {
+		j.judged = append(j.judged, fmt.Sprint(r.Service, " ", r.Number, " ", all[i].Allowed))
+	}
+	return nil
+}
+
+func (j judge) Pass(_ context.Context, r imx.Release) (admission.Pass, error) {
+	_, err := j.verdict(r)
+	return admission.Pass{}, err
 }
 
 // parse reads a template whose archive "own" is the world's.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/trial"
@@ -53,10 +54,28 @@ func named(req imx.TestRequest) error {
 	return nil
 }
 
+// skipped is how long the exception lasts that a release without tests is made by: that it has none matters no more for its restarts.
+const skipped = 24 * time.Hour
+
+// untested writes down that somebody releases images without testing them, and excuses them from the policy's condition of tests.
+func (p *Pipeline) untested(w work, images []imx.Image) error {
+	if err := p.cfg.Control.Record(w.by, imx.TestsSkipped{Apply: w.apply, Reason: w.untested}); err != nil {
+		return err
+	}
+	until := p.cfg.Now().Add(skipped)
+	for _, image := range images {
+		x := imx.Exception{Condition: "tests", Image: image.Digest, Reason: "released without tests: " + w.untested, Until: until}
+		if _, err := p.cfg.Control.Except(w.by, x, func(imx.Exception) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // passed makes sure that what is to be released has passed its tests, unless somebody says why it need not.
 func (p *Pipeline) passed(ctx context.Context, w work, images []imx.Image) error {
 	if w.untested != "" {
-		return p.cfg.Control.Record(w.by, imx.TestsSkipped{Apply: w.apply, Reason: w.untested})
+		return p.untested(w, images)
 	}
 	results, err := p.cfg.Test(ctx, w.by, p.trial(w, images), w.report)
 	if err != nil {

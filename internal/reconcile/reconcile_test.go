@@ -153,6 +153,7 @@ func (w *world) apply(specs ...imx.Spec) []imx.Release {
 	}
 	p := control.Promotion{Apply: id}
 	for _, s := range specs {
+		p.Judged = append(p.Judged, s.Name)
 		p.Candidates = append(p.Candidates, control.Candidate{Spec: s, Image: imx.Image{Digest: imx.DigestBytes([]byte(s.Image))}})
 	}
 	rs, err := w.control.Promote("root", p)

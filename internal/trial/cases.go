@@ -24,7 +24,7 @@ type trialCase struct {
 	key     imx.Digest               // of all that the result depends on
 	asked   bool                     // it is to be told
 	due     bool                     // it is to be run
-	stale   bool                     // what is stated of its image names other kits than its tests have
+	stale   bool                     // what is stated of its image names another plan, or other kits than its tests have
 	result  imx.TestResult
 }
 
@@ -208,7 +208,7 @@ func (t *Tester) recall(ctx context.Context, r Run, cases []*trialCase, report i
 		}
 		before, ok := stated.passed[c.key.Hex()]
 		c.due = c.asked && (!ok || r.Again)
-		c.stale = !slices.Equal(stated.kits, kitsFor(image, cases))
+		c.stale = len(stated.passed) > 0 && stated.plan != r.Plan || !slices.Equal(stated.kits, kitsFor(image, cases))
 		if !ok || c.due {
 			continue
 		}
@@ -226,6 +226,7 @@ func (t *Tester) recall(ctx context.Context, r Run, cases []*trialCase, report i
 type statedTests struct {
 	passed map[string]imx.TestResult // by the hexadecimal key of each
 	kits   []imx.Digest              // sorted
+	plan   imx.Digest                // that all tests of the image passed under, "" if not all were asked
 }
 
 // known reads what was stated of an image's tests.
@@ -243,6 +244,9 @@ func (t *Tester) known(ctx context.Context, image imx.Digest) (statedTests, erro
 		return found, nil //nolint:nilerr // then it is tested again
 	}
 	for _, d := range p.Configuration {
+		if d.Name == planNote {
+			found.plan = imx.Digest("sha256:" + d.Digest["sha256"])
+		}
 		if d.Annotations != nil && d.Annotations.Result.Passed {
 			found.passed[d.Digest["sha256"]] = d.Annotations.Result
 		}
@@ -267,8 +271,14 @@ func (t *Tester) state(ctx context.Context, by imx.Principal, r Run, cases []*tr
 	return nil
 }
 
+// planNote names, in a predicate, the plan that all tests of the image were asked for. It isn't there where some weren't.
+const planNote = "plan"
+
 func claim(r Run, image imx.Image, cases []*trialCase) attest.Claim {
-	p := predicate{Result: "PASSED", Configuration: []descriptor{{Name: "plan", Digest: map[string]string{"sha256": r.Plan.Hex()}}}}
+	p := predicate{Result: "PASSED", Configuration: []descriptor{}}
+	if !slices.ContainsFunc(cases, func(c *trialCase) bool { return c.subject.Image.Digest == image.Digest && !c.due && !c.result.Passed }) {
+		p.Configuration = append(p.Configuration, descriptor{Name: planNote, Digest: map[string]string{"sha256": r.Plan.Hex()}})
+	}
 	for _, kit := range kitsFor(image.Digest, cases) {
 		p.Configuration = append(p.Configuration, descriptor{Name: kitNote, Digest: map[string]string{"sha256": kit.Hex()}})
 	}

@@ -298,7 +298,7 @@ func TestTheEvidenceIsATestResultOfInToto(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := `{FAILED [{plan} {web/pings} {web/fails}] [web/pings] [web/fails]}`
+	want := `{FAILED [{web/pings} {web/fails}] [web/pings] [web/fails]}` // no plan: not all tests were asked
 	if fmt.Sprint(got) != want || c.PredicateType != imx.PredicateTest || *c.Passed || c.Summary != "1 of 2 tests passed" {
 		t.Errorf("%v, %+v", got, c)
 	}

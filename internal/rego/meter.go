@@ -1,15 +1,17 @@
 //go:build !client
 
-package check
+package rego
 
 import (
 	"context"
+	"errors"
 	"math"
 	"runtime/metrics"
 	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"imx"
 )
@@ -20,7 +22,7 @@ const every = 512
 // meter counts one evaluation's steps. It implements OPA's topdown.Cancel, which is asked before each
 // expression and each piece of text that is joined or replaced, so that nothing beside the evaluation has to watch it.
 type meter struct {
-	ctx    context.Context //nolint:containedctx // lives as long as the one call of Run
+	ctx    context.Context //nolint:containedctx // lives as long as the one call of Query.Run
 	left   int
 	most   imx.Size
 	begin  imx.Size
@@ -66,6 +68,24 @@ func (m *meter) Cancelled() bool {
 		m.ended = endedByCaller
 	}
 	return m.ended != ""
+}
+
+// failed explains why a query didn't come to an end.
+func (q Query) failed(m *meter, err error) error {
+	switch m.ended {
+	case endedBySteps:
+		return imx.Errorf(imx.Exhausted, "%s: the %s was stopped: it took more steps than rules may", q.at, q.what).
+			WithHint("look for loops in loops: each `some` multiplies what is tried")
+	case endedByMemory:
+		return imx.Errorf(imx.Exhausted, "%s: the %s was stopped: it took more memory than rules may", q.at, q.what).
+			WithHint("look for text or sets that grow with each step")
+	case endedByCaller:
+		return imx.Errorf(imx.Unavailable, "the %s was interrupted: %w", q.what, context.Cause(m.ctx))
+	}
+	if failed, ok := errors.AsType[*topdown.Error](err); ok {
+		return imx.Errorf(imx.Invalid, "%s: the %s failed: %s", q.at, q.what, failed.Message)
+	}
+	return imx.Errorf(imx.Invalid, "%s: the %s failed: %w", q.at, q.what, err)
 }
 
 // allowed returns OPA's built-in functions without those that reach outside, ask the clock, draw lots, or

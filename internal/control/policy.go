@@ -1,0 +1,70 @@
+package control
+
+import (
+	"imx"
+)
+
+// Except excuses a condition for a while, and returns the exception with its id, owner and the moment when it was made.
+// Whether it makes sense is for check to say, which sees it as it would be. Errors: those of check.
+func (c *Control) Except(by imx.Principal, x imx.Exception, check func(imx.Exception) error) (imx.Exception, error) {
+	return decide(c, by, func(s *imx.State) (imx.Exception, []imx.Body, error) {
+		x.Owner, x.Made = by, c.now(s)
+		const tries = 100
+		for range tries {
+			if x.ID = c.cfg.NewID(); s.Exceptions[x.ID].ID == "" {
+				return x, []imx.Body{imx.ExceptionMade{Exception: x}}, check(x)
+			}
+		}
+		return x, nil, imx.Errorf(imx.Internal, "no new id for an exception was found in %d tries", tries)
+	})
+}
+
+// EndException ends an exception before its time. Errors: NotFound; Conflict for one that has ended.
+func (c *Control) EndException(by imx.Principal, id, reason string) error {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
+		x, ok := s.Exceptions[id]
+		switch {
+		case !ok:
+			return struct{}{}, nil, imx.Errorf(imx.NotFound, "there is no exception %q", id).WithHint("imx exception list shows those that there are")
+		case !x.Until.After(c.now(s)):
+			return struct{}{}, nil, imx.Errorf(imx.Conflict, "exception %s has ended already", id)
+		}
+		return struct{}{}, []imx.Body{imx.ExceptionEnded{Exception: id, Reason: reason}}, nil
+	})
+	return err
+}
+
+// Replace takes a release that may not run any more back to another that is good, if it is still what its service is to run.
+// Errors: Conflict where the other's ports or connections aren't to be had.
+func (c *Control) Replace(name string, denied, to int, reason string) error {
+	_, err := decide(c, imx.Server, func(s *imx.State) (struct{}, []imx.Body, error) {
+		v, err := service(s, name)
+		if err != nil || v.Target != denied {
+			return struct{}{}, nil, err
+		}
+		r, err := destination(v, to)
+		if err == nil {
+			err = ports(s, map[string]imx.Spec{name: r.Spec})
+		}
+		if err == nil {
+			err = connections(s, r)
+		}
+		if err != nil {
+			return struct{}{}, nil, imx.Errorf(imx.KindOf(err), "release %d of service %s may not run any more (%s), and can't be replaced: %w", denied, name, reason, err)
+		}
+		return struct{}{}, []imx.Body{imx.RolledBack{Service: name, From: denied, To: to, Reason: reason}}, nil
+	})
+	return err
+}
+
+// Stop scales a service whose release may not run any more to none, if that is still what it is to run.
+func (c *Control) Stop(name string, denied int, reason string) error {
+	_, err := decide(c, imx.Server, func(s *imx.State) (struct{}, []imx.Body, error) {
+		v, err := service(s, name)
+		if err != nil || v.Target != denied || v.Replicas == 0 && v.CurrentReplicas == 0 {
+			return struct{}{}, nil, err
+		}
+		return struct{}{}, []imx.Body{imx.Scaled{Service: name, Replicas: 0, Reason: reason}}, nil
+	})
+	return err
+}

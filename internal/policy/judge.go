@@ -1,0 +1,297 @@
+//go:build !client
+
+package policy
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"imx"
+	"imx/internal/policy/rules"
+	"imx/internal/rego"
+)
+
+// Judge says whether what an input describes may run under a policy. The same policy and input give the same verdict.
+// Errors: as Compile. A condition that fails, or exceeds its bounds, is one that isn't met.
+func Judge(p imx.Policy, in Input) (imx.Verdict, error) {
+	c, err := Compile(p)
+	if err != nil {
+		return imx.Verdict{}, err
+	}
+	v, _, err := c.Judge(context.Background(), in) //nolint:forbidigo // a pure function: its bounds end it
+	return v, err
+}
+
+// Book is a policy, compiled. It is safe for concurrent use.
+type Book struct {
+	policy     imx.Policy
+	digest     imx.Digest
+	conditions []condition
+	firm       map[string]bool
+}
+
+// condition is one of a policy's, as its metadata describe it.
+type condition struct {
+	imx.ConditionView
+
+	query rego.Query
+	warn  bool
+}
+
+// Conditions describes the policy's conditions in the order of their IDs.
+func (b *Book) Conditions() []imx.ConditionView {
+	list := make([]imx.ConditionView, 0, len(b.conditions))
+	for _, c := range b.conditions {
+		list = append(list, c.ConditionView)
+	}
+	return list
+}
+
+// bounds are what one condition may take for one input.
+func bounds() rego.Bounds { return rego.Bounds{Steps: 1_000_000, Memory: 64 << 20} }
+
+// Compile compiles a policy: imx's own rules, with those of the policy in place of the ones that have their names, and beside them.
+// The error is of kind Invalid, with a Diagnostic for each mistake in the files, and for settings that make no sense.
+func Compile(p imx.Policy) (*Book, error) {
+	if err := CheckEnvironment(p.Environment); err != nil {
+		return nil, err
+	}
+	if err := checkSettings(p.Settings); err != nil {
+		return nil, err
+	}
+	texts := rules.Files()
+	maps.Copy(texts, p.Rules)
+	var modules []rego.Module
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		modules = append(modules, rego.Module{Name: name, Text: texts[name]})
+	}
+	settings, err := asMap(p.Settings)
+	if err != nil {
+		return nil, err
+	}
+	faults := rego.NewFaults(modules)
+	program, err := rego.Compile(modules, bounds(), map[string]any{"settings": settings}, faults)
+	if err != nil {
+		return nil, err
+	}
+	b := &Book{policy: p, digest: p.Digest(), firm: map[string]bool{}}
+	b.read(program, faults)
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return b, b.warn()
+}
+
+// read takes the conditions out of a program.
+func (b *Book) read(program *rego.Program, faults *rego.Faults) {
+	ids, paths := map[string]imx.Pos{}, map[string]imx.Pos{}
+	for _, p := range program.Packages() {
+		if first, ok := paths[p.Path]; ok {
+			faults.Add(p.At, "the package "+p.Path+" is in two files", "the other is at "+first.String()+"; give one of them another name")
+		}
+		paths[p.Path] = p.At
+		if p.Notes == nil {
+			continue // it helps others
+		}
+		c := condition{ConditionView: describe(p)}
+		if flaw := flawOf(c.ConditionView, p); flaw != "" {
+			faults.Add(p.Notes.At, flaw, "docs/policy.md shows how conditions begin")
+			continue
+		}
+		if first, ok := ids[c.ID]; ok {
+			faults.Add(p.At, "there are two conditions named "+c.ID, "the other is at "+first.String()+"; give one of them another id")
+		}
+		ids[c.ID] = p.At
+		var ok bool
+		if c.query, ok = program.Query(p, "", "condition "+c.ID, faults); ok {
+			b.conditions = append(b.conditions, c)
+			b.firm[c.ID] = c.Firm
+		}
+	}
+	slices.SortFunc(b.conditions, func(a, c condition) int { return cmp.Compare(a.ID, c.ID) })
+}
+
+// warn marks the conditions that are only shown.
+func (b *Book) warn() error {
+	for _, id := range b.policy.Settings.Warn {
+		i := slices.IndexFunc(b.conditions, func(c condition) bool { return c.ID == id })
+		switch {
+		case i < 0:
+			return imx.Errorf(imx.Invalid, "the policy has no condition %q to warn of", id).WithHint("it has: %s", b.names())
+		case b.conditions[i].Firm:
+			return imx.Errorf(imx.Invalid, "the condition %s can't only be warned of: what it asks for is what all others stand on", id)
+		}
+		b.conditions[i].warn = true
+	}
+	return nil
+}
+
+func (b *Book) names() string {
+	var ids []string
+	for _, c := range b.conditions {
+		ids = append(ids, c.ID)
+	}
+	return strings.Join(ids, ", ")
+}
+
+// CheckException says what is wrong with an exception under the policy. The error is of kind Invalid.
+func (b *Book) CheckException(x imx.Exception) error {
+	i := slices.IndexFunc(b.conditions, func(c condition) bool { return c.ID == x.Condition })
+	switch {
+	case i < 0:
+		return imx.Errorf(imx.Invalid, "the policy of %s has no condition %q", b.policy.Environment, x.Condition).WithHint("it has: %s", b.names())
+	case b.conditions[i].Firm:
+		return imx.Errorf(imx.Invalid, "nothing excuses the condition %s: what it asks for is what all others stand on", x.Condition).
+			WithHint("build the image again, and what is stated of it is stated anew")
+	}
+	return CheckException(x)
+}
+
+func describe(p rego.Package) imx.ConditionView {
+	text := func(name string) string {
+		s, _ := p.Notes.Custom[name].(string)
+		return strings.TrimSpace(s)
+	}
+	firm, _ := p.Notes.Custom["firm"].(bool)
+	return imx.ConditionView{
+		ID: text("id"), Title: p.Notes.Title, Asks: strings.TrimSpace(p.Notes.Description), Firm: firm, Shown: text("start") == "shows", File: p.At.File,
+	}
+}
+
+// flawOf says what is wrong with a condition's package, "" for nothing.
+func flawOf(d imx.ConditionView, p rego.Package) string {
+	start, _ := p.Notes.Custom["start"].(string)
+	switch {
+	case d.ID == "":
+		return "the condition has no id in custom"
+	case CheckEnvironment(d.ID) != nil:
+		return fmt.Sprintf("the condition's id is %q; it must be lower-case letters, digits and hyphens, at most 30", d.ID)
+	case d.Title == "":
+		return "the condition " + d.ID + " has no title"
+	case start != "" && start != "shows" && start != "refuses":
+		return fmt.Sprintf("start of the condition %s is %q; it must be refuses or shows", d.ID, start)
+	case !slices.Contains(p.Rules, "met") || !slices.Contains(p.Rules, "says"):
+		return "the condition " + d.ID + " doesn't have both rules met and says"
+	}
+	return ""
+}
+
+// asMap is what encoding/json makes of a value.
+func asMap(v any) (map[string]any, error) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, imx.Errorf(imx.Internal, "what a policy stands on can't be written as JSON: %w", err)
+	}
+	m := map[string]any{}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, imx.Errorf(imx.Internal, "what a policy stands on can't be read as JSON: %w", err)
+	}
+	return m, nil
+}
+
+// maxSaid bounds the text of a condition, in bytes: a screen holds no more.
+const maxSaid = 2000
+
+// Judge returns the verdict on an input, and what each condition looked at: the values of its other rules, by its id.
+// Errors: Internal; Unavailable when ctx ends.
+func (b *Book) Judge(ctx context.Context, in Input) (imx.Verdict, map[string]json.RawMessage, error) {
+	v := imx.Verdict{
+		Image: in.Image.Digest, Service: in.Service, Plan: in.Plan.Digest, Environment: b.policy.Environment, Purpose: in.Purpose, Policy: b.digest,
+		Inputs: in.Inputs, Made: in.Now, Conditions: []imx.Condition{},
+	}
+	document, err := asMap(in)
+	if err != nil {
+		return v, nil, err
+	}
+	input, err := rego.NewInput(document, in.Now)
+	if err != nil {
+		return v, nil, err
+	}
+	facts := map[string]json.RawMessage{}
+	for _, c := range b.conditions {
+		one, looked, err := c.judge(ctx, in, input)
+		if err != nil {
+			return v, nil, err
+		}
+		v.Conditions = append(v.Conditions, one)
+		facts[c.ID] = looked
+	}
+	excuse(v.Conditions, in, b.firm)
+	v.Allowed = len(v.Conditions) > 0 && !slices.ContainsFunc(v.Conditions, func(c imx.Condition) bool { return !c.Holds() })
+	v.Until = until(v.Conditions, in.Now)
+	return v, facts, nil
+}
+
+// fresh is how long a verdict holds at most.
+const fresh = time.Minute
+
+func until(conditions []imx.Condition, now time.Time) time.Time {
+	end := now.Add(fresh)
+	for _, c := range conditions {
+		if !c.Until.IsZero() && c.Until.Before(end) && c.Until.After(now) {
+			end = c.Until
+		}
+	}
+	return end
+}
+
+// judge asks one condition. One that fails isn't met.
+func (c condition) judge(ctx context.Context, in Input, input rego.Input) (imx.Condition, json.RawMessage, error) {
+	said := imx.Condition{ID: c.ID, Refuses: c.Firm || !c.warn && (!c.Shown || in.Purpose != imx.ForStart)}
+	value, err := c.query.Run(ctx, input)
+	if err != nil && ctx.Err() != nil {
+		return said, nil, err
+	}
+	var object any
+	if err == nil {
+		object, err = ast.JSON(value)
+	}
+	if err == nil {
+		said, err = c.answer(said, object)
+	}
+	if err != nil {
+		e := imx.AsError(err)
+		said.Met, said.Says, said.Hint = false, e.Message, e.Hint
+		return said, nil, nil //nolint:nilerr // what can't be asked isn't met, and says why
+	}
+	looked, err := json.Marshal(object)
+	return said, looked, err
+}
+
+// answer reads what a condition's package says.
+func (c condition) answer(said imx.Condition, object any) (imx.Condition, error) {
+	raw, err := json.Marshal(object)
+	if err != nil {
+		return said, err
+	}
+	var a struct {
+		Met      bool         `json:"met"`
+		Says     string       `json:"says"`
+		Hint     string       `json:"hint"`
+		Evidence []imx.Digest `json:"evidence"`
+		Until    float64      `json:"until"` // in nanoseconds
+	}
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return said, imx.Errorf(imx.Invalid, "%s: the condition %s gives what can't be read: %w", c.File, c.ID, err).
+			WithHint("met is true or nothing, says and hint are text, evidence is a set of digests, until a time in nanoseconds")
+	}
+	said.Met, said.Hint, said.Evidence = a.Met, clip(a.Hint), a.Evidence
+	if said.Says = clip(a.Says); said.Says == "" {
+		said.Says = "it doesn't say why"
+	}
+	if a.Until != 0 {
+		said.Until = time.Unix(0, int64(a.Until)).UTC()
+	}
+	return said, nil
+}
+
+// clip cuts text to what a screen holds.
+func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxSaid)], "") }

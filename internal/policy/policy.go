@@ -1,0 +1,109 @@
+// Package policy says whether an image may run: it holds a plan and the evidence about its images against conditions written in Rego,
+// imx's own and a user's. Values come in and a verdict goes out: it reads no evidence, asks no clock, and starts nothing.
+package policy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"imx"
+)
+
+// The environments that policies are shipped for. Any other has production's but for its reviews.
+const (
+	Development = "development"
+	Production  = "production"
+)
+
+// MaxException is how long an exception may last: what is to be so for longer belongs into a policy.
+const MaxException = 90 * 24 * time.Hour
+
+const (
+	scanAge    = imx.Duration(24 * time.Hour)
+	maxReviews = 100
+)
+
+// Default is the policy of an environment that nobody gave one.
+func Default(environment string) imx.Policy {
+	p := imx.Policy{Environment: environment, Settings: imx.PolicySettings{ScanAge: scanAge, Denied: imx.DeniedShow}}
+	switch environment {
+	case Development:
+		p.Settings.Dirty, p.Settings.Warn = true, []string{"scan"}
+	case Production:
+		p.Settings.Reviews = 1
+	}
+	return p
+}
+
+// Of returns the policy of an environment: that which it was given, or the default.
+func Of(s *imx.State, environment string) imx.Policy {
+	if p, ok := s.Policies[environment]; ok {
+		return p
+	}
+	return Default(environment)
+}
+
+// CheckEnvironment says what is wrong with an environment's name. The error is of kind Invalid.
+func CheckEnvironment(name string) error {
+	if regexp.MustCompile(`^[a-z][a-z0-9-]{0,29}$`).MatchString(name) {
+		return nil
+	}
+	return imx.Errorf(imx.Invalid, "%q can't be the name of an environment", name).
+		WithHint("at most 30 lower-case letters, digits and hyphens, a letter first: production")
+}
+
+// checkSettings says what is wrong with settings, warn aside.
+func checkSettings(s imx.PolicySettings) error {
+	switch {
+	case s.Reviews < 0 || s.Reviews > maxReviews:
+		return imx.Errorf(imx.Invalid, "%d reviews can't be asked for: 0 to %d are possible", s.Reviews, maxReviews)
+	case s.ScanAge <= 0:
+		return imx.Errorf(imx.Invalid, "scans can't be at most %s old", s.ScanAge).WithHint("a day is 24h; a policy that asks for no scan has warn: scan")
+	case !slices.Contains([]imx.DeniedAction{imx.DeniedShow, imx.DeniedReplace, imx.DeniedStop}, s.Denied):
+		return imx.Errorf(imx.Invalid, "nothing is known that would be done about a denied release by the name of %q", s.Denied).
+			WithHint("show, replace or stop")
+	}
+	return nil
+}
+
+// CheckException says what is wrong with an exception, its condition aside. The error is of kind Invalid.
+func CheckException(x imx.Exception) error {
+	switch {
+	case strings.TrimSpace(x.Reason) == "":
+		return imx.Errorf(imx.Invalid, "an exception needs a reason").WithHint("--reason says why; the log keeps it")
+	case x.Until.IsZero():
+		return imx.Errorf(imx.Invalid, "an exception needs an end").WithHint("--until 72h, or a day: --until 2027-01-31")
+	case !x.Until.After(x.Made):
+		return imx.Errorf(imx.Invalid, "the exception's end, %s, is in the past", x.Until.UTC().Format(time.RFC3339))
+	case x.Until.Sub(x.Made) > MaxException:
+		return imx.Errorf(imx.Invalid, "the exception would last until %s; %d days are the most", x.Until.UTC().Format(time.DateOnly), int(MaxException.Hours()/24)).
+			WithHint("what is to be so for longer belongs into the policy: imx policy set")
+	}
+	return nil
+}
+
+// excuse marks the conditions that exceptions excuse: of several the one that ends last.
+func excuse(conditions []imx.Condition, in Input, firm map[string]bool) {
+	for i := range conditions {
+		c := &conditions[i]
+		var last imx.Exception
+		for _, x := range in.Exceptions {
+			if covers(x, *c, in) && x.Until.After(last.Until) {
+				last = x
+			}
+		}
+		if c.Met || !c.Refuses || firm[c.ID] || last.ID == "" {
+			continue
+		}
+		c.Exception, c.Until = last.ID, last.Until
+		c.Says = fmt.Sprintf("%s (excused by %s until %s: %s)", c.Says, last.Owner, last.Until.UTC().Format(time.DateOnly), last.Reason)
+	}
+}
+
+func covers(x imx.Exception, c imx.Condition, in Input) bool {
+	return x.Condition == c.ID && (x.Service == "" || x.Service == in.Service) && (x.Image == "" || x.Image == in.Image.Digest) &&
+		!x.Made.After(in.Now) && in.Now.Before(x.Until)
+}

@@ -1,0 +1,68 @@
+# METADATA
+# title: It is known which commit the template is of
+# description: >-
+#   The template is that of a commit, without changes beside it, unless the policy's `dirty` allows folders. With `signedCommits` the
+#   server itself saw the commit in a repository that it follows, signed by somebody whom it knows.
+# custom:
+#   id: source
+#   start: shows
+package imx.policy.source
+
+commit := input.plan.source.commit
+
+dirty if input.plan.source.dirty
+
+folder if not commit
+
+folder if dirty
+
+lacking contains "the template's folder is in no Git repository" if {
+	not data.settings.dirty
+	not commit
+}
+
+lacking contains "the template's folder differs from its commit" if {
+	not data.settings.dirty
+	dirty
+}
+
+lacking contains "the server itself saw no such commit in a repository that it follows" if {
+	data.settings.signedCommits
+	not input.commit
+}
+
+lacking contains sprintf("the commit isn't signed by anybody known: %s", [object.get(input.commit, "unsigned", "no signature")]) if {
+	data.settings.signedCommits
+	not input.commit.signer
+	input.commit
+}
+
+met if count(lacking) == 0
+
+short := substring(commit, 0, 12)
+
+says := sprintf("commit %s, signed by %s", [short, input.commit.signer]) if met
+
+else := sprintf("commit %s with changes", [short]) if {
+	met
+	dirty
+}
+
+else := sprintf("commit %s", [short]) if {
+	met
+	commit
+}
+
+else := "a folder that is in no Git repository" if met
+
+else := concat("; ", sort(lacking))
+
+hint := "commit what there is, and apply that" if {
+	not met
+	not data.settings.signedCommits
+}
+
+hint := "sign the commit, push it, and follow its repository: imx source add URL" if {
+	not met
+	data.settings.signedCommits
+}

@@ -1,0 +1,76 @@
+//go:build !client
+
+package rego
+
+import (
+	"context"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"imx"
+)
+
+// answer is the variable that a query's answer is bound to.
+const answer = "answer"
+
+// Query is a question to a Program, compiled.
+type Query struct {
+	program *Program
+	what    string
+	at      imx.Pos
+	body    ast.Body
+}
+
+// Query asks for one rule of a package or, for rule "", for all of them as an object. what names it in errors: "rule own". What is
+// wrong with it goes to faults, and false is returned.
+func (p *Program) Query(pkg Package, rule, what string, faults *Faults) (Query, bool) {
+	ref := pkg.ref
+	if rule != "" {
+		ref = ref.Append(ast.StringTerm(rule))
+	}
+	body, err := p.compiler.QueryCompiler().Compile(ast.NewBody(ast.Equality.Expr(ast.NewTerm(ref), ast.VarTerm(answer))))
+	if err != nil {
+		faults.take(pkg.At.File, err)
+		return Query{}, false
+	}
+	return Query{p, what, pkg.At, body}, true
+}
+
+// Input is a document that queries are asked about.
+type Input struct {
+	value ast.Value
+	now   time.Time
+}
+
+// NewInput makes an Input of what encoding/json makes of a document. now is the time for the functions that would ask a clock.
+// The error is of kind Internal.
+func NewInput(document any, now time.Time) (Input, error) {
+	v, err := ast.InterfaceToValue(document)
+	if err != nil {
+		return Input{}, imx.Errorf(imx.Internal, "the document can't be given to rules: %w", err)
+	}
+	return Input{v, now}, nil
+}
+
+// Run returns the answer, nil where there is none. Errors: Exhausted, naming the query and its place, for one that
+// exceeds the bounds; Invalid for one that fails; Unavailable when ctx ends.
+func (q Query) Run(ctx context.Context, in Input) (ast.Value, error) {
+	p := q.program
+	txn, err := p.store.NewTransaction(ctx)
+	if err != nil {
+		return nil, imx.Errorf(imx.Internal, "rules can't be evaluated: %w", err)
+	}
+	defer p.store.Abort(ctx, txn)
+	m := newMeter(ctx, p.bounds)
+	found, err := topdown.NewQuery(q.body).WithCompiler(p.compiler).WithStore(p.store).WithTransaction(txn).
+		WithInput(ast.NewTerm(in.value)).WithCancel(m).WithTime(in.now).Run(ctx)
+	if err != nil {
+		return nil, q.failed(m, err)
+	}
+	for _, f := range found {
+		return f[ast.Var(answer)].Value, nil
+	}
+	return nil, nil
+}

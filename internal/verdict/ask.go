@@ -1,0 +1,159 @@
+package verdict
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"imx"
+	"imx/internal/policy"
+)
+
+// Verify judges an image, the current release of a service, or an instance's, as it is now, and tells all that the answer stands on.
+// Errors: NotFound; Invalid for an unknown purpose; as Release.
+func (j *Judge) Verify(ctx context.Context, req imx.VerifyQuery) (imx.Verification, error) {
+	s := j.cfg.Control.State()
+	r, says, err := j.subject(ctx, s, req.Subject)
+	if err != nil {
+		return imx.Verification{}, err
+	}
+	switch {
+	case req.Purpose == "" && r.Number == 0:
+		req.Purpose = imx.ForRelease
+	case req.Purpose == "":
+		req.Purpose = imx.ForStart
+	case req.Purpose != imx.ForRelease && req.Purpose != imx.ForStart:
+		return imx.Verification{}, imx.Errorf(imx.Invalid, "nothing can be verified for %q", req.Purpose).WithHint("release or start")
+	}
+	v, in, looked, err := j.explained(ctx, s, r, req.Purpose)
+	if err != nil {
+		return imx.Verification{}, err
+	}
+	found := imx.Verification{Subject: says, Release: r.Number, Verdict: v, Evidence: views(in)}
+	if !req.Detail {
+		return found, nil
+	}
+	found.Looked = looked
+	found.Input, err = json.Marshal(in)
+	return found, err
+}
+
+// views are the evidence of an input for a person.
+func views(in policy.Input) []imx.EvidenceView {
+	list := []imx.EvidenceView{}
+	for _, name := range slices.Sorted(maps.Keys(in.Evidence)) {
+		e := in.Evidence[name]
+		list = append(list, imx.EvidenceView{
+			Name: name, Statement: e.Statement, Signer: e.Signer, Role: e.Role, Made: e.Made, Counts: e.Counts, Why: e.Why, Summary: e.Summary,
+		})
+	}
+	for _, r := range in.Reviews {
+		list = append(list, imx.EvidenceView{
+			Name: "review", Statement: r.Bundle, Signer: string(r.By), Role: imx.RoleReviewer, Made: r.Made, Counts: r.Counts, Why: r.Why,
+			Summary: fmt.Sprintf("of plan %s", r.Plan.Short()),
+		})
+	}
+	return list
+}
+
+// subject is the release that a person means, and what to call it: an instance's, a service's, or one that an image could have.
+func (j *Judge) subject(ctx context.Context, s *imx.State, wanted string) (imx.Release, string, error) {
+	if in, ok := s.Instances[wanted]; ok {
+		if r, ok := s.Services[in.Service].Release(in.Release); ok {
+			return r, fmt.Sprintf("instance %s of service %s, release %d", in.ID, in.Service, in.Release), nil
+		}
+	}
+	name := strings.TrimPrefix(wanted, "service.")
+	if v, ok := s.Services[name]; ok && !v.Destroyed {
+		r, ok := v.Release(cmp.Or(v.Current, v.Target))
+		if ok {
+			return r, fmt.Sprintf("service %s, release %d", name, r.Number), nil
+		}
+	}
+	view, err := j.cfg.Find(ctx, wanted)
+	if err != nil {
+		return imx.Release{}, "", err
+	}
+	return j.ofImage(s, view.Image), fmt.Sprintf("image %s", view.Name), nil
+}
+
+// ofImage is a release that an image could have: of the plan that it was tested under last, and the template that it was built from.
+func (j *Judge) ofImage(s *imx.State, image imx.Image) imx.Release {
+	r := imx.Release{Image: image}
+	for _, e := range j.evidence(s, r) {
+		switch f := e.Facts.(type) {
+		case testFacts:
+			r.Plan = f.Plan
+		case provenanceFacts:
+			r.Source = imx.Source{Commit: f.Commit, Dirty: f.Dirty}
+		}
+	}
+	return r
+}
+
+// Policy returns an environment's policy, this server's for "", and what its conditions ask for. Errors: Invalid.
+func (j *Judge) Policy(environment string) (imx.PolicyView, error) {
+	environment = cmp.Or(environment, j.cfg.Environment)
+	if err := policy.CheckEnvironment(environment); err != nil {
+		return imx.PolicyView{}, err
+	}
+	s := j.cfg.Control.State()
+	_, set := s.Policies[environment]
+	shown, err := view(policy.Of(s, environment))
+	shown.Shipped = !set
+	return shown, err
+}
+
+func view(p imx.Policy) (imx.PolicyView, error) {
+	book, err := policy.Compile(p)
+	if err != nil {
+		return imx.PolicyView{}, err
+	}
+	return imx.PolicyView{Policy: p, Digest: p.Digest(), Conditions: book.Conditions()}, nil
+}
+
+// SetPolicy gives an environment a policy. Errors: Invalid, with file and line for rules that don't compile.
+func (j *Judge) SetPolicy(by imx.Principal, p imx.Policy) (imx.PolicyView, error) {
+	shown, err := view(p)
+	if err != nil || policy.Of(j.cfg.Control.State(), p.Environment).Digest() == p.Digest() {
+		return shown, err
+	}
+	return shown, j.cfg.Control.Record(by, imx.PolicySet{Policy: p})
+}
+
+// Except excuses a condition for a while. Errors: Invalid for a condition that there isn't or that nothing excuses, and for an
+// exception without a reason, without an end, with one in the past, or one too far away.
+func (j *Judge) Except(by imx.Principal, x imx.Exception) (imx.Exception, error) {
+	s := j.cfg.Control.State()
+	book, _, err := j.compiled(s)
+	if err != nil {
+		return x, err
+	}
+	if v, ok := s.Services[x.Service]; x.Service != "" && (!ok || v.Destroyed) {
+		return x, imx.Errorf(imx.NotFound, "there is no service %q", x.Service).WithHint("imx status lists the services")
+	}
+	return j.cfg.Control.Except(by, x, book.CheckException)
+}
+
+// EndException ends one. Errors: NotFound; Conflict for one that has ended.
+func (j *Judge) EndException(by imx.Principal, id, reason string) error {
+	return j.cfg.Control.EndException(by, id, reason)
+}
+
+// Exceptions are those that haven't ended, in the order of their ends.
+func (j *Judge) Exceptions() []imx.Exception {
+	s := j.cfg.Control.State()
+	now := j.now(s)
+	list := []imx.Exception{}
+	for _, x := range s.Exceptions {
+		if now.Before(x.Until) {
+			list = append(list, x)
+		}
+	}
+	slices.SortFunc(list, func(a, b imx.Exception) int { return cmp.Or(a.Until.Compare(b.Until), cmp.Compare(a.ID, b.ID)) })
+	return list
+}

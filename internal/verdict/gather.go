@@ -1,0 +1,158 @@
+package verdict
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"imx"
+	"imx/internal/policy"
+	"imx/internal/sign"
+)
+
+// inputs names all that the verdict on a release stands on, as the state has it. It reads nothing: what the state names by digest
+// is what it is.
+func inputs(s *imx.State, p imx.Policy, r imx.Release) imx.Digest {
+	r.State, r.Reason, r.Number, r.Apply, r.Made = "", "", 0, "", time.Time{}
+	return imx.DigestJSON(struct {
+		Policy     imx.Digest
+		Release    imx.Release
+		Evidence   map[string]imx.Evidence
+		Keys       map[string]imx.Key
+		People     map[imx.Principal]imx.Person
+		Exceptions []imx.Exception
+		Candidates []imx.Candidate
+	}{p.Digest(), r, standing(s, r.Image.Digest), s.Keys, s.People, exceptions(s, r), candidates(s, r.Service, p.Environment)})
+}
+
+// standing is the evidence that a verdict stands on: all but verdicts themselves.
+func standing(s *imx.State, image imx.Digest) map[string]imx.Evidence {
+	found := maps.Clone(s.Evidence[image])
+	delete(found, imx.PredicateVerdict)
+	return found
+}
+
+// exceptions are those that could excuse something of a release, in the order of their ids.
+func exceptions(s *imx.State, r imx.Release) []imx.Exception {
+	found := []imx.Exception{}
+	for _, id := range slices.Sorted(maps.Keys(s.Exceptions)) {
+		x := s.Exceptions[id]
+		if (x.Service == "" || x.Service == r.Service) && (x.Image == "" || x.Image == r.Image.Digest) {
+			found = append(found, x)
+		}
+	}
+	return found
+}
+
+// candidates are those of a service in an environment, in the order in which they were made.
+func candidates(s *imx.State, service, environment string) []imx.Candidate {
+	found := []imx.Candidate{}
+	for _, c := range s.Candidates {
+		if c.Environment == environment && slices.Contains(c.Services, service) {
+			found = append(found, c)
+		}
+	}
+	slices.SortFunc(found, func(a, b imx.Candidate) int { return cmp.Or(a.Made.Compare(b.Made), cmp.Compare(a.ID, b.ID)) })
+	return found
+}
+
+// gather reads and checks all that a verdict stands on.
+func (j *Judge) gather(s *imx.State, id known, r imx.Release, now time.Time) policy.Input {
+	in := policy.Input{
+		Purpose: id.purpose, Environment: j.cfg.Environment, Now: now, Service: r.Service, Image: r.Image, Inputs: id.inputs,
+		Plan:     policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Service: r.Spec, Image: r.Config},
+		Evidence: j.evidence(s, r), Exceptions: exceptions(s, r), Authors: []imx.Principal{}, Reviews: []policy.Review{},
+	}
+	for _, c := range candidates(s, r.Service, j.cfg.Environment) {
+		if c.Plan == r.Plan {
+			in.Commit = c.Commit
+			in.Authors = append(in.Authors, c.By)
+			if c.Commit != nil {
+				in.Authors = append(in.Authors, c.Commit.People...)
+			}
+		}
+		for _, v := range c.Reviews {
+			in.Reviews = append(in.Reviews, j.review(s, v))
+		}
+	}
+	in.Authors = slices.Compact(slices.Sorted(slices.Values(in.Authors)))
+	slices.SortStableFunc(in.Reviews, func(a, b policy.Review) int { return a.Made.Compare(b.Made) })
+	return in
+}
+
+// evidence checks what is stated of an image.
+func (j *Judge) evidence(s *imx.State, r imx.Release) map[string]policy.Evidence {
+	found := map[string]policy.Evidence{}
+	read := map[string]json.RawMessage{}
+	for predicate, e := range standing(s, r.Image.Digest) {
+		name := imx.PredicateNames()[predicate]
+		one := policy.Evidence{
+			Type: predicate, Statement: e.Statement, Bundle: e.Bundle, Signer: e.Signer, Role: s.Keys[e.Signer].Role, Made: e.Made, Summary: e.Summary,
+		}
+		st, err := j.counts(e, s.Keys)
+		if err == nil {
+			read[name] = st.Predicate
+			one.Facts, err = facts(name, st.Predicate)
+		}
+		if one.Counts = err == nil; err != nil {
+			one.Why = imx.AsError(err).Message
+		}
+		found[name] = one
+	}
+	excuse(found, read["vex"], r.Image)
+	return found
+}
+
+// counts returns the statement of an evidence that counts.
+func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (imx.Statement, error) {
+	var bundle []byte
+	if e.Bundle != "" {
+		var err error
+		if bundle, err = j.cfg.Bundle(e.Bundle); err != nil {
+			return imx.Statement{}, err
+		}
+	}
+	return sign.Counts(e, bundle, keys)
+}
+
+// review checks a person's answer: that it is signed by them, and says what the log says that it does.
+func (j *Judge) review(s *imx.State, v imx.Review) policy.Review {
+	one := policy.Review{
+		By: v.By, Approves: v.Approves, Plan: v.Plan, Bundle: v.Bundle, Made: v.Made, Reviewer: s.People[v.By].Has(imx.RoleReviewer),
+	}
+	err := j.answered(s, v)
+	if one.Counts = err == nil; err != nil {
+		one.Why = imx.AsError(err).Message
+	}
+	return one
+}
+
+func (j *Judge) answered(s *imx.State, v imx.Review) error {
+	raw, err := j.cfg.Bundle(v.Bundle)
+	if err != nil {
+		return err
+	}
+	bundle, err := sign.Open(raw)
+	if err != nil {
+		return err
+	}
+	st, err := sign.Counts(imx.Evidence{
+		Image: v.Plan, PredicateType: imx.PredicateReview, Statement: imx.DigestBytes(bundle.Payload), Bundle: v.Bundle, Signer: v.Key, Made: v.Made,
+	}, raw, s.Keys)
+	if err != nil {
+		return err
+	}
+	var p imx.ReviewPredicate
+	err = json.Unmarshal(st.Predicate, &p)
+	switch {
+	case err != nil:
+		return imx.Errorf(imx.Refused, "what is signed is no review: %w", err)
+	case s.Keys[v.Key].Owner != v.By:
+		return imx.Errorf(imx.Refused, "it is signed with the key of %s", s.Keys[v.Key].Owner)
+	case p.Plan != v.Plan || p.Approves != v.Approves || p.Environment != j.cfg.Environment:
+		return imx.Errorf(imx.Refused, "what is signed isn't what it is kept as: it is about the plan %s in %s", p.Plan, p.Environment)
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+// Package verdict gathers what the answer to "may it run?" stands on, has package policy judge it, remembers the answer as long as
+// nothing of that changes, and makes the passes without which no engine starts an instance. What it needs is on this machine: it
+// works without a network.
+//
+// It makes no rule itself (policy does) and trusts no signature itself (sign does).
+package verdict
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"imx"
+	"imx/internal/admission"
+	"imx/internal/attest"
+	"imx/internal/control"
+	"imx/internal/policy"
+)
+
+// Config is what a Judge joins.
+type Config struct {
+	Control *control.Control
+	// Bundle returns the signed form of a statement. Errors: NotFound; Refused for changed bytes.
+	Bundle func(d imx.Digest) ([]byte, error)
+	// State keeps a claim as evidence: the verdict itself.
+	State func(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error)
+	// Find returns the image that a person means.
+	Find        func(ctx context.Context, wanted string) (imx.ImageView, error)
+	Environment string
+	Version     string // of imx
+	Now         func() time.Time
+	Log         *slog.Logger
+}
+
+// Judge gives verdicts. Its methods may be called from several goroutines at once.
+type Judge struct {
+	cfg Config
+
+	mu     sync.Mutex
+	latest time.Time // no verdict is of an earlier moment than one before it
+	book   *policy.Book
+	of     imx.Digest // the policy that book is
+	known  map[known]imx.Verdict
+}
+
+// known is what a verdict is remembered by.
+type known struct {
+	inputs  imx.Digest
+	purpose imx.Purpose
+}
+
+// maxKnown bounds how many verdicts are remembered: far more than a machine runs releases.
+const maxKnown = 4096
+
+// New returns a Judge. It starts nothing. Errors: Invalid for the name of an environment that is none.
+func New(cfg Config) (*Judge, error) {
+	if err := policy.CheckEnvironment(cfg.Environment); err != nil {
+		return nil, err
+	}
+	return &Judge{cfg: cfg, known: map[known]imx.Verdict{}}, nil
+}
+
+// Environment is whose policy counts here.
+func (j *Judge) Environment() string { return j.cfg.Environment }
+
+// now is the time, but never before the log's last or that of an earlier verdict: a clock that jumps back makes nothing fresh again.
+func (j *Judge) now(s *imx.State) time.Time {
+	now := j.cfg.Now().UTC()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, other := range []time.Time{s.Time, j.latest} {
+		if now.Before(other) {
+			now = other
+		}
+	}
+	j.latest = now
+	return now
+}
+
+// compiled is the environment's policy.
+func (j *Judge) compiled(s *imx.State) (*policy.Book, imx.Policy, error) {
+	p := policy.Of(s, j.cfg.Environment)
+	d := p.Digest()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.of == d {
+		return j.book, p, nil
+	}
+	book, err := policy.Compile(p)
+	if err != nil {
+		return nil, p, err
+	}
+	j.book, j.of = book, d
+	return book, p, nil
+}
+
+// Release says whether a release may be made. Errors: as policy.Compile; not that it may not, which the verdict says.
+func (j *Judge) Release(ctx context.Context, r imx.Release) (imx.Verdict, error) {
+	return j.give(ctx, j.cfg.Control.State(), r, imx.ForRelease)
+}
+
+// Pass lets an instance of a release start now, if the policy says so. Errors: Refused with the conditions that aren't met; as Release.
+func (j *Judge) Pass(ctx context.Context, r imx.Release) (admission.Pass, error) {
+	s := j.cfg.Control.State()
+	v, err := j.give(ctx, s, r, imx.ForStart)
+	if err != nil {
+		return admission.Pass{}, err
+	}
+	return admission.Issue(v, r, j.now(s))
+}
+
+// give returns the verdict on a release: the one that is remembered, if nothing that it stands on has changed.
+func (j *Judge) give(ctx context.Context, s *imx.State, r imx.Release, purpose imx.Purpose) (imx.Verdict, error) {
+	book, p, err := j.compiled(s)
+	if err != nil {
+		return imx.Verdict{}, err
+	}
+	now := j.now(s)
+	id := known{inputs(s, p, r), purpose}
+	j.mu.Lock()
+	v, ok := j.known[id]
+	j.mu.Unlock()
+	if ok && now.Before(v.Until) && !now.Before(v.Made) {
+		return v, nil
+	}
+	v, _, err = book.Judge(ctx, j.gather(s, id, r, now))
+	if err != nil {
+		return v, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.known) >= maxKnown {
+		clear(j.known)
+	}
+	j.known[id] = v
+	return v, nil
+}
+
+// explained is a verdict that nobody remembers, with what it was made of.
+func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purpose imx.Purpose) (imx.Verdict, policy.Input, map[string]json.RawMessage, error) {
+	book, p, err := j.compiled(s)
+	if err != nil {
+		return imx.Verdict{}, policy.Input{}, nil, err
+	}
+	in := j.gather(s, known{inputs(s, p, r), purpose}, r, j.now(s))
+	v, looked, err := book.Judge(ctx, in)
+	return v, in, looked, err
+}

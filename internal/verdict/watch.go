@@ -1,0 +1,170 @@
+package verdict
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/policy"
+)
+
+const (
+	// pause is how long the watch waits between two looks at least: many events come together.
+	pause = time.Second
+	// again is after how long a release is judged anew though nothing changed that the log tells of: bytes on a disk go bad.
+	again = time.Hour
+)
+
+// judged is what the watch remembers of a release.
+type judged struct {
+	inputs imx.Digest
+	next   time.Time // when time alone changes the answer, or it is time to look again
+}
+
+// Run watches until ctx ends whether what runs would still be admitted: when something changes that a verdict stands on, when time
+// changes it, and each hour. What has changed is written down, and done about it what the policy says. What fails is logged, and tried again.
+func (j *Judge) Run(ctx context.Context) error {
+	seen := map[string]judged{}
+	failed := ""
+	for {
+		changed := j.cfg.Control.Changed()
+		next, err := j.look(ctx, seen)
+		if ctx.Err() != nil {
+			return nil
+		}
+		says := ""
+		if err != nil {
+			says, next = err.Error(), min(next, pause)
+			if says != failed {
+				j.cfg.Log.LogAttrs(ctx, slog.LevelError, "what runs couldn't be judged", slog.Any("error", err))
+			}
+		}
+		failed = says
+		if !sleep(ctx, pause, nil) || !sleep(ctx, next, changed) {
+			return nil
+		}
+	}
+}
+
+// sleep waits for a time, or until a channel is closed. It returns false when ctx has ended.
+func sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-changed:
+	case <-t.C:
+	}
+	return true
+}
+
+// look judges all that runs and of which something has changed, and returns when to look again at the latest.
+func (j *Judge) look(ctx context.Context, seen map[string]judged) (time.Duration, error) {
+	s := j.cfg.Control.State()
+	now := j.now(s)
+	next := now.Add(again)
+	var failed error
+	for _, r := range running(s) {
+		id := fmt.Sprintf("%s %d", r.Service, r.Number)
+		what := inputs(s, policy.Of(s, j.cfg.Environment), r)
+		if last := seen[id]; last.inputs != what || !now.Before(last.next) {
+			v, err := j.judge(ctx, s, r)
+			if err != nil {
+				failed = err
+				continue
+			}
+			seen[id] = judged{what, turn(v, now)}
+		}
+		if seen[id].next.Before(next) {
+			next = seen[id].next
+		}
+	}
+	return max(next.Sub(now), pause), failed
+}
+
+// running are the releases that have instances, or are to have some.
+func running(s *imx.State) []imx.Release {
+	var list []imx.Release
+	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
+		v := s.Services[name]
+		numbers := []int{v.Current, v.Target}
+		for _, number := range slices.Compact(numbers) {
+			if r, ok := v.Release(number); ok && !v.Destroyed {
+				list = append(list, r)
+			}
+		}
+	}
+	return list
+}
+
+// turn is when a verdict has to be given anew.
+func turn(v imx.Verdict, now time.Time) time.Time {
+	next := now.Add(again)
+	for _, c := range v.Conditions {
+		if c.Until.After(now) && c.Until.Before(next) {
+			next = c.Until
+		}
+	}
+	return next
+}
+
+// judge gives a running release a verdict, writes down what is new, and does about it what the policy says.
+func (j *Judge) judge(ctx context.Context, s *imx.State, r imx.Release) (imx.Verdict, error) {
+	v, _, _, err := j.explained(ctx, s, r, imx.ForStart)
+	if err != nil {
+		return v, err
+	}
+	if err := j.tell(ctx, imx.Server, r, r.Number, v); err != nil {
+		return v, err
+	}
+	if v.Allowed || s.Services[r.Service].Target != r.Number {
+		return v, nil
+	}
+	return v, j.act(ctx, s, r, v)
+}
+
+// act does about a release that isn't admitted any more what the policy says.
+func (j *Judge) act(ctx context.Context, s *imx.State, r imx.Release, v imx.Verdict) error {
+	action := policy.Of(s, j.cfg.Environment).Settings.Denied
+	if action == imx.DeniedShow {
+		return nil
+	}
+	reason := "the policy doesn't allow it any more: " + strings.Join(unmet(v), ", ")
+	to, err := j.back(ctx, s, r)
+	if err != nil {
+		return err
+	}
+	if to != 0 {
+		err = j.cfg.Control.Replace(r.Service, r.Number, to, reason)
+		if err == nil || action == imx.DeniedReplace {
+			return err
+		}
+	}
+	if action == imx.DeniedStop {
+		return j.cfg.Control.Stop(r.Service, r.Number, reason)
+	}
+	return nil
+}
+
+// back is the newest good release beside one that is admitted, 0 for none.
+func (j *Judge) back(ctx context.Context, s *imx.State, r imx.Release) (int, error) {
+	for _, other := range slices.Backward(s.Services[r.Service].Releases) {
+		if other.Number == r.Number || other.State != imx.ReleaseGood {
+			continue
+		}
+		v, err := j.give(ctx, s, other, imx.ForStart)
+		if err != nil {
+			return 0, err
+		}
+		if v.Allowed {
+			return other.Number, nil
+		}
+	}
+	return 0, nil
+}
