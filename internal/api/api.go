@@ -102,6 +102,16 @@ type Scanner interface {
 	RemoveFeed(by imx.Principal, name string) error
 }
 
+// Judge says what may run, and keeps the policies and exceptions that decide it.
+type Judge interface {
+	Verify(ctx context.Context, q imx.VerifyQuery) (imx.Verification, error)
+	Policy(environment string) (imx.PolicyView, error)
+	SetPolicy(by imx.Principal, p imx.Policy) (imx.PolicyView, error)
+	Exceptions() []imx.Exception
+	Except(by imx.Principal, x imx.Exception) (imx.Exception, error)
+	EndException(by imx.Principal, id, reason string) error
+}
+
 // Config joins the handler to the parts that do the work.
 type Config struct {
 	Applier   Applier
@@ -109,6 +119,7 @@ type Config struct {
 	Viewer    Viewer
 	Images    Images
 	Evidence  Evidence
+	Judge     Judge
 	Logs      Logs
 	Freezer   Freezer
 	Collector Collector

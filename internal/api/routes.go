@@ -33,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), serviceRoutes())
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), verdictRoutes(), serviceRoutes())
 }
 
 func planRoutes() []route {

@@ -21,7 +21,8 @@ const (
 // beside are the files of a folder and those below it that a check looks at without the template naming them.
 type beside struct {
 	names []string // sorted, with slashes
-	more  bool     // there are more than are looked at
+	large []large  // by name
+	more  string   // the first of those beyond what is looked at
 }
 
 // listBeside lists a folder's regular files. Symbolic links aren't followed; folders that tools fill aren't looked
@@ -43,13 +44,20 @@ func listBeside(fsys fs.FS, ignored func(name string) bool) beside {
 			return nil
 		}
 		info, err := d.Info()
-		if err != nil || info.Size() > maxTemplate {
+		if err != nil {
 			return nil //nolint:nilerr // it has just gone
 		}
-		size += info.Size()
-		if len(b.names) == maxBeside || size > maxBesideBytes {
-			b.more = true
+		isLarge := info.Size() > maxTemplate
+		if !isLarge {
+			size += info.Size()
+		}
+		switch {
+		case len(b.names)+len(b.large) == maxBeside || size > maxBesideBytes:
+			b.more = name
 			return fs.SkipAll
+		case isLarge:
+			b.large = append(b.large, large{name, info.Size(), info.ModTime()})
+			return nil
 		}
 		b.names = append(b.names, name)
 		return nil
@@ -73,7 +81,7 @@ func escaped(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }
 
-// read reads the files, so that they are remembered.
+// read reads the files, so that they are remembered, but for the large ones.
 func (b beside) read(r *recorder) {
 	for _, name := range b.names {
 		if _, ok := r.texts[name]; !ok {
@@ -84,12 +92,12 @@ func (b beside) read(r *recorder) {
 
 // notices say what wasn't looked at.
 func (b beside) notices() imx.Diagnostics {
-	if !b.more {
+	if b.more == "" {
 		return nil
 	}
 	return imx.Diagnostics{{
 		Severity: imx.SeverityNotice,
-		Summary:  "only the first " + term.Count(int64(len(b.names)), "file") + " beside the template were looked at",
+		Summary:  "only the first " + term.Count(int64(len(b.names)+len(b.large)), "file") + " beside the template were looked at: none from " + b.more + " on",
 		Hint:     "keep the template in a folder of its own",
 	}}
 }
@@ -105,5 +113,6 @@ func (e *examiner) beside(ctx context.Context, files *recorder, near beside, now
 		}
 		found, notices = append(found, more...), append(notices, unread...)
 	}
-	return found, notices, nil
+	more, unread, err := e.large(ctx, files, near)
+	return append(found, more...), append(notices, unread...), err
 }

@@ -124,8 +124,8 @@ func groups() []group {
 	return []group{
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand, newLSPCommand}},
 		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
-		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newWhyCommand, newLogCommand}},
-		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
+		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newVerifyCommand, newWhyCommand, newLogCommand}},
+		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand, newPolicyCommand, newExceptionCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}
 }

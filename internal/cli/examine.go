@@ -112,6 +112,9 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 	}
 	own = slices.Concat(own, beside)
 	near := listBeside(files.fsys, e.ignored.below(dir))
+	for _, l := range near.large {
+		files.asked[l.Name] = true
+	}
 	key := e.cache.key(files, near, e.version, own, now)
 	v, ok := e.cache.find(key, files, now)
 	if !ok || e.opts.Format == formatJSON {

@@ -52,9 +52,10 @@ func (v verdicts) key(files *recorder, near beside, version imx.Version, own []o
 		Rules   []imx.Digest
 		Files   [][2]string
 		Beside  []string
-		More    bool
+		Large   []large
+		More    string
 	}
-	in := input{Version: version, Program: program(), Day: now.UTC().Format(dayFormat), Rules: []imx.Digest{imx.DigestJSON(rules.Files())}, Beside: near.names, More: near.more}
+	in := input{Version: version, Program: program(), Day: now.UTC().Format(dayFormat), Rules: []imx.Digest{imx.DigestJSON(rules.Files())}, Beside: near.names, Large: near.large, More: near.more}
 	for _, o := range own {
 		in.Rules = append(in.Rules, o.digest())
 	}

@@ -37,11 +37,20 @@ func (s *server) collect(ctx context.Context) error {
 		if !due {
 			continue
 		}
-		if _, err := s.pipeline.Collect(ctx, imx.Server, req, func(imx.Progress) {}); err != nil && ctx.Err() == nil {
+		if _, err := s.Collect(ctx, imx.Server, req, func(imx.Progress) {}); err != nil && ctx.Err() == nil {
 			s.logger.LogAttrs(ctx, slog.LevelWarn, "what nothing needs any more couldn't all be removed", slog.Any("error", err))
 		}
 		last = time.Now()
 	}
+}
+
+// Collect implements api.Collector: after the images goes what is remembered of them.
+func (s *server) Collect(ctx context.Context, by imx.Principal, req imx.CollectRequest, report imx.Report) (imx.Collection, error) {
+	done, err := s.pipeline.Collect(ctx, by, req, report)
+	if err == nil && !bool(req.DryRun) {
+		err = s.scanner.Forget(ctx)
+	}
+	return done, err
 }
 
 // due says whether it is time for a collection so long after the last one, and which.

@@ -252,7 +252,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,
 		Registry:  s.pushing(s.registry.Handler()),
-		Collector: s.pipeline,
+		Collector: s,
 		Log:       s.logger,
 	})
 }

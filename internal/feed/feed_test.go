@@ -440,3 +440,61 @@ func TestWhatImagesHaveOutlivesACrash(t *testing.T) {
 		t.Error("a damaged index isn't made anew")
 	}
 }
+
+func TestWhatIsKnownOfImagesThatAreGoneGoesToo(t *testing.T) {
+	dir := t.TempDir()
+	m, err := feed.OpenImages(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := func(name string) vuln.Package {
+		return vuln.Package{Ecosystem: "Debian:bookworm", Name: name, Version: "1", Binaries: []vuln.Binary{{Name: name, Version: "1"}}}
+	}
+	of := map[imx.Digest][]vuln.Package{
+		imx.DigestBytes([]byte("a")): {named("both"), named("only-a")},
+		imx.DigestBytes([]byte("b")): {named("both"), named("only-b")},
+		imx.DigestBytes([]byte("c")): {named("only-c")},
+	}
+	add := func(names ...string) {
+		for _, name := range names {
+			d := imx.DigestBytes([]byte(name))
+			if err := m.Ensure(d, func() ([]vuln.Package, error) { return of[d], nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	has := func(images, packages int, names ...string) {
+		t.Helper()
+		_ = m.Use(func(x *vuln.Index) error {
+			if i, p := x.Size(); i != images || p != packages {
+				t.Errorf("%d images, %d packages; want %d and %d", i, p, images, packages)
+			}
+			for _, name := range names {
+				d := imx.DigestBytes([]byte(name))
+				if diff := cmp.Diff(of[d], x.Packages(d)); diff != "" {
+					t.Error(diff)
+				}
+			}
+			return nil
+		})
+	}
+	add("a", "b")
+	has(2, 3, "a", "b")
+	if err := m.Keep(func(d imx.Digest) bool { return d == imx.DigestBytes([]byte("b")) }); err != nil {
+		t.Fatal(err)
+	}
+	has(1, 2, "b")
+	add("c")
+	has(2, 3, "b", "c")
+	if raw, err := os.ReadFile(filepath.Join(dir, "images")); err != nil || strings.Contains(string(raw), "only-a") {
+		t.Errorf("%v: what is gone is still on the disk: %s", err, raw)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = feed.OpenImages(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	has(2, 3, "b", "c")
+}

@@ -1,10 +1,12 @@
 package feed
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"imx"
@@ -67,6 +69,38 @@ func (m *Images) Ensure(image imx.Digest, read func() ([]vuln.Package, error)) e
 	if _, err := m.file.Write(record); err != nil { // not synced: what a power cut takes is read out of the image again
 		return disk.Error(err, "remembering the packages of an image")
 	}
+	return nil
+}
+
+// Keep drops the images that keep doesn't want, with the packages that no other has.
+func (m *Images) Keep(keep func(imx.Digest) bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := m.index.Images()
+	rest := slices.DeleteFunc(slices.Clone(all), func(d imx.Digest) bool { return !keep(d) })
+	if len(rest) == len(all) {
+		return nil
+	}
+	index := vuln.NewIndex()
+	var whole bytes.Buffer
+	for _, image := range rest {
+		record, err := index.Record(image, m.index.Packages(image))
+		if err != nil {
+			return err
+		}
+		whole.Write(record)
+	}
+	path := m.file.Name()
+	err := disk.WriteWhole(path, whole.Bytes(), 0o600)
+	if err != nil {
+		return disk.Error(err, "remembering the packages of images")
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_ = m.file.Close() // it has no name any more
+	m.file, m.index = f, index
 	return nil
 }
 

@@ -268,6 +268,11 @@ func (s *Scanner) match(views []imx.ImageView, set *feed.Set) ([]matched, error)
 		digests[i] = v.Digest
 	}
 	return all, s.cfg.Known.Use(func(x *vuln.Index) error {
+		for _, v := range views {
+			if !x.Has(v.Digest) { // a collection of garbage came between
+				return imx.Errorf(imx.Unavailable, "image %s@%s was removed during the scan", v.Name, v.Digest.Short()).WithHint("scan again")
+			}
+		}
 		m, err := x.Match(set.Books, digests...)
 		if err != nil {
 			return err

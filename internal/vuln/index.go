@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 
 	"imx"
@@ -69,6 +70,9 @@ func (x *Index) Has(image imx.Digest) bool { _, ok := x.images[image]; return ok
 
 // Size returns the numbers of images and of different packages.
 func (x *Index) Size() (images, packages int) { return len(x.images), len(x.packages) }
+
+// Images returns the images that were added, sorted.
+func (x *Index) Images() []imx.Digest { return slices.Sorted(maps.Keys(x.images)) }
 
 // Packages returns the packages of an image.
 func (x *Index) Packages(image imx.Digest) []Package {

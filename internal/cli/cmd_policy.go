@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"imx"
+	"imx/internal/policy"
+	"imx/internal/term"
+)
+
+func newPolicyCommand(g *Global, t *term.Terminal) *cobra.Command {
+	cmd := page{
+		use:   "policy",
+		short: "What may run: the conditions of an environment",
+		long: `Shows what an environment asks of what runs in it, changes that, tries rules of your own against recorded evidence, and
+explains a verdict. docs/policy.md tells how conditions are written.`,
+		example: `
+$ imx policy show
+$ imx policy set --environment production --reviews 2
+$ imx policy explain web`,
+		exits: asking(status{2, "there is no such command"}),
+	}.command(nil)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(newPolicyShowCommand(g, t), newPolicySetCommand(g, t), newPolicyTestCommand(g, t), newPolicyExplainCommand(g, t))
+	return cmd
+}
+
+func newPolicyShowCommand(g *Global, t *term.Terminal) *cobra.Command {
+	environment := ""
+	cmd := page{
+		use:   "show [--environment NAME]",
+		short: "Show what an environment asks for",
+		long: `Shows the settings and conditions of an environment's policy: which refuse a release, which refuse the start of an instance,
+which are only shown.`,
+		example: `
+$ imx policy show
+$ imx policy show --environment production --json | jq .policy.settings`,
+		exits: asking(status{2, "NAME can't be an environment"}),
+	}.command(func(ctx context.Context, _ []string) error {
+		v, err := g.client().Policy(ctx, environment)
+		if err != nil {
+			return err
+		}
+		return printPolicy(v, g, t)
+	})
+	cmd.Flags().StringVar(&environment, "environment", "", "`NAME` of the environment; the server's, unless given")
+	return cmd
+}
+
+func printPolicy(v imx.PolicyView, g *Global, t *term.Terminal) error {
+	if g.JSON {
+		return printJSON(t.Out, v)
+	}
+	return showPolicy(t.Out, v)
+}
+
+type policyOptions struct {
+	Environment, Dir, Denied string
+	Reviews                  int
+	ScanAge                  time.Duration
+	Dirty, SignedCommits     bool
+	Warn                     []string
+	Reset                    bool
+	flags                    *pflag.FlagSet
+}
+
+func (o *policyOptions) addFlags(f *pflag.FlagSet) {
+	o.flags = f
+	f.StringVar(&o.Environment, "environment", "", "`NAME` of the environment; the server's, unless given")
+	f.IntVar(&o.Reviews, "reviews", 0, "ask for approvals by `N` people, none of them an author")
+	f.DurationVar(&o.ScanAge, "scan-age", 0, "how old the newest scan may be: `TIME`, such as 24h")
+	f.BoolVar(&o.Dirty, "dirty", false, "allow templates from folders that differ from their commit, or are in none")
+	f.BoolVar(&o.SignedCommits, "signed-commits", false, "ask for a commit that somebody known signed, in a repository that the server follows")
+	f.StringSliceVar(&o.Warn, "warn", nil, "`CONDITIONS` that are shown and don't refuse, with commas between; \"\" for none")
+	f.StringVar(&o.Denied, "denied", "", "what is done about a running release that may not run any more: `ACTION` show, replace or stop")
+	f.BoolVar(&o.Reset, "reset", false, "begin with imx's own policy for the environment, without rules of yours")
+}
+
+func newPolicySetCommand(g *Global, t *term.Terminal) *cobra.Command {
+	var opts policyOptions
+	cmd := page{
+		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--warn CONDITIONS] " +
+			"[--denied ACTION] [--reset]",
+		short: "Change what an environment asks for",
+		long: `Changes an environment's policy: the settings that are given, and with DIR the rules of your own, its *.rego files. A file with the
+name of one of imx's takes its place, the others are added. What doesn't compile is refused. What runs is judged anew at once.`,
+		example: `
+$ imx policy set --environment production --reviews 2 --denied replace
+$ imx policy set --environment production policy/
+$ imx policy set --dirty=false --warn scan,vulnerabilities`,
+		exits:    asking(status{2, "a setting makes no sense, or a rule has mistakes"}, status{3, "there is no such folder"}),
+		most:     1,
+		complete: completeDirs,
+	}.command(func(ctx context.Context, args []string) error {
+		opts.Dir = strings.Join(args, "")
+		return runPolicySet(ctx, opts, g, t)
+	})
+	opts.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runPolicySet(ctx context.Context, opts policyOptions, g *Global, t *term.Terminal) error {
+	now, err := g.client().Policy(ctx, opts.Environment)
+	if err != nil {
+		return err
+	}
+	p := now.Policy
+	if opts.Reset {
+		p = policy.Default(p.Environment)
+	}
+	if opts.Dir != "" {
+		if p.Rules, err = readPolicy(opts.Dir); err != nil {
+			return err
+		}
+	}
+	opts.apply(&p.Settings)
+	set, err := g.client().SetPolicy(ctx, p)
+	if err != nil {
+		return err
+	}
+	return printPolicy(set, g, t)
+}
+
+// apply changes the settings whose flags were given.
+func (o *policyOptions) apply(s *imx.PolicySettings) {
+	for name, set := range map[string]func(){
+		"reviews": func() { s.Reviews = o.Reviews }, "scan-age": func() { s.ScanAge = imx.Duration(o.ScanAge) },
+		"dirty": func() { s.Dirty = o.Dirty }, "signed-commits": func() { s.SignedCommits = o.SignedCommits },
+		"warn":   func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
+		"denied": func() { s.Denied = imx.DeniedAction(o.Denied) },
+	} {
+		if o.flags.Changed(name) {
+			set()
+		}
+	}
+}
+
+// readPolicy reads the rules of a folder by their names. Errors: as readRules; Invalid for a folder without rules.
+func readPolicy(dir string) (map[string]string, error) {
+	own, err := readRules(dir)
+	if err != nil {
+		return nil, err
+	}
+	texts := map[string]string{}
+	for _, m := range own.modules {
+		texts[filepath.Base(m.Name)] = m.Text
+	}
+	if len(texts) == 0 {
+		return nil, imx.Errorf(imx.Invalid, "there is no *.rego file in %s", dir).WithHint("docs/policy.md shows how to write one")
+	}
+	return texts, nil
+}
+
+func newPolicyExplainCommand(g *Global, t *term.Terminal) *cobra.Command {
+	var opts verifyOptions
+	cmd := page{
+		use:   "explain [IMAGE|SERVICE|INSTANCE] [--for FOR]",
+		short: "Show why each condition came out so",
+		long: `Shows each condition with the values that it looked at: what it found in the evidence and in the settings. Without a name, it
+explains the policy: what each condition asks for.`,
+		example: `
+$ imx policy explain web
+$ imx policy explain web --json | jq .looked.reviews
+$ imx policy explain`,
+		exits:    asking(status{3, "there is no such image, service or instance"}),
+		most:     1,
+		complete: onlyFirst(completeImages(g)),
+	}.command(func(ctx context.Context, args []string) error {
+		opts.Subject = strings.Join(args, "")
+		return runPolicyExplain(ctx, opts, g, t)
+	})
+	cmd.Flags().StringVar(&opts.Purpose, "for", "", "judge it `FOR` a start or a release; a start for what was released, unless given")
+	return cmd
+}
+
+func runPolicyExplain(ctx context.Context, opts verifyOptions, g *Global, t *term.Terminal) error {
+	if opts.Subject == "" {
+		v, err := g.client().Policy(ctx, "")
+		switch {
+		case err != nil:
+			return err
+		case g.JSON:
+			return printJSON(t.Out, v)
+		}
+		return showConditions(t.Out, v)
+	}
+	found, err := g.client().Verify(ctx, imx.VerifyQuery{Subject: opts.Subject, Purpose: imx.Purpose(opts.Purpose), Detail: true})
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(t.Out, found)
+	}
+	return showExplanation(t.Out, found)
+}
+
+// showConditions prints what each condition asks for, in full.
+func showConditions(out term.Stream, v imx.PolicyView) error {
+	for _, c := range v.Conditions {
+		if _, err := fmt.Fprintf(out, "%s  %s\n    %s\n", out.Ink.Name(c.ID), out.Ink.Bold(term.Clean(c.Title)), term.Clean(c.Asks)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookedAt are the values of a condition's rules, a line each, but for those that are shown anyway.
+func lookedAt(raw json.RawMessage) []string {
+	var values map[string]json.RawMessage
+	if json.Unmarshal(raw, &values) != nil {
+		return nil // a condition that failed looked at nothing
+	}
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if !slices.Contains([]string{"met", "says", "hint", "evidence"}, name) {
+			lines = append(lines, term.Clean(name+": "+cutValue(string(values[name]))))
+		}
+	}
+	return lines
+}
+
+// cutValue cuts a value to what fits a few lines.
+func cutValue(s string) string {
+	const most = 300
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}

@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/term"
+)
+
+// showVerification prints a verdict on one screen: the answer, each condition with the evidence that it stands on, what to do about
+// what isn't met, and what the answer depends on.
+func showVerification(out term.Stream, v imx.Verification, now time.Time) error {
+	ink := out.Ink
+	answer := ink.Good("may run")
+	if !v.Verdict.Allowed {
+		answer = ink.Bad("may not run")
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s in %s\n\n", ink.Bold(term.Clean(v.Subject)), answer, ink.Name(v.Verdict.Environment))
+	table := term.Table{Head: []string{"", "CONDITION", "FOUND", "EVIDENCE"}}
+	hints := ""
+	for _, c := range v.Verdict.Conditions {
+		table.Add(conditionWord(ink, c), ink.Name(c.ID), term.Clean(c.Says), ink.Dim(evidenceOf(v.Evidence, c, now)))
+		if !c.Holds() && c.Hint != "" {
+			hints += ink.Warn("hint:") + " " + c.ID + ": " + term.Clean(c.Hint) + "\n"
+		}
+	}
+	b.WriteString(table.Text(ink, out.Columns()) + "\n" + hints)
+	for _, e := range v.Evidence {
+		if !e.Counts {
+			b.WriteString(ink.Warn("doesn't count: ") + e.Name + " " + e.Statement.Short() + ": " + term.Clean(e.Why) + "\n")
+		}
+	}
+	b.WriteString(ink.Dim(fmt.Sprintf("image %s, plan %s, policy %s; judged for a %s, holds until %s", v.Verdict.Image.Short(),
+		cmp.Or(v.Verdict.Plan.Short(), "none"), v.Verdict.Policy.Short(), v.Verdict.Purpose, term.Stamp(v.Verdict.Until))) + "\n")
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func conditionWord(ink term.Ink, c imx.Condition) string {
+	switch {
+	case c.Met:
+		return ink.Good("yes")
+	case c.Exception != "":
+		return ink.Warn("excused")
+	case !c.Refuses:
+		return ink.Warn("warns")
+	}
+	return ink.Bad("no")
+}
+
+// evidenceOf names a condition's statements: the first of them, and how many more there are.
+func evidenceOf(all []imx.EvidenceView, c imx.Condition, now time.Time) string {
+	const shown = 1
+	var words []string
+	for _, d := range c.Evidence {
+		for _, e := range all {
+			if e.Statement == d && len(words) < shown {
+				words = append(words, fmt.Sprintf("%s %s (%s, %s)", e.Name, d.Short(), cmp.Or(string(e.Role), "nobody"), term.Age(e.Made, now)))
+			}
+		}
+	}
+	if more := len(c.Evidence) - len(words); more > 0 && len(words) > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(words, " ")
+}
+
+// showPolicy prints what an environment asks for.
+func showPolicy(out term.Stream, v imx.PolicyView) error {
+	s := v.Policy.Settings
+	from := "set here"
+	if v.Shipped {
+		from = "imx's own"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n\n", out.Ink.Bold(v.Policy.Environment), out.Ink.Dim(from+", policy "+v.Digest.Short()))
+	settings := term.Table{}
+	for _, line := range [][2]string{
+		{"reviews", fmt.Sprint(s.Reviews)}, {"scan age", s.ScanAge.String()}, {"dirty", yesNo(s.Dirty)}, {"signed commits", yesNo(s.SignedCommits)},
+		{"warn", cmp.Or(strings.Join(s.Warn, ", "), "of none")}, {"denied", string(s.Denied)},
+	} {
+		settings.Add(out.Ink.Dim(line[0]), line[1])
+	}
+	b.WriteString(settings.Text(out.Ink, out.Columns()) + "\n")
+	table := term.Table{Head: []string{"CONDITION", "RELEASE", "START", "ASKS", "FROM"}}
+	for _, c := range v.Conditions {
+		release, start := "refuses", "refuses"
+		for _, id := range s.Warn {
+			if id == c.ID {
+				release, start = "warns", "warns"
+			}
+		}
+		if c.Shown {
+			start = "warns"
+		}
+		source := "imx"
+		if v.Policy.Rules[c.File] != "" {
+			source = c.File
+		}
+		table.Add(out.Ink.Name(c.ID), release, start, term.Clean(c.Title), out.Ink.Dim(term.Clean(source)))
+	}
+	b.WriteString(table.Text(out.Ink, out.Columns()))
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// yesNo is a setting's value for a person.
+func yesNo(b bool) string { //nolint:revive // flag-parameter: it is the value that is shown
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// showExplanation prints the values that each condition looked at.
+func showExplanation(out term.Stream, v imx.Verification) error {
+	var b strings.Builder
+	for _, c := range v.Verdict.Conditions {
+		fmt.Fprintf(&b, "%s %s  %s\n", conditionWord(out.Ink, c), out.Ink.Name(c.ID), term.Clean(c.Says))
+		for _, line := range lookedAt(v.Looked[c.ID]) {
+			b.WriteString("    " + out.Ink.Dim(line) + "\n")
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func showExceptions(out term.Stream, list []imx.Exception, now time.Time) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(out, "nothing is excused")
+		return err
+	}
+	table := term.Table{Head: []string{"ID", "CONDITION", "FOR", "ENDS IN", "OWNER", "REASON"}}
+	for _, x := range list {
+		what := cmp.Or(x.Service, "each service")
+		if x.Image != "" {
+			what += ", image " + x.Image.Short()
+		}
+		table.Add(out.Ink.Name(x.ID), x.Condition, what, term.Age(now, x.Until), term.Clean(string(x.Owner)), term.Clean(x.Reason))
+	}
+	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
+	return err
+}
