@@ -29,7 +29,7 @@ func foldCandidate(s *imx.State, e imx.Event) error {
 		src := b.Source
 		old := s.Sources[src.Name]
 		if old.URL == src.URL && old.Branch == src.Branch && old.Folder == src.Folder {
-			src.Seen, src.At, src.Fault = old.Seen, old.At, old.Fault
+			src.Seen, src.At, src.Candidate, src.Fault = old.Seen, old.At, old.Candidate, old.Fault
 		}
 		put(&s.Sources, src.Name, src)
 	case imx.SourceRemoved:
@@ -44,7 +44,7 @@ func foldCandidate(s *imx.State, e imx.Event) error {
 			return misfit(e, "there is no source %q", b.Source)
 		}
 		if b.Commit != nil {
-			src.Seen = b.Commit.ID
+			src.Seen, src.Candidate = b.Commit.ID, b.Candidate
 		}
 		src.At, src.Fault = e.Time, b.Fault
 		put(&s.Sources, src.Name, src)
