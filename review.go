@@ -91,8 +91,19 @@ type GitSource struct {
 	At   time.Time `json:"at,omitzero"`    // when it was seen
 	// Candidate is the id of what was made of that commit; "" if it changes nothing, or there is a Fault.
 	Candidate string `json:"candidate,omitempty"`
-	// Fault says why the newest commit made no candidate, or why the repository can't be read; "" if all is well.
+	// Fault says why that commit made no candidate, or why it couldn't be released by itself; "" if all is well.
 	Fault string `json:"fault,omitempty"`
+	// Notice is what else is to be known of that commit: that the branch's history was rewritten.
+	Notice string `json:"notice,omitempty"`
+	// Unread says why the repository can't be read now; "" if it can.
+	Unread string `json:"unread,omitempty"`
+}
+
+// SourceView is a source, and what its server knows of it beside.
+type SourceView struct {
+	GitSource
+	Status  CommitStatus `json:"status"`
+	Refused int64        `json:"refusedCalls,omitempty"` // calls of its webhook with a wrong signature, since the server's start
 }
 
 // What happens to candidates and where they come from.
@@ -120,12 +131,14 @@ type (
 	SourceRemoved struct {
 		Source string `json:"source"`
 	}
-	// CommitSeen says that a followed branch has a commit, and what came of it; or that its repository can't be read.
+	// CommitSeen says that a followed branch has a commit, and what came of it. Without a commit it says why the repository
+	// can't be read, or with no fault that it can again.
 	CommitSeen struct {
 		Source    string  `json:"source"`
 		Commit    *Commit `json:"commit,omitempty"`
 		Candidate string  `json:"candidate,omitempty"` // the id of what was made of it; "" if it changes nothing
 		Fault     string  `json:"fault,omitempty"`
+		Notice    string  `json:"notice,omitempty"`
 	}
 )
 

@@ -14,7 +14,8 @@ import (
 func (c *Control) Propose(by imx.Principal, cand imx.Candidate) (imx.Candidate, error) {
 	made, err := decide(c, by, func(s *imx.State) (imx.Candidate, []imx.Body, error) {
 		for _, other := range s.Candidates {
-			if other.State == imx.CandidateOpen && other.Plan == cand.Plan && other.Request == cand.Request && other.Environment == cand.Environment {
+			if other.State == imx.CandidateOpen && other.Plan == cand.Plan && other.Request == cand.Request && other.Environment == cand.Environment &&
+				(other.Commit != nil || cand.Commit == nil) { // a commit that the server saw proves more than one that somebody names
 				return other, nil, nil
 			}
 		}

@@ -178,3 +178,32 @@ func (p *Pipeline) kept(d imx.Digest, v any) error {
 	}
 	return nil
 }
+
+// Drafts returns the releases that releasing a candidate would make now. Errors: as Changes; as control.Draft.
+func (p *Pipeline) Drafts(c imx.Candidate) ([]imx.Release, error) {
+	planned, _, err := p.Changes(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Images) != len(planned.Images) {
+		return nil, imx.Errorf(imx.Internal, "candidate %s has %d images, and its plan %d", c.ID, len(c.Images), len(planned.Images))
+	}
+	w := work{planned: imx.PlanResult{Plan: planned, Digest: c.Plan}, candidate: &c}
+	return p.cfg.Control.Draft(c.By, w.promotion(c.Images))
+}
+
+// Admitted reports whether the policy admits a candidate now. Errors: Conflict if services stand elsewhere than when it was made;
+// as Drafts.
+func (p *Pipeline) Admitted(ctx context.Context, c imx.Candidate) (bool, error) {
+	drafts, err := p.Drafts(c)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range drafts {
+		v, err := p.cfg.Judge.Release(ctx, r)
+		if err != nil || !v.Allowed {
+			return false, err
+		}
+	}
+	return true, nil
+}

@@ -63,6 +63,8 @@ type Judge interface {
 	// Allowed returns the verdicts on releases that are about to be made. Errors: Refused, with each unmet condition; the verdicts
 	// are returned then, too.
 	Allowed(ctx context.Context, by imx.Principal, drafts []imx.Release) ([]imx.Verdict, error)
+	// Release says whether a release could be made, and writes nothing down.
+	Release(ctx context.Context, r imx.Release) (imx.Verdict, error)
 	// Made writes down by which verdicts releases were made.
 	Made(by imx.Principal, releases []imx.Release, all []imx.Verdict) error
 	// Pass lets instances of a release start. Errors: Refused, as Allowed.

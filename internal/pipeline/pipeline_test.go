@@ -151,6 +151,11 @@ func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release)
 	return all, nil
 }
 
+func (j judge) Release(_ context.Context, r imx.Release) (imx.Verdict, error) {
+	v, _ := j.verdict(r)
+	return v, nil
+}
+
 func (j judge) Made(_ imx.Principal, releases []imx.Release, all []imx.Verdict) error {
 	for i, r := range releases {
 		j.judged = append(j.judged, fmt.Sprint(r.Service, " ", r.Number, " ", all[i].Allowed))
