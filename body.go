@@ -4,7 +4,8 @@ package imx
 type (
 	// SuiteSeen records an index of a suite that was verified; older ones than the newest are refused.
 	SuiteSeen struct {
-		Suite LockedSuite `json:"suite"`
+		Suite    LockedSuite `json:"suite"`
+		Codename string      `json:"codename,omitempty"` // by the index; "" where it is the suite's name
 	}
 	// ApplyStarted begins an apply. Only one is open at a time.
 	ApplyStarted struct {

@@ -54,7 +54,7 @@ type Evidence struct {
 	PredicateType string    `json:"predicateType"`
 	Statement     Digest    `json:"statement"` // of the Statement's JSON
 	Manifest      Digest    `json:"manifest"`  // of the referrer
-	Made          time.Time `json:"made"`
+	Made          time.Time `json:"made"`      // the log's time of its EvidenceAdded
 	// Bundle is the digest of the Statement's signed form, a sigstore bundle, and Signer the ID of the Key that signed it;
 	// both "" for what was kept before statements were signed.
 	Bundle Digest `json:"bundle,omitempty"`

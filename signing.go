@@ -74,6 +74,33 @@ type Person struct {
 // Has reports whether the person has a role.
 func (p Person) Has(r Role) bool { return slices.Contains(p.Roles, r) }
 
+// KnownPerson is a person with their keys, the newest last.
+type KnownPerson struct {
+	Person
+	Keys []Key `json:"keys"`
+}
+
+// PersonRequest asks to know somebody, or to change what is known of them.
+type PersonRequest struct {
+	Name   Principal `json:"name"`
+	Emails []string  `json:"emails,omitempty"` // none leave those that are known
+	Roles  []Role    `json:"roles,omitempty"`  // as Emails
+	Keys   []string  `json:"keys,omitempty"`   // files as they are: SSH public keys, or armored OpenPGP keys
+}
+
+// RotateRequest asks for a new key of a role of imx's own.
+type RotateRequest struct {
+	Role Role `json:"role"`
+}
+
+// KeyEndRequest asks for a key's end.
+type KeyEndRequest struct {
+	Key         string    `json:"key"`         // its ID, or the beginning of it
+	At          time.Time `json:"at,omitzero"` // from when what it signs doesn't count; zero means now
+	Compromised bool      `json:"compromised"` // nothing that it ever signed counts
+	Reason      string    `json:"reason"`
+}
+
 // What happens to keys and to who is known by them. A key's moments are those of the log.
 type (
 	// KeyAdded makes a key count from now on, and of imx's own the one for its role: the key before it is ended.

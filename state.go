@@ -22,9 +22,11 @@ type State struct {
 	Verdicts map[string]map[int]Verdict `json:"verdicts,omitempty"`
 	Feeds    map[string]Feed            `json:"feeds,omitempty"` // by name
 	Suites   []LockedSuite              `json:"suites"`          // the newest verified index of each
-	Apply    *ApplyStarted              `json:"apply,omitempty"`
-	ApplyBy  Principal                  `json:"applyBy,omitempty"`
-	ApplyAt  time.Time                  `json:"applyAt,omitzero"`
+	// Codenames are those of suites that are called otherwise ("stable"), by archive and suite with a blank between.
+	Codenames map[string]string `json:"codenames,omitempty"`
+	Apply     *ApplyStarted     `json:"apply,omitempty"`
+	ApplyBy   Principal         `json:"applyBy,omitempty"`
+	ApplyAt   time.Time         `json:"applyAt,omitzero"`
 }
 
 // Checkpoint is a signed statement that the log had Size events with this Merkle root.

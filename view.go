@@ -16,10 +16,12 @@ type Why struct {
 
 // Status is what `imx status` shows.
 type Status struct {
-	Version    string      `json:"version"`
-	State      State       `json:"state"`
-	Mode       []string    `json:"mode,omitempty"` // the engine's active mechanisms; empty for a past state
-	Checkpoint *Checkpoint `json:"checkpoint,omitempty"`
+	Version string `json:"version"`
+	State   State  `json:"state"`
+	// Environment is whose policy says what may run; "" for a past state.
+	Environment string      `json:"environment,omitempty"`
+	Mode        []string    `json:"mode,omitempty"` // the engine's active mechanisms; empty for a past state
+	Checkpoint  *Checkpoint `json:"checkpoint,omitempty"`
 }
 
 // LogCheck is the result of verifying the log.

@@ -119,6 +119,10 @@ test "visits" {
     path    = "/api/visit"
     matches = "\"visits\": [0-9]+"
   }
+  command "reach" { # from where web is, and with a program that is there for this test alone
+    packages = ["curl"]
+    command  = ["/usr/bin/curl", "-fsS", "http://app:8000/healthz"]
+  }
   cannot {
     connect = ["app:6379"] # the store is the app's
     write   = ["/srv/www"]

@@ -78,9 +78,28 @@ type Evidence interface {
 	Evidence(ctx context.Context, image string) ([]imx.Evidence, error)
 	// Statement returns the newest of a type, which may be a short name. Errors: NotFound; Refused for a changed one.
 	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+	// Bundle returns its signed form: a sigstore bundle. Errors: as Statement; NotFound for one that nobody signed.
+	Bundle(ctx context.Context, image, predicate string) (json.RawMessage, error)
 	// SBOM returns the document of a type, and makes it of an image that has none. Errors: Refused for an image, or a
 	// document, that was changed.
 	SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error)
+}
+
+// Trust keeps who may speak: imx's own keys, and people with theirs.
+type Trust interface {
+	// Keys lists all keys, also those that ended: imx's own first.
+	Keys(ctx context.Context) ([]imx.Key, error)
+	// Rotate makes a new key of a role of imx's own. Errors: Invalid for a role without one.
+	Rotate(ctx context.Context, by imx.Principal, req imx.RotateRequest) (imx.Key, error)
+	// EndKey ends a key. Errors: NotFound; Invalid without a reason; Conflict for one that ended before.
+	EndKey(ctx context.Context, by imx.Principal, req imx.KeyEndRequest) (imx.Key, error)
+	// People lists who is known, sorted by name.
+	People(ctx context.Context) ([]imx.KnownPerson, error)
+	// SetPerson makes somebody known, or changes what is known of them. Errors: Invalid; Refused for a key of a kind that
+	// doesn't count; Conflict for one that is somebody else's.
+	SetPerson(ctx context.Context, by imx.Principal, req imx.PersonRequest) (imx.KnownPerson, error)
+	// RemovePerson ends what somebody may do. Errors: NotFound.
+	RemovePerson(ctx context.Context, by, name imx.Principal, reason string) error
 }
 
 // Logs gives what an instance wrote. The handler closes the reader.
@@ -120,6 +139,7 @@ type Config struct {
 	Images    Images
 	Evidence  Evidence
 	Judge     Judge
+	Trust     Trust
 	Logs      Logs
 	Freezer   Freezer
 	Collector Collector

@@ -40,7 +40,8 @@ func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
 	}
 	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })
 	server := &http.Server{ConnContext: api.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: api.New(api.Config{
-		Applier: m, Operator: m, Viewer: m, Images: m, Evidence: m, Logs: m, Freezer: m, Scanner: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Applier: m, Operator: m, Viewer: m, Images: m, Evidence: m,
+		Trust: m, Logs: m, Freezer: m, Scanner: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -114,6 +115,7 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	stated := "team/web:v1"
 	same(t, "evidence", ok(c.Evidence(ctx, stated))(t), ok(m.Evidence(ctx, stated))(t))
 	for _, predicate := range []string{"provenance", imx.PredicateProvenance} {
+		same(t, "bundle", string(ok(c.Bundle(ctx, stated, predicate))(t)), `{"signed":"provenance"}`)
 		same(t, "statement", ok(c.Statement(ctx, stated, predicate))(t), ok(m.Statement(ctx, stated, "provenance"))(t))
 	}
 	same(t, "sbom", string(ok(c.SBOM(ctx, stated, "cyclonedx"))(t)), string(ok(m.SBOM(ctx, "root", stated, imx.PredicateCycloneDX))(t)))
@@ -121,6 +123,7 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	same(t, "releases", len(ok(c.Releases(ctx, "web"))(t)), 2)
 
 	scans(ctx, t, c, m, by)
+	trusts(ctx, t, c, by)
 
 	same(t, "rollback", ok(c.Rollback(ctx, "web", 0, quiet))(t).Number, 1)
 	same(t, "rollback to 2", ok(c.Rollback(ctx, "web", 2, quiet))(t).Number, 2)

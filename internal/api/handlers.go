@@ -111,6 +111,12 @@ func statement(s *server, r *request) error {
 	})
 }
 
+func bundle(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) (json.RawMessage, error) {
+		return s.Evidence.Bundle(ctx, r.PathValue("image"), r.PathValue("type"))
+	})
+}
+
 func sbom(s *server, r *request) error {
 	formats := map[string]string{"spdx": imx.PredicateSPDX, "cyclonedx": imx.PredicateCycloneDX}
 	predicate, ok := formats[cmp.Or(r.query.Get("format"), "spdx")]

@@ -33,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), verdictRoutes(), serviceRoutes())
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), trustRoutes(), verdictRoutes(), serviceRoutes())
 }
 
 func planRoutes() []route {
@@ -151,8 +151,12 @@ func imageRoutes() []route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/images/{image}/evidence/{type}", answer: "Statement", form: formJSON, serve: statement,
-			says: "The newest statement of a type about an image: an in-toto Statement v1, after checking that its bytes are those that " +
-				"were kept. `{type}` is `provenance`, `spdx`, `cyclonedx`, `scan`, `test`, `vex` or `check`.",
+			says: "The newest statement of a type about an image: an in-toto Statement v1, after checking its signature, and that its key " +
+				"counted. `{type}` is `provenance`, `spdx`, `cyclonedx`, `scan`, `test`, `vex` or `check`.",
+		},
+		{
+			method: http.MethodGet, path: "/v1/images/{image}/evidence/{type}/bundle", answer: "the bundle", form: formJSON, serve: bundle,
+			says: "The signed form of that statement: a sigstore bundle v0.3, byte for byte.",
 		},
 	}
 }

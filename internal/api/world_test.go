@@ -233,6 +233,11 @@ func (m *memory) Statement(ctx context.Context, image, predicate string) (imx.St
 	return imx.Statement{Type: imx.StatementType, PredicateType: predicate, Predicate: []byte(`{"a":1}`)}, err
 }
 
+func (m *memory) Bundle(ctx context.Context, image, predicate string) (json.RawMessage, error) {
+	_, err := m.Evidence(ctx, image)
+	return json.RawMessage(fmt.Sprintf("{\"signed\":%q}", predicate)), err
+}
+
 func (m *memory) SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error) {
 	_, err := m.Evidence(ctx, image)
 	return json.RawMessage(fmt.Sprintf("{%q:%q}", by, predicateType)), err

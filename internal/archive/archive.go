@@ -54,6 +54,8 @@ type Snapshot struct {
 	Suites []imx.LockedSuite // sorted by suite
 	// Priorities are those that the suites' Releases give them (deb.Release), by suite.
 	Priorities map[string]int
+	// Codenames are those of the suites whose Release calls them otherwise ("stable"), by suite.
+	Codenames map[string]string
 	// Notices name the host's apt sources that were left out, each with its place below the apt folder.
 	Notices imx.Diagnostics
 }
@@ -131,13 +133,16 @@ func (a *Archive) Fetch(ctx context.Context, decl imx.Archive, arch string, know
 	if err != nil {
 		return Snapshot{}, err
 	}
-	snapshot := Snapshot{Index: deb.IndexOf(lists...), Priorities: map[string]int{}, Notices: append(notices, left...)}
+	snapshot := Snapshot{Index: deb.IndexOf(lists...), Priorities: map[string]int{}, Codenames: map[string]string{}, Notices: append(notices, left...)}
 	for _, s := range suites {
 		snapshot.Notices = append(snapshot.Notices, s.notices...)
 		snapshot.Priorities[s.suite] = s.release.Priority
 		snapshot.Suites = append(snapshot.Suites, s.locked)
+		if s.release.Codename != "" && s.release.Codename != s.suite {
+			snapshot.Codenames[s.suite] = s.release.Codename
+		}
 	}
-	return snapshot, nil
+	return snapshot, a.remember(decl)
 }
 
 // releases verifies the InRelease of all sources at once. A failure stands in its suite: whether

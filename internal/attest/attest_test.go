@@ -29,11 +29,13 @@ import (
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
 	"imx/internal/gc"
+	"imx/internal/keyring"
 	"imx/internal/pipeline"
 	"imx/internal/provenance"
 	"imx/internal/registry"
 	"imx/internal/statement"
 	"imx/internal/template"
+	"imx/internal/trust"
 )
 
 type world struct {
@@ -44,6 +46,8 @@ type world struct {
 	registry *registry.Registry
 	pipeline *pipeline.Pipeline
 	between  func() // is called when a statement is kept and nothing names it yet
+	trust    *trust.Registrar
+	store    *evidence.Store
 }
 
 func newWorld(t *testing.T) *world {
@@ -86,15 +90,25 @@ func newWorld(t *testing.T) *world {
 			return w.Built(ctx, by, b, report)
 		},
 	})
-	w.Attester = attest.New(attest.Config{
-		Control: w.control, Images: w.pipeline, Now: time.Now, Version: "test", Enter: w.pipeline.Enter,
-		Store: evidence.New(evidence.Config{Blobs: w.blobs, Refer: func(ctx context.Context, repository string, manifest []byte) error {
+	keys, err := keyring.OpenFiles(filepath.Join(dir, "keys"), filepath.Join(dir, "identity"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.trust, err = trust.Open(trust.Config{Control: w.control, Store: keys, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	w.store = evidence.New(evidence.Config{
+		Blobs: w.blobs, Sign: w.trust.Sign, Keys: w.trust.Known,
+		Refer: func(ctx context.Context, repository string, manifest []byte) error {
 			if w.between != nil {
 				w.between()
 			}
 			_, err := w.registry.Put(ctx, repository, "", manifest, ocispec.MediaTypeImageManifest)
 			return err
-		}}),
+		},
+	})
+	w.Attester = attest.New(attest.Config{
+		Control: w.control, Images: w.pipeline, Now: time.Now, Version: "test", Enter: w.pipeline.Enter, Store: w.store,
 	})
 	return w
 }
@@ -220,10 +234,10 @@ func TestTheSBOMOfAnImageThatWasTamperedWithIsRefused(t *testing.T) {
 func TestDocumentsThatAreDamagedOrGoneAreMadeAgain(t *testing.T) {
 	damage := map[string]func(*testing.T, *world, imx.Evidence){
 		"damaged": func(t *testing.T, w *world, e imx.Evidence) {
-			w.change(t, e.Statement, func(b []byte) []byte { return append(b, 'x') })
+			w.change(t, e.Bundle, func(b []byte) []byte { return append(b, 'x') })
 		},
 		"gone": func(t *testing.T, w *world, e imx.Evidence) {
-			if err := os.RemoveAll(w.blobs.Path(e.Statement)); err != nil {
+			if err := os.RemoveAll(w.blobs.Path(e.Bundle)); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -241,7 +255,11 @@ func TestDocumentsThatAreDamagedOrGoneAreMadeAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e.Statement = w.put(t, raw)
+			bundle, signer, err := w.trust.Sign(e.PredicateType, raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Statement, e.Bundle, e.Signer = imx.DigestBytes(raw), w.put(t, bundle), signer
 			if _, err := w.control.AddEvidence("root", e); err != nil {
 				t.Fatal(err)
 			}
@@ -370,5 +388,97 @@ func TestACollectionWaitsUntilWhatIsStatedIsNamed(t *testing.T) {
 	}
 	if _, err := w.Read(e); err != nil {
 		t.Errorf("the statement is gone: %v", err)
+	}
+}
+
+func TestEvidenceIsSignedByTheRoleThatSpeaksForItAtTheLogsTime(t *testing.T) {
+	w := newWorld(t)
+	image := w.build(t)
+	var logged []imx.Event
+	for e, err := range w.control.Events(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := e.Body.(imx.EvidenceAdded); ok {
+			logged = append(logged, e)
+		}
+	}
+	for _, e := range logged {
+		v := w.control.State().Evidence[image.Digest][e.Body.(imx.EvidenceAdded).Evidence.PredicateType]
+		if k := w.trust.Known()[v.Signer]; k.Role != imx.RoleBuilder || !v.Made.Equal(e.Time) {
+			t.Errorf("%s is signed by %+v, and made at %s, not %s", v.PredicateType, k, v.Made, e.Time)
+		}
+		bundle, err := w.Bundle(t.Context(), "app", v.PredicateType)
+		if err != nil || imx.DigestBytes(bundle) != v.Bundle {
+			t.Errorf("its bundle: %v", err)
+		}
+	}
+	if len(logged) != 3 {
+		t.Errorf("%d statements", len(logged))
+	}
+}
+
+func TestWhatARotatedKeySignedCountsAndWhatACompromisedOneSignedIsMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	image := w.build(t)
+	first := w.control.State().Evidence[image.Digest][imx.PredicateProvenance]
+	if _, err := w.trust.Rotate(t.Context(), "root", imx.RotateRequest{Role: imx.RoleBuilder}); err != nil {
+		t.Fatal(err)
+	}
+	before := w.control.State().Next
+	w.build(t)
+	if _, err := w.Counted(image.Digest, imx.PredicateProvenance); err != nil || w.control.State().Next != before {
+		t.Errorf("after the rotation: %v, %d more events", err, w.control.State().Next-before)
+	}
+	if _, err := w.trust.EndKey(t.Context(), "root", imx.KeyEndRequest{Key: first.Signer, Compromised: true, Reason: "stolen"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, read := range []func() error{
+		func() error { _, err := w.Counted(image.Digest, imx.PredicateProvenance); return err },
+		func() error { _, err := w.Statement(t.Context(), "app", "provenance"); return err },
+		func() error { _, err := w.Bundle(t.Context(), "app", "provenance"); return err },
+	} {
+		if err := read(); imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "compromised key") {
+			t.Errorf("err = %v", err)
+		}
+	}
+	w.build(t)
+	again := w.control.State().Evidence[image.Digest][imx.PredicateProvenance]
+	if _, err := w.Counted(image.Digest, imx.PredicateProvenance); err != nil || again.Signer == first.Signer {
+		t.Errorf("built again: %v, signed by %s, before by %s", err, again.Signer, first.Signer)
+	}
+	if doc, err := w.SBOM(t.Context(), "root", "app", imx.PredicateSPDX); err != nil || len(doc) == 0 {
+		t.Error(err)
+	}
+}
+
+// As it was kept before statements were signed.
+func TestUnsignedEvidenceReadsAndDoesNotCountUntilItIsMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	image := w.build(t)
+	st, err := statement.Make("app", image.Digest, imx.PredicateProvenance, map[string]int{"old": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := imx.Evidence{Image: image.Digest, PredicateType: imx.PredicateProvenance, Statement: w.put(t, raw)}
+	if _, err := w.control.AddEvidence("root", old); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Statement(t.Context(), "app", "provenance"); err != nil || string(got.Predicate) != `{"old":1}` {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := w.Counted(image.Digest, imx.PredicateProvenance); imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "unsigned") {
+		t.Errorf("counted with err = %v", err)
+	}
+	if _, err := w.Bundle(t.Context(), "app", "provenance"); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("its bundle: err = %v", err)
+	}
+	w.build(t)
+	if _, err := w.Counted(image.Digest, imx.PredicateProvenance); err != nil {
+		t.Error(err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // Built states what is known of an image that was built just now, or was found built: how it came to be, and what
-// is in it. What was stated already isn't made again, so that a build that changes nothing costs nothing here, but
-// for what is damaged or gone since.
+// is in it. What was stated already isn't made again while it counts, so that a build that changes nothing costs nothing
+// here, but for what is damaged or gone since.
 // Errors: as SBOM.
 func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
 	kept, err := a.kept(b.Image.Digest, imx.PredicateProvenance)
@@ -46,12 +46,15 @@ func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Bui
 	return err
 }
 
-// kept reports whether statements of all the types are there, with the bytes that were kept.
+// kept reports whether statements of all the types are there that may count, with the bytes that were kept.
 func (a *Attester) kept(image imx.Digest, types ...string) (bool, error) {
 	have := a.cfg.Control.State().Evidence[image]
 	for _, t := range types {
 		e, ok := have[t]
 		if !ok {
+			return false, nil
+		}
+		if a.cfg.Store.Counts(e) != nil {
 			return false, nil
 		}
 		if err := a.cfg.Store.Check(e); isLost(err) {
@@ -71,7 +74,7 @@ func isLost(err error) bool {
 
 // SBOM returns the document of a type, imx.PredicateSPDX or imx.PredicateCycloneDX, of the image that a person
 // means. The image's bytes are read, and compared with its inventory, before anything is said of them. Of an image
-// that has none yet, as one that was pushed, it is made and kept, and so it is where the one that was kept is damaged
+// that has none yet that counts, as one that was pushed, it is made and kept, and so it is where the one that was kept is damaged
 // or gone.
 // Errors: Refused for an image that was changed; as Images.Image.
 func (a *Attester) SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error) {
@@ -79,7 +82,7 @@ func (a *Attester) SBOM(ctx context.Context, by imx.Principal, image, predicateT
 	if err != nil {
 		return nil, err
 	}
-	if e, ok := a.cfg.Control.State().Evidence[detail.Digest][predicateType]; ok {
+	if e, ok := a.cfg.Control.State().Evidence[detail.Digest][predicateType]; ok && a.cfg.Store.Counts(e) == nil {
 		st, err := a.cfg.Store.Read(e)
 		if err == nil {
 			_, err = a.examine(ctx, detail)

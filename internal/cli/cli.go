@@ -125,7 +125,8 @@ func groups() []group {
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand, newLSPCommand}},
 		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
 		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newVerifyCommand, newWhyCommand, newLogCommand}},
-		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand, newPolicyCommand, newExceptionCommand}},
+		{"trust", "Trust", []build{newKeyCommand, newPersonCommand, newPolicyCommand, newExceptionCommand}},
+		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}
 }

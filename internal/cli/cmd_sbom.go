@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 
 	"imx"
 	"imx/internal/disk"
+	"imx/internal/sign"
 	"imx/internal/term"
 )
 
@@ -72,22 +74,25 @@ func runSBOM(ctx context.Context, opts sbomOptions, g *Global, t *term.Terminal)
 
 type evidenceOptions struct {
 	Image, Type string
+	Bundle      bool
 }
 
 func newImageEvidenceCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts evidenceOptions
-	return page{
-		use:   "evidence IMAGE [TYPE]",
+	cmd := page{
+		use:   "evidence IMAGE [TYPE [--bundle]]",
 		short: "Show what was stated of an image, and by which statement",
 		long: `Lists the newest statement of each type about an image. With TYPE (provenance, spdx, cyclonedx, scan,
-test, vex, check) that statement itself is printed, as in-toto has it, after checking that its bytes
-are those that were kept. In the registry statements are referrers of the image's manifest.` + imageSays,
+test, vex, check) that statement itself is printed, as in-toto has it, after checking its signature, and
+that its key counted; with --bundle, its signed form, byte for byte. In the registry those are referrers of
+the image's manifest, which cosign finds.` + imageSays,
 		example: `
 $ imx image evidence web
-$ imx image evidence web provenance | jq .predicate.buildDefinition`,
+$ imx image evidence web provenance | jq .predicate.buildDefinition
+$ imx image evidence web provenance --bundle > provenance.sigstore.json`,
 		exits: asking(
 			status{2, "several images begin with the digest"}, status{3, "there is no such image, or nothing of TYPE was stated of it"},
-			status{5, "the statement was changed since it was kept"},
+			status{5, "the statement was changed since it was kept, or its key doesn't count"},
 		),
 		least:    1,
 		most:     2,
@@ -99,9 +104,22 @@ $ imx image evidence web provenance | jq .predicate.buildDefinition`,
 		}
 		return runImageEvidence(ctx, opts, g, t)
 	})
+	cmd.Flags().BoolVar(&opts.Bundle, "bundle", false, "print the signed form of TYPE's statement: a sigstore bundle")
+	return cmd
 }
 
 func runImageEvidence(ctx context.Context, opts evidenceOptions, g *Global, t *term.Terminal) error {
+	if opts.Bundle {
+		if opts.Type == "" {
+			return imx.Errorf(imx.Invalid, "of which statement --bundle shall print the bundle isn't said").WithHint("imx image evidence %s provenance --bundle", opts.Image)
+		}
+		bundle, err := g.client().Bundle(ctx, opts.Image, opts.Type)
+		if err != nil {
+			return err
+		}
+		_, err = t.Out.Write(bundle)
+		return err
+	}
 	if opts.Type != "" {
 		st, err := g.client().Statement(ctx, opts.Image, opts.Type)
 		if err != nil {
@@ -116,21 +134,48 @@ func runImageEvidence(ctx context.Context, opts evidenceOptions, g *Global, t *t
 	if g.JSON {
 		return printJSON(t.Out, list)
 	}
-	return showEvidence(t.Out, list, time.Now())
+	keys, err := g.client().Keys(ctx)
+	if err != nil {
+		return err
+	}
+	return showEvidence(t.Out, list, keys)
 }
 
-// showEvidence prints a table of statements, or that there are none.
-func showEvidence(out term.Stream, list []imx.Evidence, now time.Time) error {
+// showEvidence prints a table of statements with who signed them, or that there are none.
+func showEvidence(out term.Stream, list []imx.Evidence, keys []imx.Key) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(out, "nothing was stated of this image: imx build states what is in it, imx sbom does so of one that was pushed")
 		return err
 	}
-	table := term.Table{Head: []string{"TYPE", "ANSWER", "SAYS", "MADE", "STATEMENT"}}
+	known, now := map[string]imx.Key{}, time.Now()
+	for _, k := range keys {
+		known[k.ID] = k
+	}
+	table := term.Table{Head: []string{"TYPE", "ANSWER", "SAYS", "MADE", "SIGNED BY", "STATEMENT"}}
 	for _, e := range list {
-		table.Add(out.Ink.Name(evidenceName(e)), answerOf(out.Ink, e), term.Clean(e.Summary), term.Age(e.Made, now)+" ago", e.Statement.Short())
+		table.Add(out.Ink.Name(evidenceName(e)), answerOf(out.Ink, e), term.Clean(e.Summary), term.Age(e.Made, now)+" ago", signerOf(out.Ink, e, known), e.Statement.Short())
 	}
 	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
 	return err
+}
+
+// signerOf says who signed a statement: the role, or the person, and the beginning of the key; or why that doesn't count.
+func signerOf(ink term.Ink, e imx.Evidence, known map[string]imx.Key) string {
+	if e.Signer == "" {
+		return ink.Warn("nobody")
+	}
+	k := known[e.Signer]
+	who := cmp.Or(string(k.Role), string(k.Owner), "unknown") + " " + term.Clean(shortKey(e.Signer))
+	if sign.Signer(e, known) != nil {
+		return ink.Bad(who + ", doesn't count")
+	}
+	return who
+}
+
+// shortKey is the beginning of a key's ID, enough for a person to recognise it by.
+func shortKey(id string) string {
+	id = strings.TrimPrefix(id, "SHA256:")
+	return id[:min(8, len(id))]
 }
 
 func evidenceName(e imx.Evidence) string {

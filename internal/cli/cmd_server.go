@@ -8,27 +8,34 @@ import (
 	"github.com/spf13/pflag"
 
 	"imx"
+	"imx/internal/policy"
 	"imx/internal/term"
 )
 
 type serverOptions struct {
-	Listen  string
-	Network string
-	Push    bool
-	Refuse  string
+	Listen      string
+	Network     string
+	Push        bool
+	Refuse      string
+	Environment string
+	Identity    string
+	Token       string
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Listen, "listen", defaultListen, "`ADDRESS` of the image registry; none leaves it to the socket")
 	f.BoolVar(&o.Push, "push", false, "let whoever reaches the registry's address push images too")
 	f.StringVar(&o.Refuse, "refuse", string(imx.Critical), "the least `LEVEL` of findings that refuses a template: critical, high, medium, low; or never")
+	f.StringVar(&o.Identity, "identity", "", "`FILE` with the age identity that the server's keys are sealed to; identity in the data folder, unless given")
+	f.StringVar(&o.Token, "pkcs11", "", "`MODULE:LABEL:PINFILE`: the server's keys are in a PKCS#11 token; only in a build with it")
+	f.StringVar(&o.Environment, "environment", policy.Development, "`NAME` of the environment whose policy says what may run: development, production, or one of yours")
 	f.StringVar(&o.Network, "network", "", "`RANGE` of addresses for services and instances; the folder's own from before, else one that is free")
 }
 
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts serverOptions
 	cmd := page{
-		use:   "server [--data DIR] [--listen ADDRESS] [--push] [--network RANGE] [--refuse LEVEL]",
+		use:   "server [--data DIR] [--listen ADDRESS] [--push] [--network RANGE] [--refuse LEVEL] [--environment NAME] [--identity FILE]",
 		short: "Run the server",
 		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
 runs instances. The registry's address gives images to whoever reaches it, and takes them only
@@ -46,6 +53,9 @@ takes them over as they are.`,
 		},
 	}.command(func(ctx context.Context, _ []string) error {
 		if err := oneOf("refuse", opts.Refuse, levelNames()); err != nil {
+			return err
+		}
+		if err := policy.CheckEnvironment(opts.Environment); err != nil {
 			return err
 		}
 		return runServer(ctx, opts, g, t)

@@ -22,7 +22,8 @@ const (
 
 func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Terminal) error {
 	return daemon.Run(ctx, daemon.Config{
-		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Push: opts.Push, Refuse: leastLevel(opts.Refuse), Version: g.Version, Probe: g.Probe, Log: t.Err,
+		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Push: opts.Push, Refuse: leastLevel(opts.Refuse), Environment: opts.Environment,
+		Identity: opts.Identity, Token: opts.Token, Version: g.Version, Probe: g.Probe, Log: t.Err,
 		Ready: func() {
 			if g.JSON {
 				_ = printLine(t.Out, serverReady{Socket: g.Socket()})

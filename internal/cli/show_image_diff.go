@@ -153,7 +153,7 @@ func diffPackages(ink term.Ink, c chosenPaths) string {
 		if p.Grows != 0 {
 			grows = signed(p.Grows)
 		}
-		table.Add("  "+sign(ink, p.Op)+" "+p.Name, versions, grows, ink.Dim(paths))
+		table.Add("  "+changeSign(ink, p.Op)+" "+p.Name, versions, grows, ink.Dim(paths))
 	}
 	return table.Text(ink, 0)
 }
@@ -165,7 +165,7 @@ func diffPaths(ink term.Ink, c chosenPaths) string {
 		if r := risk(p); r != "" {
 			says = strings.TrimPrefix(says+"  ", "  ") + ink.Bad("now "+r)
 		}
-		table.Add("  "+sign(ink, p.Op)+" "+term.Clean(p.Path), says)
+		table.Add("  "+changeSign(ink, p.Op)+" "+term.Clean(p.Path), says)
 	}
 	text := table.Text(ink, 0)
 	if c.more > 0 {
@@ -214,7 +214,7 @@ func details(p inventory.PathChange) []string {
 func diffUsers(ink term.Ink, users []inventory.UserChange) string {
 	var table term.Table
 	for _, u := range users {
-		table.Add("  "+sign(ink, u.Op)+" "+term.Clean(u.Name), move(ink, imx.Change{Op: u.Op, Before: account(u.Before), After: account(u.After)}))
+		table.Add("  "+changeSign(ink, u.Op)+" "+term.Clean(u.Name), move(ink, imx.Change{Op: u.Op, Before: account(u.Before), After: account(u.After)}))
 	}
 	return table.Text(ink, 0)
 }
@@ -236,7 +236,7 @@ func diffSettings(ink term.Ink, settings []inventory.SettingChange) string {
 		case s.After == "":
 			op = imx.OpRemove
 		}
-		table.Add("  "+sign(ink, op)+" "+s.Name, move(ink, imx.Change{Op: op, Before: s.Before, After: s.After}))
+		table.Add("  "+changeSign(ink, op)+" "+s.Name, move(ink, imx.Change{Op: op, Before: s.Before, After: s.After}))
 	}
 	return table.Text(ink, 0)
 }

@@ -68,7 +68,7 @@ func whole(c imx.Change) bool {
 
 func (s *subject) text(ink term.Ink, columns int) string {
 	var b strings.Builder
-	b.WriteString(sign(ink, s.op) + " " + ink.Bold(s.name) + aside(ink, s.note) + "\n")
+	b.WriteString(changeSign(ink, s.op) + " " + ink.Bold(s.name) + aside(ink, s.note) + "\n")
 	var packages []string
 	var rows term.Table
 	for _, c := range s.changes {
@@ -79,18 +79,18 @@ func (s *subject) text(ink term.Ink, columns int) string {
 	paragraph := len(packages) >= manyPackages
 	for _, c := range s.changes {
 		if !paragraph || c.Kind != "package" || c.Op != imx.OpAdd {
-			rows.Add(memberIndent+sign(ink, c.Op)+" "+c.Kind, c.Name, move(ink, c)+aside(ink, c.Note))
+			rows.Add(memberIndent+changeSign(ink, c.Op)+" "+c.Kind, c.Name, move(ink, c)+aside(ink, c.Note))
 		}
 	}
 	b.WriteString(rows.Text(ink, 0))
 	if paragraph {
-		b.WriteString(memberIndent + sign(ink, imx.OpAdd) + " " + term.Count(int64(len(packages)), "package") + "\n")
+		b.WriteString(memberIndent + changeSign(ink, imx.OpAdd) + " " + term.Count(int64(len(packages)), "package") + "\n")
 		b.WriteString(wrap(packages, ink, columns))
 	}
 	return b.String()
 }
 
-func sign(ink term.Ink, op imx.ChangeOp) string {
+func changeSign(ink term.Ink, op imx.ChangeOp) string {
 	switch op {
 	case imx.OpAdd:
 		return ink.Good("+")

@@ -1,13 +1,17 @@
 package cli_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"imx"
 	"imx/internal/cli"
+	"imx/internal/report"
 	"imx/internal/term"
 )
 
@@ -23,7 +27,7 @@ func scanned() imx.ScanResult {
 		},
 		Images: []imx.ImageScan{
 			{
-				Image: image, Name: "web", Packages: 12, Releases: []string{"web-3", "web-2"}, Patch: "imx plan --update shop && imx apply shop",
+				Image: image, Name: "web", Packages: 12, Components: 3, Stated: now().Add(-3 * time.Hour), Releases: []string{"web-3", "web-2"}, Patch: "imx plan --update shop && imx apply shop",
 				Instances: []imx.InstanceScan{{Instance: "web-3-abcde", Processes: 2, Foreign: []imx.Use{{Instance: "web-3-abcde", Process: "nginx", Pid: 4711, Path: "/tmp/x.so"}}}},
 				Vulnerabilities: []imx.Vulnerability{
 					{
@@ -31,6 +35,9 @@ func scanned() imx.ScanResult {
 						Package: imx.Affected{Name: "nginx", Version: "1.22.1-9", Fixed: "1.22.1-9+deb12u11", Binaries: []string{"nginx", "nginx-common", "nginx-light"}},
 					},
 					{ID: "CVE-2025-27587", Level: imx.Medium, Feeds: []string{"osv"}, Package: imx.Affected{Name: "openssl", Version: "3.0.9-1", Binaries: []string{"libssl3"}}},
+					{ID: "GO-2026-1", Level: imx.Medium, Feeds: []string{"osv"}, Package: imx.Affected{
+						Ecosystem: "Go", Name: "golang.org/x/net", Version: "v0.16.0", Fixed: "0.17.0", Files: []string{"/app/a", "/app/b", "/app/c"},
+					}},
 					{ID: "DSA-1-1", Feeds: []string{"DSA-list"}, Package: imx.Affected{Name: "zlib", Version: "1-1", Binaries: []string{"zlib"}, Fixed: "1-2"}},
 					{
 						ID: "CVE-2020-0001", Level: imx.Low, Feeds: []string{"osv"}, Package: imx.Affected{Name: "zlib", Version: "1-1", Binaries: []string{"zlib"}},
@@ -53,14 +60,34 @@ func TestAScanIsShown(t *testing.T) {
 func TestAScanIsAReportToo(t *testing.T) {
 	r := cli.ScanReport(scanned(), "1.0")
 	raw, err := json.Marshal(r)
-	if err != nil || len(r.Rules) != 4 || len(r.Folders) != 2 || len(r.Folders[0].Findings) != 4 {
+	if err != nil || len(r.Rules) != 5 || len(r.Folders) != 2 || len(r.Folders[0].Findings) != 5 {
 		t.Fatalf("%s: %v", raw, err)
 	}
-	if f := r.Folders[0].Findings[3]; f.Waived == nil || f.Waived.Reason != "no minizip" {
+	if f := r.Folders[0].Findings[4]; f.Waived == nil || f.Waived.Reason != "no minizip" {
 		t.Errorf("what is excused is waived: %+v", f)
 	}
-	if f := r.Folders[0].Findings[2]; f.Level != imx.High || !strings.Contains(f.Fix, "version 1-2 fixes it: imx plan") {
+	if f := r.Folders[0].Findings[3]; f.Level != imx.High || !strings.Contains(f.Fix, "version 1-2 fixes it: imx plan") {
 		t.Errorf("what nobody judged counts as high: %+v", f)
+	}
+}
+
+func TestAScansSARIFIsValidByTheOfficialSchema(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile("../report/testdata/sarif-schema-2.1.0.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]imx.ScanResult{"whole": scanned(), "nothing": {}} {
+		var b bytes.Buffer
+		if err := report.SARIF(&b, cli.ScanReport(r, "1.0")); err != nil {
+			t.Fatal(err)
+		}
+		v, err := jsonschema.UnmarshalJSON(&b)
+		if err == nil {
+			err = schema.Validate(v)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -71,7 +98,7 @@ func TestWhatAScanFailsOn(t *testing.T) {
 			t.Errorf("%s: %v", which, got)
 		}
 	}
-	r.Images[0].Vulnerabilities = r.Images[0].Vulnerabilities[3:]
+	r.Images[0].Vulnerabilities = r.Images[0].Vulnerabilities[4:]
 	if cli.Fails(r, []string{"fixable", "exploited", "low"}) {
 		t.Error("what is excused doesn't count")
 	}

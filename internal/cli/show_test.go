@@ -174,6 +174,8 @@ func TestLogTellsEveryKindOfEventOnOneLine(t *testing.T) {
 	bodies := []imx.Body{
 		imx.ServerStarted{Version: "0.1.0"},
 		imx.ServerStarted{Version: "0.1.0", Cut: 212},
+		imx.FeedKept{Feed: imx.Feed{Name: "DSA-list", Entries: 36252, Date: at("2026-01-02 03:04:05"), Digest: imx.DigestBytes([]byte("list"))}},
+		imx.FeedRemoved{Name: "DSA-list", Digest: imx.DigestBytes([]byte("list"))},
 		imx.SuiteSeen{Suite: imx.LockedSuite{Archive: "host", Suite: "bookworm", Date: at("2026-04-30 08:00:00")}},
 		imx.ApplyStarted{Apply: "k7w2", Plan: digest("plan"), Source: source()},
 		imx.ImageBuilt{Image: r.Image},

@@ -148,6 +148,15 @@ func (c *Client) Statement(ctx context.Context, image, predicate string) (imx.St
 	return ofImage[imx.Statement](ctx, c, image, nil, "evidence", predicate)
 }
 
+// Bundle returns the signed form of what Statement returns: a sigstore bundle. Errors: as Statement; NotFound for one that
+// nobody signed.
+func (c *Client) Bundle(ctx context.Context, image, predicate string) (json.RawMessage, error) {
+	if short := imx.PredicateNames()[predicate]; short != "" {
+		predicate = short
+	}
+	return ofImage[json.RawMessage](ctx, c, image, nil, "evidence", predicate, "bundle")
+}
+
 // SBOM returns what an image is made of, as an SPDX or a CycloneDX document in JSON; the format is "spdx" or
 // "cyclonedx". Errors: as Image; Refused for an image or a document that was changed.
 func (c *Client) SBOM(ctx context.Context, image, format string) (json.RawMessage, error) {

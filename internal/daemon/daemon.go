@@ -32,8 +32,13 @@ type Config struct {
 	Push    bool   // whoever reaches Listen may push images, not only pull them
 	Network string // address range in CIDR form; "" means the one it had, or else a free one
 	// Refuse is the least level of which an unwaived finding refuses a template; "" refuses none.
-	Refuse  imx.Level
-	Version imx.Version
+	Refuse imx.Level
+	// Environment is whose policy says what may run here; "" means policy.Development.
+	Environment string
+	// Identity is the file with the age identity that keys are sealed to; "" means the one in the data folder.
+	Identity string
+	Token    string // of PKCS#11 that has the keys, as keyring.OpenToken takes it; "" means that files have them
+	Version  imx.Version
 	// Probe is a static program that is imx, to run in instances that are tested; "" means this one.
 	Probe string
 	Log   io.Writer
@@ -59,6 +64,7 @@ func Run(ctx context.Context, cfg Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.engine.Run(ctx, s.loop.Poke) })
 	group.Go(func() error { return s.loop.Run(ctx) })
+	group.Go(func() error { return s.judge.Run(ctx) })
 	group.Go(func() error { return s.collect(ctx) })
 	group.Go(func() error { return s.scanner.Run(ctx) })
 	handler := s.handler(cfg.Version)

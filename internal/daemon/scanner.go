@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"io"
 	"path/filepath"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 )
 
 // openScanner opens the feeds, and joins them with what images have in them and what runs.
-func (s *server) openScanner() error {
+func (s *server) openScanner(debs *archive.Archive) error {
 	dir := filepath.Join(s.data, feedFolder)
 	feeds, err := feed.Open(dir, time.Now)
 	if err != nil {
@@ -40,12 +39,11 @@ func (s *server) openScanner() error {
 			},
 			Image: s.pipeline.Image, Pids: s.pids, KeepFeed: s.control.KeepFeed, RemoveFeed: s.control.RemoveFeed,
 		},
-		Index: func(ctx context.Context, report imx.Report) (archive.Snapshot, error) {
-			return s.pipeline.HostIndex(ctx, imx.Server, report)
+		Archives: debs.Declared,
+		Index: func(ctx context.Context, decl imx.Archive, report imx.Report) (archive.Snapshot, error) {
+			return s.pipeline.Index(ctx, imx.Server, decl, report)
 		},
-		Package: func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error) {
-			return s.pipeline.HostPackage(ctx, p, report)
-		},
+		Package: s.pipeline.Package,
 	})
 	return nil
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -16,7 +17,6 @@ import (
 	"time"
 
 	"imx"
-	"imx/internal/admission"
 	"imx/internal/api"
 	"imx/internal/archive"
 	"imx/internal/attest"
@@ -29,31 +29,40 @@ import (
 	"imx/internal/evidence"
 	"imx/internal/frozen"
 	"imx/internal/gc"
+	"imx/internal/keyring"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
+	"imx/internal/policy"
 	"imx/internal/provenance"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
 	"imx/internal/scan"
+	"imx/internal/sign"
 	"imx/internal/trial"
+	"imx/internal/trust"
+	"imx/internal/verdict"
 )
 
 // server is every part of a running server, open.
 type server struct {
-	data     string // the data folder
-	version  string
-	probe    string // as of Config
-	refuse   imx.Level
-	logger   *slog.Logger
-	log      *eventlog.Log
-	control  *control.Control
-	registry *registry.Registry
-	engine   *local.Engine
-	pipeline *pipeline.Pipeline
-	attester *attest.Attester
-	tester   *trial.Tester
-	loop     *reconcile.Loop
-	scanner  *scan.Scanner
+	data        string // the data folder
+	version     string
+	probe       string // as of Config
+	refuse      imx.Level
+	environment string // as of Config
+	logger      *slog.Logger
+	log         *eventlog.Log
+	control     *control.Control
+	keys        keyring.Store
+	trust       *trust.Registrar
+	registry    *registry.Registry
+	engine      *local.Engine
+	pipeline    *pipeline.Pipeline
+	attester    *attest.Attester
+	judge       *verdict.Judge
+	tester      *trial.Tester
+	loop        *reconcile.Loop
+	scanner     *scan.Scanner
 }
 
 // The folders below the data folder, each with one owner. docs/format/data.md describes them.
@@ -65,6 +74,9 @@ const (
 	registryFolder = "registry"
 	engineFolder   = "engine"
 	feedFolder     = "feeds"
+	keyFolder      = "keys"
+
+	identityFile = "identity" // unless --identity names another
 )
 
 // open opens the parts from the bottom up; what it opened it closes again if a later one fails.
@@ -72,7 +84,10 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
-	s := &server{data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse, logger: slog.New(slog.NewTextHandler(cfg.Log, nil))}
+	s := &server{
+		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse,
+		environment: cmp.Or(cfg.Environment, policy.Development), logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
+	}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -97,11 +112,28 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.openKeys(cfg); err != nil {
+		return nil, err
+	}
 	blobs, err := blob.Open(filepath.Join(cfg.Data, blobFolder))
 	if err != nil {
 		return nil, err
 	}
 	return s, s.join(ctx, prefix, blobs)
+}
+
+// openKeys opens the keys with which the server's parts sign, and makes them at the first start.
+func (s *server) openKeys(cfg Config) (err error) {
+	if cfg.Token != "" {
+		s.keys, err = keyring.OpenToken(cfg.Token)
+	} else {
+		s.keys, err = keyring.OpenFiles(filepath.Join(cfg.Data, keyFolder), cmp.Or(cfg.Identity, filepath.Join(cfg.Data, identityFile)))
+	}
+	if err != nil {
+		return err
+	}
+	s.trust, err = trust.Open(trust.Config{Control: s.control, Store: s.keys, Now: time.Now})
+	return err
 }
 
 // join opens the parts that stand on the log and the blobs.
@@ -146,22 +178,26 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		return err
 	}
 	checks := newChecks(s)
+	if s.judge, err = s.openJudge(blobs); err != nil {
+		return err
+	}
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
 		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
+		Judge: s.judge,
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
 		},
 	})
 	s.attester = attest.New(attest.Config{
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter,
-		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer}),
+		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer, Sign: s.trust.Sign, Keys: s.trust.Known}),
 	})
 	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
-	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.pass, Now: time.Now, Log: s.logger})
-	return s.openScanner()
+	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.judge.Pass, Now: time.Now, Log: s.logger})
+	return s.openScanner(debs)
 }
 
 // engineConfig names what the engine makes on this machine after the data folder, so that
@@ -185,6 +221,9 @@ func engineConfig(data string, prefix netip.Prefix) (local.Config, error) {
 func (s *server) close() {
 	if s.scanner != nil {
 		s.scanner.Close()
+	}
+	if s.keys != nil {
+		_ = s.keys.Close()
 	}
 	if s.log != nil {
 		_ = s.log.Close() // every append was synced when it was confirmed
@@ -226,9 +265,16 @@ func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Buil
 	return nil
 }
 
-// pass lets an instance of a release start.
-func (s *server) pass(_ context.Context, r imx.Release) (admission.Pass, error) {
-	return admission.ForTrial(r), nil
+// openJudge opens what says what may run. It asks the attester and the pipeline, which are made later.
+func (s *server) openJudge(blobs *blob.Store) (*verdict.Judge, error) {
+	return verdict.New(verdict.Config{
+		Control: s.control, Environment: s.environment, Version: s.version, Now: time.Now, Log: s.logger,
+		Bundle: func(d imx.Digest) ([]byte, error) { return blobs.ReadAll(d, sign.MaxBundle) },
+		State: func(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error) {
+			return s.attester.Add(ctx, by, c)
+		},
+		Find: func(ctx context.Context, wanted string) (imx.ImageView, error) { return s.pipeline.Find(ctx, wanted) },
+	})
 }
 
 // kits tells which kits of tests are needed.
@@ -248,6 +294,8 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Viewer:    viewer{s, v},
 		Images:    s.pipeline,
 		Evidence:  s.attester,
+		Trust:     s.trust,
+		Judge:     s.judge,
 		Logs:      logs{s.engine},
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,

@@ -93,3 +93,10 @@ const (
 // Draining is the reason that an instance shows which was told to stop for a reason and is
 // finishing its connections.
 func Draining(reason string) string { return reason + "; it finishes its connections first" }
+
+// KitCommand is a program that a test runs beside an instance, with a kit as its root.
+type KitCommand struct {
+	Instance string    // its id
+	Kit      imx.Image // an imx.Kit, built
+	Args     []string
+}

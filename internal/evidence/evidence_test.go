@@ -5,6 +5,9 @@ package evidence_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/http/httptest"
@@ -24,6 +27,7 @@ import (
 	"imx/internal/blob"
 	"imx/internal/evidence"
 	"imx/internal/registry"
+	"imx/internal/sign"
 	"imx/internal/statement"
 )
 
@@ -34,6 +38,7 @@ type world struct {
 	blobs    *blob.Store
 	registry *registry.Registry
 	image    imx.Digest
+	keys     map[string]imx.Key
 	refuse   error // of the registry, where it isn't nil
 }
 
@@ -63,14 +68,35 @@ func newWorld(t *testing.T) *world {
 	if w.image, err = w.registry.Put(t.Context(), "web", "v1", raw, ocispec.MediaTypeImageManifest); err != nil {
 		t.Fatal(err)
 	}
-	w.Store = evidence.New(evidence.Config{Blobs: w.blobs, Refer: func(ctx context.Context, repository string, manifest []byte) error {
-		if w.refuse != nil {
-			return w.refuse
-		}
-		_, err := w.registry.Put(ctx, repository, "", manifest, ocispec.MediaTypeImageManifest)
-		return err
-	}})
+	w.Store = evidence.New(evidence.Config{
+		Blobs: w.blobs, Sign: w.signing(t), Keys: func() map[string]imx.Key { return w.keys },
+		Refer: func(ctx context.Context, repository string, manifest []byte) error {
+			if w.refuse != nil {
+				return w.refuse
+			}
+			_, err := w.registry.Put(ctx, repository, "", manifest, ocispec.MediaTypeImageManifest)
+			return err
+		},
+	})
 	return w
+}
+
+// signing makes the tester's key known, and returns what signs with it.
+func (w *world) signing(t *testing.T) func(string, []byte) ([]byte, string, error) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := sign.PublicOf(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.keys = map[string]imx.Key{p.ID: {ID: p.ID, Owner: imx.Server, Role: imx.RoleTester, Public: p.Line}}
+	return func(_ string, payload []byte) ([]byte, string, error) {
+		bundle, err := sign.Seal(payload, key)
+		return bundle, p.ID, err
+	}
 }
 
 func saying(t *testing.T, image imx.Digest, says any) imx.Statement {
@@ -109,14 +135,19 @@ func TestARegistryClientFindsWhatWasStatedOfAnImageAndReadsIt(t *testing.T) {
 		t.Fatalf("referrers %+v, %v", list, err)
 	}
 	found := list.Manifests[0]
-	if found.Digest.String() != string(kept.Manifest) || found.ArtifactType != evidence.StatementMedia || found.Annotations[evidence.PredicateNote] != imx.PredicateTest {
+	if found.Digest.String() != string(kept.Manifest) || found.ArtifactType != sign.Media || found.Annotations[evidence.PredicateNote] != imx.PredicateTest ||
+		found.Annotations["dev.sigstore.bundle.content"] != "dsse-envelope" || found.Annotations["dev.sigstore.bundle.predicateType"] != imx.PredicateTest {
 		t.Errorf("the referrer is %+v", found)
 	}
-	raw, err := w.registry.Blob("web", kept.Statement, 1<<20)
+	raw, err := w.registry.Blob("web", kept.Bundle, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, err := statement.Parse(raw)
+	opened, err := sign.Open(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := statement.Parse(opened.Payload)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,12 +204,13 @@ func TestAStatementAboutSomethingElseIsRefused(t *testing.T) {
 func TestChangedBytesAreRefusedAndKeepingAgainMendsThem(t *testing.T) {
 	w := newWorld(t)
 	kept := w.keep(t, map[string]string{"result": "FAILED"})
-	path := w.blobs.Path(kept.Statement)
+	path := w.blobs.Path(kept.Bundle)
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Remove(path), os.WriteFile(path, bytes.ReplaceAll(raw, []byte("FAILED"), []byte("PASSED")), 0o444)); err != nil {
+	raw[len(raw)/2] ^= 1
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, raw, 0o444)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Read(kept); imx.KindOf(err) != imx.Refused {
@@ -214,7 +246,37 @@ func TestDigestsNamesAllThatTheEvidenceOfAnImageNeeds(t *testing.T) {
 			all++
 		}
 	}
-	if all != 5 || len(found) != 1 { // two statements, two manifests, what stands for a configuration
+	if all != 5 || len(found) != 1 { // two bundles, two manifests, what stands for a configuration
 		t.Errorf("%v: %d blobs", found, all)
+	}
+}
+
+func TestABundleThatSomebodyElseSignedIsKeptAndJudgedWhenItIsRead(t *testing.T) {
+	w := newWorld(t)
+	raw, err := json.Marshal(saying(t, w.image, map[string]int{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := sign.Seal(raw, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := w.KeepSigned(t.Context(), "web", w.image, evidence.Signed{Bundle: bundle, Signer: "SHA256:mallory"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Read(kept); imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "unknown key") {
+		t.Errorf("read with err = %v", err)
+	}
+	if got, err := w.Bundle(kept); err != nil || !bytes.Equal(got, bundle) {
+		t.Errorf("bundle %q, %v", got, err)
+	}
+	bundle[0] = ' '
+	if _, err := w.KeepSigned(t.Context(), "web", w.image, evidence.Signed{Bundle: bundle}); imx.KindOf(err) != imx.Refused {
+		t.Errorf("a bundle that is none: err = %v", err)
 	}
 }

@@ -152,7 +152,8 @@ func declared(t imx.Template, name string) (imx.Archive, bool) {
 // fetch brings an archive's verified index and remembers how new it is, so that an older one is
 // refused from now on.
 func (p *Pipeline) fetch(ctx context.Context, by imx.Principal, decl imx.Archive, report imx.Report) (archive.Snapshot, error) {
-	known := p.cfg.Control.State().Suites
+	state := p.cfg.Control.State()
+	known := state.Suites
 	snapshot, err := p.cfg.Archive.Fetch(ctx, decl, p.cfg.Architecture, known, report)
 	if err != nil {
 		return snapshot, err
@@ -161,21 +162,21 @@ func (p *Pipeline) fetch(ctx context.Context, by imx.Principal, decl imx.Archive
 	for _, s := range snapshot.Suites {
 		if !slices.ContainsFunc(known, func(k imx.LockedSuite) bool {
 			return k.Archive == s.Archive && k.Suite == s.Suite && k.InRelease == s.InRelease
-		}) {
-			news = append(news, imx.SuiteSeen{Suite: s})
+		}) || state.Codenames[s.Archive+" "+s.Suite] != snapshot.Codenames[s.Suite] {
+			news = append(news, imx.SuiteSeen{Suite: s, Codename: snapshot.Codenames[s.Suite]})
 		}
 	}
 	return snapshot, p.cfg.Control.Record(by, news...)
 }
 
-// HostIndex brings the verified indexes of the host's archive.
-func (p *Pipeline) HostIndex(ctx context.Context, by imx.Principal, report imx.Report) (archive.Snapshot, error) {
-	return p.fetch(ctx, by, imx.Archive{Name: imx.HostArchive}, report)
+// Index brings the verified indexes of an archive.
+func (p *Pipeline) Index(ctx context.Context, by imx.Principal, decl imx.Archive, report imx.Report) (archive.Snapshot, error) {
+	return p.fetch(ctx, by, decl, report)
 }
 
-// HostPackage brings a package of the host's archive, unless it is here, and opens it. The caller closes it.
-func (p *Pipeline) HostPackage(ctx context.Context, pkg imx.Package, report imx.Report) (io.ReadCloser, error) {
-	if err := p.packages(ctx, imx.Template{}, []imx.Package{pkg}, report); err != nil {
+// Package brings a package of an archive, unless it is here, and opens it. The caller closes it.
+func (p *Pipeline) Package(ctx context.Context, decl imx.Archive, pkg imx.Package, report imx.Report) (io.ReadCloser, error) {
+	if err := p.packages(ctx, imx.Template{Archives: []imx.Archive{decl}}, []imx.Package{pkg}, report); err != nil {
 		return nil, err
 	}
 	return p.cfg.Blobs.Reader(pkg.Digest)

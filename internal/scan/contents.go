@@ -1,8 +1,11 @@
 package scan
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/vuln"
@@ -16,13 +19,27 @@ func (s *Scanner) contents(ctx context.Context, by imx.Principal, image imx.Dige
 	if err != nil {
 		return nil, err
 	}
-	packages, _ := vuln.Packages(d.Inventory)
+	state, err := s.cfg.Server.State(time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	packages, _ := vuln.Packages(named(d.Inventory, state.Codenames))
 	document, err := s.cfg.Evidence.CycloneDX(ctx, by, d)
 	if err != nil {
 		return nil, err
 	}
 	components, err := vuln.Components(document, brought(d.Inventory))
 	return append(packages, components...), err
+}
+
+// named returns an inventory in which suites that are called after their place ("stable") have their codenames.
+func named(in imx.Inventory, codenames map[string]string) imx.Inventory {
+	in.Packages = slices.Clone(in.Packages)
+	for i := range in.Packages {
+		p := &in.Packages[i]
+		p.Suite = cmp.Or(codenames[p.Archive+" "+p.Suite], p.Suite)
+	}
+	return in
 }
 
 // brought returns which files packages of Debian bring. Of an image whose inventory doesn't tell it, those count where

@@ -33,10 +33,11 @@ func (s *Scanner) says(last imx.Evidence, one imx.ImageScan) bool {
 	return err == nil && vuln.Found(st.Predicate, one.Vulnerabilities)
 }
 
-// stated is the VEX document that is kept as evidence about an image, as the state has it.
+// stated is the VEX document that is kept as evidence about an image, as the state has it. One whose key doesn't count
+// excuses nothing.
 func (s *Scanner) stated(state *imx.State, image imx.Digest) ([]vuln.Plea, error) {
 	e, ok := state.Evidence[image][imx.PredicateVEX]
-	if !ok {
+	if !ok || e.Bundle != "" && s.cfg.Evidence.Counts(e) != nil {
 		return nil, nil
 	}
 	st, err := s.cfg.Evidence.Read(e)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/archive"
 	"imx/internal/deb"
 	"imx/internal/feed"
 	"imx/internal/vuln"
@@ -110,49 +111,110 @@ type candidate struct {
 }
 
 // changelogs brings the changelogs of all packages that are newer than those that images have, and makes a feed of what
-// they say that they fix.
+// they say that they fix. An archive other than the host's that can't say anything is skipped, with why.
 func (s *Scanner) changelogs(ctx context.Context, by imx.Principal, report imx.Report) (imx.Feed, error) {
-	snapshot, err := s.cfg.Index(ctx, report)
+	declared, err := s.cfg.Archives()
 	if err != nil {
 		return imx.Feed{}, err
 	}
 	var installed []vuln.Package
 	_ = s.cfg.Known.Use(func(x *vuln.Index) error { installed = slices.Clone(x.All()); return nil }) // can't fail
-	newer := newerThan(installed, snapshot.Index)
-	if err := snapshot.Index.Err(); err != nil {
+	r := reading{Scanner: s, report: report, used: map[imx.Digest]bool{}, feed: imx.Feed{Name: Changelogs, Format: imx.FormatChangelog}}
+	if err := r.archive(ctx, imx.Archive{Name: imx.HostArchive}, installed); err != nil {
 		return imx.Feed{}, err
 	}
-	var all []vuln.Advisory
-	used := map[imx.Digest]bool{}
-	const step = "read changelogs"
-	for i, candidates := range newer {
-		report(imx.Progress{Step: step, Status: imx.StepRunning, Message: candidates[0].source, Done: int64(i), Total: int64(len(newer)), Unit: "packages"})
-		changes, err := s.changes(ctx, candidates, snapshot.Index, used)
-		if err != nil {
-			return imx.Feed{}, err
+	for _, decl := range declared {
+		why := mute(decl)
+		if why == "" {
+			if err := r.archive(ctx, decl, installed); err != nil {
+				why = imx.AsError(err).Message
+			}
 		}
-		all = append(all, vuln.ChangelogAdvisories(changes, candidates[0].release, candidates[0].source)...)
+		if why != "" {
+			r.feed.Skipped++
+			r.feed.Skips = append(r.feed.Skips, "archive "+decl.Name+": "+why)
+		}
 	}
-	report(imx.Progress{Step: step, Status: imx.StepDone, Done: int64(len(newer)), Total: int64(len(newer)), Unit: "packages"})
-	if err := s.cfg.Feeds.KeepChangelogs(used); err != nil {
+	if err := s.cfg.Feeds.KeepChangelogs(r.used); err != nil {
 		return imx.Feed{}, err
 	}
-	f := imx.Feed{Name: Changelogs, Format: imx.FormatChangelog}
-	for _, suite := range snapshot.Suites {
-		if suite.Date.After(f.Date) {
-			f.Date = suite.Date
-		}
-	}
-	if f, err = s.cfg.Feeds.PutAdvisories(f, all); err != nil {
+	f, err := s.cfg.Feeds.PutAdvisories(r.feed, r.all)
+	if err != nil {
 		return f, err
 	}
 	s.refreshed, s.covered = s.cfg.Now(), len(installed)
 	return f, s.kept(by, f)
 }
 
+// mute says why the newer packages of an archive that a template declares tell nothing of fixes, or "".
+func mute(decl imx.Archive) string {
+	switch {
+	case len(decl.Keyring) > 0:
+		return "others than Debian sign it, and Debian's versions are no measure for theirs"
+	case decl.Expired:
+		return "it stays as it was, so nothing in it is newer"
+	case len(decl.Suites) > 0 && !slices.ContainsFunc(decl.Suites, isSecurity):
+		return "it has no security suite"
+	}
+	return ""
+}
+
+func isSecurity(suite string) bool {
+	return strings.HasSuffix(suite, "-security") || strings.HasSuffix(suite, "/updates")
+}
+
+// reading is the making of a feed of changelogs.
+type reading struct {
+	*Scanner
+
+	report imx.Report
+	used   map[imx.Digest]bool // the .debs whose changelogs stay
+	all    []vuln.Advisory
+	feed   imx.Feed
+}
+
+// archive reads what an archive's newer packages say.
+func (r *reading) archive(ctx context.Context, decl imx.Archive, installed []vuln.Package) error {
+	snapshot, err := r.cfg.Index(ctx, decl, r.report)
+	if err != nil {
+		return err
+	}
+	from := shelf{snapshot, decl}
+	newer := newerThan(installed, from)
+	if err := snapshot.Index.Err(); err != nil {
+		return err
+	}
+	const step = "read changelogs"
+	progress := imx.Progress{Step: step, Status: imx.StepRunning, Total: int64(len(newer)), Unit: "packages"}
+	for i, candidates := range newer {
+		progress.Message, progress.Done = candidates[0].source, int64(i)
+		r.report(progress)
+		changes, err := r.changes(ctx, candidates, from)
+		if err != nil {
+			return err
+		}
+		r.all = append(r.all, vuln.ChangelogAdvisories(changes, candidates[0].release, candidates[0].source)...)
+	}
+	progress.Message, progress.Status, progress.Done = "", imx.StepDone, progress.Total
+	r.report(progress)
+	for _, suite := range snapshot.Suites {
+		if suite.Date.After(r.feed.Date) {
+			r.feed.Date = suite.Date
+		}
+	}
+	return nil
+}
+
+// shelf is what an archive has.
+type shelf struct {
+	archive.Snapshot
+
+	decl imx.Archive
+}
+
 // newerThan returns, for every source package that an archive has newer binaries of than images have, those binaries,
 // the smallest first. Only packages of the release that the image is of count.
-func newerThan(installed []vuln.Package, index *deb.Index) [][]candidate {
+func newerThan(installed []vuln.Package, in shelf) [][]candidate {
 	found := map[origin]map[string]imx.Package{}
 	for _, p := range installed {
 		release, ok := strings.CutPrefix(p.Ecosystem, vuln.Debian(""))
@@ -161,7 +223,7 @@ func newerThan(installed []vuln.Package, index *deb.Index) [][]candidate {
 		}
 		from := origin{release, p.Name}
 		for _, b := range p.Binaries {
-			best := newestOf(index, b.Name, from)
+			best := in.newest(b.Name, from)
 			if best != nil && deb.Compare(best.Version, b.Version) > 0 {
 				if found[from] == nil {
 					found[from] = map[string]imx.Package{}
@@ -187,10 +249,10 @@ func newerThan(installed []vuln.Package, index *deb.Index) [][]candidate {
 	return all
 }
 
-// newestOf returns the newest package of a name that comes from the source package in the release, or nil.
-func newestOf(index *deb.Index, name string, from origin) *deb.Package {
-	for _, p := range index.Versions(name) {
-		if vuln.Release(p.Suite) == from.release && cmp.Or(p.Source, p.Name) == from.source {
+// newest returns the newest package of a name that comes from the source package in the release, or nil.
+func (in shelf) newest(name string, from origin) *deb.Package {
+	for _, p := range in.Index.Versions(name) {
+		if vuln.Release(cmp.Or(in.Codenames[p.Suite], p.Suite)) == from.release && cmp.Or(p.Source, p.Name) == from.source {
 			return p
 		}
 	}
@@ -198,7 +260,7 @@ func newestOf(index *deb.Index, name string, from origin) *deb.Package {
 }
 
 // changes reads the first changelog that the candidates have.
-func (s *Scanner) changes(ctx context.Context, candidates []candidate, index *deb.Index, used map[imx.Digest]bool) ([]vuln.Change, error) {
+func (r *reading) changes(ctx context.Context, candidates []candidate, from shelf) ([]vuln.Change, error) {
 	tried := map[string]bool{}
 	for len(candidates) > 0 {
 		c := candidates[0]
@@ -206,9 +268,9 @@ func (s *Scanner) changes(ctx context.Context, candidates []candidate, index *de
 		if tried[c.pkg.Name] {
 			continue
 		}
-		tried[c.pkg.Name], used[c.pkg.Digest] = true, true
-		found, err := s.cfg.Feeds.Changelog(c.pkg.Name, c.source, c.pkg.Digest, func() (io.ReadCloser, error) {
-			return s.cfg.Package(ctx, c.pkg, func(imx.Progress) {})
+		tried[c.pkg.Name], r.used[c.pkg.Digest] = true, true
+		found, err := r.cfg.Feeds.Changelog(c.pkg.Name, c.source, c.pkg.Digest, func() (io.ReadCloser, error) {
+			return r.cfg.Package(ctx, from.decl, c.pkg, func(imx.Progress) {})
 		})
 		switch {
 		case imx.KindOf(err) == imx.NotFound || imx.KindOf(err) == imx.Refused:
@@ -218,7 +280,7 @@ func (s *Scanner) changes(ctx context.Context, candidates []candidate, index *de
 		case found.Elsewhere == "":
 			return found.Changes, nil
 		}
-		if p := newestOf(index, found.Elsewhere, c.origin); p != nil {
+		if p := from.newest(found.Elsewhere, c.origin); p != nil {
 			candidates = append([]candidate{{c.origin, p.Package}}, candidates...)
 		}
 	}

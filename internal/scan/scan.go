@@ -35,9 +35,11 @@ type Config struct {
 	Known  *feed.Images
 	Client *http.Client // fetches feeds from the addresses that people name
 	Server Server
-	// Index brings the verified indexes of the host's archive, and Package a .deb of it.
-	Index   func(ctx context.Context, report imx.Report) (archive.Snapshot, error)
-	Package func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error)
+	// Archives are those that templates declared. Index brings the verified indexes of one of them, or of the host's, and
+	// Package a .deb of it.
+	Archives func() ([]imx.Archive, error)
+	Index    func(ctx context.Context, decl imx.Archive, report imx.Report) (archive.Snapshot, error)
+	Package  func(ctx context.Context, decl imx.Archive, p imx.Package, report imx.Report) (io.ReadCloser, error)
 	// Evidence keeps what is stated of images, and has what was.
 	Evidence *attest.Attester
 	Version  string

@@ -13,6 +13,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,6 +36,8 @@ type world struct {
 	t        *testing.T
 	now      time.Time
 	archive  *archivetest.Archive
+	decl     imx.Archive   // of the archive, in place of the host's
+	others   []imx.Archive // that templates declared
 	images   []imx.ImageView
 	inside   map[imx.Digest]imx.Inventory
 	state    *imx.State // what the log doesn't tell it of
@@ -68,11 +71,11 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	debs, err := archive.New(archive.Config{Dir: t.TempDir(), Blobs: blobs})
+	debs, err := archive.New(archive.Config{Dir: t.TempDir(), Blobs: blobs, Keyring: w.keyring()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	decl := imx.Archive{Name: "own", Mirror: "file://" + w.archive.Dir, Suites: []string{"bookworm"}, Keyring: w.archive.Keyring()}
+	w.decl = imx.Archive{Name: imx.HostArchive, Mirror: "file://" + w.archive.Dir, Suites: []string{"bookworm"}, Keyring: w.archive.Keyring()}
 	dir := filepath.Join(t.TempDir(), "feeds")
 	feeds, err := feed.Open(dir, w.clock)
 	if err != nil {
@@ -106,15 +109,16 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 			Image:  w.Image, KeepFeed: w.control.KeepFeed, RemoveFeed: w.control.RemoveFeed,
 			Pids: func(context.Context) (map[string]int, error) { return nil, nil },
 		},
-		Index: func(ctx context.Context, report imx.Report) (archive.Snapshot, error) {
+		Archives: func() ([]imx.Archive, error) { return w.others, nil },
+		Index: func(ctx context.Context, decl imx.Archive, report imx.Report) (archive.Snapshot, error) {
 			if w.broken != nil {
 				return archive.Snapshot{}, w.broken
 			}
-			return debs.Fetch(ctx, decl, archivetest.Architecture, nil, report)
+			return debs.Fetch(ctx, w.declared(decl), archivetest.Architecture, nil, report)
 		},
-		Package: func(ctx context.Context, p imx.Package, report imx.Report) (io.ReadCloser, error) {
+		Package: func(ctx context.Context, decl imx.Archive, p imx.Package, report imx.Report) (io.ReadCloser, error) {
 			w.brought = append(w.brought, p.Ref())
-			if err := debs.Packages(ctx, func(string) (imx.Archive, bool) { return decl, true }, []imx.Package{p}, report); err != nil {
+			if err := debs.Packages(ctx, func(string) (imx.Archive, bool) { return w.declared(decl), true }, []imx.Package{p}, report); err != nil {
 				return nil, err
 			}
 			return blobs.Reader(p.Digest)
@@ -122,6 +126,23 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 	})
 	t.Cleanup(w.scanner.Close)
 	return w
+}
+
+// declared is an archive's declaration; that of the host's is the test's.
+func (w *world) declared(decl imx.Archive) imx.Archive {
+	if decl.Name == imx.HostArchive {
+		return w.decl
+	}
+	return decl
+}
+
+// keyring puts the archive's key where Debian's are.
+func (w *world) keyring() string {
+	file := filepath.Join(w.t.TempDir(), "debian.pgp")
+	if err := os.WriteFile(file, w.archive.Keyring(), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return file
 }
 
 func (w *world) clock() time.Time { return w.now }
@@ -230,6 +251,51 @@ func TestNewerPackagesChangelogsSayWhatAnImageLacks(t *testing.T) {
 	}
 	if again := strings.Join(w.brought[first:], " "); strings.Contains(again, "bin-one_") || !strings.Contains(again, "bin-same_") {
 		t.Errorf("brought again: %s", again)
+	}
+}
+
+func TestASuiteThatIsNamedByItsPlaceIsThatOfItsCodename(t *testing.T) {
+	w := newWorld(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	w.archive.Suite, w.archive.Fields = "stable", map[string]string{"Codename": "bookworm"}
+	w.archive.Publish()
+	w.decl.Suites = []string{"stable"}
+	image := w.image("web", "bin-one one 1.0-1")
+	w.inside[image].Packages[0].Archive, w.inside[image].Packages[0].Suite = imx.HostArchive, "stable"
+	// As planning did.
+	if err := w.control.Record("root", imx.SuiteSeen{Suite: imx.LockedSuite{Archive: imx.HostArchive, Suite: "stable"}, Codename: "bookworm"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := found(w.scan(imx.ScanRequest{All: true})); got != "web: CVE-2025-0001 1.0-2" {
+		t.Errorf("found %q", got)
+	}
+}
+
+func TestArchivesOfTemplatesAreAskedWhereTheyHaveSecurityUpdates(t *testing.T) {
+	w := newWorld(t)
+	other := archivetest.New(t, deb("bin-one", "one", "1.0-2", "changelog.Debian.gz", "CVE-2025-0001"))
+	other.Suite, other.Keys = "bookworm-security", w.archive.Keys
+	other.Publish()
+	vendor := archivetest.New(t, deb("bin-two", "two", "1.0-2", "changelog.Debian.gz", "CVE-2025-0002"))
+	w.others = []imx.Archive{
+		{Name: "away", Mirror: "file:///nowhere", Suites: []string{"trixie-security"}},
+		{Name: "debian", Mirror: "file://" + other.Dir, Suites: []string{"bookworm-security"}},
+		{Name: "plain", Mirror: "file://" + other.Dir, Suites: []string{"bookworm"}},
+		{Name: "snapshot", Mirror: "file://" + other.Dir, Suites: []string{"bookworm-security"}, Expired: true},
+		{Name: "vendor", Mirror: "file://" + vendor.Dir, Suites: []string{"bookworm"}, Keyring: vendor.Keyring()},
+	}
+	w.image("web", "bin-one one 1.0-1", "bin-two two 1.0-1")
+	r := w.scan(imx.ScanRequest{All: true})
+	if got := found(r); got != "web: CVE-2025-0001 1.0-2" {
+		t.Errorf("found %q", got)
+	}
+	skipped := strings.Join(r.Feeds[0].Skips, "\n")
+	for _, want := range []string{"archive away: ", "archive plain: it has no security suite", "archive snapshot: it stays as it was", "archive vendor: others than Debian sign it"} {
+		if !strings.Contains(skipped, want) {
+			t.Errorf("skipped:\n%s\nwithout %q", skipped, want)
+		}
+	}
+	if strings.Contains(skipped, "archive debian") || r.Feeds[0].Skipped != 4 {
+		t.Errorf("skipped %d:\n%s", r.Feeds[0].Skipped, skipped)
 	}
 }
 

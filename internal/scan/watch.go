@@ -46,7 +46,7 @@ func (s *Scanner) poke() {
 
 func (s *Scanner) logFailure(ctx context.Context, what string, err error) {
 	if err != nil && ctx.Err() == nil {
-		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, what, slog.Any("error", err))
+		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a scan that nobody asked for failed", slog.String("what", what), slog.Any("error", err))
 	}
 }
 
@@ -129,7 +129,7 @@ func (s *Scanner) state(ctx context.Context, by imx.Principal, w *world, set *fe
 	}
 	views, notices := s.know(ctx, by, imx.ScanRequest{}, w.images, func(imx.Progress) {})
 	for _, n := range notices {
-		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, n)
+		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a scan that nobody asked for lacks an image", slog.String("why", n))
 	}
 	w.pleas = set.Pleas
 	all, err := s.images(ctx, w, views, set)

@@ -229,7 +229,10 @@ func TestTheLogKnowsWhichFeedsStoodWhen(t *testing.T) {
 		}
 	}
 	var kinds []string
-	for e := range w.control.Events(1) {
+	for e, err := range w.control.Events(1) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		kinds = append(kinds, e.Kind()+" by "+string(e.By))
 	}
 	if want := []string{"feed-kept by root", "feed-kept by root", "feed-removed by root"}; !slices.Equal(kinds, want) {

@@ -13,31 +13,52 @@ import (
 // Of a person's key it says only that it may sign reviews: whether its owner may review is for a policy to say.
 // Errors: Refused, and the message names the reason.
 func Counts(e imx.Evidence, bundle []byte, keys map[string]imx.Key) (imx.Statement, error) {
-	st, err := counts(e, bundle, keys)
-	if err == nil {
-		return st, nil
+	key, err := signer(e, keys)
+	if err != nil {
+		return imx.Statement{}, refused(e, err)
 	}
+	st, err := signed(e, bundle, key)
+	if err != nil {
+		return imx.Statement{}, refused(e, err)
+	}
+	return st, nil
+}
+
+// Signer reports what Counts does, as far as it can be told without the bytes: whether an evidence is signed with a known
+// key, that spoke for its type when it was kept. Errors: Refused, and the message names the reason.
+func Signer(e imx.Evidence, keys map[string]imx.Key) error {
+	if _, err := signer(e, keys); err != nil {
+		return refused(e, err)
+	}
+	return nil
+}
+
+// refused says of what a reason is why it doesn't count.
+func refused(e imx.Evidence, why error) error {
 	name := imx.PredicateNames()[e.PredicateType]
 	if name == "" {
 		name = "statement"
 	}
-	refused := imx.Errorf(imx.Refused, "the %s of image %s doesn't count: %w", name, e.Image.Short(), err)
-	refused.Hint = imx.AsError(err).Hint
-	return imx.Statement{}, refused
+	err := imx.Errorf(imx.Refused, "the %s of image %s doesn't count: %w", name, e.Image.Short(), why)
+	err.Hint = imx.AsError(why).Hint
+	return err
 }
 
-func counts(e imx.Evidence, bundle []byte, keys map[string]imx.Key) (imx.Statement, error) {
+// signer returns the key of an evidence, if it counted for it.
+func signer(e imx.Evidence, keys map[string]imx.Key) (imx.Key, error) {
 	if e.Bundle == "" || e.Signer == "" {
-		return imx.Statement{}, imx.Errorf(imx.Refused, "it is unsigned: it was kept before statements were signed").
+		return imx.Key{}, imx.Errorf(imx.Refused, "it is unsigned: it was kept before statements were signed").
 			WithHint("make it anew: a build, a test run and a scan sign what they find")
 	}
 	key, ok := keys[e.Signer]
 	if !ok {
-		return imx.Statement{}, imx.Errorf(imx.Refused, "it is signed with an unknown key, %s", e.Signer).WithHint("known keys: imx key list")
+		return imx.Key{}, imx.Errorf(imx.Refused, "it is signed with an unknown key, %s", e.Signer).WithHint("known keys: imx key list")
 	}
-	if err := spoke(key, e); err != nil {
-		return imx.Statement{}, err
-	}
+	return key, spoke(key, e)
+}
+
+// signed returns the statement in a bundle, if a key signed it and it is the one that an evidence names.
+func signed(e imx.Evidence, bundle []byte, key imx.Key) (imx.Statement, error) {
 	if imx.DigestBytes(bundle) != e.Bundle {
 		return imx.Statement{}, imx.Errorf(imx.Refused, "it was changed: its bytes aren't those that the log names, %s", e.Bundle)
 	}
@@ -48,14 +69,14 @@ func counts(e imx.Evidence, bundle []byte, keys map[string]imx.Key) (imx.Stateme
 	if public.ID != key.ID {
 		return imx.Statement{}, imx.Errorf(imx.Refused, "the key %s is known by the name of another, %s", public.ID, key.ID)
 	}
-	signed, err := Open(bundle)
+	opened, err := Open(bundle)
 	if err != nil {
 		return imx.Statement{}, err
 	}
-	if err := signed.Verify(public); err != nil {
+	if err := opened.Verify(public); err != nil {
 		return imx.Statement{}, err
 	}
-	return named(e, signed.Payload)
+	return named(e, opened.Payload)
 }
 
 // spoke refuses a key that doesn't speak for an evidence's type, or didn't count when it was kept.

@@ -33,7 +33,9 @@ func body(t *rapid.T, s *imx.State) imx.Body {
 	}
 	return rapid.SampledFrom([]imx.Body{
 		imx.ServerStarted{Version: "1"},
-		imx.SuiteSeen{Suite: imx.LockedSuite{Archive: "host", Suite: name}},
+		imx.SuiteSeen{Suite: imx.LockedSuite{Archive: "host", Suite: name}, Codename: "code" + apply},
+		imx.FeedKept{Feed: imx.Feed{Name: name, Entries: int64(number)}},
+		imx.FeedRemoved{Name: name},
 		imx.ApplyStarted{Apply: apply},
 		imx.ImageBuilt{Image: imx.Image{Plan: imx.DigestBytes([]byte{byte(number)})}},
 		imx.Applied{Apply: apply, Releases: []imx.Release{next}},

@@ -44,6 +44,7 @@ func Clone(s *imx.State) *imx.State {
 	c.Policies, c.Exceptions = maps.Clone(s.Policies), maps.Clone(s.Exceptions)
 	c.Candidates, c.Sources, c.Verdicts = maps.Clone(s.Candidates), maps.Clone(s.Sources), maps.Clone(s.Verdicts)
 	c.Feeds = maps.Clone(s.Feeds)
+	c.Codenames = maps.Clone(s.Codenames)
 	c.Suites = slices.Clone(s.Suites)
 	return &c
 }
@@ -77,12 +78,16 @@ func fold(s *imx.State, e imx.Event) error {
 		return nil // they matter to people who read the log, not to the state
 	case imx.SuiteSeen:
 		suiteSeen(s, b.Suite)
+		if b.Codename != "" {
+			put(&s.Codenames, b.Suite.Archive+" "+b.Suite.Suite, b.Codename)
+		}
 		return nil
 	case imx.ImageBuilt:
 		put(&s.Images, b.Image.Plan, b.Image)
 		return nil
 	case imx.EvidenceAdded:
 		ofImage := maps.Clone(s.Evidence[b.Evidence.Image])
+		b.Evidence.Made = e.Time // whether its key counted then is judged by it
 		put(&ofImage, b.Evidence.PredicateType, b.Evidence)
 		put(&s.Evidence, b.Evidence.Image, ofImage)
 		return nil

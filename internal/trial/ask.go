@@ -101,7 +101,7 @@ func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id st
 		add(s.again(ctx, in, func(ctx context.Context) imx.TestCheck { return askTCP(ctx, h, endpoint(in, r.Spec, h.Port)) }))
 	}
 	for _, command := range c.test.Commands {
-		add(s.askCommand(ctx, c, command, id)) // once: what it does may not be done twice
+		add(s.askCommand(ctx, command, c.way(command, r, id))) // once: what it does may not be done twice
 	}
 	add(s.lookInside(ctx, c.test, in)...)
 	add(s.stillRuns(ctx, in, r.Spec)...)
@@ -302,18 +302,13 @@ func askTCP(ctx context.Context, t imx.TCPTest, address string) imx.TestCheck {
 	return check
 }
 
-func (s *session) askCommand(ctx context.Context, c *trialCase, t imx.CommandTest, id string) imx.TestCheck {
+func (s *session) askCommand(ctx context.Context, t imx.CommandTest, run way) imx.TestCheck {
 	check := imx.TestCheck{
 		Name: fmt.Sprintf("command %q", t.Name), At: t.At,
 		Asked: fmt.Sprintf("%s ends with %d%s", strings.Join(t.Command, " "), t.Exit, with(t.Contains, t.Matches)),
 	}
 	var out bounded
-	kit, beside := c.kitOf(t)
-	run := func() (int, error) { return s.Exec(ctx, id, t.Command, &out) }
-	if beside {
-		run = func() (int, error) { return s.ExecIn(ctx, id, kit, t.Command, &out) }
-	}
-	code, err := run()
+	code, err := run(ctx, s, &out)
 	check.Output = kept(out.head)
 	switch missing := lacks(out.head, t.Contains, t.Matches); {
 	case err != nil && ctx.Err() != nil:

@@ -185,10 +185,6 @@ type descriptor struct {
 	Annotations *annotations      `json:"annotations,omitempty"`
 }
 
-func (d descriptor) same(o descriptor) bool {
-	return d.Name == o.Name && maps.Equal(d.Digest, o.Digest)
-}
-
 type annotations struct {
 	Result imx.TestResult `json:"result"`
 }
@@ -232,7 +228,7 @@ type statedTests struct {
 // known reads what was stated of an image's tests.
 func (t *Tester) known(ctx context.Context, image imx.Digest) (statedTests, error) {
 	found := statedTests{passed: map[string]imx.TestResult{}}
-	st, err := t.cfg.Evidence.Statement(ctx, string(image), imx.PredicateTest)
+	st, err := t.cfg.Evidence.Counted(image, imx.PredicateTest)
 	if kind := imx.KindOf(err); kind == imx.NotFound || kind == imx.Refused {
 		return found, nil // then it is tested again
 	}

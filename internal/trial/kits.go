@@ -3,10 +3,13 @@ package trial
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"iter"
 	"slices"
 
 	"imx"
+	"imx/internal/admission"
+	"imx/internal/engine"
 	"imx/internal/gc"
 )
 
@@ -42,10 +45,22 @@ func (r Run) makeKits(ctx context.Context, cases []*trialCase) error {
 	return nil
 }
 
-// kitOf returns the image that a command is run in, false for one that is run in the instance's own root.
-func (c *trialCase) kitOf(t imx.CommandTest) (imx.Image, bool) {
+// way runs a command beside an instance.
+type way func(ctx context.Context, s *session, out io.Writer) (int, error)
+
+// way returns how a command is run beside an instance of r: in its kit, or in the instance's own root.
+func (c *trialCase) way(t imx.CommandTest, r imx.Release, id string) way {
 	kit, ok := imx.Plan{Kits: c.kits}.Kit(c.subject.Config.Name, t.Packages)
-	return c.made[kit.Plan.Digest()], ok
+	if !ok {
+		return func(ctx context.Context, s *session, out io.Writer) (int, error) {
+			return s.Exec(ctx, id, t.Command, out)
+		}
+	}
+	r.Image = c.made[kit.Plan.Digest()]
+	command := engine.KitCommand{Instance: id, Kit: r.Image, Args: t.Command}
+	return func(ctx context.Context, s *session, out io.Writer) (int, error) {
+		return s.ExecIn(ctx, admission.ForTrial(r), command, out)
+	}
 }
 
 // kitsFor are the digests of the plans of the kits that the tests of an image have, sorted, each once.

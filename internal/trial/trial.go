@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"imx"
+	"imx/internal/admission"
 	"imx/internal/attest"
 	"imx/internal/engine"
 )
@@ -27,8 +28,8 @@ type Machine interface {
 	engine.Engine
 	// Exec runs a program beside an instance, as engine/local has it.
 	Exec(ctx context.Context, id string, args []string, out io.Writer) (int, error)
-	// ExecIn is Exec with the root of kit, an image, in place of the instance's.
-	ExecIn(ctx context.Context, id string, kit imx.Image, args []string, out io.Writer) (int, error)
+	// ExecIn is Exec with a kit's root in place of the instance's; the pass is for the instance's release with that image.
+	ExecIn(ctx context.Context, p admission.Pass, c engine.KitCommand, out io.Writer) (int, error)
 	// Network is the machine's range of addresses; services have those of its lower half.
 	Network() netip.Prefix
 	// Gateway is the machine's own address on the way of every instance; it has it while one is there.
@@ -40,7 +41,8 @@ type Machine interface {
 // Evidence keeps what was found, and finds it again.
 type Evidence interface {
 	Add(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error)
-	Statement(ctx context.Context, image, predicate string) (imx.Statement, error)
+	// Counted returns the newest statement of a type about an image, if it counts.
+	Counted(image imx.Digest, predicateType string) (imx.Statement, error)
 }
 
 // Config is what a Tester joins.

@@ -19,6 +19,7 @@ import (
 	"imx"
 	"imx/internal/admission"
 	"imx/internal/attest"
+	"imx/internal/engine"
 	"imx/internal/engine/fake"
 	"imx/internal/statement"
 	"imx/internal/trial"
@@ -94,9 +95,9 @@ func (m *machine) Exec(ctx context.Context, _ string, _ []string, out io.Writer)
 	return m.w.command(ctx, out)
 }
 
-func (m *machine) ExecIn(ctx context.Context, _ string, kit imx.Image, _ []string, out io.Writer) (int, error) {
+func (m *machine) ExecIn(ctx context.Context, _ admission.Pass, c engine.KitCommand, out io.Writer) (int, error) {
 	m.w.mu.Lock()
-	m.w.kits = append(m.w.kits, kit.Name)
+	m.w.kits = append(m.w.kits, c.Kit.Name)
 	m.w.mu.Unlock()
 	return m.w.command(ctx, out)
 }
@@ -111,8 +112,8 @@ func (w *world) Add(_ context.Context, _ imx.Principal, c attest.Claim) (imx.Evi
 	return imx.Evidence{}, nil
 }
 
-func (w *world) Statement(_ context.Context, image, _ string) (imx.Statement, error) {
-	c, ok := w.claims[imx.Digest(image)]
+func (w *world) Counted(image imx.Digest, _ string) (imx.Statement, error) {
+	c, ok := w.claims[image]
 	if !ok {
 		return imx.Statement{}, imx.Errorf(imx.NotFound, "nothing is known of %s", image)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"imx"
@@ -58,10 +59,17 @@ func candidates(s *imx.State, service, environment string) []imx.Candidate {
 	return found
 }
 
+// about is what a verdict is asked for, and when.
+type about struct {
+	purpose imx.Purpose
+	inputs  imx.Digest
+	now     time.Time
+}
+
 // gather reads and checks all that a verdict stands on.
-func (j *Judge) gather(s *imx.State, id known, r imx.Release, now time.Time) policy.Input {
+func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	in := policy.Input{
-		Purpose: id.purpose, Environment: j.cfg.Environment, Now: now, Service: r.Service, Image: r.Image, Inputs: id.inputs,
+		Purpose: a.purpose, Environment: j.cfg.Environment, Now: a.now, Service: r.Service, Image: r.Image, Inputs: a.inputs,
 		Plan:     policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Service: r.Spec, Image: r.Config},
 		Evidence: j.evidence(s, r), Exceptions: exceptions(s, r), Authors: []imx.Principal{}, Reviews: []policy.Review{},
 	}
@@ -97,12 +105,21 @@ func (j *Judge) evidence(s *imx.State, r imx.Release) map[string]policy.Evidence
 			one.Facts, err = facts(name, st.Predicate)
 		}
 		if one.Counts = err == nil; err != nil {
-			one.Why = imx.AsError(err).Message
+			one.Why = reason(err)
 		}
 		found[name] = one
 	}
 	excuse(found, read["vex"], r.Image)
 	return found
+}
+
+// reason is why something doesn't count, without what it is: that is said beside it.
+func reason(err error) string {
+	text := imx.AsError(err).Message
+	if _, why, ok := strings.Cut(text, "doesn't count: "); ok {
+		return why
+	}
+	return text
 }
 
 // counts returns the statement of an evidence that counts.
@@ -124,7 +141,7 @@ func (j *Judge) review(s *imx.State, v imx.Review) policy.Review {
 	}
 	err := j.answered(s, v)
 	if one.Counts = err == nil; err != nil {
-		one.Why = imx.AsError(err).Message
+		one.Why = reason(err)
 	}
 	return one
 }

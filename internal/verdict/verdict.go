@@ -41,14 +41,8 @@ type Judge struct {
 	mu     sync.Mutex
 	latest time.Time // no verdict is of an earlier moment than one before it
 	book   *policy.Book
-	of     imx.Digest // the policy that book is
-	known  map[known]imx.Verdict
-}
-
-// known is what a verdict is remembered by.
-type known struct {
-	inputs  imx.Digest
-	purpose imx.Purpose
+	of     imx.Digest                 // the policy that book is
+	known  map[imx.Digest]imx.Verdict // for starts, by what they stand on
 }
 
 // maxKnown bounds how many verdicts are remembered: far more than a machine runs releases.
@@ -59,7 +53,7 @@ func New(cfg Config) (*Judge, error) {
 	if err := policy.CheckEnvironment(cfg.Environment); err != nil {
 		return nil, err
 	}
-	return &Judge{cfg: cfg, known: map[known]imx.Verdict{}}, nil
+	return &Judge{cfg: cfg, known: map[imx.Digest]imx.Verdict{}}, nil
 }
 
 // Environment is whose policy counts here.
@@ -96,36 +90,37 @@ func (j *Judge) compiled(s *imx.State) (*policy.Book, imx.Policy, error) {
 	return book, p, nil
 }
 
-// Release says whether a release may be made. Errors: as policy.Compile; not that it may not, which the verdict says.
+// Release says whether a release may be made: all that this stands on is read anew. Errors: as policy.Compile; not that it may not, which the verdict says.
 func (j *Judge) Release(ctx context.Context, r imx.Release) (imx.Verdict, error) {
-	return j.give(ctx, j.cfg.Control.State(), r, imx.ForRelease)
+	v, _, _, err := j.explained(ctx, j.cfg.Control.State(), r, imx.ForRelease)
+	return v, err
 }
 
 // Pass lets an instance of a release start now, if the policy says so. Errors: Refused with the conditions that aren't met; as Release.
 func (j *Judge) Pass(ctx context.Context, r imx.Release) (admission.Pass, error) {
 	s := j.cfg.Control.State()
-	v, err := j.give(ctx, s, r, imx.ForStart)
+	v, err := j.start(ctx, s, r)
 	if err != nil {
 		return admission.Pass{}, err
 	}
 	return admission.Issue(v, r, j.now(s))
 }
 
-// give returns the verdict on a release: the one that is remembered, if nothing that it stands on has changed.
-func (j *Judge) give(ctx context.Context, s *imx.State, r imx.Release, purpose imx.Purpose) (imx.Verdict, error) {
+// start returns the verdict on the start of an instance: the one that is remembered, if nothing that it stands on has changed.
+func (j *Judge) start(ctx context.Context, s *imx.State, r imx.Release) (imx.Verdict, error) {
 	book, p, err := j.compiled(s)
 	if err != nil {
 		return imx.Verdict{}, err
 	}
 	now := j.now(s)
-	id := known{inputs(s, p, r), purpose}
+	id := inputs(s, p, r)
 	j.mu.Lock()
 	v, ok := j.known[id]
 	j.mu.Unlock()
 	if ok && now.Before(v.Until) && !now.Before(v.Made) {
 		return v, nil
 	}
-	v, _, err = book.Judge(ctx, j.gather(s, id, r, now))
+	v, _, err = book.Judge(ctx, j.gather(s, about{imx.ForStart, id, now}, r))
 	if err != nil {
 		return v, err
 	}
@@ -144,7 +139,7 @@ func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purp
 	if err != nil {
 		return imx.Verdict{}, policy.Input{}, nil, err
 	}
-	in := j.gather(s, known{inputs(s, p, r), purpose}, r, j.now(s))
+	in := j.gather(s, about{purpose, inputs(s, p, r), j.now(s)}, r)
 	v, looked, err := book.Judge(ctx, in)
 	return v, in, looked, err
 }

@@ -158,7 +158,7 @@ func (j *Judge) back(ctx context.Context, s *imx.State, r imx.Release) (int, err
 		if other.Number == r.Number || other.State != imx.ReleaseGood {
 			continue
 		}
-		v, err := j.give(ctx, s, other, imx.ForStart)
+		v, err := j.start(ctx, s, other)
 		if err != nil {
 			return 0, err
 		}

@@ -107,8 +107,8 @@ func (t token) null() bool {
 // trimTokens works from the end to the start, so that what a removed token stood before is looked at, too. A qualifier
 // counts as one that follows a hyphen, whatever it follows.
 func trimTokens(all []token) []token {
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].null() && (i == len(all)-1 || all[i+1].rank != rankDotNumber) {
+	for i, one := range slices.Backward(all) {
+		if one.null() && (i == len(all)-1 || all[i+1].rank != rankDotNumber) {
 			all = slices.Delete(all, i, i+1)
 		}
 	}

@@ -196,12 +196,12 @@ func TestRangesOfLanguagesAreThoseOfTheirVersions(t *testing.T) {
 			t.Errorf("%s %s: %v, %q", c.ecosystem, c.says, got.err, got.skipped)
 			continue
 		}
-		for _, v := range strings.Fields(c.has) {
+		for v := range strings.FieldsSeq(c.has) {
 			if !got.all[0].Affects(v) {
 				t.Errorf("%s %s isn't affected by %s", c.ecosystem, v, c.says)
 			}
 		}
-		for _, v := range strings.Fields(c.hasnt) {
+		for v := range strings.FieldsSeq(c.hasnt) {
 			if got.all[0].Affects(v) {
 				t.Errorf("%s %s is affected by %s", c.ecosystem, v, c.says)
 			}

@@ -177,12 +177,12 @@ func (said answers) find(p Package, feeds []Feed) ([]imx.Vulnerability, error) {
 }
 
 // repaired tells of each vulnerability that a feed holds for fixed in the version, how new the newest such feed is.
-func (said answers) repaired(version string, feeds []Feed) map[string]time.Time {
+func (said answers) repaired(installed string, feeds []Feed) map[string]time.Time {
 	since := map[string]time.Time{}
 	for i, f := range feeds {
 		for j := range said[i] {
 			a := &said[i][j]
-			if f.Date.After(since[a.ID]) && a.hasFix() && !a.Affects(version) {
+			if f.Date.After(since[a.ID]) && a.hasFix() && !a.Affects(installed) {
 				since[a.ID] = f.Date
 			}
 		}

@@ -13,24 +13,30 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"imx"
+	"imx/internal/admission"
+	"imx/internal/engine"
 )
 
 // kitsFolder is where in an instance's folder commands of kits have what they mount.
 const kitsFolder = "kits"
 
-// ExecIn is Exec with another root: that of the image kit, with the configuration of the instance's release over it.
+// ExecIn is Exec with another root: that of a kit, with the configuration of the instance's release over it.
 // The instance has no part in that: its own mounts, root and files stay as they are, and only its file systems in memory
 // and its volumes are the program's, too. All else, from namespaces to the system call filter, is as Exec has it.
-// Errors: as Exec; as Scale where the kit's root can't be mounted.
-func (e *Engine) ExecIn(ctx context.Context, id string, kit imx.Image, args []string, out io.Writer) (int, error) {
+// The pass is one for the instance's release with the kit as its image.
+// Errors: as Exec; Refused without a pass; as Scale where the kit's root can't be mounted.
+func (e *Engine) ExecIn(ctx context.Context, p admission.Pass, c engine.KitCommand, out io.Writer) (int, error) {
+	id := c.Instance
 	in, ok := e.living(id)
 	if !ok {
 		return -1, unknown(id)
 	}
 	release := in.release
-	release.Image = kit
-	key := id + "-" + kit.Root.Short()
+	release.Image = c.Kit
+	if err := p.Covers(release); err != nil {
+		return -1, err
+	}
+	key := id + "-" + c.Kit.Root.Short()
 	defer e.use(key)()
 	root, err := e.roots.prepareAs(ctx, key, release)
 	if err != nil {
@@ -61,7 +67,7 @@ func (e *Engine) ExecIn(ctx context.Context, id string, kit imx.Image, args []st
 			return
 		}
 		defer spaces.close()
-		if b.document, err = e.kitBundle(id, spaces, dir, kitProcess{root, args}); err != nil {
+		if b.document, err = e.kitBundle(id, spaces, dir, kitProcess{root, c.Args}); err != nil {
 			return
 		}
 		b.args, b.way = e.crunArgs("--log="+filepath.Join(dir, crunLog), "run", "--bundle", dir, "--config", "/proc/self/fd/3", name), way

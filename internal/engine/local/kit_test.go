@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/admission"
+	"imx/internal/engine"
 	"imx/internal/engine/local"
 )
 
@@ -36,7 +38,8 @@ func TestACommandOfAKitIsInTheInstanceButForItsRoot(t *testing.T) {
 	r := m.release("web", 1)
 	r.Config.User = "app"
 	r.Spec.Tmpfs = []imx.Tmpfs{{Path: "/var/run/app", Size: 1 << 20}} // through a link of the image
-	in := e.healthy(t, r, 1)[0]
+	in, kitted := e.healthy(t, r, 1)[0], r
+	kitted.Image = kit
 	if said, err := m.ask(t, in.ID, "/pipe"+query(map[string]string{"path": "/run/app/here"})); said != "" || err != nil {
 		t.Fatal(said, err)
 	}
@@ -45,7 +48,7 @@ func TestACommandOfAKitIsInTheInstanceButForItsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	code, err := e.ExecIn(t.Context(), in.ID, kit, []string{"/bin/app", "look", "/etc/hostname", "/proc/1/comm", "/proc/self/mountinfo", "/run/app/none"}, &out)
+	code, err := e.ExecIn(t.Context(), admission.ForTrial(kitted), engine.KitCommand{Instance: in.ID, Kit: kit, Args: []string{"/bin/app", "look", "/etc/hostname", "/proc/1/comm", "/proc/self/mountinfo", "/run/app/none"}}, &out)
 	if err != nil || code != 7 {
 		t.Fatal(code, err, out.String())
 	}
@@ -82,14 +85,15 @@ func TestACommandOfAKitSharesTheInstancesMemory(t *testing.T) {
 	e := m.running(t)
 	r := m.release("web", 1)
 	r.Spec.Volumes = []imx.Volume{{Name: "state", Path: "/srv/state"}}
-	in := e.healthy(t, r, 1)[0]
+	in, kitted := e.healthy(t, r, 1)[0], r
+	kitted.Image = kit
 	for _, path := range []string{"/tmp/note", "/dev/shm/note", "/srv/state/note"} {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/root%s", in.Pid, path), []byte("from "+path), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var out bytes.Buffer
-	code, err := e.ExecIn(t.Context(), in.ID, kit, []string{"/bin/app", "look", "/tmp/note", "/dev/shm/note", "/srv/state/note"}, &out)
+	code, err := e.ExecIn(t.Context(), admission.ForTrial(kitted), engine.KitCommand{Instance: in.ID, Kit: kit, Args: []string{"/bin/app", "look", "/tmp/note", "/dev/shm/note", "/srv/state/note"}}, &out)
 	if err != nil || code != 7 {
 		t.Fatal(code, err, out.String())
 	}
@@ -100,20 +104,28 @@ func TestACommandOfAKitSharesTheInstancesMemory(t *testing.T) {
 	}
 }
 
-func TestACommandOfAKitThatCantBeRunOrHangsIsTold(t *testing.T) {
+func TestACommandOfAKitThatCantBeRunHangsOrHasNoPassIsTold(t *testing.T) {
 	m, kit := kitOn(t)
 	e := m.running(t)
-	in := e.healthy(t, m.release("web", 1), 1)[0]
+	r := m.release("web", 1)
+	in, kitted := e.healthy(t, r, 1)[0], r
+	kitted.Image = kit
 	var out bytes.Buffer
-	if code, err := e.ExecIn(t.Context(), in.ID, kit, []string{"/bin/none"}, &out); err != nil || code != 127 || !strings.Contains(out.String(), "/bin/none") {
+	if code, err := e.ExecIn(t.Context(), admission.ForTrial(kitted), engine.KitCommand{Instance: in.ID, Kit: kit, Args: []string{"/bin/none"}}, &out); err != nil || code != 127 || !strings.Contains(out.String(), "/bin/none") {
 		t.Errorf("%d, %v, %s", code, err, out.String())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if code, err := e.ExecIn(ctx, in.ID, kit, []string{"/bin/app", "hang"}, &out); !errors.Is(err, context.DeadlineExceeded) {
+	if code, err := e.ExecIn(ctx, admission.ForTrial(kitted), engine.KitCommand{Instance: in.ID, Kit: kit, Args: []string{"/bin/app", "hang"}}, &out); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%d, %v, %s", code, err, out.String())
 	}
-	if _, err := e.ExecIn(t.Context(), "nobody", kit, []string{"/bin/app"}, &out); imx.KindOf(err) != imx.NotFound {
+	for _, pass := range []admission.Pass{{}, admission.ForTrial(r)} {
+		command := engine.KitCommand{Instance: in.ID, Kit: kit, Args: []string{"/bin/app", "child"}}
+		if _, err := e.ExecIn(t.Context(), pass, command, &out); imx.KindOf(err) != imx.Refused {
+			t.Errorf("without its pass: %v", err)
+		}
+	}
+	if _, err := e.ExecIn(t.Context(), admission.ForTrial(kitted), engine.KitCommand{Instance: "nobody", Kit: kit, Args: []string{"/bin/app"}}, &out); imx.KindOf(err) != imx.NotFound {
 		t.Errorf("%v", err)
 	}
 }
@@ -123,9 +135,10 @@ func TestNothingOfAKitOutlivesItsInstance(t *testing.T) {
 	m, kit := kitOn(t)
 	e := m.running(t)
 	r := m.release("web", 1)
-	in := e.healthy(t, r, 1)[0]
+	in, kitted := e.healthy(t, r, 1)[0], r
+	kitted.Image = kit
 	var out bytes.Buffer
-	if code, err := e.ExecIn(t.Context(), in.ID, kit, []string{"/bin/app", "child"}, &out); err != nil || code != 0 {
+	if code, err := e.ExecIn(t.Context(), admission.ForTrial(kitted), engine.KitCommand{Instance: in.ID, Kit: kit, Args: []string{"/bin/app", "child"}}, &out); err != nil || code != 0 {
 		t.Fatal(code, err, out.String())
 	}
 	e.scale(t, r, 0)

@@ -18,7 +18,7 @@ met if {
 
 evidence contains stated.statement if met
 
-says := sprintf("built from %s by the builder of imx %s", [stated.facts.source, stated.facts.version]) if met
+says := sprintf("built by the builder of imx %s; template: %s", [stated.facts.version, stated.facts.source]) if met
 
 else := "nobody stated how the image came to be" if not stated
 

@@ -50,7 +50,6 @@ ignored contains sprintf("%s's doesn't count: %s", [r.by, r.why]) if {
 
 ignored contains sprintf("%s is no reviewer", [r.by]) if {
 	some r in input.reviews
-	r.counts
 	not r.reviewer
 }
 

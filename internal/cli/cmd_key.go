@@ -1,0 +1,247 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"imx"
+	"imx/internal/sign"
+	"imx/internal/term"
+)
+
+func newKeyCommand(g *Global, t *term.Terminal) *cobra.Command {
+	cmd := page{
+		use:   "key",
+		short: "See, renew and end the keys whose signatures count",
+		long: `imx signs what it states of images with one key for each role: builder, scanner, tester and releaser. What a
+key signs counts for its role's statements alone, and from when it was made until it ends. People have keys
+of their own: "imx person". docs/signing.md tells more.`,
+		example: `
+$ imx key list
+$ imx key show builder --pem > builder.pem
+$ imx key rotate builder`,
+	}.command(nil)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(newKeyListCommand(g, t), newKeyShowCommand(g, t), newKeyRotateCommand(g, t), newKeyEndCommand(g, t))
+	return cmd
+}
+
+func newKeyListCommand(g *Global, t *term.Terminal) *cobra.Command {
+	return page{
+		use:   "list",
+		short: "Show all keys, and since and until when they count",
+		long:  `Lists imx's own keys first, by role, and then people's; also those that ended.`,
+		example: `
+$ imx key list
+$ imx key list --json | jq -r '.[] | select(.compromised) | .id'`,
+		exits: asking(),
+	}.command(func(ctx context.Context, _ []string) error {
+		keys, err := g.client().Keys(ctx)
+		if err != nil {
+			return err
+		}
+		if g.JSON {
+			return printJSON(t.Out, keys)
+		}
+		_, err = io.WriteString(t.Out, keysText(t.Out, keys, time.Now()))
+		return err
+	})
+}
+
+func keysText(out term.Stream, keys []imx.Key, now time.Time) string {
+	table := term.Table{Head: []string{"KEY", "OWNER", "ROLE", "SINCE", "STATE"}}
+	for _, k := range keys {
+		table.Add(out.Ink.Name(k.ID), term.Clean(string(k.Owner)), string(k.Role), term.Age(k.From, now)+" ago", keyState(out.Ink, k, now))
+	}
+	return table.Text(out.Ink, out.Columns())
+}
+
+func keyState(ink term.Ink, k imx.Key, now time.Time) string {
+	switch {
+	case k.Compromised:
+		return ink.Bad("compromised: " + term.Clean(k.Reason))
+	case k.Until.IsZero():
+		return ink.Good("counts")
+	case k.Until.After(now):
+		return ink.Warn("counts until " + term.Stamp(k.Until))
+	}
+	return "ended " + term.Age(k.Until, now) + " ago: " + term.Clean(k.Reason)
+}
+
+type keyShowOptions struct {
+	Key string
+	PEM bool
+}
+
+func newKeyShowCommand(g *Global, t *term.Terminal) *cobra.Command {
+	var opts keyShowOptions
+	cmd := page{
+		use:   "show KEY [--pem]",
+		short: "Show a public key, also in the form that cosign reads",
+		long: `KEY is a key's ID, the beginning of one, or a role: then the key that signs for it now. Without --pem the
+public key is printed as SSH has it.`,
+		example: `
+$ imx key show builder --pem > builder.pem
+$ cosign verify-attestation --key builder.pem --type slsaprovenance1 --insecure-ignore-tlog 127.0.0.1:5050/web@sha256:...`,
+		exits:    asking(status{2, "several keys begin with KEY"}, status{3, "there is no such key"}, status{5, "it is an OpenPGP key, which has no such form"}),
+		least:    1,
+		most:     1,
+		complete: completeKeys(g),
+	}.command(func(ctx context.Context, args []string) error {
+		opts.Key = args[0]
+		return runKeyShow(ctx, opts, g, t)
+	})
+	cmd.Flags().BoolVar(&opts.PEM, "pem", false, "print it in PEM form")
+	return cmd
+}
+
+func runKeyShow(ctx context.Context, opts keyShowOptions, g *Global, t *term.Terminal) error {
+	keys, err := g.client().Keys(ctx)
+	if err != nil {
+		return err
+	}
+	k, err := findKey(keys, opts.Key)
+	if err != nil {
+		return err
+	}
+	if opts.PEM {
+		p, err := sign.ParsePublic(k.Public)
+		if err != nil {
+			return imx.Errorf(imx.Refused, "the key %s has no PEM form: %w", k.ID, err).WithHint("imx key show %s prints it as it is", k.ID)
+		}
+		_, err = io.WriteString(t.Out, p.PEM())
+		return err
+	}
+	if g.JSON {
+		return printJSON(t.Out, k)
+	}
+	_, err = fmt.Fprintln(t.Out, strings.TrimSpace(k.Public))
+	return err
+}
+
+// findKey returns the key that a person means by an ID, the beginning of one, or a role.
+func findKey(keys []imx.Key, wanted string) (imx.Key, error) {
+	var found []imx.Key
+	for _, k := range keys {
+		switch {
+		case k.ID == wanted, string(k.Role) == wanted && k.Until.IsZero():
+			return k, nil
+		case strings.HasPrefix(k.ID, wanted), strings.HasPrefix(strings.TrimPrefix(k.ID, "SHA256:"), wanted):
+			found = append(found, k)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return imx.Key{}, imx.Errorf(imx.NotFound, "there is no key %q", wanted).WithHint("imx key list shows the keys")
+	case 1:
+		return found[0], nil
+	}
+	return imx.Key{}, imx.Errorf(imx.Invalid, "%d keys begin with %q", len(found), wanted).WithHint("write more of it")
+}
+
+func completeKeys(g *Global) cobra.CompletionFunc {
+	return onlyFirst(func(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(cmd.Context(), patience)
+		defer cancel()
+		keys, err := g.client().Keys(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for _, k := range keys {
+			names = append(names, k.ID)
+		}
+		return unused(names, nil, start), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+func newKeyRotateCommand(g *Global, t *term.Terminal) *cobra.Command {
+	return page{
+		use:   "rotate ROLE",
+		short: "Give a role a new key",
+		long: `Makes a new key of ROLE (builder, scanner, tester or releaser), which signs from now on. The old one ends, its
+private part is gone, and what it signed still counts.`,
+		example: `$ imx key rotate builder`,
+		exits:   asking(status{2, "imx has no key of ROLE"}, status{7, "the server's disk is full"}),
+		least:   1,
+		most:    1,
+	}.command(func(ctx context.Context, args []string) error {
+		k, err := g.client().RotateKey(ctx, imx.Role(args[0]))
+		if err != nil {
+			return err
+		}
+		if g.JSON {
+			return printJSON(t.Out, k)
+		}
+		_, err = fmt.Fprintf(t.Out, "%s signs as %s from now on\n", k.ID, k.Role)
+		return err
+	})
+}
+
+type keyEndOptions struct {
+	Key         string
+	At          string
+	Compromised bool
+	Reason      string
+}
+
+func (o *keyEndOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.At, "at", "", "`TIME` from which what it signs doesn't count, as RFC 3339 has it; now, unless given")
+	f.BoolVar(&o.Compromised, "compromised", false, "somebody else had it: nothing that it ever signed counts")
+	f.StringVar(&o.Reason, "reason", "", "`WHY`; it stays on the log, and is shown where something doesn't count for it")
+}
+
+func newKeyEndCommand(g *Global, t *term.Terminal) *cobra.Command {
+	var opts keyEndOptions
+	cmd := page{
+		use:   "end KEY --reason WHY [--at TIME] [--compromised]",
+		short: "End a key",
+		long: `From TIME on, what KEY signs doesn't count; what it signed before still does, unless it is compromised. When
+something was signed, the server's log says, and no signature. An end can be brought forward, but not put
+off. A key of imx's own that signs now gets a successor at once.`,
+		example: `
+$ imx key end SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDm8 --reason "laptop sold"
+$ imx key end SHA256:47DEQpj8HBSa --at 2026-11-01T00:00:00Z --compromised --reason "laptop stolen"`,
+		exits: asking(
+			status{2, "TIME is none, WHY is missing, or several keys begin with KEY"}, status{3, "there is no such key"},
+			status{4, "it ended before"},
+		),
+		least:    1,
+		most:     1,
+		complete: completeKeys(g),
+	}.command(func(ctx context.Context, args []string) error {
+		opts.Key = args[0]
+		return runKeyEnd(ctx, opts, g, t)
+	})
+	opts.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runKeyEnd(ctx context.Context, opts keyEndOptions, g *Global, t *term.Terminal) error {
+	req := imx.KeyEndRequest{Key: opts.Key, Compromised: opts.Compromised, Reason: opts.Reason}
+	if opts.At != "" {
+		var err error
+		if req.At, err = time.Parse(time.RFC3339, opts.At); err != nil {
+			return imx.Errorf(imx.Invalid, "--at %q is not a time", opts.At).WithHint("write it as RFC 3339 does: 2006-01-02T15:04:05Z")
+		}
+	}
+	k, err := g.client().EndKey(ctx, req)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(t.Out, k)
+	}
+	says := "what it signs from " + term.Stamp(k.Until) + " on doesn't count"
+	if k.Compromised {
+		says = "nothing that it ever signed counts"
+	}
+	_, err = fmt.Fprintf(t.Out, "%s: %s\n", k.ID, says)
+	return err
+}

@@ -1,0 +1,131 @@
+package control
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"imx"
+)
+
+// AddKeys makes keys of imx's own count from now on, each in place of its role's key before it.
+// Errors: Conflict for one that is known already.
+func (c *Control) AddKeys(by imx.Principal, keys ...imx.Key) error {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
+		var bodies []imx.Body
+		for _, k := range keys {
+			if _, ok := s.Keys[k.ID]; ok {
+				return struct{}{}, nil, imx.Errorf(imx.Conflict, "the key %s is known already", k.ID)
+			}
+			bodies = append(bodies, imx.KeyAdded{Key: k})
+		}
+		return struct{}{}, bodies, nil
+	})
+	return err
+}
+
+// EndKey ends a key, and returns it as it is then. Where it is imx's own and signs at present, next takes its place in the
+// same moment: nil asks for one with a Conflict. Errors: as FindKey; Conflict for one that ended no later.
+func (c *Control) EndKey(by imx.Principal, end imx.KeyEnded, next *imx.Key) (imx.Key, error) {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
+		k, err := FindKey(s, end.Key)
+		if err != nil {
+			return struct{}{}, nil, err
+		}
+		if ended := !k.Until.IsZero() && !end.Until.Before(k.Until); ended && (k.Compromised || !end.Compromised) {
+			return struct{}{}, nil, imx.Errorf(imx.Conflict, "the key %s ended at %s already", k.ID, k.Until.Format(time.RFC3339)).
+				WithHint("an end can be brought forward, but not put off")
+		}
+		end.Key = k.ID
+		bodies := []imx.Body{end}
+		if k.Role != "" && current(s, k.Role).ID == k.ID {
+			if next == nil {
+				return struct{}{}, nil, imx.Errorf(imx.Conflict, "the key %s is the one that signs as %s now", k.ID, k.Role)
+			}
+			bodies = append(bodies, imx.KeyAdded{Key: *next})
+		}
+		return struct{}{}, bodies, nil
+	})
+	if err != nil {
+		return imx.Key{}, err
+	}
+	return FindKey(c.State(), end.Key)
+}
+
+// FindKey returns the key with an ID, or whose ID begins so. Errors: NotFound; Invalid for several.
+func FindKey(s *imx.State, id string) (imx.Key, error) {
+	if k, ok := s.Keys[id]; ok {
+		return k, nil
+	}
+	var found []imx.Key
+	for _, k := range s.Keys {
+		if short := strings.TrimPrefix(k.ID, "SHA256:"); id != "" && (strings.HasPrefix(k.ID, id) || strings.HasPrefix(short, id)) {
+			found = append(found, k)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return imx.Key{}, imx.Errorf(imx.NotFound, "there is no key %q", id).WithHint("imx key list shows the keys")
+	case 1:
+		return found[0], nil
+	}
+	return imx.Key{}, imx.Errorf(imx.Invalid, "%d keys begin with %q", len(found), id).WithHint("write more of it")
+}
+
+// CurrentKey returns the key of imx's own that signs for a role now; the zero Key if none does.
+func CurrentKey(s *imx.State, role imx.Role) imx.Key { return current(s, role) }
+
+func current(s *imx.State, role imx.Role) imx.Key {
+	for _, k := range s.Keys {
+		if k.Role == role && k.Owner == imx.Server && k.Until.IsZero() {
+			return k
+		}
+	}
+	return imx.Key{}
+}
+
+// SetPerson makes somebody known, or changes what is known of them, and adds keys that they haven't yet.
+// Errors: Invalid for somebody new without a role; Conflict for a key that is somebody else's, or ended.
+func (c *Control) SetPerson(by imx.Principal, p imx.Person, keys []imx.Key) (imx.Person, error) {
+	return decide(c, by, func(s *imx.State) (imx.Person, []imx.Body, error) {
+		known, ok := s.People[p.Name]
+		if len(p.Roles) == 0 {
+			p.Roles = known.Roles
+		}
+		if len(p.Emails) == 0 {
+			p.Emails = known.Emails
+		}
+		if !ok && len(p.Roles) == 0 {
+			return p, nil, imx.Errorf(imx.Invalid, "what %s may do isn't said", p.Name).WithHint("give --role reviewer, --role author, or both")
+		}
+		var bodies []imx.Body
+		if p.Since = known.Since; !ok || !slices.Equal(p.Roles, known.Roles) || !slices.Equal(p.Emails, known.Emails) {
+			bodies = append(bodies, imx.PersonSet{Person: p})
+		}
+		for _, k := range keys {
+			old, ok := s.Keys[k.ID]
+			switch {
+			case !ok:
+				k.Owner = p.Name
+				bodies = append(bodies, imx.KeyAdded{Key: k})
+			case old.Owner != p.Name || old.Role != "":
+				return p, nil, imx.Errorf(imx.Conflict, "the key %s is %s's", k.ID, old.Owner).WithHint("everybody has keys of their own: ssh-keygen -t ed25519 makes one")
+			case !old.Until.IsZero():
+				return p, nil, imx.Errorf(imx.Conflict, "the key %s ended at %s, and an ended key doesn't come back", k.ID, old.Until.Format(time.RFC3339)).
+					WithHint("ssh-keygen -t ed25519 makes another")
+			}
+		}
+		return p, bodies, nil
+	})
+}
+
+// RemovePerson ends what somebody may do, and their keys. Errors: NotFound.
+func (c *Control) RemovePerson(by, name imx.Principal, reason string) error {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
+		if _, ok := s.People[name]; !ok {
+			return struct{}{}, nil, imx.Errorf(imx.NotFound, "there is no person %q", name).WithHint("imx person list shows who is known")
+		}
+		return struct{}{}, []imx.Body{imx.PersonRemoved{Person: name, Reason: reason}}, nil
+	})
+	return err
+}

@@ -1,0 +1,136 @@
+package verdict_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"imx"
+	"imx/internal/policy"
+)
+
+// reviewed is a world in production with a candidate of release's plan that ann made and eve wrote.
+func reviewed(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.Judge = w.judge(policy.Production)
+	for _, name := range []imx.Principal{"ann", "bob", "cat", "eve"} {
+		w.person(name, imx.RoleReviewer)
+	}
+	w.stateAll()
+	w.record(imx.CandidateMade{Candidate: imx.Candidate{
+		ID: "c1", Plan: release().Plan, Environment: policy.Production, By: "ann", Services: []string{"web"}, Made: w.now,
+		Commit: &imx.Commit{ID: release().Source.Commit, People: []imx.Principal{"eve"}},
+	}})
+	return w
+}
+
+// review is somebody's signed answer to a plan.
+func (w *world) review(whose, by imx.Principal, p imx.ReviewPredicate) imx.Review {
+	w.t.Helper()
+	p.Candidate, p.Environment, p.Made = "c1", policy.Production, w.now
+	e := w.seal(whose, p.Plan, imx.PredicateReview, p)
+	return imx.Review{By: by, Approves: p.Approves, Plan: p.Plan, Key: e.Signer, Bundle: e.Bundle, Made: w.now}
+}
+
+func (w *world) approve(by imx.Principal) {
+	w.t.Helper()
+	w.record(imx.Reviewed{Candidate: "c1", Review: w.review(by, by, imx.ReviewPredicate{Plan: release().Plan, Approves: true})})
+}
+
+func TestAnApprovalBySomebodyElseIsEnough(t *testing.T) {
+	w := reviewed(t)
+	if v := w.verdict(imx.ForRelease, release()); v.Allowed {
+		t.Fatal("nobody has approved it")
+	}
+	w.approve("bob")
+	v := w.verdict(imx.ForRelease, release())
+	if c := condition(t, v, "reviews"); !v.Allowed || c.Says != "approved by bob" || len(c.Evidence) != 1 {
+		t.Errorf("%+v", v.Conditions)
+	}
+}
+
+func TestReviewsThatDontCountAreNamed(t *testing.T) {
+	plan := release().Plan
+	changed := imx.DigestBytes([]byte("plan.")) // by one byte
+	for what, c := range map[string]struct {
+		make func(w *world)
+		says string
+	}{
+		"one's own change, as who brought it": {func(w *world) { w.approve("ann") }, "ann had a hand in it"},
+		"one's own change, as who wrote it":   {func(w *world) { w.approve("eve") }, "eve had a hand in it"},
+		"losing the role afterwards": {func(w *world) {
+			w.approve("bob")
+			w.record(imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleAuthor}}})
+		}, "bob is no reviewer"},
+		"being removed afterwards": {func(w *world) {
+			w.approve("bob")
+			w.record(imx.PersonRemoved{Person: "bob"})
+		}, "bob is no reviewer"},
+		"a plan that changed by one byte": {func(w *world) {
+			r := w.review("bob", "bob", imx.ReviewPredicate{Plan: changed, Approves: true})
+			w.record(imx.CandidateMade{Candidate: imx.Candidate{ID: "c2", Plan: changed, Environment: policy.Production, Services: []string{"web"}, Made: w.now}})
+			w.record(imx.Reviewed{Candidate: "c2", Review: r})
+		}, "bob's is for the plan " + string(changed)},
+		"an approval of another plan, kept as one of this": {func(w *world) {
+			r := w.review("bob", "bob", imx.ReviewPredicate{Plan: changed, Approves: true})
+			r.Plan = plan
+			w.record(imx.Reviewed{Candidate: "c1", Review: r})
+		}, "bob's doesn't count: it is for another digest"},
+		"a rejection, kept as an approval": {func(w *world) {
+			r := w.review("bob", "bob", imx.ReviewPredicate{Plan: plan})
+			r.Approves = true
+			w.record(imx.Reviewed{Candidate: "c1", Review: r})
+		}, "bob's doesn't count: what is signed isn't what it is kept as"},
+		"with another's key": {func(w *world) {
+			w.record(imx.Reviewed{Candidate: "c1", Review: w.review("cat", "bob", imx.ReviewPredicate{Plan: plan, Approves: true})})
+		}, "bob's doesn't count: it is signed with the key of cat"},
+		"with a key of the server": {func(w *world) {
+			w.record(imx.Reviewed{Candidate: "c1", Review: w.review(imx.Principal(imx.RoleBuilder), "bob", imx.ReviewPredicate{Plan: plan, Approves: true})})
+		}, "bob's doesn't count: it is signed with the wrong role"},
+		"with a key that was stolen": {func(w *world) {
+			w.approve("bob")
+			for id, k := range w.control.State().Keys {
+				if k.Owner == "bob" {
+					w.record(imx.KeyEnded{Key: id, Until: w.now, Compromised: true, Reason: "stolen"})
+				}
+			}
+		}, "bob's doesn't count: it is signed with a compromised key"},
+		"one bit flipped": {func(w *world) {
+			w.approve("bob")
+			w.flip(w.control.State().Candidates["c1"].Reviews[0].Bundle)
+		}, "bob's doesn't count: "},
+		"a rejection": {func(w *world) {
+			w.approve("cat")
+			w.record(imx.Reviewed{Candidate: "c1", Review: w.review("bob", "bob", imx.ReviewPredicate{Plan: plan})})
+		}, "rejected by bob"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := reviewed(t)
+			c.make(w)
+			v := w.verdict(imx.ForRelease, release())
+			if got := condition(t, v, "reviews"); v.Allowed || got.Met || !strings.Contains(got.Says, c.says) {
+				t.Errorf("allowed %t: %s", v.Allowed, got.Says)
+			}
+		})
+	}
+}
+
+func TestApprovingTwiceCountsOnce(t *testing.T) {
+	w := reviewed(t)
+	p := policy.Default(policy.Production)
+	p.Settings.Reviews = 2
+	if _, err := w.SetPolicy("root", p); err != nil {
+		t.Fatal(err)
+	}
+	w.approve("bob")
+	w.now = w.now.Add(time.Second)
+	w.approve("bob")
+	if v := w.verdict(imx.ForRelease, release()); v.Allowed {
+		t.Error("one person is two")
+	}
+	w.approve("cat")
+	if v := w.verdict(imx.ForRelease, release()); !v.Allowed {
+		t.Errorf("%+v", v.Conditions)
+	}
+}
