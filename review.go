@@ -172,7 +172,7 @@ type ReviewRequest struct {
 type CandidateView struct {
 	Candidate
 	Changes  []Change        `json:"changes"`  // to what runs, as a plan shows them
-	Services []ServiceChange `json:"diff"`     // in the order of Candidate.Services
+	Diff     []ServiceChange `json:"diff"`     // of each service that a release would be made of
 	Verdicts []Verdict       `json:"verdicts"` // of each service that a release would be made of, as of now
 	// Conflict says why it can't be released whatever anybody answers; "" if it can.
 	Conflict string   `json:"conflict,omitempty"`

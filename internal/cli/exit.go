@@ -22,6 +22,7 @@ const (
 	exitChanges     = 10  // plan --detailed-exitcode, image diff --exit-code: there is a difference
 	exitFound       = 11  // scan --fail-on: there is such a vulnerability
 	exitDenied      = 12  // verify: it may not run; policy test: a verdict isn't the one that was expected
+	exitWaits       = 13  // apply: nothing is missing but approvals
 	exitInterrupted = 130 // as a shell shows a process that SIGINT ended
 )
 

@@ -67,14 +67,16 @@ func Run(ctx context.Context, cfg Config) error {
 	group.Go(func() error { return s.judge.Run(ctx) })
 	group.Go(func() error { return s.collect(ctx) })
 	group.Go(func() error { return s.scanner.Run(ctx) })
+	group.Go(func() error { return s.follower.Run(ctx) })
 	handler := s.handler(cfg.Version)
 	for _, l := range listeners {
 		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}
 		if l.Addr().Network() != "unix" {
-			server.Handler, server.ConnContext = s.registry.ReadOnly(), nil
+			images := s.registry.ReadOnly()
 			if cfg.Push {
-				server.Handler = s.pushing(s.registry.Handler())
+				images = s.pushing(s.registry.Handler())
 			}
+			server.Handler, server.ConnContext = s.public(images), nil
 		}
 		server.BaseContext = func(net.Listener) context.Context { return ctx }
 		group.Go(func() error { return serve(ctx, server, l) })

@@ -161,7 +161,8 @@ func (p *Pipeline) Changes(c imx.Candidate) (imx.Plan, []imx.Change, error) {
 		return planned, nil, err
 	}
 	s := p.cfg.Control.State()
-	return planned, plan.Diff(planned, *s, p.built), control.Expect(s, planned.Names(), req.Expect)
+	changes := append([]imx.Change{}, plan.Diff(planned, *s, p.built)...)
+	return planned, changes, control.Expect(s, planned.Names(), req.Expect)
 }
 
 // maxRequest bounds the bytes of a kept request: what the API lets in, and its base64.
