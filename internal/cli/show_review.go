@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -203,6 +205,24 @@ func candidateNext(ink term.Ink, v imx.CandidateView) string {
 	}
 	if b.Len() == 0 {
 		return ink.Good("it may be released:") + " imx release " + v.ID + "\n"
+	}
+	return b.String()
+}
+
+// reviewNotes says, a line each, which candidates wait, and what is wrong with repositories that are followed.
+func reviewNotes(ink term.Ink, s imx.State) string {
+	var b strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(s.Candidates)) {
+		if c := s.Candidates[id]; c.State == imx.CandidateOpen {
+			fmt.Fprintf(&b, "%s: %s\n", ink.Name(strings.Join(c.Services, ", ")), ink.Warn("candidate "+id+" waits to be released: imx review "+id))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Sources)) {
+		for _, says := range []string{s.Sources[name].Unread, s.Sources[name].Fault, s.Sources[name].Notice} {
+			if says != "" {
+				fmt.Fprintf(&b, "%s: %s\n", ink.Name("source "+name), ink.Bad(term.Clean(says)))
+			}
+		}
 	}
 	return b.String()
 }
