@@ -128,7 +128,7 @@ func newExceptionEndCommand(g *Global, t *term.Terminal) *cobra.Command {
 	cmd := page{
 		use:   "end ID [--reason WHY]",
 		short: "End an exception before its time",
-		long:  "Ends an exception: what it excused counts again at once.",
+		long:  "Ends an exception. What it excused counts again at once, and what runs is judged anew.",
 		example: `
 $ imx exception end 3afb973e --reason "the feed's server is back"`,
 		exits: asking(status{3, "there is no such exception"}, status{4, "it has ended already"}),

@@ -40,8 +40,8 @@ func newPolicyShowCommand(g *Global, t *term.Terminal) *cobra.Command {
 	cmd := page{
 		use:   "show [--environment NAME]",
 		short: "Show what an environment asks for",
-		long: `Shows the settings and conditions of an environment's policy: which refuse a release, which refuse the start of an instance,
-which are only shown.`,
+		long: `Shows the settings and conditions of an environment's policy. Of each condition it tells whether it refuses a release, refuses
+the start of an instance, or is only shown.`,
 		example: `
 $ imx policy show
 $ imx policy show --environment production --json | jq .policy.settings`,

@@ -28,7 +28,9 @@ import (
 	"imx/internal/eventlog"
 	"imx/internal/evidence"
 	"imx/internal/feed"
+	"imx/internal/keyring"
 	"imx/internal/scan"
+	"imx/internal/trust"
 )
 
 // world is a server in small.
@@ -85,13 +87,24 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	keys, err := keyring.OpenFiles(filepath.Join(dir, "keys"), filepath.Join(dir, "identity"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := trust.Open(trust.Config{Control: w.control, Store: keys, Now: w.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.evidence = attest.New(attest.Config{
 		Control: w.control, Images: w, Now: w.clock,
 		Enter: func(context.Context) (func(), error) { return func() {}, nil }, // nothing is collected here
-		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: func(_ context.Context, _ string, manifest []byte) error {
-			_, _, err := blobs.Put(bytes.NewReader(manifest), "")
-			return err
-		}}),
+		Store: evidence.New(evidence.Config{
+			Blobs: blobs, Sign: who.Sign, Keys: who.Known,
+			Refer: func(_ context.Context, _ string, manifest []byte) error {
+				_, _, err := blobs.Put(bytes.NewReader(manifest), "")
+				return err
+			},
+		}),
 	})
 	w.scanner = scan.New(scan.Config{
 		Feeds: feeds, Known: known, Client: feed.NewClient(), Version: "1.0", Now: w.clock, Log: slog.New(slog.NewTextHandler(&w.log, nil)),

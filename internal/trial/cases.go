@@ -190,14 +190,14 @@ type annotations struct {
 }
 
 // recall takes over what passed already, and says what is due.
-func (t *Tester) recall(ctx context.Context, r Run, cases []*trialCase, report imx.Report) error {
+func (t *Tester) recall(r Run, cases []*trialCase, report imx.Report) error {
 	known := map[imx.Digest]statedTests{}
 	for _, c := range cases {
 		image := c.subject.Image.Digest
 		stated, ok := known[image]
 		if !ok {
 			var err error
-			if stated, err = t.known(ctx, image); err != nil {
+			if stated, err = t.known(image); err != nil {
 				return err
 			}
 			known[image] = stated
@@ -225,8 +225,8 @@ type statedTests struct {
 	plan   imx.Digest                // that all tests of the image passed under, "" if not all were asked
 }
 
-// known reads what was stated of an image's tests.
-func (t *Tester) known(ctx context.Context, image imx.Digest) (statedTests, error) {
+// known reads what was stated of an image's tests, if it counts.
+func (t *Tester) known(image imx.Digest) (statedTests, error) {
 	found := statedTests{passed: map[string]imx.TestResult{}}
 	st, err := t.cfg.Evidence.Counted(image, imx.PredicateTest)
 	if kind := imx.KindOf(err); kind == imx.NotFound || kind == imx.Refused {

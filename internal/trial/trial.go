@@ -91,7 +91,7 @@ const Refusals = "refusals"
 // of Run.Make, too.
 func (t *Tester) Test(ctx context.Context, by imx.Principal, r Run, report imx.Report) ([]imx.TestResult, error) {
 	cases := r.cases()
-	if err := t.recall(ctx, r, cases, report); err != nil {
+	if err := t.recall(r, cases, report); err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(cases, func(c *trialCase) bool { return c.due }) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/sign"
 )
 
 func TestWhatIsWholeAndSignedByTheRightRolesIsAllowed(t *testing.T) {
@@ -27,14 +28,8 @@ func TestWhatIsWholeAndSignedByTheRightRolesIsAllowed(t *testing.T) {
 type wrong struct {
 	// make puts it on the log in place of what was good.
 	make func(w *world, kind string)
-	says func(kind string) string
-	// starts says that an instance of an admitted release may still be started, for kinds that aren't asked for then.
-	starts func(kind string) bool
+	says string // of what is wrong
 }
-
-func never(string) bool { return false }
-
-func says(text string) func(string) string { return func(string) string { return text } }
 
 func (w *world) put(e imx.Evidence) { w.record(imx.EvidenceAdded{Evidence: e}) }
 
@@ -45,29 +40,29 @@ func ways() map[string]wrong {
 			e := w.seal(imx.Principal(imx.RoleOf(kind)), other, kind, w.predicate(kind))
 			e.Image = image().Digest
 			w.put(e)
-		}, says("it is for another digest"), never},
+		}, "it is for another digest"},
 		"replayed from another image": {func(w *world, kind string) {
 			theirs := w.seal(imx.Principal(imx.RoleOf(kind)), other, kind, w.predicate(kind))
 			e := w.good(kind)
 			e.Bundle = theirs.Bundle // the log tells of the one, and the bytes are the other's
 			w.put(e)
-		}, says("it is for another digest"), never},
+		}, "it is for another digest"},
 		"signed by the wrong role": {func(w *world, kind string) {
 			role := imx.RoleTester
 			if imx.RoleOf(kind) == role {
 				role = imx.RoleScanner
 			}
 			w.put(w.seal(imx.Principal(role), image().Digest, kind, w.predicate(kind)))
-		}, says("signed with the wrong role"), never},
+		}, "signed with the wrong role"},
 		"signed by a person": {func(w *world, kind string) {
 			w.person("eve", imx.RoleReviewer)
 			w.put(w.seal("eve", image().Digest, kind, w.predicate(kind)))
-		}, says("signed with the wrong role"), never},
+		}, "signed with the wrong role"},
 		"signed by an unknown key": {func(w *world, kind string) {
 			stranger := newWorld(w.t)
 			w.keys["stranger"] = stranger.keys[imx.Principal(imx.RoleOf(kind))]
 			w.put(w.seal("stranger", image().Digest, kind, w.predicate(kind)))
-		}, says("an unknown key"), never},
+		}, "an unknown key"},
 		"signed by an expired key": {func(w *world, kind string) {
 			old := w.keys[imx.Principal(imx.RoleOf(kind))]
 			w.now = w.now.Add(time.Minute)
@@ -75,28 +70,33 @@ func ways() map[string]wrong {
 			w.keys["old"] = old
 			w.now = w.now.Add(time.Minute)
 			w.put(w.seal("old", image().Digest, kind, w.predicate(kind)))
-		}, says("an ended key"), never},
+		}, "an ended key"},
 		"signed by a revoked key": {func(w *world, kind string) {
 			e := w.good(kind)
 			w.put(e)
 			w.now = w.now.Add(time.Minute)
 			w.record(imx.KeyEnded{Key: e.Signer, Until: w.now, Compromised: true, Reason: "it was stolen"})
-		}, says("a compromised key"), never},
+		}, "a compromised key"},
 		"signed before its key was known": {func(w *world, kind string) {
-			e := w.good(kind)
-			e.Made = w.now.Add(-time.Hour)
-			w.put(e)
-		}, says("older than its key"), never},
+			w.keys["late"] = newWorld(w.t).keys[imx.Principal(imx.RoleOf(kind))]
+			w.put(w.seal("late", image().Digest, kind, w.predicate(kind)))
+			w.now = w.now.Add(time.Minute)
+			p, err := sign.PublicOf(w.keys["late"].Public())
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.record(imx.KeyAdded{Key: imx.Key{ID: p.ID, Owner: imx.Server, Role: imx.RoleOf(kind), Public: p.Line}})
+		}, "older than its key"},
 		"unsigned": {func(w *world, kind string) {
 			e := w.good(kind)
 			e.Bundle, e.Signer = "", ""
 			w.put(e)
-		}, says("it is unsigned"), never},
+		}, "it is unsigned"},
 		"one bit flipped": {func(w *world, kind string) {
 			e := w.good(kind)
 			w.put(e)
 			w.flip(e.Bundle)
-		}, says("blob"), never},
+		}, "blob"},
 		"of another predicate type": {func(w *world, kind string) {
 			another := imx.PredicateSPDX
 			if kind == another {
@@ -105,12 +105,12 @@ func ways() map[string]wrong {
 			e := w.seal(imx.Principal(imx.RoleOf(kind)), image().Digest, another, w.predicate(another))
 			e.PredicateType = kind
 			w.put(e)
-		}, says("it is of another predicate type"), never},
+		}, "it is of another predicate type"},
 		"nothing of its type": {func(w *world, kind string) {
 			w.put(w.seal(imx.Principal(imx.RoleOf(kind)), image().Digest, kind, map[string]any{
 				"buildDefinition": 1, "result": 1, "scanner": 1, "findings": 1, "statements": 1,
 			}))
-		}, says("it doesn't say what a statement of its type says"), never},
+		}, "it doesn't say what a statement of its type says"},
 	}
 }
 
@@ -131,11 +131,11 @@ func TestEachKindOfEvidenceInEachWayWrongIsRefusedAndNamed(t *testing.T) {
 				way.make(w, kind)
 				v := w.verdict(imx.ForRelease, release())
 				c := condition(t, v, "signed")
-				if v.Allowed || c.Met || !strings.Contains(c.Says, name+": ") || !strings.Contains(c.Says, way.says(kind)) {
+				if v.Allowed || c.Met || !strings.Contains(c.Says, name+": ") || !strings.Contains(c.Says, way.says) {
 					t.Errorf("allowed %t: %s", v.Allowed, c.Says)
 				}
 				w.now = w.now.Add(time.Minute) // what was found for a start is remembered for so long
-				if _, err := w.Pass(t.Context(), release()); imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), way.says(kind)) {
+				if _, err := w.Pass(t.Context(), release()); imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), way.says) {
 					t.Errorf("at a start: %v", err)
 				}
 			})
