@@ -6,7 +6,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GO       := CGO_ENABLED=0 go
 # What Debian must provide: to build images and run instances, then only for tests.
 RUN_DEPS  := crun conmon xz-utils util-linux ca-certificates debian-archive-keyring git
-TEST_DEPS := openssh-client gcc libc6-dev skopeo nftables iproute2 softhsm2
+TEST_DEPS := openssh-client openssh-server gcc libc6-dev skopeo nftables iproute2 softhsm2
 # What bench/ measures the builder and the registry against, and what it reads their results with.
 BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux e2fsprogs docker-registry curl
 # Debian names of what is missing, so that a machine that has everything needs no root and no network.

@@ -32,6 +32,8 @@ type ApplyResult struct {
 	Plan     PlanResult `json:"plan"`
 	Images   []Image    `json:"images,omitempty"`
 	Releases []Release  `json:"releases,omitempty"` // each in its final state: good or failed
+	// Candidate waits for approvals; then nothing was released.
+	Candidate *Candidate `json:"candidate,omitempty"`
 }
 
 // Progress is one line of what is going on in a long task: a step that begins, advances or ends.

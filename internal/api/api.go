@@ -27,6 +27,8 @@ type Applier interface {
 	// Test builds the images and tests them.
 	Test(ctx context.Context, by imx.Principal, req imx.TestRequest, report imx.Report) (imx.TestReport, error)
 	Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error)
+	// Release releases a candidate.
+	Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error)
 }
 
 // Operator changes what runs. Errors: NotFound for an unknown service or release, Conflict while
@@ -139,6 +141,8 @@ type Config struct {
 	Images    Images
 	Evidence  Evidence
 	Judge     Judge
+	Desk      Desk
+	Sources   Sources
 	Trust     Trust
 	Logs      Logs
 	Freezer   Freezer

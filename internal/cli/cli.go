@@ -31,6 +31,7 @@ type Global struct {
 	JSON    bool   // answer with JSON in place of text
 	Version imx.Version
 	Probe   string // a static imx for the server to test images with; "" for this one
+	Agent   string // the socket of the SSH agent; "" for none
 	Cache   string // the folder of what can be made anew at any time; "" for none
 }
 
@@ -81,7 +82,7 @@ func newRoot(p Process) (*cobra.Command, *Global) {
 	if data == "" {
 		data = DefaultData
 	}
-	g.Cache, g.Probe = cacheFolder(p.Env), p.Env("IMX_PROBE")
+	g.Cache, g.Probe, g.Agent = cacheFolder(p.Env), p.Env("IMX_PROBE"), p.Env("SSH_AUTH_SOCK")
 	flags := root.PersistentFlags()
 	flags.StringVar(&g.Data, "data", data, "`DIR` that holds everything of the server; IMX_DATA names it too")
 	flags.BoolVar(&g.JSON, "json", false, "print the result as JSON on stdout; progress and errors as JSON lines on stderr")
@@ -128,9 +129,9 @@ func groups() []group {
 	type build = func(*Global, *term.Terminal) *cobra.Command
 	return []group{
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand, newLSPCommand}},
-		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newArchiveCommand, newRegistryCommand, newGCCommand}},
+		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newReleaseCommand, newSourceCommand, newArchiveCommand, newRegistryCommand, newGCCommand}},
 		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newVerifyCommand, newWhyCommand, newLogCommand}},
-		{"trust", "Trust", []build{newKeyCommand, newPersonCommand, newPolicyCommand, newExceptionCommand}},
+		{"trust", "Trust", []build{newReviewCommand, newApproveCommand, newRejectCommand, newKeyCommand, newPersonCommand, newPolicyCommand, newExceptionCommand}},
 		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}

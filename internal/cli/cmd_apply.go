@@ -48,6 +48,7 @@ $ imx apply --yes hello || imx releases hello`,
 			status{5, "the archive or a package can't be trusted, a test failed, or the question was answered with no"},
 			status{7, "the server's disk is full, or no address is left"},
 			status{exitRollout, "a release never got healthy; its service stays on the last good one"},
+			status{exitWaits, "nothing was released: a candidate waits for approvals (imx review)"},
 			status{exitInterrupted, "interrupted"},
 		),
 		most:     1,
@@ -134,9 +135,18 @@ func showNothingApplied(planned imx.PlanResult, g *Global, t *term.Terminal) err
 
 // applyFolder asks the server to apply and shows what came of it.
 func applyFolder(ctx context.Context, f folder, req imx.PlanRequest, g *Global, t *term.Terminal) error {
+	err := runApplication(ctx, g, t, func(report imx.Report) (imx.ApplyResult, error) { return g.client().Apply(ctx, req, report) })
+	if _, own := errors.AsType[exit](err); own || err == nil || ctx.Err() != nil {
+		return err
+	}
+	return atFolder(err, f.path)
+}
+
+// runApplication does what makes releases, and shows what came of it.
+func runApplication(ctx context.Context, g *Global, t *term.Terminal, work func(imx.Report) (imx.ApplyResult, error)) error {
 	var released atomic.Bool // set by the first step of a rollout
 	result, err := track(g, t, func(report imx.Report) (imx.ApplyResult, error) {
-		return g.client().Apply(ctx, req, func(p imx.Progress) {
+		return work(func(p imx.Progress) {
 			if strings.HasPrefix(p.Step, "roll out ") {
 				released.Store(true)
 			}
@@ -149,12 +159,19 @@ func applyFolder(ctx context.Context, f folder, req imx.PlanRequest, g *Global, 
 	case err != nil && ctx.Err() != nil:
 		return errInterrupted("nothing was released when it ended; what was built is kept for the next apply")
 	case err != nil:
-		return atFolder(err, f.path)
+		return err
 	}
-	if g.JSON {
+	switch {
+	case g.JSON:
 		err = printJSON(t.Out, result)
-	} else {
+	case result.Candidate == nil:
 		err = showApplied(t.Out, result)
+	}
+	if c := result.Candidate; c != nil {
+		return errors.Join(err, exit{exitWaits, &imx.Error{
+			Kind: imx.Refused, Message: fmt.Sprintf("nothing was released: candidate %s waits for approvals", c.ID),
+			Hint: fmt.Sprintf("imx review %s shows what would change; who is a reviewer says yes with imx approve %s", c.ID, c.ID),
+		}})
 	}
 	return errors.Join(err, failedRollouts(result.Releases, servedBy(ctx, g)))
 }

@@ -17,7 +17,7 @@ import (
 func showStatus(out term.Stream, s imx.Status, now time.Time) error {
 	var b strings.Builder
 	b.WriteString(statusServices(out, s.State, now) + "\n")
-	if notes := statusNotes(out.Ink, s.State, s.Environment); notes != "" {
+	if notes := statusNotes(out.Ink, s.State, s.Environment) + reviewNotes(out.Ink, s.State); notes != "" {
 		b.WriteString(notes + "\n")
 	}
 	var facts term.Table

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -66,6 +67,8 @@ type Promotion struct {
 	Source     imx.Source
 	Candidates []Candidate
 	Expect     imx.Digest // the Base that the plan was shown with; "" expects nothing
+	// For is who brought the plan, where that isn't who releases it: a candidate's. "" means who releases it.
+	For imx.Principal
 	// Judged are the services whose drafts were judged. Promote makes no release of another.
 	Judged []string
 }
@@ -126,7 +129,7 @@ func (c *Control) Promote(by imx.Principal, p Promotion) ([]imx.Release, error) 
 		if slices.ContainsFunc(body.Releases, func(r imx.Release) bool { return !slices.Contains(p.Judged, r.Service) }) {
 			return nil, nil, errMoved()
 		}
-		return body.Releases, []imx.Body{body}, nil
+		return body.Releases, append([]imx.Body{body}, settled(s, p, body)...), nil
 	})
 }
 
@@ -151,7 +154,7 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 		r := imx.Release{
 			Service: cand.Spec.Name, Number: len(v.Releases) + 1, Image: cand.Image, Config: cand.Config,
 			Spec: cand.Spec, Address: addresses[cand.Spec.Name], Hosts: cand.Spec.Hosts(addresses),
-			Plan: p.Plan, Source: p.Source, Apply: p.Apply, By: by, Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
+			Plan: p.Plan, Source: p.Source, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
 		}
 		if n := len(v.Releases); n > 0 {
 			r.Number = v.Releases[n-1].Number + 1

@@ -67,12 +67,13 @@ func Run(ctx context.Context, cfg Config) error {
 	group.Go(func() error { return s.judge.Run(ctx) })
 	group.Go(func() error { return s.collect(ctx) })
 	group.Go(func() error { return s.scanner.Run(ctx) })
+	group.Go(func() error { return s.follower.Run(ctx) })
 	group.Go(func() error { return s.registrar.follower.Run(ctx) })
 	handler := s.handler(cfg.Version)
 	for _, l := range listeners {
 		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}
 		if l.Addr().Network() != "unix" {
-			server.Handler, server.ConnContext = s.behind(cfg.Anonymous.rights(l.Addr())), nil
+			server.Handler, server.ConnContext = s.public(s.behind(cfg.Anonymous.rights(l.Addr()))), nil
 		}
 		server.BaseContext = func(net.Listener) context.Context { return ctx }
 		group.Go(func() error { return serve(ctx, server, l) })

@@ -22,6 +22,7 @@ import (
 	"imx/internal/attest"
 	"imx/internal/blob"
 	"imx/internal/build"
+	"imx/internal/candidate"
 	"imx/internal/control"
 	"imx/internal/engine"
 	"imx/internal/engine/local"
@@ -38,6 +39,7 @@ import (
 	"imx/internal/registry"
 	"imx/internal/scan"
 	"imx/internal/sign"
+	"imx/internal/source"
 	"imx/internal/trial"
 	"imx/internal/trust"
 	"imx/internal/verdict"
@@ -60,6 +62,8 @@ type server struct {
 	pipeline    *pipeline.Pipeline
 	attester    *attest.Attester
 	judge       *verdict.Judge
+	desk        *candidate.Desk
+	follower    *source.Follower
 	tester      *trial.Tester
 	loop        *reconcile.Loop
 	scanner     *scan.Scanner
@@ -76,6 +80,7 @@ const (
 	engineFolder   = "engine"
 	feedFolder     = "feeds"
 	keyFolder      = "keys"
+	sourceFolder   = "sources"
 
 	identityFile = "identity" // unless --identity names another
 )
@@ -192,10 +197,11 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 			return s.tester.Test(ctx, by, r, report)
 		},
 	})
+	statements := evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer, Sign: s.trust.Sign, Keys: s.trust.Known})
 	s.attester = attest.New(attest.Config{
-		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter,
-		Store: evidence.New(evidence.Config{Blobs: blobs, Refer: s.refer, Sign: s.trust.Sign, Keys: s.trust.Known}),
+		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter, Store: statements,
 	})
+	s.openReviews(statements)
 	trials := &machines{data: data, probe: s.probe, version: s.version, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.judge.Pass, Now: time.Now, Log: s.logger})
@@ -300,6 +306,8 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Evidence:  s.attester,
 		Trust:     s.trust,
 		Judge:     s.judge,
+		Desk:      s.desk,
+		Sources:   s.follower,
 		Logs:      logs{s.engine},
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,

@@ -118,7 +118,8 @@ func reach(stores []Store, roots []Thing) (map[Thing]bool, error) {
 
 // Roots returns what the state needs: the images and files of each service's current and next release, of
 // the last keep other good ones, which it may go back to, and of whatever runs; and of each name the newest
-// image. newest are all images, the newest first. What is current or newest is to be built again, too.
+// image; and all that releasing an open candidate takes. newest are all images, the newest first. What is current or newest
+// is to be built again, too.
 func Roots(s imx.State, newest []imx.Image, keep int) []Thing {
 	var all []Thing
 	for _, v := range s.Services {
@@ -136,6 +137,9 @@ func Roots(s imx.State, newest []imx.Image, keep int) []Thing {
 			}
 		}
 	}
+	for _, c := range s.Candidates {
+		all = append(all, candidate(c)...)
+	}
 	named := map[string]bool{}
 	for _, im := range newest {
 		if !named[im.Name] {
@@ -145,6 +149,21 @@ func Roots(s imx.State, newest []imx.Image, keep int) []Thing {
 		}
 	}
 	return slices.DeleteFunc(all, func(t Thing) bool { return t.Key == "" })
+}
+
+// candidate is what a release of one needs while it is open, and people's answers to it for as long as the state has it.
+func candidate(c imx.Candidate) []Thing {
+	var all []Thing
+	for _, r := range c.Reviews {
+		all = append(all, Of(Blob, r.Bundle))
+	}
+	if c.State != imx.CandidateOpen {
+		return all
+	}
+	for _, im := range c.Images {
+		all = append(append(all, image(im)...), Of(Build, im.Plan))
+	}
+	return append(all, Of(Blob, c.Request), Of(Blob, c.Plan))
 }
 
 // runs reports whether instances of a release are there. One that is going to start belongs to the current

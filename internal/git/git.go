@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"imx"
@@ -142,25 +143,43 @@ func (r *Repository) Tags(ctx context.Context, commit string) ([]Object, error) 
 	return tags, nil
 }
 
-// Since returns the commits that lead to one and not to another, "" for all of them, the newest first.
-func (r *Repository) Since(ctx context.Context, commit, base string) ([]Object, error) {
-	args := []string{"rev-list", "--max-count=1000", commit}
-	if _, err := r.object(ctx, "commit", base); base != "" && err == nil {
-		args = append(args, "^"+base)
+// Emails returns the addresses of all who wrote or made the commits that lead to one and to none of some others, and of those
+// whom their messages name as authors too; sorted. Others that the copy doesn't have are left out.
+func (r *Repository) Emails(ctx context.Context, commit string, others ...string) ([]string, error) {
+	if err := named(commit); err != nil {
+		return nil, err
 	}
-	out, err := r.run(ctx, nil, args...)
+	args := []string{"log", "--format=%ae%n%ce%n%(trailers:key=Co-authored-by,valueonly)", commit}
+	for _, id := range others {
+		if _, err := r.object(ctx, "commit", id); err == nil {
+			args = append(args, "^"+id)
+		}
+	}
+	out, err := r.run(ctx, nil, append(args, "--")...)
 	if err != nil {
 		return nil, err
 	}
-	var list []Object
-	for id := range strings.FieldsSeq(string(out)) {
-		o, err := r.Commit(ctx, id)
-		if err != nil {
-			return nil, err
+	var all []string
+	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSpace(line)
+		if _, address, ok := strings.Cut(line, "<"); ok {
+			line, _, _ = strings.Cut(address, ">")
 		}
-		list = append(list, o)
+		if line != "" {
+			all = append(all, line)
+		}
 	}
-	return list, nil
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// Leads reports whether an earlier commit is one of those that lead to another.
+func (r *Repository) Leads(ctx context.Context, earlier, commit string) bool {
+	if named(earlier) != nil || named(commit) != nil {
+		return false
+	}
+	_, err := r.run(ctx, nil, "merge-base", "--is-ancestor", earlier, commit)
+	return err == nil
 }
 
 // Files returns a commit's files below a folder, as they were committed.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -96,16 +97,21 @@ func TestABranchIsFollowedAlsoWhereItsHistoryWasRewritten(t *testing.T) {
 		t.Errorf("the branch is at %s, fetched %s", second, got)
 	}
 	r.git("reset", "--quiet", "--hard", first)
-	third := r.commit("three")
+	third := r.commit("three\n\nCo-authored-by: Bob <bob@example.com>")
 	if got := fetch(t, repo); got != third {
 		t.Errorf("the rewritten branch is at %s, fetched %s", third, got)
 	}
-	list, err := repo.Since(t.Context(), third, first)
-	if err != nil || len(list) != 1 || list[0].Subject != "three" {
-		t.Errorf("since the first: %+v, %v", list, err)
+	if list, err := repo.Emails(t.Context(), third, first); err != nil || !slices.Equal(list, []string{"ada@example.com", "bob@example.com"}) {
+		t.Errorf("since the first: %v, %v", list, err)
 	}
-	if list, err = repo.Since(t.Context(), third, ""); err != nil || len(list) != 2 {
-		t.Errorf("since ever: %d commits, %v", len(list), err)
+	if list, err := repo.Emails(t.Context(), third, "", strings.Repeat("0", 40)); err != nil || !slices.Equal(list, []string{"ada@example.com", "bob@example.com"}) {
+		t.Errorf("since ever: %v, %v", list, err)
+	}
+	if list, err := repo.Emails(t.Context(), first, first); err != nil || len(list) != 0 {
+		t.Errorf("since itself: %v, %v", list, err)
+	}
+	if !repo.Leads(t.Context(), first, third) || repo.Leads(t.Context(), second, third) || repo.Leads(t.Context(), "--all", third) {
+		t.Error("what leads to the rewritten branch")
 	}
 }
 

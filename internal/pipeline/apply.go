@@ -15,26 +15,37 @@ import (
 // nothing is released; if it ends after, the rollouts go on without the caller.
 // Errors: as Plan; Conflict while another apply is open, for a port that is taken, or if req expects
 // services to stand elsewhere than they do, now or when the releases are made; Refused if a test of an image fails, or where the
-// policy doesn't allow what would be released.
+// policy doesn't allow what would be released. Where nothing but approvals is missing, it leaves a candidate in the result.
 func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil {
 		return imx.ApplyResult{}, err
 	}
-	if err := control.Expect(p.cfg.Control.State(), planned.Plan.Names(), req.Expect); err != nil {
+	return p.apply(ctx, work{by: by, template: req.Template, planned: planned, expect: req.Expect, untested: req.SkipTests, report: report})
+}
+
+// apply builds and releases what was planned.
+func (p *Pipeline) apply(ctx context.Context, w work) (imx.ApplyResult, error) {
+	planned := w.planned
+	if err := control.Expect(p.cfg.Control.State(), planned.Plan.Names(), w.expect); err != nil {
 		return imx.ApplyResult{}, err
 	}
-	id, err := p.cfg.Control.Begin(by, planned.Digest, planned.Plan.Source)
+	id, err := p.cfg.Control.Begin(w.by, planned.Digest, planned.Plan.Source)
 	if err != nil {
 		return imx.ApplyResult{}, err
 	}
+	w.apply = id
 	result := imx.ApplyResult{Apply: id, Plan: planned}
-	work := work{by: by, apply: id, template: req.Template, planned: planned, expect: req.Expect, untested: req.SkipTests, report: report}
-	result.Images, result.Releases, err = p.release(ctx, work)
+	result.Images, result.Releases, err = p.release(ctx, w)
 	if err != nil {
-		return result, errors.Join(err, p.cfg.Control.Fail(by, id, err))
+		failed := p.cfg.Control.Fail(w.by, id, err)
+		if c, ok := Waiting(err); ok {
+			result.Candidate, result.Images = &c, c.Images
+			return result, failed
+		}
+		return result, errors.Join(err, failed)
 	}
-	result.Releases, err = p.Watch(ctx, append(result.Releases, p.pending(planned.Plan, result.Releases)...), report)
+	result.Releases, err = p.Watch(ctx, append(result.Releases, p.pending(planned.Plan, result.Releases)...), w.report)
 	return result, err
 }
 
@@ -64,31 +75,17 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	if err != nil {
 		return nil, nil, err
 	}
-	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Source: w.planned.Plan.Source, Expect: w.expect}
-	for _, spec := range w.planned.Plan.Services {
-		c := control.Candidate{Spec: spec}
-		for i, ip := range w.planned.Plan.Images {
-			if ip.Spec.Name == spec.Image {
-				c.Image, c.Config = images[i], ip.Spec
-			}
-		}
-		promotion.Candidates = append(promotion.Candidates, c)
-	}
-	drafts, err := p.cfg.Control.Draft(w.by, promotion)
+	promotion := w.promotion(images)
+	drafts, err := p.admitted(ctx, w, images)
 	if err != nil {
 		return nil, nil, err
-	}
-	for _, r := range drafts {
-		if err := p.cfg.Admit(ctx, r); err != nil {
-			return nil, nil, err
-		}
 	}
 	if err := p.passed(ctx, w, images); err != nil {
 		return nil, nil, err
 	}
 	verdicts, err := p.cfg.Judge.Allowed(ctx, w.by, drafts)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, p.wait(w, images, verdicts, err)
 	}
 	for _, v := range verdicts {
 		promotion.Judged = append(promotion.Judged, v.Service)
@@ -101,6 +98,38 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 		return nil, nil, err
 	}
 	return images, releases, p.cfg.Judge.Made(w.by, releases, verdicts)
+}
+
+// promotion is what work would release, with its images built.
+func (w work) promotion(images []imx.Image) control.Promotion {
+	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Source: w.planned.Plan.Source, Expect: w.expect}
+	if w.candidate != nil {
+		promotion.For = w.candidate.By
+	}
+	for _, spec := range w.planned.Plan.Services {
+		c := control.Candidate{Spec: spec}
+		for i, ip := range w.planned.Plan.Images {
+			if ip.Spec.Name == spec.Image {
+				c.Image, c.Config = images[i], ip.Spec
+			}
+		}
+		promotion.Candidates = append(promotion.Candidates, c)
+	}
+	return promotion
+}
+
+// admitted returns the releases that would be made, each of which the engine could run.
+func (p *Pipeline) admitted(ctx context.Context, w work, images []imx.Image) ([]imx.Release, error) {
+	drafts, err := p.cfg.Control.Draft(w.by, w.promotion(images))
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range drafts {
+		if err := p.cfg.Admit(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	return drafts, nil
 }
 
 // Watch reports how the rollouts of some releases go and returns the releases in their final

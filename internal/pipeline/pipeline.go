@@ -58,8 +58,13 @@ type Config struct {
 
 // Judge says what may be released, and what may be gone back to.
 type Judge interface {
-	// Allowed returns the verdicts on releases that are about to be made. Errors: Refused, with each unmet condition.
+	// Environment is the one whose policy counts here.
+	Environment() string
+	// Allowed returns the verdicts on releases that are about to be made. Errors: Refused, with each unmet condition; the verdicts
+	// are returned then, too.
 	Allowed(ctx context.Context, by imx.Principal, drafts []imx.Release) ([]imx.Verdict, error)
+	// Release says whether a release could be made, and writes nothing down.
+	Release(ctx context.Context, r imx.Release) (imx.Verdict, error)
 	// Made writes down by which verdicts releases were made.
 	Made(by imx.Principal, releases []imx.Release, all []imx.Verdict) error
 	// Pass lets instances of a release start. Errors: Refused, as Allowed.
@@ -230,7 +235,9 @@ type work struct {
 	planned  imx.PlanResult
 	expect   imx.Digest // as of the request
 	untested string     // why nothing is tested; as of the request
-	report   imx.Report
+	// candidate is what is released; nil for an apply of a template, and a build.
+	candidate *imx.Candidate
+	report    imx.Report
 }
 
 // build keeps what the plan needs, builds its images and publishes them. One that fails leaves the others

@@ -40,6 +40,7 @@ type world struct {
 	test    func(trial.Run) ([]imx.TestResult, error)
 	check   func(imx.Template) ([]imx.Finding, error)
 	judge   func(imx.Release) bool
+	unmet   []string // conditions that aren't met where judge says no
 	judged  []string // releases that were made, with whether their verdict was yes
 	checked []string // of each built image: by whom, its name, how many findings
 	tags    []string
@@ -130,21 +131,31 @@ type judge struct{ *world }
 func (j judge) verdict(r imx.Release) (imx.Verdict, error) {
 	v := imx.Verdict{Service: r.Service, Image: r.Image.Digest, Plan: r.Plan, Allowed: j.judge(r)}
 	if !v.Allowed {
+		for _, id := range j.unmet {
+			v.Conditions = append(v.Conditions, imx.Condition{ID: id, Refuses: true})
+		}
 		return v, admission.Denied(v)
 	}
 	return v, nil
 }
 
+func (j judge) Environment() string { return "test" }
+
 func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release) ([]imx.Verdict, error) {
 	var all []imx.Verdict
 	for _, r := range drafts {
 		v, err := j.verdict(r)
-		if err != nil {
-			return nil, err
-		}
 		all = append(all, v)
+		if err != nil {
+			return all, err
+		}
 	}
 	return all, nil
+}
+
+func (j judge) Release(_ context.Context, r imx.Release) (imx.Verdict, error) {
+	v, _ := j.verdict(r)
+	return v, nil
 }
 
 func (j judge) Made(_ imx.Principal, releases []imx.Release, all []imx.Verdict) error {

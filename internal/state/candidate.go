@@ -29,7 +29,7 @@ func foldCandidate(s *imx.State, e imx.Event) error {
 		src := b.Source
 		old := s.Sources[src.Name]
 		if old.URL == src.URL && old.Branch == src.Branch && old.Folder == src.Folder {
-			src.Seen, src.At, src.Fault = old.Seen, old.At, old.Fault
+			src.Seen, src.At, src.Candidate, src.Fault, src.Notice, src.Unread = old.Seen, old.At, old.Candidate, old.Fault, old.Notice, old.Unread
 		}
 		put(&s.Sources, src.Name, src)
 	case imx.SourceRemoved:
@@ -43,10 +43,12 @@ func foldCandidate(s *imx.State, e imx.Event) error {
 		if !ok {
 			return misfit(e, "there is no source %q", b.Source)
 		}
-		if b.Commit != nil {
-			src.Seen = b.Commit.ID
+		if b.Commit == nil {
+			src.Unread = b.Fault
+		} else {
+			src.Seen, src.At, src.Candidate = b.Commit.ID, e.Time, b.Candidate
+			src.Fault, src.Notice, src.Unread = b.Fault, b.Notice, ""
 		}
-		src.At, src.Fault = e.Time, b.Fault
 		put(&s.Sources, src.Name, src)
 	}
 	return nil

@@ -28,10 +28,11 @@ func inputs(s *imx.State, p imx.Policy, r imx.Release) imx.Digest {
 	}{p.Digest(), r, standing(s, r.Image.Digest), s.Keys, s.People, exceptions(s, r), candidates(s, r.Service, p.Environment)})
 }
 
-// standing is the evidence that a verdict stands on: all but verdicts themselves.
+// standing is the evidence that a verdict stands on: all but verdicts themselves, and reviews, which are the plan's and not the image's.
 func standing(s *imx.State, image imx.Digest) map[string]imx.Evidence {
 	found := maps.Clone(s.Evidence[image])
 	delete(found, imx.PredicateVerdict)
+	delete(found, imx.PredicateReview)
 	return found
 }
 
@@ -75,7 +76,9 @@ func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	}
 	for _, c := range candidates(s, r.Service, j.cfg.Environment) {
 		if c.Plan == r.Plan {
-			in.Commit = c.Commit
+			if c.Commit != nil { // the same plan is the same template, whoever else brought it
+				in.Commit = c.Commit
+			}
 			in.Authors = append(in.Authors, c.By)
 			if c.Commit != nil {
 				in.Authors = append(in.Authors, c.Commit.People...)

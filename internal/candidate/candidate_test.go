@@ -1,0 +1,163 @@
+package candidate_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"imx"
+	"imx/internal/candidate"
+	"imx/internal/control"
+	"imx/internal/eventlog"
+	"imx/internal/evidence"
+	"imx/internal/review"
+	"imx/internal/sign"
+)
+
+// world has a log and a desk; what the pipeline, the scanner and the store would know is played.
+type world struct {
+	*candidate.Desk
+	control  *control.Control
+	key      ed25519.PrivateKey
+	kept     []string
+	conflict error
+	unknown  error // of images and scans
+}
+
+func (w *world) Changes(imx.Candidate) (imx.Plan, []imx.Change, error) {
+	return imx.Plan{}, []imx.Change{{Kind: "service", Subject: "service.web"}}, w.conflict
+}
+
+func (w *world) Drafts(c imx.Candidate) ([]imx.Release, error) {
+	return []imx.Release{{Service: "web", Plan: c.Plan, Image: c.Images[0], Address: netip.MustParseAddr("10.0.0.1")}}, nil
+}
+
+func (w *world) Image(_ context.Context, wanted string) (imx.ImageDetail, error) {
+	return imx.ImageDetail{Inventory: imx.Inventory{Packages: []imx.InventoryPackage{{Package: imx.Package{Name: wanted, Version: "1"}}}}}, w.unknown
+}
+
+func (w *world) Enter(context.Context) (func(), error) { return func() {}, nil }
+
+func newWorld(t *testing.T) (*world, imx.Candidate) {
+	t.Helper()
+	w := &world{}
+	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(t.TempDir(), "log"), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	ids := 0
+	w.control, err = control.Open(control.Config{
+		Log: log, Now: time.Now, NewID: func() string { ids++; return fmt.Sprint("c", ids) }, Network: netip.MustParsePrefix("10.0.0.0/24"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Desk = candidate.New(candidate.Config{
+		Control: w.control, Pipeline: w, Now: time.Now,
+		Judge: func(_ context.Context, r imx.Release) (imx.Verdict, error) {
+			return imx.Verdict{Service: r.Service}, nil
+		},
+		Scan: func(_ context.Context, image string) ([]imx.Vulnerability, error) {
+			return []imx.Vulnerability{{ID: "CVE-1"}}, w.unknown
+		},
+		Keep: func(_ context.Context, repository string, image imx.Digest, by evidence.Signed) (imx.Evidence, error) {
+			w.kept = append(w.kept, repository)
+			return imx.Evidence{
+				Image: image, PredicateType: imx.PredicateReview, Bundle: imx.DigestBytes(by.Bundle), Signer: by.Signer, Statement: imx.DigestBytes(nil),
+			}, nil
+		},
+	})
+	var public ed25519.PublicKey
+	if public, w.key, err = ed25519.GenerateKey(rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	p, err := sign.PublicOf(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.control.Record("root", imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}}},
+		imx.KeyAdded{Key: imx.Key{ID: p.ID, Owner: "bob", Public: p.Line}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := w.control.Propose("ann", imx.Candidate{
+		Plan: imx.DigestBytes([]byte("plan")), Request: imx.DigestBytes([]byte("request")), Environment: "production", By: "ann", Services: []string{"web"},
+		Images: []imx.Image{{Name: "web", Digest: imx.DigestBytes([]byte("a"))}, {Name: "job", Digest: imx.DigestBytes([]byte("b"))}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, c
+}
+
+func (w *world) seal(t *testing.T, c imx.Candidate, reason string) imx.ReviewRequest {
+	t.Helper()
+	p := review.Answer(c, time.Now())
+	p.Approves, p.Reason = reason == "", reason
+	payload, err := review.Statement(c, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := sign.Seal(payload, w.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return imx.ReviewRequest{Bundle: bundle}
+}
+
+func TestAnAnswerIsKeptAsEvidenceOfEachImageAndOnTheLog(t *testing.T) {
+	w, c := newWorld(t)
+	yes := w.seal(t, c, "")
+	got, err := w.Review(t.Context(), "root", c.ID, yes)
+	if err != nil || len(got.Reviews) != 1 || got.Reviews[0].By != "bob" || got.State != imx.CandidateOpen {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, im := range c.Images {
+		e := w.control.State().Evidence[im.Digest][imx.PredicateReview]
+		if e.Passed == nil || !*e.Passed || e.Summary != "approved by bob, as candidate c1" || e.Bundle != imx.DigestBytes(yes.Bundle) {
+			t.Errorf("evidence of %s: %+v", im.Name, e)
+		}
+	}
+	before := w.control.State().Next
+	if _, err := w.Review(t.Context(), "root", c.ID, yes); imx.KindOf(err) != imx.Conflict || w.control.State().Next != before || len(w.kept) != 2 {
+		t.Errorf("again: %v, %d events, kept %v", err, w.control.State().Next-before, w.kept)
+	}
+	if _, err := w.Review(t.Context(), "root", c.ID, imx.ReviewRequest{Bundle: bytes.ToUpper(yes.Bundle)}); imx.KindOf(err) != imx.Refused {
+		t.Errorf("other bytes: %v", err)
+	}
+	if got, err = w.Review(t.Context(), "root", c.ID, w.seal(t, c, "too soon")); err != nil || got.State != imx.CandidateRejected || got.Why != "bob: too soon" {
+		t.Errorf("a no: %+v, %v", got, err)
+	}
+	if _, err := w.Review(t.Context(), "root", c.ID, yes); imx.KindOf(err) != imx.Conflict {
+		t.Errorf("what was rejected: %v", err)
+	}
+	if _, err := w.Review(t.Context(), "root", "c9", yes); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("what isn't there: %v", err)
+	}
+}
+
+func TestACandidateIsShownWithWhatItWouldChange(t *testing.T) {
+	w, c := newWorld(t)
+	v, err := w.Candidate(t.Context(), c.ID)
+	if err != nil || len(v.Changes) != 1 || len(v.Diff) != 1 || len(v.Diff[0].Gained) != 1 || len(v.Diff[0].Packages) != 1 || len(v.Verdicts) != 1 || v.Conflict != "" {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	w.unknown = imx.Errorf(imx.Refused, "its bytes were changed")
+	if v, err = w.Candidate(t.Context(), c.ID); err != nil || len(v.Notices) != 2 {
+		t.Errorf("what can't be compared: %v, %v", v.Notices, err)
+	}
+	w.conflict = imx.Errorf(imx.Conflict, "what runs has changed")
+	if v, err = w.Candidate(t.Context(), c.ID); err != nil || v.Conflict != "what runs has changed" || len(v.Diff) != 0 {
+		t.Errorf("what can't be released: %+v, %v", v, err)
+	}
+	if list, err := w.Candidates(t.Context()); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+}

@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/term"
+)
+
+func showCandidates(out term.Stream, list []imx.Candidate, now time.Time) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(out, "nothing waits to be released")
+		return err
+	}
+	table := term.Table{Head: []string{"CANDIDATE", "STATE", "SERVICES", "FROM", "BY", "APPROVED BY", "AGE", "WHY"}}
+	for _, c := range list {
+		table.Add(out.Ink.Name(c.ID), candidateState(out.Ink, c.State), strings.Join(c.Services, ", "), origin(c.Source), term.Clean(string(c.By)),
+			term.Clean(joined(approvers(c))), term.Age(c.Made, now), out.Ink.Dim(term.Clean(c.Why)))
+	}
+	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
+	return err
+}
+
+func approvers(c imx.Candidate) []imx.Principal {
+	var list []imx.Principal
+	for _, r := range c.Reviews {
+		if r.Approves {
+			list = append(list, r.By)
+		}
+	}
+	return list
+}
+
+func candidateState(ink term.Ink, s imx.CandidateState) string {
+	switch s {
+	case imx.CandidateOpen:
+		return ink.Warn(string(s))
+	case imx.CandidateReleased:
+		return ink.Good(string(s))
+	case imx.CandidateRejected:
+		return ink.Bad(string(s))
+	case imx.CandidateSuperseded:
+	}
+	return ink.Dim(string(s))
+}
+
+// showCandidate prints a candidate on one screen: whose it is, what it would change, and what it lacks.
+func showCandidate(out term.Stream, v imx.CandidateView, now time.Time) error {
+	ink := out.Ink
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s, for %s in %s\n", ink.Bold("candidate "+v.ID), candidateState(ink, v.State), term.Clean(strings.Join(v.Services, ", ")), v.Environment)
+	facts := term.Table{}
+	facts.Add(ink.Dim("plan"), string(v.Plan))
+	facts.Add(ink.Dim("by"), fmt.Sprintf("%s, %s ago", term.Clean(string(v.By)), term.Age(v.Made, now)))
+	facts.Add(ink.Dim("from"), origin(v.Source)+sourceWord(v))
+	if c := v.Commit; c != nil {
+		facts.Add(ink.Dim("commit"), fmt.Sprintf("%.12s %s", c.ID, term.Clean(c.Subject)))
+		facts.Add(ink.Dim("author"), term.Clean(c.Author)+before(", committed by ", committerIfOther(c))+before("; with ", term.Clean(joined(c.People))))
+		facts.Add(ink.Dim("signed"), cmp.Or(before("by ", term.Clean(string(c.Signer))), "no: "+term.Clean(c.Unsigned)))
+	}
+	if v.Why != "" {
+		facts.Add(ink.Dim("why"), term.Clean(v.Why))
+	}
+	b.WriteString(facts.Text(ink, out.Columns()) + "\n")
+	for _, s := range bySubject(v.Changes) {
+		b.WriteString(s.text(ink, out.Columns()) + "\n")
+	}
+	for _, d := range v.Diff {
+		b.WriteString(serviceChangeText(out, d) + "\n")
+	}
+	for _, notice := range v.Notices {
+		b.WriteString(ink.Warn("note:") + " " + term.Clean(notice) + "\n")
+	}
+	b.WriteString(reviewsText(out, v.Candidate, now) + candidateNext(ink, v))
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// sourceWord says how much the place is worth that a template is said to be from.
+func sourceWord(v imx.CandidateView) string {
+	switch {
+	case v.Commit != nil:
+		return fmt.Sprintf(", as the server saw it in %s", term.Clean(v.Commit.Repository))
+	case v.Source.Commit != "":
+		return ", as its sender says"
+	}
+	return ""
+}
+
+func committerIfOther(c *imx.Commit) string {
+	if c.Committer == c.Author {
+		return ""
+	}
+	return term.Clean(c.Committer)
+}
+
+// mostListed is how many of each kind of change a service's lines name: with more, it wouldn't be one screen.
+const mostListed = 8
+
+func serviceChangeText(out term.Stream, d imx.ServiceChange) string {
+	ink := out.Ink
+	title := "service." + d.Service
+	if d.Running != 0 {
+		title += fmt.Sprintf(", against release %d", d.Running)
+	}
+	table := term.Table{}
+	var packages, gained, lost []string
+	for _, p := range d.Packages {
+		packages = append(packages, strings.TrimSpace(fmt.Sprintf("%s %s → %s", p.Name, cmp.Or(p.Before, "none"), cmp.Or(p.After, "none"))))
+	}
+	for _, v := range d.Gained {
+		gained = append(gained, vulnerabilityWord(v))
+	}
+	for _, v := range d.Lost {
+		lost = append(lost, vulnerabilityWord(v))
+	}
+	table.Add("  "+ink.Dim("packages"), atMost(packages, "as they are"))
+	table.Add("  "+ink.Dim("vulnerabilities"), ink.Bad("+")+" "+atMost(gained, "none"))
+	table.Add("", ink.Good("-")+" "+atMost(lost, "none"))
+	table.Add("  "+ink.Dim("size"), sizeChange(d))
+	for _, part := range []struct {
+		name  string
+		lines imx.LineChange
+	}{{"rights", d.Rights}, {"firewall", d.Firewall}} {
+		name := "  " + ink.Dim(part.name)
+		for _, line := range lineChanges(ink, part.lines) {
+			table.Add(name, line)
+			name = ""
+		}
+	}
+	return ink.Bold(title) + "\n" + table.Text(ink, out.Columns())
+}
+
+func vulnerabilityWord(v imx.Vulnerability) string {
+	return term.Clean(fmt.Sprintf("%s %s (%s)", v.ID, v.Level, v.Package.Name))
+}
+
+// atMost lists the first of several things, and how many more there are.
+func atMost(list []string, none string) string {
+	if len(list) == 0 {
+		return none
+	}
+	text := term.Clean(strings.Join(list[:min(mostListed, len(list))], ", "))
+	if more := len(list) - mostListed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+func sizeChange(d imx.ServiceChange) string {
+	if d.Running == 0 || d.Before == d.After {
+		return d.After.String()
+	}
+	return fmt.Sprintf("%s → %s", d.Before, d.After)
+}
+
+// lineChanges are the lines that come and go, and those that stay in one.
+func lineChanges(ink term.Ink, c imx.LineChange) []string {
+	var list []string
+	for _, line := range c.Added {
+		list = append(list, ink.Warn("+")+" "+term.Clean(line))
+	}
+	for _, line := range c.Removed {
+		list = append(list, ink.Good("-")+" "+term.Clean(line))
+	}
+	if len(c.Kept) > 0 || len(list) == 0 {
+		list = append(list, ink.Dim("as it is: "+atMost(c.Kept, "none")))
+	}
+	return list
+}
+
+func reviewsText(out term.Stream, c imx.Candidate, now time.Time) string {
+	table := term.Table{}
+	for _, r := range c.Reviews {
+		word := out.Ink.Bad("rejected")
+		if r.Approves {
+			word = out.Ink.Good("approved")
+		}
+		table.Add(word, fmt.Sprintf("by %s, %s ago", term.Clean(string(r.By)), term.Age(r.Made, now)), out.Ink.Dim(r.Key), term.Clean(r.Reason))
+	}
+	return table.Text(out.Ink, out.Columns())
+}
+
+// candidateNext says what is missing, and what to do.
+func candidateNext(ink term.Ink, v imx.CandidateView) string {
+	if v.State != imx.CandidateOpen {
+		return ""
+	}
+	if v.Conflict != "" {
+		return ink.Bad("it can't be released: ") + term.Clean(v.Conflict) + "\n"
+	}
+	var b strings.Builder
+	for _, verdict := range v.Verdicts {
+		for _, c := range verdict.Conditions {
+			if !c.Holds() {
+				fmt.Fprintf(&b, "%s %s: %s%s\n", ink.Bad("missing:"), c.ID, term.Clean(c.Says), before("; ", term.Clean(c.Hint)))
+			}
+		}
+	}
+	if b.Len() == 0 {
+		return ink.Good("it may be released:") + " imx release " + v.ID + "\n"
+	}
+	return b.String()
+}
+
+// reviewNotes says, a line each, which candidates wait, and what is wrong with repositories that are followed.
+func reviewNotes(ink term.Ink, s imx.State) string {
+	var b strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(s.Candidates)) {
+		if c := s.Candidates[id]; c.State == imx.CandidateOpen {
+			fmt.Fprintf(&b, "%s: %s\n", ink.Name(strings.Join(c.Services, ", ")), ink.Warn("candidate "+id+" waits to be released: imx review "+id))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Sources)) {
+		for _, says := range []string{s.Sources[name].Unread, s.Sources[name].Fault, s.Sources[name].Notice} {
+			if says != "" {
+				fmt.Fprintf(&b, "%s: %s\n", ink.Name("source "+name), ink.Bad(term.Clean(says)))
+			}
+		}
+	}
+	return b.String()
+}

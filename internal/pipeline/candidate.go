@@ -1,0 +1,210 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"imx"
+	"imx/internal/control"
+	"imx/internal/plan"
+)
+
+// waitingError says that nothing but approvals is missing.
+type waitingError struct {
+	error
+
+	candidate imx.Candidate
+}
+
+// Unwrap returns why it wasn't admitted.
+func (e waitingError) Unwrap() error { return e.error }
+
+// Waiting returns the candidate that is left where nothing but approvals was missing.
+func Waiting(err error) (imx.Candidate, bool) {
+	w, ok := errors.AsType[waitingError](err)
+	return w.candidate, ok
+}
+
+// wait leaves a candidate of what wasn't admitted, if approvals are all that is missing.
+func (p *Pipeline) wait(w work, images []imx.Image, verdicts []imx.Verdict, refused error) error {
+	if w.candidate != nil || !onlyReviews(verdicts) {
+		return refused
+	}
+	c, err := p.propose(w, images, nil)
+	if err != nil {
+		return errors.Join(refused, err)
+	}
+	said := imx.Errorf(imx.Refused, "candidate %s waits for approvals: %w", c.ID, refused).
+		WithHint("imx review %s shows what would change, imx approve %s says yes", c.ID, c.ID)
+	return waitingError{said, c}
+}
+
+// onlyReviews reports whether verdicts are no for want of approvals alone.
+func onlyReviews(verdicts []imx.Verdict) bool {
+	unmet := func(c imx.Condition) bool { return !c.Holds() }
+	other := func(c imx.Condition) bool { return unmet(c) && c.ID != "reviews" }
+	denied := false
+	for _, v := range verdicts {
+		if slices.ContainsFunc(v.Conditions, other) || !v.Allowed && !slices.ContainsFunc(v.Conditions, unmet) {
+			return false
+		}
+		denied = denied || !v.Allowed
+	}
+	return denied
+}
+
+// propose keeps all that a release of built images needs, and opens a candidate.
+func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.Candidate, error) {
+	req := imx.PlanRequest{Template: w.template, Lock: &w.planned.Lock, Expect: w.planned.Base, SkipTests: w.untested}
+	raw, err := json.Marshal(req)
+	if err != nil {
+		return imx.Candidate{}, err
+	}
+	planned, err := json.Marshal(w.planned.Plan)
+	if err != nil {
+		return imx.Candidate{}, err
+	}
+	for _, b := range [][]byte{raw, planned} {
+		if err := p.put(b, imx.DigestBytes(b)); err != nil {
+			return imx.Candidate{}, err
+		}
+	}
+	return p.cfg.Control.Propose(w.by, imx.Candidate{
+		Plan: w.planned.Digest, Request: imx.DigestBytes(raw), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
+		Commit: commit, By: w.by, Images: images, Services: w.planned.Plan.Names(),
+	})
+}
+
+// Propose plans, builds and tests a template and makes a candidate of it, without releasing anything; false if it would change
+// nothing. commit is what the server itself saw of the template's. Errors: as Apply, but for what the policy says.
+func (p *Pipeline) Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, commit *imx.Commit, report imx.Report) (imx.Candidate, bool, error) {
+	planned, err := p.Plan(ctx, by, req, report)
+	if err != nil || len(planned.Changes) == 0 {
+		return imx.Candidate{}, false, err
+	}
+	leave, err := p.gate.enter(ctx)
+	if err != nil {
+		return imx.Candidate{}, false, err
+	}
+	defer leave()
+	w := work{by: by, template: req.Template, planned: planned, report: report}
+	images, err := p.build(ctx, w)
+	if err != nil {
+		return imx.Candidate{}, false, err
+	}
+	if _, err := p.admitted(ctx, w, images); err != nil {
+		return imx.Candidate{}, false, err
+	}
+	if err := p.passed(ctx, w, images); err != nil {
+		return imx.Candidate{}, false, err
+	}
+	c, err := p.propose(w, images, commit)
+	return c, err == nil, err
+}
+
+// Release releases a candidate, if the policy admits it now, and waits as Apply does. Nothing is planned anew: what was approved
+// is released. Errors: NotFound; Conflict if it isn't open, or if services stand elsewhere than when it was made; as Apply.
+func (p *Pipeline) Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error) {
+	c, err := control.OpenCandidate(p.cfg.Control.State(), id)
+	if err != nil {
+		return imx.ApplyResult{}, err
+	}
+	w, err := p.proposed(ctx, c)
+	if err != nil {
+		return imx.ApplyResult{}, err
+	}
+	w.by, w.report, w.candidate = by, report, &c
+	return p.apply(ctx, w)
+}
+
+// proposed reads what a candidate was made of, and holds it against the rules of today.
+func (p *Pipeline) proposed(ctx context.Context, c imx.Candidate) (work, error) {
+	var req imx.PlanRequest
+	if err := p.kept(c.Request, &req); err != nil {
+		return work{}, err
+	}
+	planned, err := p.KeptPlan(c)
+	if err != nil {
+		return work{}, err
+	}
+	found, err := p.cfg.Check(ctx, req.Template)
+	if err != nil {
+		return work{}, err
+	}
+	s := *p.cfg.Control.State()
+	return work{
+		template: req.Template, expect: req.Expect, untested: req.SkipTests,
+		planned: imx.PlanResult{
+			Plan: planned, Digest: c.Plan, Lock: *req.Lock, Findings: found, Base: req.Expect, Changes: plan.Diff(planned, s, p.built),
+		},
+	}, nil
+}
+
+// KeptPlan returns a candidate's plan. Errors: NotFound for one that isn't kept any more; Refused for changed bytes.
+func (p *Pipeline) KeptPlan(c imx.Candidate) (imx.Plan, error) {
+	var found imx.Plan
+	err := p.kept(c.Plan, &found)
+	return found, err
+}
+
+// Changes says what releasing a candidate would change now, and whether services stand elsewhere than when it was made: a
+// Conflict. Further errors: as KeptPlan.
+func (p *Pipeline) Changes(c imx.Candidate) (imx.Plan, []imx.Change, error) {
+	var req imx.PlanRequest
+	planned, err := p.KeptPlan(c)
+	if err != nil {
+		return planned, nil, err
+	}
+	if err := p.kept(c.Request, &req); err != nil {
+		return planned, nil, err
+	}
+	s := p.cfg.Control.State()
+	changes := append([]imx.Change{}, plan.Diff(planned, *s, p.built)...)
+	return planned, changes, control.Expect(s, planned.Names(), req.Expect)
+}
+
+// maxRequest bounds the bytes of a kept request: what the API lets in, and its base64.
+const maxRequest = 64 << 20
+
+// kept reads JSON that is kept by its digest.
+func (p *Pipeline) kept(d imx.Digest, v any) error {
+	raw, err := p.cfg.Blobs.ReadAll(d, maxRequest)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return imx.Errorf(imx.Internal, "what is kept of a candidate, %s, can't be read: %w", d, err)
+	}
+	return nil
+}
+
+// Drafts returns the releases that releasing a candidate would make now. Errors: as Changes; as control.Draft.
+func (p *Pipeline) Drafts(c imx.Candidate) ([]imx.Release, error) {
+	planned, _, err := p.Changes(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Images) != len(planned.Images) {
+		return nil, imx.Errorf(imx.Internal, "candidate %s has %d images, and its plan %d", c.ID, len(c.Images), len(planned.Images))
+	}
+	w := work{planned: imx.PlanResult{Plan: planned, Digest: c.Plan}, candidate: &c}
+	return p.cfg.Control.Draft(c.By, w.promotion(c.Images))
+}
+
+// Admitted reports whether the policy admits a candidate now. Errors: Conflict if services stand elsewhere than when it was made;
+// as Drafts.
+func (p *Pipeline) Admitted(ctx context.Context, c imx.Candidate) (bool, error) {
+	drafts, err := p.Drafts(c)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range drafts {
+		v, err := p.cfg.Judge.Release(ctx, r)
+		if err != nil || !v.Allowed {
+			return false, err
+		}
+	}
+	return true, nil
+}

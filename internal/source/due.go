@@ -1,0 +1,58 @@
+package source
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"imx"
+)
+
+// looks remember when each source was looked at last, and which are to be looked at at once.
+type looks struct {
+	last  map[string]time.Time
+	woken map[string]bool
+}
+
+// due returns which sources are to be looked at now, the one that waits longest first, and for how long there will be none
+// after that. A clock that jumped back makes none wait longer than its interval.
+func due(sources map[string]imx.GitSource, l looks, now time.Time) (names []string, wait time.Duration) {
+	wait = time.Hour
+	for name, src := range sources {
+		since := now.Sub(l.last[name])
+		if l.woken[name] || l.last[name].IsZero() || since < 0 || since >= time.Duration(src.Every) {
+			names = append(names, name)
+			wait = min(wait, time.Duration(src.Every))
+			continue
+		}
+		wait = min(wait, time.Duration(src.Every)-since)
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(l.last[a].Compare(l.last[b]), cmp.Compare(a, b)) })
+	return names, wait
+}
+
+// ready returns the open candidates of sources that release by themselves, without those that were tried in vain.
+func ready(s *imx.State, tried map[string]bool) []imx.GitSource {
+	var found []imx.GitSource
+	for _, name := range slices.Sorted(maps.Keys(s.Sources)) {
+		src := s.Sources[name]
+		if c := s.Candidates[src.Candidate]; src.Release && c.State == imx.CandidateOpen && !tried[c.ID] {
+			found = append(found, src)
+		}
+	}
+	return found
+}
+
+// bases are the commits of the running releases of some services: what came before them somebody released already.
+func bases(s *imx.State, services []string) []string {
+	var found []string
+	for _, name := range services {
+		v := s.Services[name]
+		if r, ok := v.Release(v.Current); ok && !v.Destroyed && r.Source.Commit != "" && !r.Source.Dirty {
+			found = append(found, r.Source.Commit)
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}

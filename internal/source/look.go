@@ -1,0 +1,209 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/git"
+	"imx/internal/plan"
+	"imx/internal/template"
+)
+
+// fetchTime bounds how long a repository may take, so that one that doesn't answer or never ends doesn't hold up the others.
+const fetchTime = 10 * time.Minute
+
+// look looks at a source: at its branch, and at a commit that is new. What is wrong with either is written down, and no error.
+func (f *Follower) look(ctx context.Context, name string, report imx.Report) error {
+	return f.step(ctx, name, report, func(src imx.GitSource, head string) bool { return head != src.Seen })
+}
+
+// again looks at a source, and at its newest commit even if it was seen, unless that has a candidate which is open or was released.
+func (f *Follower) again(ctx context.Context, name string, report imx.Report) error {
+	return f.step(ctx, name, report, func(src imx.GitSource, head string) bool {
+		s := f.cfg.Control.State()
+		c := s.Candidates[src.Candidate]
+		settled := src.Fault == "" && (c.State == imx.CandidateOpen || c.State == imx.CandidateReleased)
+		return head != src.Seen || !settled
+	})
+}
+
+func (f *Follower) step(ctx context.Context, name string, report imx.Report, wanted func(src imx.GitSource, head string) bool) error {
+	f.work.Lock()
+	defer f.work.Unlock()
+	f.mu.Lock()
+	delete(f.looks.woken, name)
+	f.looks.last[name] = f.cfg.Now()
+	f.mu.Unlock()
+	src, err := f.find(name)
+	if err != nil {
+		return err
+	}
+	report(imx.Progress{Step: "fetch " + name, Status: imx.StepRunning})
+	repo, head, err := f.fetch(ctx, src)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		f.tell(ctx, name, imx.CommitSeen{Source: name, Fault: says(err)})
+		return nil
+	}
+	report(imx.Progress{Step: "fetch " + name, Status: imx.StepDone, Message: short(head)})
+	if !wanted(src, head) {
+		f.tell(ctx, name, imx.CommitSeen{Source: name})
+		return nil
+	}
+	seen := imx.CommitSeen{Source: name, Commit: &imx.Commit{Repository: name, ID: head}}
+	if src.Seen != "" && !repo.Leads(ctx, src.Seen, head) {
+		seen.Notice = fmt.Sprintf("the history of %s was rewritten: commit %s, which was seen before, isn't in it any more", src.Branch, short(src.Seen))
+	}
+	cand, ok, err := f.propose(ctx, repo, src, seen.Commit, report)
+	if ctx.Err() != nil {
+		return ctx.Err() // it is looked at again by the next start
+	}
+	switch {
+	case err != nil:
+		seen.Fault = says(err)
+	case ok:
+		seen.Candidate = cand.ID
+	}
+	f.mu.Lock()
+	delete(f.tried, seen.Candidate)
+	f.mu.Unlock()
+	return f.cfg.Control.Record(imx.Server, seen)
+}
+
+func (f *Follower) fetch(ctx context.Context, src imx.GitSource) (*git.Repository, string, error) {
+	repo, err := f.repository(ctx, src)
+	if err != nil {
+		return nil, "", err
+	}
+	within, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	head, err := repo.Fetch(within)
+	if within.Err() != nil && ctx.Err() == nil {
+		err = imx.Errorf(imx.Unavailable, "%s didn't answer, or has more than can be fetched, in %s", src.URL, fetchTime)
+	}
+	return repo, head, err
+}
+
+// propose makes a candidate of a commit, and fills in what is to be known of it.
+func (f *Follower) propose(ctx context.Context, repo *git.Repository, src imx.GitSource, commit *imx.Commit, report imx.Report) (imx.Candidate, bool, error) {
+	req, err := read(ctx, repo, src, commit.ID)
+	s := f.cfg.Control.State()
+	var services []string
+	for _, spec := range req.Template.Services {
+		services = append(services, spec.Name)
+	}
+	if told := f.describe(ctx, repo, s, commit, bases(s, services)); err == nil {
+		err = told
+	}
+	if err != nil {
+		return imx.Candidate{}, false, err
+	}
+	return f.cfg.Releaser.Propose(ctx, imx.Server, req, commit, report)
+}
+
+// read reads a commit's template and lock. Errors: Invalid, with the first mistake's file and line; NotFound without a folder or lock.
+func read(ctx context.Context, repo *git.Repository, src imx.GitSource, commit string) (imx.PlanRequest, error) {
+	files, err := repo.Files(ctx, commit, src.Folder)
+	if err != nil {
+		return imx.PlanRequest{}, err
+	}
+	t, said := template.Parse(files)
+	if err := said.Err(); err != nil {
+		return imx.PlanRequest{}, err
+	}
+	folder := src.Folder
+	if folder == "" {
+		folder = "."
+	}
+	t.Source = imx.Source{Folder: folder, Commit: commit}
+	raw, err := fs.ReadFile(files, imx.LockFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return imx.PlanRequest{}, imx.Errorf(imx.NotFound, "commit %s has no %s beside the template, so that nothing says which packages it means", short(commit), imx.LockFile).
+			WithHint("run imx plan in the folder, and commit %s", imx.LockFile)
+	}
+	if err != nil {
+		return imx.PlanRequest{}, imx.Errorf(imx.Invalid, "%s of commit %s can't be read: %w", imx.LockFile, short(commit), err)
+	}
+	lock, err := plan.ParseLock(raw)
+	return imx.PlanRequest{Template: t, Lock: &lock}, err
+}
+
+// describe fills in who made a commit and who signed it, and who had a hand in what came since some others.
+func (f *Follower) describe(ctx context.Context, repo *git.Repository, s *imx.State, commit *imx.Commit, since []string) error {
+	o, err := repo.Commit(ctx, commit.ID)
+	if err != nil {
+		return err
+	}
+	commit.Author, commit.Committer, commit.Time, commit.Subject = o.Author.String(), o.Committer.String(), o.Committer.Time, o.Subject
+	tags, err := repo.Tags(ctx, commit.ID)
+	if err != nil {
+		return err
+	}
+	key, err := git.Signer(o, s.Keys, s.People, f.cfg.Now())
+	for _, tag := range tags {
+		if err == nil {
+			break
+		}
+		if byTag, other := git.Signer(tag, s.Keys, s.People, f.cfg.Now()); other == nil {
+			key, err = byTag, nil
+		}
+	}
+	if commit.Signer, commit.Key = key.Owner, key.ID; err != nil {
+		commit.Signer, commit.Key, commit.Unsigned = "", "", imx.AsError(err).Message
+	}
+	emails, err := repo.Emails(ctx, commit.ID, since...)
+	commit.People = people(s, emails)
+	return err
+}
+
+// people returns the names of those whom addresses belong to, sorted. Addresses count without their letters' case.
+func people(s *imx.State, emails []string) []imx.Principal {
+	var found []imx.Principal
+	for name, p := range s.People {
+		if slices.ContainsFunc(p.Emails, func(known string) bool {
+			return slices.ContainsFunc(emails, func(e string) bool { return strings.EqualFold(e, known) })
+		}) {
+			found = append(found, name)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// says is an error in a line: its mistakes with their places, and what to do.
+func says(err error) string {
+	e := imx.AsError(err)
+	text := e.Message
+	for i, d := range e.Diagnostics {
+		if d.Severity == imx.SeverityNotice {
+			continue
+		}
+		text = d.Summary
+		if at := d.At.String(); at != "" {
+			text = at + ": " + text
+		}
+		if more := len(e.Diagnostics) - i - 1; more > 0 {
+			text += fmt.Sprintf(" (and %d more)", more)
+		}
+		break
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	const most = 1000
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+func short(commit string) string { return commit[:min(12, len(commit))] }
