@@ -7,12 +7,12 @@ GO       := CGO_ENABLED=0 go
 # What Debian must provide: to build images and run instances, then only for tests.
 RUN_DEPS  := crun conmon xz-utils util-linux ca-certificates debian-archive-keyring git
 TEST_DEPS := openssh-client gcc libc6-dev skopeo nftables iproute2
-# What bench/ measures the builder against, and what it reads their results with.
-BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux e2fsprogs
+# What bench/ measures the builder and the registry against, and what it reads their results with.
+BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux e2fsprogs docker-registry curl
 # Debian names of what is missing, so that a machine that has everything needs no root and no network.
 missing   = $(shell for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done)
 
-.PHONY: help deps deps-test build client check lint vet test script golden fuzz deps-bench bench bench-builder demo clean
+.PHONY: help deps deps-test build client check lint vet test script golden fuzz deps-bench bench bench-registry bench-builder demo clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -66,6 +66,9 @@ deps-bench: deps-test ## install what imx is measured against
 
 bench: deps-bench build ## the figures of docs/benchmarks.md, all of them
 	./bench/run
+
+bench-registry: deps-bench build ## those of the registry alone
+	./bench/registry
 
 bench-builder: deps-bench build ## those of the builder alone; FIGURES="cold sizes" for some
 	./bench/builder $(FIGURES)

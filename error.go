@@ -100,15 +100,15 @@ func AsError(err error) *Error {
 // characters (grapheme clusters), End is the column just past the last; both are 0 if only the line is known.
 type Pos struct {
 	File   string `json:"file"`
-	Line   int    `json:"line"`
+	Line   int    `json:"line"` // 0 for all of the file or folder
 	Column int    `json:"column,omitempty"`
 	End    int    `json:"end,omitempty"`
 }
 
-// String returns "file:line", or "" for the zero Pos.
+// String returns "file:line", "file" without a line, or "" for the zero Pos.
 func (p Pos) String() string {
-	if p.File == "" {
-		return ""
+	if p.File == "" || p.Line == 0 {
+		return p.File
 	}
 	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }

@@ -24,6 +24,7 @@ type State struct {
 	Suites   []LockedSuite              `json:"suites"`          // the newest verified index of each
 	// Codenames are those of suites that are called otherwise ("stable"), by archive and suite with a blank between.
 	Codenames map[string]string `json:"codenames,omitempty"`
+	Registry  RegistryState     `json:"registry,omitzero"`
 	Apply     *ApplyStarted     `json:"apply,omitempty"`
 	ApplyBy   Principal         `json:"applyBy,omitempty"`
 	ApplyAt   time.Time         `json:"applyAt,omitzero"`

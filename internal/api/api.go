@@ -144,6 +144,7 @@ type Config struct {
 	Freezer   Freezer
 	Collector Collector
 	Scanner   Scanner
+	Registrar Registrar
 	Registry  http.Handler // answers below /v2/; nil means that there is no registry
 	Log       *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
 }

@@ -33,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), trustRoutes(), verdictRoutes(), serviceRoutes())
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), registryRoutes(), trustRoutes(), verdictRoutes(), serviceRoutes())
 }
 
 func planRoutes() []route {

@@ -32,6 +32,7 @@ type Store struct {
 	ops ops
 	// made says of which of the 256 folders it is known that they survive a power cut.
 	made [256]atomic.Bool
+	sums sums
 }
 
 // ops are the steps of Put that a disk can fail at; tests replace single ones.
@@ -159,6 +160,16 @@ func (s *Store) publish(f *os.File, d imx.Digest) error {
 		return err
 	}
 	return s.ops.syncDir(folder)
+}
+
+// Adopt makes a file a blob: one that the caller filled with the bytes of the digest, on the store's file system, and gives up. It
+// is for bytes that came in several pieces. When it returns without an error the blob survives a power cut, and the
+// file's old name is gone. Errors: as Put's for the disk.
+func (s *Store) Adopt(f *os.File, d imx.Digest) error {
+	if _, err := imx.ParseDigest(string(d)); err != nil {
+		return err
+	}
+	return putError(s.publish(f, d), d)
 }
 
 // makeFolder makes one of the 256 folders, or, where somebody else has just made it, sees at least

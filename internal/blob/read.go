@@ -79,6 +79,9 @@ func (r *Reader) read(p []byte) (int, error) {
 	}
 	p = p[:min(int64(len(p)), r.left)]
 	n, err := io.ReadFull(r.f, p)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) && len(p) > 0 {
+		return 0, damaged(r.want, "it became shorter while it was read")
+	}
 	if err != nil {
 		return 0, fmt.Errorf("reading blob %s: %w", r.want, err)
 	}
@@ -95,8 +98,26 @@ func (r *Reader) read(p []byte) (int, error) {
 
 func (r *Reader) check() error {
 	if got := imx.Digest("sha256:" + hex.EncodeToString(r.hash.Sum(nil))); got != r.want {
-		return imx.Errorf(imx.Refused, "blob %s is damaged on disk: its bytes have digest %s", r.want, got).
-			WithHint("delete the file and bring the blob in again, by a pull, a push or a build")
+		return damaged(r.want, "its bytes have digest "+string(got))
 	}
 	return nil
+}
+
+func damaged(d imx.Digest, how string) error {
+	return imx.Errorf(imx.Refused, "blob %s is damaged on disk: %s", d, how).
+		WithHint("imx registry fsck names all that is damaged, and repairs it from another registry")
+}
+
+// Sum returns the digest that the bytes have which are kept as a blob: another than the blob's where it is damaged.
+func (s *Store) Sum(d imx.Digest) (imx.Digest, error) {
+	f, err := s.Open(d)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, onlyReader{f}, make([]byte, 256<<10)); err != nil {
+		return "", disk.Error(err, "reading blob "+string(d))
+	}
+	return imx.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))), nil
 }

@@ -39,16 +39,16 @@ func TestARuleThatTakesTooMuchIsStoppedAndNamed(t *testing.T) {
 		"loops in loops": {
 			`n := [i | some i, _ in split("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "")]
 deny contains {"message": "x"} if { some a in n; some b in n; some c in n; some d in n; some e in n; (((a+b)+c)+d)+e == -1 }`,
-			"own.rego:6: the rule own was stopped: it took more steps than rules may",
+			"own.rego:8: the rule own was stopped: it took more steps than rules may",
 		},
 		"text that doubles": {
 			"t0 := \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"\n" + doubling(30) +
 				"deny contains {\"message\": \"x\"} if { n := [i | some i, _ in split(\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\", \"\")]; some a in n; some b in n; t30 == concat(\"-\", [t29, sprintf(\"%d\", [a * b])]) }",
-			"own.rego:6: the rule own was stopped: it took more memory than rules may",
+			"own.rego:38: the rule own was stopped: it took more memory than rules may",
 		},
 		"too many findings": {
 			`deny contains {"message": sprintf("%d %d", [a, b])} if { n := [i | some i, _ in split("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "")]; some a in n; some b in n }`,
-			"own.rego:6: the rule own found 1764 places; it may find 1000",
+			"own.rego:7: the rule own found 1764 places; it may find 1000",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,15 +93,22 @@ func TestWhatIsWrongWithARuleIsSaid(t *testing.T) {
 		"no level":            {strings.Replace(head, "severity: low", "severity: bad", 1), `own.rego:1: the rule own has the severity "bad"`},
 		"no deny":             {head + "allow := true", "own.rego:6: the rule own has no set deny"},
 		"the clock":           {head + `deny contains {"message": "x"} if time.now_ns() > 0`, "own.rego:7: there is no function time.now_ns for rules"},
-		"no set":              {head + `deny := "x"`, "own.rego:6: deny of the rule own is string, not a set"},
-		"no message":          {head + `deny contains {"at": ["image", "a"]} if true`, "own.rego:6: the rule own gives map[at:[image a]], which has no message"},
-		"no way":              {head + `deny contains {"at": "image.a", "message": "x"} if true`, `own.rego:6: the rule own gives an "at" that is no list`},
+		"no set":              {head + `deny := "x"`, "own.rego:7: deny of the rule own is string, not a set"},
+		"no message":          {head + `deny contains {"at": ["image", "a"]} if true`, `own.rego:7: the rule own finds something without saying what: its object has no "message", but "at"`},
+		"a number for it":     {head + `deny contains {"message": 5} if true`, `: its "message" is no text, or empty`},
+		"a blank one":         {head + `deny contains {"message": " \n"} if true`, `: its "message" is no text, or empty`},
+		"an empty object":     {head + `deny contains {} if true`, ": it gives an empty object"},
+		"text for an object":  {head + `deny contains "x" if true`, ": it gives no object"},
+		"no way":              {head + `deny contains {"at": "image.a", "message": "x"} if true`, `own.rego:7: the rule own gives an "at" that is no list`},
 		"too large":           {head + strings.Repeat("#", 300_000), "own.rego:1: a file of rules may have 256.0 KiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := asked(t, c.text, check.DefaultBounds())
 			if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("%v: %v", imx.KindOf(err), err)
+				t.Fatalf("%v: %v", imx.KindOf(err), err)
+			}
+			if ds := imx.AsError(err).Diagnostics; len(ds) == 0 || len(c.text) < imx.MaxSource && ds[0].Source == "" {
+				t.Errorf("it shows no line: %+v", ds)
 			}
 		})
 	}
@@ -137,7 +144,10 @@ func TestAWaiverExcusesUntilItsDayAndIsFoundItselfWhereItDoesnt(t *testing.T) {
 		says   string
 	}{
 		"everything":             {imx.Waiver{Rule: "shell", Until: in(90)}, rules, true, ""},
-		"by its block":           {imx.Waiver{Rule: "shell", For: []string{"image.a", "image.web"}, Until: in(90)}, rules, true, ""},
+		"by its block":           {imx.Waiver{Rule: "shell", For: []string{"image.web"}, Until: in(90)}, rules, true, ""},
+		"by both":                {imx.Waiver{Rule: "shell", For: []string{"image.web", "Dockerfile"}, Until: in(90)}, rules, true, ""},
+		"and for what isn't":     {imx.Waiver{Rule: "shell", For: []string{"../x", "image.web", "a b"}, Until: in(90)}, rules, true, "waiver-unused: the waiver of shell excuses nothing in ../x; waiver-unused: the waiver of shell excuses nothing in a b"},
+		"not known from here":    {imx.Waiver{Rule: "shell", For: []string{"image.web", "a b"}, Until: in(90)}, nil, true, ""},
 		"by its file":            {imx.Waiver{Rule: "shell", For: []string{"Dockerfile"}, Until: in(90)}, rules, true, ""},
 		"another block":          {imx.Waiver{Rule: "shell", For: []string{"image.a"}, Until: in(90)}, rules, false, "waiver-unused: the waiver of shell excuses nothing in image.a"},
 		"another rule":           {imx.Waiver{Rule: "other", Until: in(90)}, rules, false, "waiver-unused: the waiver of other excuses nothing"},
@@ -151,15 +161,15 @@ func TestAWaiverExcusesUntilItsDayAndIsFoundItselfWhereItDoesnt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := check.Excuse([]imx.Waiver{c.waiver}, []imx.Finding{finding}, c.known, today())
-			says := ""
+			var said []string
 			for _, f := range all {
 				if f.Rule != "shell" {
-					says = f.Rule + ": " + f.Message
+					said = append(said, f.Rule+": "+f.Message)
 				} else if (f.Waived != nil) != c.waived {
 					t.Errorf("waived: %v", f.Waived)
 				}
 			}
-			if says != c.says {
+			if says := strings.Join(said, "; "); says != c.says {
 				t.Errorf("it says %q", says)
 			}
 		})

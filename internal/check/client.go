@@ -27,5 +27,8 @@ func Shipped() (*Set, error) { return &Set{}, nil }
 // Rules returns none.
 func (*Set) Rules() []imx.Rule { return nil }
 
+// Clash returns nil.
+func (*Set) Clash([]imx.Rule) error { return nil }
+
 // Run finds nothing.
 func (*Set) Run(context.Context, Document) ([]imx.Finding, error) { return nil, nil }

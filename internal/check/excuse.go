@@ -3,7 +3,6 @@ package check
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"imx"
@@ -43,9 +42,9 @@ func WaiverRules() []imx.Rule {
 		},
 		{
 			ID: waiverUnused, Title: "A waiver excuses nothing", Level: imx.Low, From: Own,
-			Description: "The rule of a waiver finds nothing in what the waiver is for.",
+			Description: "The rule of a waiver finds nothing in the template, or nothing in one of the things that the waiver is for.",
 			Why:         "What it was written for is mended, or was never there. Left in place, it would excuse the next mistake in silence.",
-			Fix:         "Delete it, or correct what it is for.",
+			Fix:         "Delete it, or what it isn't needed for; or correct that: a file is named as it lies in the folder.",
 		},
 	}
 }
@@ -56,59 +55,82 @@ func WaiverRules() []imx.Rule {
 // nothing is said of waivers that excuse nothing here.
 func Excuse(waivers []imx.Waiver, findings []imx.Finding, known []imx.Rule, now time.Time) []imx.Finding {
 	all := slices.Clone(findings)
-	uses := make([]int, len(waivers)) // also those that an expired waiver would have
+	uses := make([]use, len(waivers))
 	for i := range all {
 		for j, w := range waivers {
-			if !covers(w, all[i]) {
+			if !uses[j].covers(w, all[i]) {
 				continue
 			}
-			uses[j]++
 			if current := all[i].Waived; now.Before(w.Until) && (current == nil || current.Until.Before(w.Until)) {
 				all[i].Waived = &waivers[j]
 			}
 		}
 	}
 	for j, w := range waivers {
-		if f, ok := ofWaiver(w, uses[j], known, now); ok {
-			all = append(all, f)
-		}
+		all = append(all, ofWaiver(w, uses[j], known, now)...)
 	}
 	Sort(all)
 	return all
 }
 
-// covers reports whether a waiver is for a finding, its time aside.
-func covers(w imx.Waiver, f imx.Finding) bool {
-	return w.Rule == f.Rule && (len(w.For) == 0 || slices.Contains(w.For, f.Subject) || slices.Contains(w.For, f.At.File))
+// use is what a waiver excuses, or would had it not expired.
+type use struct {
+	any     bool
+	entries map[string]bool // of its For, those that a finding is in
+}
+
+// covers reports whether a waiver is for a finding, its time aside, and notes that.
+func (u *use) covers(w imx.Waiver, f imx.Finding) bool {
+	if w.Rule != f.Rule {
+		return false
+	}
+	if len(w.For) == 0 {
+		u.any = true
+		return true
+	}
+	covered := false
+	for _, thing := range w.For {
+		if thing != f.Subject && thing != f.At.File {
+			continue
+		}
+		if u.entries == nil {
+			u.entries = map[string]bool{}
+		}
+		u.any, u.entries[thing], covered = true, true, true
+	}
+	return covered
 }
 
 // ofWaiver says what there is to say of one waiver.
-func ofWaiver(w imx.Waiver, uses int, known []imx.Rule, now time.Time) (imx.Finding, bool) {
+func ofWaiver(w imx.Waiver, u use, known []imx.Rule, now time.Time) []imx.Finding {
 	is := func(id string) func(imx.Rule) bool { return func(r imx.Rule) bool { return r.ID == id } }
-	found := func(id, message string, args ...any) (imx.Finding, bool) {
+	var all []imx.Finding
+	found := func(id, message string, args ...any) {
 		rules := WaiverRules()
 		level := rules[slices.IndexFunc(rules, is(id))].Level
-		return imx.Finding{Rule: id, Level: level, Message: fmt.Sprintf(message, args...), Subject: imx.Address("waiver", w.Rule), At: w.At}, true
+		all = append(all, imx.Finding{Rule: id, Level: level, Message: fmt.Sprintf(message, args...), Subject: imx.Address("waiver", w.Rule), At: w.At})
+	}
+	if known != nil && !slices.ContainsFunc(known, is(w.Rule)) {
+		found(waiverUnknown, "there is no rule %s to waive", w.Rule)
+		return all
+	}
+	if known != nil && len(w.For) == 0 && !u.any {
+		found(waiverUnused, "the waiver of %s excuses nothing", w.Rule)
+	}
+	for _, thing := range w.For {
+		if known != nil && !u.entries[thing] {
+			found(waiverUnused, "the waiver of %s excuses nothing in %s", w.Rule, thing)
+		}
 	}
 	day := w.Until.UTC().Format(time.DateOnly)
 	switch {
-	case known != nil && !slices.ContainsFunc(known, is(w.Rule)):
-		return found(waiverUnknown, "there is no rule %s to waive", w.Rule)
-	case known != nil && uses == 0:
-		return found(waiverUnused, "the waiver of %s excuses nothing%s", w.Rule, inAll(w.For))
+	case known != nil && !u.any:
 	case !now.Before(w.Until):
-		return found(waiverExpired, "the waiver of %s expired on %s", w.Rule, day)
-	case uses > 0 && w.Until.Sub(now) < soon:
-		return found(waiverExpiring, "the waiver of %s expires on %s", w.Rule, day)
+		found(waiverExpired, "the waiver of %s expired on %s", w.Rule, day)
+	case u.any && w.Until.Sub(now) < soon:
+		found(waiverExpiring, "the waiver of %s expires on %s", w.Rule, day)
 	}
-	return imx.Finding{}, false
-}
-
-func inAll(things []string) string {
-	if len(things) == 0 {
-		return ""
-	}
-	return " in " + strings.Join(things, ", ")
+	return all
 }
 
 // AtLeast returns the findings that no waiver excuses and that are as bad as a level, or worse.

@@ -29,6 +29,8 @@ type Document struct {
 	Now time.Time
 	// Locate returns what a finding's "at" names, as Finding.Subject, and where it stands.
 	Locate func(way []string) (subject string, at imx.Pos)
+	// Asked is told of each rule before it is asked, with where it stands; nil for nobody.
+	Asked func(r imx.Rule, at imx.Pos)
 }
 
 // Sort brings findings in the order of files, lines and rules.

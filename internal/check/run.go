@@ -5,6 +5,9 @@ package check
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -25,6 +28,9 @@ func (s *Set) Run(ctx context.Context, d Document) ([]imx.Finding, error) {
 	}
 	var all []imx.Finding
 	for _, r := range s.rules {
+		if d.Asked != nil {
+			d.Asked(r.Rule, r.query.At())
+		}
 		answer, err := r.query.Run(ctx, input)
 		if err != nil {
 			return nil, err
@@ -46,10 +52,9 @@ func (r rule) findings(v ast.Value, d Document) ([]imx.Finding, error) {
 	case v == nil:
 		return nil, nil
 	case !ok:
-		return nil, imx.Errorf(imx.Invalid, "%s: %s of the rule %s is %s, not a set", r.at, resultName, r.ID, ast.ValueName(v)).
-			WithHint("write %s contains {...} if { ... }", resultName)
+		return nil, r.wrong(resultName+" of the rule "+r.ID+" is "+ast.ValueName(v)+", not a set", "write "+resultName+" contains {...} if { ... }")
 	case set.Len() > maxFindings:
-		return nil, imx.Errorf(imx.Exhausted, "%s: the rule %s found %d places; it may find %d", r.at, r.ID, set.Len(), maxFindings)
+		return nil, imx.Errorf(imx.Exhausted, "%s: the rule %s found %d places; it may find %d", r.query.At(), r.ID, set.Len(), maxFindings)
 	}
 	var all []imx.Finding
 	for _, element := range set.Slice() {
@@ -66,20 +71,24 @@ func (r rule) findings(v ast.Value, d Document) ([]imx.Finding, error) {
 	return all, nil
 }
 
+// wrong is the error, of kind Invalid, for a rule that can't be used.
+func (r rule) wrong(summary, hint string) error {
+	return imx.Diagnostics{r.query.Fault(summary, hint)}.Err()
+}
+
 // finding reads {"message": "...", "at": [...], "fix": "..."}.
 func (r rule) finding(v any, d Document) (imx.Finding, error) {
 	object, _ := v.(map[string]any)
 	f := imx.Finding{Rule: r.ID, Level: r.Level}
 	var ok bool
-	if f.Message, ok = object["message"].(string); !ok || f.Message == "" {
-		return f, imx.Errorf(imx.Invalid, "%s: the rule %s gives %v, which has no message", r.at, r.ID, v).
-			WithHint(`a finding is {"at": ["service", "web"], "message": "one sentence"}, and may have a "fix"`)
+	if f.Message, ok = object["message"].(string); !ok || strings.TrimSpace(f.Message) == "" {
+		return f, r.wrong("the rule "+r.ID+" finds something without saying what: "+given(v),
+			`a finding is {"at": ["service", "web"], "message": "one sentence"}, and may have a "fix"`)
 	}
 	f.Fix, _ = object["fix"].(string)
 	steps, ok := object["at"].([]any)
 	if !ok && object["at"] != nil {
-		return f, imx.Errorf(imx.Invalid, "%s: the rule %s gives an \"at\" that is no list", r.at, r.ID).
-			WithHint(`write the way to it: ["service", s.name, "port", p.name, "publish"]`)
+		return f, r.wrong("the rule "+r.ID+` gives an "at" that is no list`, `write the way to it: ["service", s.name, "port", p.name, "publish"]`)
 	}
 	way := make([]string, len(steps))
 	for i, s := range steps {
@@ -87,4 +96,19 @@ func (r rule) finding(v any, d Document) (imx.Finding, error) {
 	}
 	f.Subject, f.At = d.Locate(way)
 	return f, nil
+}
+
+// given describes what a rule gives in place of a finding, without any value that it took from the template.
+func given(v any) string {
+	object, ok := v.(map[string]any)
+	_, has := object["message"]
+	switch {
+	case !ok:
+		return "it gives no object"
+	case has:
+		return `its "message" is no text, or empty`
+	case len(object) == 0:
+		return "it gives an empty object"
+	}
+	return fmt.Sprintf(`its object has no "message", but %q`, slices.Sorted(maps.Keys(object))[0])
 }

@@ -18,7 +18,6 @@ type rule struct {
 	imx.Rule
 
 	query rego.Query
-	at    imx.Pos // where its package is declared
 }
 
 // Load compiles modules into a Set, in which each package that has a rule's metadata is one rule; from becomes
@@ -32,7 +31,7 @@ func Load(from string, modules []Module, bounds Bounds) (*Set, error) {
 	}
 	s := &Set{}
 	for _, p := range program.Packages() {
-		r := rule{at: p.At}
+		var r rule
 		var ok bool
 		if r.Rule, ok = ruleOf(p, from, faults); !ok {
 			continue
@@ -56,6 +55,18 @@ func (s *Set) Rules() []imx.Rule {
 		all[i] = r.Rule
 	}
 	return all
+}
+
+// Clash returns an error of kind Invalid, with a Diagnostic for each rule that has the name of one of the others; nil
+// where none has.
+func (s *Set) Clash(others []imx.Rule) error {
+	var ds imx.Diagnostics
+	for _, r := range s.rules {
+		if slices.ContainsFunc(others, func(o imx.Rule) bool { return o.ID == r.ID }) {
+			ds = append(ds, r.query.Fault("imx has a rule named "+r.ID+" already", "give this one another id"))
+		}
+	}
+	return ds.Err()
 }
 
 // resultName is the set of findings in a rule's package.
@@ -88,8 +99,8 @@ func twice(rules []rule, faults *rego.Faults) {
 	seen := map[string]imx.Pos{}
 	for _, r := range rules {
 		if first, ok := seen[r.ID]; ok {
-			faults.Add(r.at, "there are two rules named "+r.ID, "the other is at "+first.String()+"; give one of them another id")
+			faults.Add(r.query.At(), "there are two rules named "+r.ID, "the other is at "+first.String()+"; give one of them another id")
 		}
-		seen[r.ID] = r.at
+		seen[r.ID] = r.query.At()
 	}
 }

@@ -107,6 +107,9 @@ func (e *examiner) beside(ctx context.Context, files *recorder, near beside, now
 	var found []imx.Finding
 	var notices imx.Diagnostics
 	for _, name := range near.names {
+		if files.unread[name] != nil {
+			continue // its notice says so
+		}
 		more, unread, err := e.foreign.Check(ctx, name, files.texts[name], now)
 		if err != nil {
 			return nil, nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"imx"
+	"imx/internal/check/apart"
 	"imx/internal/client"
 	"imx/internal/term"
 )
@@ -44,10 +45,14 @@ func Main(ctx context.Context, args []string, p Process) int {
 	if len(args) > 0 && args[0] == probeWord {
 		return runProbe(ctx, args[1:], p.Terminal)
 	}
+	if len(args) > 0 && args[0] == apart.Word {
+		return apart.Main(ctx, p.Terminal.In, p.Terminal.Out)
+	}
+	out := watched(p.Terminal)
 	root, g := newRoot(p)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	return finish(ctx, err, g, p.Terminal)
+	return finish(ctx, out.says(err), g, p.Terminal)
 }
 
 func newRoot(p Process) (*cobra.Command, *Global) {
@@ -123,7 +128,7 @@ func groups() []group {
 	type build = func(*Global, *term.Terminal) *cobra.Command
 	return []group{
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand, newLSPCommand}},
-		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newArchiveCommand, newGCCommand}},
+		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newArchiveCommand, newRegistryCommand, newGCCommand}},
 		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newVerifyCommand, newWhyCommand, newLogCommand}},
 		{"trust", "Trust", []build{newKeyCommand, newPersonCommand, newPolicyCommand, newExceptionCommand}},
 		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},

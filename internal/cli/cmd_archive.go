@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"imx"
-	"imx/internal/disk"
 	"imx/internal/frozen"
 	"imx/internal/term"
 )
@@ -64,7 +62,7 @@ $ imx archive freeze shop --output - | zstd > shop.tar.zst`,
 			status{3, "there is no such folder or no lock in it, or neither the server nor the archive has a package any more"},
 			status{4, "the lock doesn't fit the template, or FILE can't be written"},
 			status{5, "the archive or a package can't be trusted"},
-			status{7, "the server's disk is full"},
+			status{7, "the server's disk or FILE's is full"},
 		),
 		most:     1,
 		complete: completeDirs,
@@ -75,9 +73,6 @@ $ imx archive freeze shop --output - | zstd > shop.tar.zst`,
 	opts.addFlags(cmd.Flags())
 	return cmd
 }
-
-// toStdout is the name that means standard output where a file's is asked for.
-const toStdout = "-"
 
 // checkOutput refuses what nobody could read: a tar on a terminal, or with JSON behind it.
 func checkOutput(output string, g *Global, t *term.Terminal) error {
@@ -105,10 +100,13 @@ func runArchiveFreeze(ctx context.Context, opts freezeOptions, g *Global, t *ter
 		if err != nil || opts.Output == "" {
 			return set, err
 		}
+		name := filepath.Base(opts.Output)
 		if opts.Output == toStdout {
-			return set, exportTo(ctx, g, exported{set, "standard output", t.Out}, report)
+			name = "standard output"
 		}
-		return set, export(ctx, g, set, opts.Output, report)
+		return set, writeOutput(ctx, opts.Output, t, func(to io.Writer) error {
+			return exportTo(ctx, g, exported{set, name, to}, report)
+		})
 	})
 	if err != nil {
 		return atFolder(err, f.path)
@@ -124,26 +122,6 @@ type exported struct {
 	imx.Frozen
 	name string // of where it goes to, for people
 	to   io.Writer
-}
-
-// export writes a set of the server's to a file, whole or not at all.
-func export(ctx context.Context, g *Global, set imx.Frozen, name string, report imx.Report) error {
-	staged, err := os.CreateTemp(filepath.Dir(name), disk.Staged)
-	if err != nil {
-		return outputError(name, err)
-	}
-	defer os.Remove(staged.Name()) // gone where it was renamed
-	defer staged.Close()
-	if err := exportTo(ctx, g, exported{set, name, staged}, report); err != nil {
-		return err
-	}
-	if err := errors.Join(staged.Chmod(0o644), staged.Sync()); err != nil {
-		return outputError(name, err)
-	}
-	if err := os.Rename(staged.Name(), name); err != nil {
-		return outputError(name, err)
-	}
-	return nil
 }
 
 // exportTo writes a set of the server's.
@@ -164,7 +142,7 @@ func exportTo(ctx context.Context, g *Global, set exported, report imx.Report) e
 	if err != nil {
 		return err
 	}
-	done := imx.Progress{Step: "write " + filepath.Base(set.name), Status: imx.StepRunning, Total: int64(len(whole.Layers)), Unit: "packages"}
+	done := imx.Progress{Step: "write " + set.name, Status: imx.StepRunning, Total: int64(len(whole.Layers)), Unit: "packages"}
 	err = frozen.WriteLayout(set.to, whole, set.Name, func(l frozen.Layer) (io.ReadCloser, error) {
 		done.Message = l.Title
 		report(done)
@@ -172,16 +150,11 @@ func exportTo(ctx context.Context, g *Global, set exported, report imx.Report) e
 		return c.Blob(ctx, repository, l.Digest)
 	})
 	if err != nil {
-		return disk.Error(err, "writing "+set.name)
+		return err
 	}
 	done.Status, done.Message = imx.StepDone, ""
 	report(done)
 	return nil
-}
-
-func outputError(name string, err error) error {
-	// The error's own path is that of the file before it got its name.
-	return imx.Errorf(imx.Conflict, "%s can't be written: %w", name, disk.Reason(err)).WithHint("choose another file for --output")
 }
 
 type thawOptions struct {

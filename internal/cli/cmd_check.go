@@ -123,6 +123,7 @@ func runCheck(ctx context.Context, opts checkOptions, g *Global, t *term.Termina
 		return err
 	}
 	e := newExaminer(opts, g)
+	defer e.forget()
 	if opts.Watch {
 		return watch(ctx, e, t)
 	}

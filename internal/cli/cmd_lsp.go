@@ -45,6 +45,7 @@ $ imx lsp`,
 
 func runLSP(ctx context.Context, g *Global, t *term.Terminal) error {
 	e := newExaminer(checkOptions{Format: formatJSON}, g)
+	defer e.forget()
 	server := lsp.NewServer(lsp.Config{Check: e.open, Version: g.Version.Version, Quiet: pause})
 	in, ok := t.In.(io.ReadCloser)
 	if !ok {
@@ -62,7 +63,7 @@ func (e *examiner) open(ctx context.Context, dir string, over func(fs.FS) fs.FS)
 	defer files.close()
 	files.fsys = over(files.fsys)
 	if len(e.own) > maxKept {
-		clear(e.own)
+		e.forget()
 	}
 	var own []ownRules
 	switch rules, err := readRules(filepath.Join(dir, rulesFolder)); {
@@ -71,7 +72,7 @@ func (e *examiner) open(ctx context.Context, dir string, over func(fs.FS) fs.FS)
 	case err != nil && imx.KindOf(err) != imx.NotFound:
 		return lsp.Verdict{}, err
 	}
-	v, said, err := e.verdict(ctx, files, listBeside(files.fsys, ignoredIn(ctx, []string{dir}).below(dir)), own, time.Now())
+	v, said, err := e.verdict(ctx, files, listBeside(listing{files}, ignoredIn(ctx, []string{dir}).below(dir)), own, time.Now())
 	if err != nil {
 		return lsp.Verdict{}, err
 	}

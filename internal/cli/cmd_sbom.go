@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"imx"
-	"imx/internal/disk"
 	"imx/internal/sign"
 	"imx/internal/term"
 )
@@ -43,7 +41,7 @@ $ imx sbom web -o web.spdx.json
 $ imx sbom web --format cyclonedx | jq -r '.components[].purl'`,
 		exits: asking(
 			status{2, "several images begin with the digest, or there is no such form"}, status{3, "there is no such image"},
-			status{4, "FILE can't be written"}, status{5, "the image, or the document, was changed since it was made"},
+			status{4, "FILE can't be written"}, status{5, "the image, or the document, was changed since it was made"}, status{7, "FILE's disk is full"},
 		),
 		least:    1,
 		most:     1,
@@ -61,15 +59,10 @@ func runSBOM(ctx context.Context, opts sbomOptions, g *Global, t *term.Terminal)
 	if err != nil {
 		return err
 	}
-	doc = append(doc, '\n')
-	if opts.Output == toStdout {
-		_, err = t.Out.Write(doc)
+	return writeOutput(ctx, opts.Output, t, func(to io.Writer) error {
+		_, err := to.Write(append(doc, '\n'))
 		return err
-	}
-	if err := disk.WriteWhole(filepath.Clean(opts.Output), doc, 0o644); err != nil {
-		return outputError(opts.Output, err)
-	}
-	return nil
+	})
 }
 
 type evidenceOptions struct {

@@ -16,6 +16,7 @@ type serverOptions struct {
 	Listen      string
 	Network     string
 	Push        bool
+	Anonymous   string
 	Refuse      string
 	Environment string
 	Identity    string
@@ -24,7 +25,8 @@ type serverOptions struct {
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Listen, "listen", defaultListen, "`ADDRESS` of the image registry; none leaves it to the socket")
-	f.BoolVar(&o.Push, "push", false, "let whoever reaches the registry's address push images too")
+	f.BoolVar(&o.Push, "push", false, "the same as --anonymous push: let whoever reaches the registry's address push images too")
+	f.StringVar(&o.Anonymous, "anonymous", "", "what whoever shows no token may do at the registry's address: none, pull or push; unless given, pull on an address of this machine alone, else none")
 	f.StringVar(&o.Refuse, "refuse", string(imx.Critical), "the least `LEVEL` of findings that refuses a template: critical, high, medium, low; or never")
 	f.StringVar(&o.Identity, "identity", "", "`FILE` with the age identity that the server's keys are sealed to; identity in the data folder, unless given")
 	f.StringVar(&o.Token, "pkcs11", "", "`MODULE:LABEL:PINFILE`: the server's keys are in a PKCS#11 token; only in a build with it")
@@ -35,11 +37,12 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts serverOptions
 	cmd := page{
-		use:   "server [--data DIR] [--listen ADDRESS] [--push] [--network RANGE] [--refuse LEVEL] [--environment NAME] [--identity FILE]",
+		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL] [--environment NAME] [--identity FILE]",
 		short: "Run the server",
 		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
-runs instances. The registry's address gives images to whoever reaches it, and takes them only
-with --push. Everything it has is in the data folder. Instances outlive it: the next start
+runs instances. The registry's address gives images to whoever reaches it, if only this machine
+can, and takes them from those who have a token ("imx registry token") or, with --push, from
+everybody. Everything it has is in the data folder. Instances outlive it: the next start
 takes them over as they are.`,
 		example: `
 # imx server --data /srv/imx &
@@ -54,6 +57,14 @@ takes them over as they are.`,
 	}.command(func(ctx context.Context, _ []string) error {
 		if err := oneOf("refuse", opts.Refuse, levelNames()); err != nil {
 			return err
+		}
+		if opts.Anonymous != "" {
+			if err := oneOf("anonymous", opts.Anonymous, []string{"none", "pull", "push"}); err != nil {
+				return err
+			}
+			if opts.Push && opts.Anonymous != "push" {
+				return imx.Errorf(imx.Invalid, "--push and --anonymous %s contradict each other", opts.Anonymous).WithHint("give one of them")
+			}
 		}
 		if err := policy.CheckEnvironment(opts.Environment); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 
 	"imx"
 	"imx/internal/check"
+	"imx/internal/check/apart"
 	"imx/internal/foreign"
 	"imx/internal/leak"
 	"imx/internal/report"
@@ -23,7 +24,7 @@ type examiner struct {
 	shipped func() (*check.Set, error)
 	secrets func() *leak.Scanner
 	foreign *foreign.Checker
-	own     map[imx.Digest]*check.Set // the user's, by what is in their files
+	own     map[imx.Digest]*apart.Set // the user's, by what is in their files
 	watched map[string]bool           // folders whose changes may change a result
 	ignored ignored                   // in all folders that are checked
 }
@@ -31,7 +32,7 @@ type examiner struct {
 func newExaminer(opts checkOptions, g *Global) *examiner {
 	return &examiner{
 		opts: opts, version: g.Version, cache: newVerdicts(g.Cache), shipped: sync.OnceValues(check.Shipped), secrets: sync.OnceValue(leak.New), foreign: foreign.New(),
-		own: map[imx.Digest]*check.Set{}, watched: map[string]bool{},
+		own: map[imx.Digest]*apart.Set{}, watched: map[string]bool{},
 	}
 }
 
@@ -70,7 +71,19 @@ func (e *examiner) all(ctx context.Context, now time.Time) (report.Report, error
 		others, err = e.foreign.Rules()
 		r.Rules = append(r.Rules, others...)
 	}
+	if e.opts.Format != formatJUnit { // which counts the rules that find nothing
+		r.Rules = findersOf(r)
+	}
 	return r, err
+}
+
+// findersOf are those of a report's rules that found something: most never do, and "imx rules" lists them all.
+func findersOf(r report.Report) []imx.Rule {
+	found := map[string]bool{}
+	for _, f := range r.Findings() {
+		found[f.Rule] = true
+	}
+	return slices.DeleteFunc(slices.Clone(r.Rules), func(rule imx.Rule) bool { return !found[rule.ID] })
 }
 
 // rules returns the shipped rules and those of a user.
@@ -111,7 +124,7 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 		return result, nil, err
 	}
 	own = slices.Concat(own, beside)
-	near := listBeside(files.fsys, e.ignored.below(dir))
+	near := listBeside(listing{files}, e.ignored.below(dir))
 	for _, l := range near.large {
 		files.asked[l.Name] = true
 	}
@@ -122,7 +135,7 @@ func (e *examiner) folder(ctx context.Context, dir string, own []ownRules, now t
 		if err != nil {
 			return result, nil, err
 		}
-		if len(result.Mistakes) == 0 {
+		if len(result.Mistakes) == 0 && len(files.unread) == 0 { // what can't be read may be another thing each time
 			e.cache.keep(key, v, now)
 		}
 	}
@@ -141,6 +154,19 @@ type verdict struct {
 	template imx.Template
 }
 
+// asker holds a document against rules: imx's in this process, a user's in one of their own.
+type asker interface {
+	Run(ctx context.Context, d check.Document) ([]imx.Finding, error)
+}
+
+// forget ends the processes of the user's rules.
+func (e *examiner) forget() {
+	for _, set := range e.own {
+		set.Close()
+	}
+	clear(e.own)
+}
+
 // verdict reads a template and holds it against the rules, or returns its mistakes.
 func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, own []ownRules, now time.Time) (verdict, imx.Diagnostics, error) {
 	t, said := template.Parse(files)
@@ -152,7 +178,7 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 	if err != nil {
 		return verdict{}, nil, err
 	}
-	sets, known := []*check.Set{shipped}, shipped.Rules()
+	sets, known := []asker{shipped}, shipped.Rules()
 	for _, o := range own {
 		set, err := e.compiled(o)
 		if err != nil {
@@ -202,7 +228,7 @@ func (e *examiner) verdict(ctx context.Context, files *recorder, near beside, ow
 	}
 	return verdict{
 		Files: files.read(), Images: len(t.Images), Services: len(t.Services), Findings: found, template: t,
-		Notices: e.blotted(slices.Concat(t.Notices, near.notices(), unread), files),
+		Notices: e.blotted(slices.Concat(t.Notices, near.notices(), files.notices(), unread), files),
 	}, nil, nil
 }
 
@@ -234,13 +260,13 @@ func (e *examiner) blotted(ds imx.Diagnostics, files *recorder) imx.Diagnostics 
 	return ds
 }
 
-// compiled returns a user's rules ready to be asked. Errors: Invalid with a Diagnostic for each mistake in them;
-// Conflict for a name that one of imx's has.
-func (e *examiner) compiled(o ownRules) (*check.Set, error) {
+// compiled returns a user's rules ready to be asked. Errors: Invalid with a Diagnostic for each mistake in them,
+// as is a name that one of imx's has.
+func (e *examiner) compiled(o ownRules) (*apart.Set, error) {
 	if set, ok := e.own[o.digest()]; ok {
 		return set, nil
 	}
-	set, err := check.Load(o.dir, o.modules, check.DefaultBounds())
+	set, err := apart.Load(o.dir, o.modules, apart.DefaultLimits())
 	if err != nil {
 		return nil, err
 	}
@@ -248,10 +274,8 @@ func (e *examiner) compiled(o ownRules) (*check.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range set.Rules() {
-		if slices.ContainsFunc(slices.Concat(shipped.Rules(), check.WaiverRules()), func(s imx.Rule) bool { return s.ID == r.ID }) {
-			return nil, imx.Errorf(imx.Conflict, "%s has a rule named %s, as imx has", o.dir, r.ID).WithHint("give it another id")
-		}
+	if err := set.Clash(slices.Concat(shipped.Rules(), check.WaiverRules(), e.secrets().Rules())); err != nil {
+		return nil, err
 	}
 	e.own[o.digest()] = set
 	return set, nil

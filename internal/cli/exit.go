@@ -119,7 +119,7 @@ func showError(err error, g *Global, t *term.Terminal) {
 func mistakes(ds imx.Diagnostics) string {
 	files := map[string]bool{}
 	for _, d := range ds {
-		if d.At.File != "" {
+		if d.At.Line > 0 {
 			files[d.At.File] = true
 		}
 	}
@@ -139,9 +139,9 @@ func diagnosticsText(ink term.Ink, ds imx.Diagnostics) string {
 			severity = ink.Warn("notice:")
 		}
 		if at := d.At.String(); at != "" {
-			b.WriteString(ink.Bold(at) + ": ")
+			b.WriteString(ink.Bold(term.Clean(at)) + ": ")
 		}
-		b.WriteString(severity + " " + term.CleanLines(d.Summary) + "\n")
+		b.WriteString(severity + " " + term.Clean(d.Summary) + "\n")
 		if line, carets, ok := strings.Cut(template.Underline(d), "\n"); ok {
 			bar := "  " + ink.Dim("│") + " "
 			b.WriteString(bar + line + "\n" + bar + ink.Bad(carets) + "\n")

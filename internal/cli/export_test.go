@@ -27,6 +27,7 @@ var (
 	ParseMoment    = parseMoment
 	GitSource      = gitSource
 	InFolder       = inFolder
+	WriteOutput    = writeOutput
 )
 
 // Root returns the tree of commands.

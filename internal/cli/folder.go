@@ -102,6 +102,8 @@ func (f folder) writeLock(lock imx.Lock) (bool, error) {
 
 func folderError(dir string, err error) error {
 	switch {
+	case dir == "":
+		return imx.Errorf(imx.Invalid, "the name of a folder is empty").WithHint("name one, or none at all for the one that you are in: .")
 	case errors.Is(err, fs.ErrNotExist):
 		return imx.Errorf(imx.NotFound, "there is no folder %s", dir).WithHint("imx init %s writes an example there", dir)
 	case errors.Is(err, fs.ErrPermission):
@@ -142,11 +144,12 @@ func inFolder(ds imx.Diagnostics, dir string) imx.Diagnostics {
 	return placed
 }
 
-// named puts the folder in front of the files that diagnostics speak of, and leaves what they quote.
+// named puts the folder in front of the files that diagnostics speak of, and leaves what they quote. What is said of
+// no file is said of the folder, which needs no name where the command runs in it.
 func named(ds imx.Diagnostics, dir string) imx.Diagnostics {
 	placed := slices.Clone(ds)
 	for i, d := range placed {
-		if d.At.File != "" {
+		if d.At.File != "" || dir != "." {
 			placed[i].At.File = filepath.Join(dir, d.At.File)
 		}
 	}

@@ -6,6 +6,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,5 +159,21 @@ func TestAnsweringNoAppliesNothing(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "1 service to create") {
 		t.Errorf("the question came before what it is about:\n%s", out)
+	}
+}
+
+func TestAPipeThatNobodyReadsIsWaitedForUntilCtrlC(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	err := cli.WriteOutput(ctx, pipe, term.Plain(strings.NewReader(""), io.Discard, io.Discard), func(io.Writer) error {
+		t.Error("it was written to")
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -35,6 +35,11 @@ func runProbe(context.Context, []string, *term.Terminal) int { return 2 }
 
 func purge(context.Context, string) error { return errClientBuild("purge one") }
 
+// checkFiles returns why no server answered: this build reads no registry's files.
+func checkFiles(_ context.Context, _ *Global, _ imx.RegistryCheckRequest, _ imx.Report, unavailable error) (imx.RegistryCheck, error) {
+	return imx.RegistryCheck{}, unavailable
+}
+
 // verifyFiles returns why no server answered: this build reads no log files.
 func verifyFiles(_ context.Context, _ *Global, _ []imx.Checkpoint, unavailable error) (imx.LogCheck, error) {
 	return imx.LogCheck{}, unavailable

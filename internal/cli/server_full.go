@@ -22,7 +22,7 @@ const (
 
 func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Terminal) error {
 	return daemon.Run(ctx, daemon.Config{
-		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Push: opts.Push, Refuse: leastLevel(opts.Refuse), Environment: opts.Environment,
+		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Anonymous: opts.anonymous(), Refuse: leastLevel(opts.Refuse), Environment: opts.Environment,
 		Identity: opts.Identity, Token: opts.Token, Version: g.Version, Probe: g.Probe, Log: t.Err,
 		Ready: func() {
 			if g.JSON {
@@ -32,6 +32,13 @@ func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Termi
 			_, _ = fmt.Fprintf(t.Out, "imx %s answers on %s\n", g.Version.Version, g.Socket())
 		},
 	})
+}
+
+func (o *serverOptions) anonymous() daemon.Anonymous {
+	if o.Push {
+		return daemon.AnonymousPushes
+	}
+	return daemon.Anonymous(o.Anonymous)
 }
 
 // serverReady is what the server prints with --json once it answers.
@@ -47,6 +54,15 @@ func runProbe(ctx context.Context, args []string, t *term.Terminal) int {
 }
 
 func purge(ctx context.Context, data string) error { return daemon.Purge(ctx, data) }
+
+// checkFiles looks at the registry in the data folder. Where there is none, what is missing is the server.
+func checkFiles(ctx context.Context, g *Global, req imx.RegistryCheckRequest, report imx.Report, unavailable error) (imx.RegistryCheck, error) {
+	check, err := daemon.CheckRegistry(ctx, g.Data, req, report)
+	if imx.KindOf(err) == imx.NotFound {
+		return imx.RegistryCheck{}, unavailable
+	}
+	return check, err
+}
 
 // verifyFiles verifies the log in the data folder. Where there is none, what is missing is the
 // server.

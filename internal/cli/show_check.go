@@ -47,15 +47,15 @@ func findingsText(ink term.Ink, found []imx.Finding) string {
 			continue
 		}
 		if at := f.At.String(); at != "" {
-			b.WriteString(ink.Bold(at) + ": ")
+			b.WriteString(ink.Bold(term.Clean(at)) + ": ")
 		}
-		b.WriteString(levelText(ink, f.Level) + " " + term.CleanLines(f.Message) + " " + ink.Dim("("+f.Rule+")") + "\n")
+		b.WriteString(levelText(ink, f.Level) + " " + term.Clean(f.Message) + " " + ink.Dim("("+f.Rule+")") + "\n")
 		if line, carets, ok := strings.Cut(template.Underline(imx.Diagnostic{At: f.At, Source: f.Source}), "\n"); ok {
 			bar := "  " + ink.Dim("│") + " "
 			b.WriteString(bar + line + "\n" + bar + ink.Bad(carets) + "\n")
 		}
 		if f.Fix != "" {
-			b.WriteString("  " + ink.Warn("hint:") + " " + term.CleanLines(f.Fix) + "\n")
+			b.WriteString("  " + ink.Warn("hint:") + " " + term.Clean(f.Fix) + "\n")
 		}
 		b.WriteString("\n")
 	}

@@ -53,6 +53,9 @@ func eventSays(e imx.Event) string {
 	case imx.InstanceEnded:
 		return fmt.Sprintf("instance %s ended%s", b.Instance.ID, before(": ", note(b.Instance)))
 	}
+	if says := registryEventSays(e); says != "" {
+		return says
+	}
 	return releaseEventSays(e)
 }
 

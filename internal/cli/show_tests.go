@@ -54,7 +54,7 @@ func testText(ink term.Ink, r imx.TestResult, lines sourceLines) string {
 func checkText(ink term.Ink, c imx.TestCheck, lines sourceLines) string {
 	text := "  " + ink.Bold(term.Clean(c.Name))
 	if at := c.At.String(); at != "" {
-		text += "  " + at
+		text += "  " + term.Clean(at)
 	}
 	text += "\n"
 	if line, carets, ok := strings.Cut(template.Underline(imx.Diagnostic{At: c.At, Source: lines.at(c.At)}), "\n"); ok {

@@ -27,10 +27,10 @@ const SocketName = "imx.sock"
 
 // Config is what a server is started with.
 type Config struct {
-	Data    string // folder that holds everything
-	Listen  string // TCP address of the registry; "" means DefaultListen, "none" means the socket only
-	Push    bool   // whoever reaches Listen may push images, not only pull them
-	Network string // address range in CIDR form; "" means the one it had, or else a free one
+	Data      string    // folder that holds everything
+	Listen    string    // TCP address of the registry; "" means DefaultListen, "none" means the socket only
+	Anonymous Anonymous // what whoever shows no token may do at Listen
+	Network   string    // address range in CIDR form; "" means the one it had, or else a free one
 	// Refuse is the least level of which an unwaived finding refuses a template; "" refuses none.
 	Refuse imx.Level
 	// Environment is whose policy says what may run here; "" means policy.Development.
@@ -67,14 +67,12 @@ func Run(ctx context.Context, cfg Config) error {
 	group.Go(func() error { return s.judge.Run(ctx) })
 	group.Go(func() error { return s.collect(ctx) })
 	group.Go(func() error { return s.scanner.Run(ctx) })
+	group.Go(func() error { return s.registrar.follower.Run(ctx) })
 	handler := s.handler(cfg.Version)
 	for _, l := range listeners {
 		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}
 		if l.Addr().Network() != "unix" {
-			server.Handler, server.ConnContext = s.registry.ReadOnly(), nil
-			if cfg.Push {
-				server.Handler = s.pushing(s.registry.Handler())
-			}
+			server.Handler, server.ConnContext = s.behind(cfg.Anonymous.rights(l.Addr())), nil
 		}
 		server.BaseContext = func(net.Listener) context.Context { return ctx }
 		group.Go(func() error { return serve(ctx, server, l) })

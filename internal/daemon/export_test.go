@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"net"
 	"time"
 
 	"imx"
@@ -13,3 +14,6 @@ func Due(since time.Duration, full bool) (imx.CollectRequest, bool) {
 	}
 	return due(since, diskAmple)
 }
+
+// Rights are what everybody may at an address.
+func Rights(a Anonymous, address net.Addr) []imx.RegistryRight { return a.rights(address) }

@@ -63,6 +63,7 @@ type server struct {
 	tester      *trial.Tester
 	loop        *reconcile.Loop
 	scanner     *scan.Scanner
+	registrar   *registrar
 }
 
 // The folders below the data folder, each with one owner. docs/format/data.md describes them.
@@ -148,6 +149,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	}
 	s.registry, err = registry.New(registry.Config{
 		Dir: filepath.Join(s.data, registryFolder), Blobs: blobs, Pushed: s.pushed,
+		Quotas: func() map[string]imx.RegistryQuota { return s.control.Registry().Quotas },
 	})
 	if err != nil {
 		return err
@@ -197,6 +199,9 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.judge.Pass, Now: time.Now, Log: s.logger})
+	if err := s.openRegistrar(); err != nil {
+		return err
+	}
 	return s.openScanner(debs)
 }
 
@@ -222,6 +227,11 @@ func (s *server) close() {
 	if s.scanner != nil {
 		s.scanner.Close()
 	}
+	if s.registrar != nil {
+		if err := s.registrar.audit.Close(); err != nil {
+			s.logger.Warn("the registry's audit trail isn't whole", slog.Any("error", err))
+		}
+	}
 	if s.keys != nil {
 		_ = s.keys.Close()
 	}
@@ -230,16 +240,10 @@ func (s *server) close() {
 	}
 }
 
-// anonymous is whoever pushes through the registry's TCP address: it asks nobody's name.
-const anonymous imx.Principal = "registry"
-
 // pushed writes down a manifest that came into the registry, from a build or from outside.
 func (s *server) pushed(ctx context.Context, p imx.ManifestPushed) error {
-	by, err := api.Caller(ctx)
-	if err != nil {
-		by = anonymous
-	}
-	if strings.HasPrefix(p.Tag, registry.BuiltTag) {
+	by, known := registry.Caller(ctx)
+	if !known || strings.HasPrefix(p.Tag, registry.BuiltTag) {
 		by = imx.Server
 	}
 	return s.control.Record(by, p)
@@ -299,7 +303,8 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Logs:      logs{s.engine},
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,
-		Registry:  s.pushing(s.registry.Handler()),
+		Registrar: s.registrar,
+		Registry:  s.behind(nil),
 		Collector: s,
 		Log:       s.logger,
 	})

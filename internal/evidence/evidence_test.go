@@ -120,7 +120,7 @@ func (w *world) keep(t *testing.T, says any) imx.Evidence {
 func TestARegistryClientFindsWhatWasStatedOfAnImageAndReadsIt(t *testing.T) {
 	w := newWorld(t)
 	kept := w.keep(t, map[string]any{"result": "PASSED", "why": "<&>"})
-	server := httptest.NewServer(w.registry.ReadOnly())
+	server := httptest.NewServer(w.registry.Handler())
 	defer server.Close()
 	repository, err := name.NewRepository(strings.TrimPrefix(server.URL, "http://")+"/web", name.Insecure)
 	if err != nil {

@@ -258,6 +258,9 @@ func TestMessagesThatCantBeTakenAreRefused(t *testing.T) {
 		strings.Repeat("x", 100_000) + "\r\n": imx.Invalid,
 		"Content-Type: x\r\n\r\n{}":           imx.Invalid,
 		"Content-Length: -1\r\n\r\n{}":        imx.Invalid,
+		"y\n":                                 imx.Invalid,
+		strings.Repeat("X-Y: z\r\n", 1_000):   imx.Invalid,
+		"Content-Length: 2\r\n":               imx.Invalid,
 	} {
 		if _, err := lsp.ReadMessage([]byte(text)); imx.KindOf(err) != want {
 			t.Errorf("%.40q: %v", text, err)

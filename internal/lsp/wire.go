@@ -36,31 +36,46 @@ func (f framing) ReadObject(stream *bufio.Reader, v any) error {
 	return err
 }
 
-// readMessage reads one message. Errors: io.EOF where the stream ends between two; Invalid and Exhausted.
+// maxHead is how many lines the head of a message may have: the protocol knows two.
+const maxHead = 32
+
+// readMessage reads one message. Errors: io.EOF where the stream ends between two; Invalid, Exhausted, and Unavailable for one
+// that isn't whole.
 func readMessage(stream *bufio.Reader, v any) error {
 	length := imx.Size(-1)
-	for first := true; ; first = false {
+	for i := range maxHead {
 		line, err := stream.ReadSlice('\n')
-		switch text := strings.TrimRight(string(line), "\r\n"); {
-		case first && errors.Is(err, io.EOF) && text == "":
+		text := strings.TrimRight(string(line), "\r\n")
+		switch {
+		case i == 0 && errors.Is(err, io.EOF) && text == "":
 			return io.EOF
+		case errors.Is(err, io.EOF):
+			return imx.Errorf(imx.Invalid, "what comes ends within the head of a message").WithHint(foreignHint)
+		case errors.Is(err, bufio.ErrBufferFull):
+			return imx.Errorf(imx.Invalid, "the head of a message has a line that is longer than %v", imx.Size(stream.Size())).WithHint(foreignHint)
 		case err != nil:
-			return imx.Errorf(imx.Invalid, "the head of a message can't be read: %w", err)
+			return imx.Errorf(imx.Unavailable, "a message can't be read: %w", err)
 		case text == "" && length < 0:
-			return imx.Errorf(imx.Invalid, "a message doesn't say how long it is").WithHint("an editor starts imx lsp: it speaks the language server protocol")
+			return imx.Errorf(imx.Invalid, "a message doesn't say how long it is").WithHint(foreignHint)
 		case text == "":
 			return readBody(stream, length, v)
-		default:
-			if length, err = lengthIn(text, length); err != nil {
-				return err
-			}
+		}
+		if length, err = lengthIn(text, length); err != nil {
+			return err
 		}
 	}
+	return imx.Errorf(imx.Invalid, "the head of a message has more than %d lines", maxHead).WithHint(foreignHint)
 }
+
+// foreignHint is for what doesn't come from an editor.
+const foreignHint = "an editor starts imx lsp: it speaks the language server protocol"
 
 // lengthIn returns the length that a line of a head says, or what is known where it says none.
 func lengthIn(line string, known imx.Size) (imx.Size, error) {
-	name, value, _ := strings.Cut(line, ":")
+	name, value, ok := strings.Cut(line, ":")
+	if !ok {
+		return 0, imx.Errorf(imx.Invalid, "the head of a message has a line without a colon").WithHint(foreignHint)
+	}
 	if !strings.EqualFold(name, "Content-Length") {
 		return known, nil
 	}
@@ -76,11 +91,17 @@ func lengthIn(line string, known imx.Size) (imx.Size, error) {
 
 func readBody(stream io.Reader, length imx.Size, v any) error {
 	body := make([]byte, length)
-	if _, err := io.ReadFull(stream, body); err != nil {
-		return imx.Errorf(imx.Unavailable, "a message ends before its end: %w", err)
+	switch _, err := io.ReadFull(stream, body); {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return imx.Errorf(imx.Unavailable, "what comes ends within a message")
+	case err != nil:
+		return imx.Errorf(imx.Unavailable, "a message can't be read: %w", err)
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		return imx.Errorf(imx.Invalid, "a message isn't JSON-RPC: %w", err)
+	if !json.Valid(body) {
+		return imx.Errorf(imx.Invalid, "a message isn't JSON").WithHint(foreignHint)
+	}
+	if json.Unmarshal(body, v) != nil {
+		return imx.Errorf(imx.Invalid, "a message isn't JSON-RPC: it is neither a question nor an answer").WithHint(foreignHint)
 	}
 	return nil
 }

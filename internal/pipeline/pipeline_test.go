@@ -34,6 +34,7 @@ type world struct {
 	*pipeline.Pipeline
 	control *control.Control
 	blobs   *blob.Store
+	images  *registry.Registry
 	debs    *archivetest.Archive
 	admit   func(imx.Release) error
 	test    func(trial.Run) ([]imx.TestResult, error)
@@ -89,6 +90,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.images = images
 	w.Pipeline = pipeline.New(pipeline.Config{
 		Control: w.control, Archive: debs, Builder: builder, Blobs: blobs, Architecture: "amd64", Now: time.Now,
 		Publish: func(_ context.Context, repository, tag string, _ build.Result) error {

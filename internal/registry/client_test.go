@@ -22,16 +22,25 @@ import (
 // world is a registry with its folders, which outlive it.
 type world struct {
 	*registry.Registry
-	tb    testing.TB
-	dir   string
-	blobs *blob.Store
-	h     http.Handler
+	tb     testing.TB
+	dir    string
+	blobs  *blob.Store
+	h      http.Handler
+	change func(*registry.Config)
 }
 
 func newWorld(tb testing.TB, pushed ...func(imx.ManifestPushed) error) *world {
 	tb.Helper()
 	w := &world{tb: tb, dir: tb.TempDir()}
 	w.restart(pushed...)
+	return w
+}
+
+// newWorldWith is a world whose registry is configured otherwise.
+func newWorldWith(tb testing.TB, change func(*registry.Config)) *world {
+	tb.Helper()
+	w := &world{tb: tb, dir: tb.TempDir(), change: change}
+	w.restart()
 	return w
 }
 
@@ -45,6 +54,9 @@ func (w *world) restart(pushed ...func(imx.ManifestPushed) error) {
 	cfg := registry.Config{Dir: filepath.Join(w.dir, "registry"), Blobs: w.blobs}
 	for _, f := range pushed {
 		cfg.Pushed = func(_ context.Context, p imx.ManifestPushed) error { return f(p) }
+	}
+	if w.change != nil {
+		w.change(&cfg)
 	}
 	if w.Registry, err = registry.New(cfg); err != nil {
 		w.tb.Fatal(err)

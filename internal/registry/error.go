@@ -13,8 +13,9 @@ import (
 // fault is an imx error with the code that the distribution specification gives it. It is an
 // ociregistry.Error, which ociserver looks for, and an *imx.Error to everybody else.
 type fault struct {
-	err  *imx.Error
-	code code
+	err    *imx.Error
+	code   code
+	header map[string]string // of the answer
 }
 
 // code is a failure that the API foresees.
@@ -39,6 +40,9 @@ const (
 	codeReadOnly
 	codeTagReserved
 	codeTooManyUploads
+	codeOverQuota
+	codeUnauthorized
+	codeDenied
 )
 
 // meaning is what a code is on the wire and to the rest of imx.
@@ -64,9 +68,12 @@ func (c code) meaning() meaning {
 		codeUploadBusy:          {"BLOB_UPLOAD_INVALID", http.StatusConflict, imx.Conflict},
 		codeRangeInvalid:        {"RANGE_INVALID", http.StatusRequestedRangeNotSatisfiable, imx.Invalid},
 		codeTagTaken:            {"DENIED", http.StatusConflict, imx.Conflict},
-		codeNoDelete:            {"DENIED", http.StatusMethodNotAllowed, imx.Refused},
+		codeNoDelete:            {"UNSUPPORTED", http.StatusMethodNotAllowed, imx.Refused},
 		codeReadOnly:            {"DENIED", http.StatusMethodNotAllowed, imx.Refused},
 		codeTagReserved:         {"DENIED", http.StatusForbidden, imx.Refused},
+		codeOverQuota:           {"DENIED", http.StatusForbidden, imx.Exhausted}, // clients show what is said with a 4xx alone
+		codeUnauthorized:        {"UNAUTHORIZED", http.StatusUnauthorized, imx.Refused},
+		codeDenied:              {"DENIED", http.StatusForbidden, imx.Refused},
 		codeTooManyUploads:      {"TOOMANYREQUESTS", http.StatusTooManyRequests, imx.Unavailable},
 	}[c]
 }
@@ -109,6 +116,9 @@ func writeError(w http.ResponseWriter, _ *http.Request, err error) {
 	var known *imx.Error
 	switch {
 	case errors.As(err, &f):
+		for k, v := range f.header {
+			w.Header().Set(k, v)
+		}
 		answer(w, f.code.meaning().status, ociregistry.WireError{Code_: f.Code(), Message: f.Error(), Detail_: f.Detail()})
 	case errors.As(err, &known):
 		answer(w, known.Kind.HTTPStatus(), ociregistry.WireError{Code_: kindCode(known.Kind), Message: err.Error(), Detail_: hintDetail(known)})

@@ -24,6 +24,18 @@ func CrashAfter(r *Registry, n int64) (steps func() int64) {
 			}
 			return disk.stage(dir, content)
 		},
+		create: func(path string) error {
+			if !alive() {
+				return ErrCrash
+			}
+			return disk.create(path)
+		},
+		link: func(from, to string) error {
+			if !alive() {
+				return ErrCrash
+			}
+			return disk.link(from, to)
+		},
 		rename: func(from, to string) error {
 			if !alive() {
 				return ErrCrash
@@ -58,6 +70,7 @@ func FillDisk(r *Registry, step string) {
 	switch step {
 	case "stage":
 		r.ops.stage = func(string, []byte) (string, error) { return "", full }
+		r.ops.create = func(string) error { return full }
 	case "rename":
 		r.ops.rename = func(string, string) error { return full }
 	case "sync-dir":
@@ -69,3 +82,6 @@ func FillDisk(r *Registry, step string) {
 		}
 	}
 }
+
+// LimitAudit makes a file of a trail smaller.
+func LimitAudit(a *Audit, most int64) { a.most = most }

@@ -15,14 +15,15 @@ import (
 
 // layout is the registry's folder:
 //
-//	repositories/team+app/blobs/<hex>               the repository has this blob
-//	repositories/team+app/manifests/<hex>           it has this manifest; the media type
-//	repositories/team+app/referrers/<hex>.<hex>     the second manifest's subject is the first
+//	repositories/team+app/blobs/<key>               the repository has this blob; a mark
+//	repositories/team+app/manifests/<key>           it has this manifest; a mark
+//	repositories/team+app/referrers/<key>.<key>     the second manifest's subject is the first
 //	repositories/team+app/tags/<tag>                the manifest's digest
 //	uploads/<id>                                    bytes that came of an unfinished upload
 //	tmp/                                            files on their way to one of the above
 //
-// "+" stands for "/" and can't be in a repository's name. Each file is written under tmp, synced and renamed.
+// "+" stands for "/" and can't be in a repository's name. Each file with something in it is written under tmp, synced and renamed; an
+// empty one is whole as soon as it has its name.
 type layout struct {
 	dir  string
 	ops  ops
@@ -40,13 +41,23 @@ const (
 // ops are the steps of a push that a disk can fail at, or a crash can come before; tests replace them.
 type ops struct {
 	stage   func(dir string, content []byte) (path string, err error) // makes, fills and syncs a file
+	create  func(path string) error                                   // makes an empty file, where there is none
+	link    func(from, to string) error                               // gives a file a second name, where there is none
 	rename  func(from, to string) error
 	syncDir func(dir string) error
 	write   func(f *os.File, p []byte) (int, error) // of an upload
 }
 
 func diskOps() ops {
-	return ops{stage: disk.Stage, rename: os.Rename, syncDir: disk.SyncDir, write: (*os.File).Write}
+	return ops{stage: disk.Stage, create: create, link: os.Link, rename: os.Rename, syncDir: disk.SyncDir, write: (*os.File).Write}
+}
+
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func (l *layout) uploadDir() string     { return filepath.Join(l.dir, "uploads") }
@@ -91,21 +102,35 @@ func drop(names []name) {
 	}
 }
 
-// addName makes one name, unless it is there.
-func (l *layout) addName(repo, sort, file string, content []byte) error {
-	if _, err := os.Stat(filepath.Join(l.folder(repo, sort), file)); err == nil {
-		// Whoever made it may not have synced it yet, and this push is going to rely on it.
-		return l.ops.syncDir(l.folder(repo, sort))
-	}
-	n, err := l.stageName(repo, sort, file, content)
+// addName makes one name, unless it is there, and reports whether it did.
+func (l *layout) addName(repo, sort, file string, content []byte) (made bool, err error) {
+	made, err = l.makeName(repo, sort, file, content)
 	if err == nil {
-		defer drop([]name{n})
-		err = l.commit([]name{n})
+		// Also where somebody else made it: they may not have synced it yet, and this push is going to rely on it.
+		err = l.ops.syncDir(l.folder(repo, sort))
 	}
-	if err != nil {
-		return disk.Error(err, "storing a name in repository "+repo)
+	return made, disk.Error(err, "storing a name in repository "+repo)
+}
+
+func (l *layout) makeName(repo, sort, file string, content []byte) (made bool, err error) {
+	path := filepath.Join(l.folder(repo, sort), file)
+	if err := l.makeRepository(repo); err != nil {
+		return false, err
 	}
-	return nil
+	if len(content) == 0 {
+		err = l.ops.create(path)
+	} else {
+		var staged string
+		if staged, err = l.ops.stage(l.tmpDir(), content); err != nil {
+			return false, err
+		}
+		defer os.Remove(staged)
+		err = l.ops.link(staged, path)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // makeRepository makes a repository whole or not at all.
@@ -193,10 +218,25 @@ func (l *layout) tag(repo, tag string) (imx.Digest, error) {
 	return d, nil
 }
 
-// manifestType returns the media type of a manifest that the repository has.
-func (l *layout) manifestType(repo string, d imx.Digest) (string, error) {
+// manifestMark returns what a repository says of a manifest that it has, and the digest of its bytes.
+func (l *layout) manifestMark(repo string, d imx.Digest) (mark, imx.Digest, error) {
+	return l.markOf(repo, manifestNames, d, codeManifestUnknown)
+}
+
+// blobMark is manifestMark for a blob.
+func (l *layout) blobMark(repo string, d imx.Digest) (mark, imx.Digest, error) {
+	return l.markOf(repo, blobNames, d, codeBlobUnknown)
+}
+
+func (l *layout) markOf(repo, sort string, d imx.Digest, missing code) (mark, imx.Digest, error) {
 	if err := errors.Join(checkRepository(repo), checkDigest(d)); err != nil {
-		return "", err
+		return mark{}, "", err
 	}
-	return l.read(repo, manifestNames, d.Hex(), codeManifestUnknown)
+	text, err := l.read(repo, sort, fileKey(d), missing)
+	if err != nil {
+		return mark{}, "", err
+	}
+	m := parseMark(text)
+	bytes, err := m.bytesOf(d)
+	return m, bytes, err
 }

@@ -25,7 +25,7 @@ func TestAReadOnlyAddressGivesOutEverythingAndTakesNothing(t *testing.T) {
 	want(t, w.push("app", "v1", a), http.StatusCreated)
 	upload := w.do(http.MethodPost, "/v2/app/blobs/uploads/", nil).Header().Get("Location")
 	before := w.files("registry", "blobs")
-	w.h = w.ReadOnly()
+	w.h = w.Behind(givesOut())
 
 	if err := w.whole("app", "v1", a); err != nil {
 		t.Error(err)
@@ -47,7 +47,7 @@ func TestAReadOnlyAddressGivesOutEverythingAndTakesNothing(t *testing.T) {
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		rec := w.do(method, path, a.raw, "Content-Type", image)
-		want(t, rec, http.StatusMethodNotAllowed, `"DENIED"`, "takes none", "start the server with --push")
+		want(t, rec, http.StatusMethodNotAllowed, `"DENIED"`, "takes none", "imx registry token create", "start the server with --push")
 	}
 	if after := w.files("registry", "blobs"); len(after) != len(before) {
 		t.Errorf("files: %q, before: %q", after, before)

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
+	"net/http"
+	"path"
 	"strings"
 
 	"cuelabs.dev/go/oci/ociregistry"
@@ -43,7 +46,7 @@ func parseManifest(raw []byte, contentType string) (*manifest, error) {
 		return nil, faultf(codeManifestInvalid, "%.80q is no media type", contentType)
 	}
 	if len(raw) > MaxManifest {
-		return nil, faultf(codeTooLarge, "the manifest has %d bytes, more than %d", len(raw), MaxManifest)
+		return nil, faultf(codeTooLarge, "the manifest has more than %d bytes", MaxManifest)
 	}
 	m := &manifest{raw: raw, kind: kind}
 	if err := json.Unmarshal(raw, m); err != nil {
@@ -86,6 +89,16 @@ func (m *manifest) event(repo, tag string) imx.ManifestPushed {
 
 func (m *manifest) digest() imx.Digest { return imx.DigestBytes(m.raw) }
 
+// digestLike is the digest of the sort that another one is of.
+func (m *manifest) digestLike(d imx.Digest) imx.Digest {
+	if !isSHA512(d) {
+		return m.digest()
+	}
+	s := newSum512()
+	_, _ = s.Write(m.raw) // a hash never fails
+	return s.digest()
+}
+
 func (m *manifest) descriptor() ociregistry.Descriptor {
 	desc := ociregistry.Descriptor{
 		MediaType: m.kind, Digest: ociregistry.Digest(m.digest()), Size: int64(len(m.raw)),
@@ -101,14 +114,13 @@ func (m *manifest) descriptor() ociregistry.Descriptor {
 // with another size. A subject may be missing: the specification allows to push it later.
 func (r *Registry) checkReferences(repo string, m *manifest) error {
 	for _, ref := range m.blobs() {
-		size, err := r.blobSize(repo, imx.Digest(ref.Digest))
+		_, size, err := r.blobSize(repo, imx.Digest(ref.Digest))
 		if err := referenceError("blob", ref, size, err); err != nil {
 			return err
 		}
 	}
 	for _, ref := range m.Manifests {
-		d := imx.Digest(ref.Digest)
-		_, err := r.manifestType(repo, d)
+		_, d, err := r.manifestMark(repo, imx.Digest(ref.Digest))
 		size := int64(0)
 		if err == nil {
 			size, err = r.blobs.Size(d)
@@ -141,76 +153,140 @@ func referenceError(what string, ref ociregistry.Descriptor, size int64, err err
 // they named before stays, by its digest.
 const BuiltTag = "plan-"
 
-// pushManifest takes a push from outside.
-func (r *Registry) pushManifest(ctx context.Context, repo, tag string, contents []byte, mediaType string) (ociregistry.Descriptor, error) {
-	if strings.HasPrefix(tag, BuiltTag) {
-		return ociregistry.Descriptor{}, faultf(codeTagReserved, "tag %s:%s can't be pushed to: tags that begin with %q are for images that the server builds", repo, tag, BuiltTag).
-			withHint("push under another tag")
+// target is where a manifest is pushed to.
+type target struct {
+	repo, tag string
+	digest    imx.Digest // that it gets a name by
+}
+
+// mediaType is the Content-Type of a manifest's push.
+func mediaType(h http.Header) string { return h.Get("Content-Type") }
+
+// putManifest answers the push of a manifest from outside. ociserver's own way would read any number of bytes, and knows
+// manifests by SHA-256 alone.
+func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request) error {
+	where, ref := path.Split(strings.TrimPrefix(req.URL.Path, "/v2/"))
+	to := target{repo: strings.TrimSuffix(where, "/manifests/"), tag: ref}
+	b, err := io.ReadAll(io.LimitReader(req.Body, MaxManifest+1))
+	if err != nil {
+		return faultf(codeManifestInvalid, "the manifest broke off after %d bytes", len(b))
 	}
+	m, err := parseManifest(b, mediaType(req.Header))
+	if err != nil {
+		return err
+	}
+	to.digest = m.digest()
+	if strings.Contains(ref, ":") {
+		if to.tag, to.digest, err = "", imx.Digest(ref), checkDigest(imx.Digest(ref)); err != nil {
+			return err
+		}
+	}
+	if err := checkReserved(to); err != nil {
+		return err
+	}
+	if got := m.digestLike(to.digest); got != to.digest {
+		return faultf(codeDigestInvalid, "the manifest has digest %s, and is pushed as %s", got, to.digest)
+	}
+	if err := r.push(req.Context(), to, m); err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Location", "/v2/"+to.repo+"/manifests/"+string(to.digest))
+	h.Set("Docker-Content-Digest", string(to.digest))
+	if m.Subject != nil {
+		h.Set("OCI-Subject", string(m.Subject.Digest))
+	}
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+func checkReserved(to target) error {
+	if !strings.HasPrefix(to.tag, BuiltTag) {
+		return nil
+	}
+	return faultf(codeTagReserved, "tag %s:%s can't be pushed to: tags that begin with %q are for images that the server builds", to.repo, to.tag, BuiltTag).
+		withHint("push under another tag")
+}
+
+// pushManifest takes a manifest from those who use the registry without HTTP.
+func (r *Registry) pushManifest(ctx context.Context, repo, tag string, contents []byte, mediaType string) (ociregistry.Descriptor, error) {
 	m, err := parseManifest(contents, mediaType)
 	if err != nil {
 		return ociregistry.Descriptor{}, err
 	}
-	_, err = r.push(ctx, repo, tag, m)
-	return m.descriptor(), err
+	to := target{repo: repo, tag: tag, digest: m.digest()}
+	if err := checkReserved(to); err != nil {
+		return ociregistry.Descriptor{}, err
+	}
+	return m.descriptor(), r.push(ctx, to, m)
 }
 
 // push stores a manifest: its bytes, then everything else that can fail, then the event, and only
 // then the names by which it can be pulled, the tag last.
-func (r *Registry) push(ctx context.Context, repo, tag string, m *manifest) (imx.Digest, error) {
-	err := checkRepository(repo)
-	if tag != "" {
-		err = errors.Join(err, checkTag(tag))
+func (r *Registry) push(ctx context.Context, to target, m *manifest) error {
+	err := checkRepository(to.repo)
+	if to.tag != "" {
+		err = errors.Join(err, checkTag(to.tag))
 	}
 	if err == nil {
-		err = r.checkReferences(repo, m)
+		err = r.checkReferences(to.repo, m)
 	}
 	if err != nil {
-		return "", err
+		return err
 	}
-	d := m.digest()
 	r.pushing.Lock()
 	defer r.pushing.Unlock()
-	there, err := r.present(repo, tag, m)
+	named, there, err := r.present(to, m)
 	if there || err != nil {
-		return d, err
+		return err
 	}
-	if _, _, err := r.blobs.Put(bytesReader(m.raw), d); err != nil {
-		return "", err
+	v, more := visitorOf(ctx), use{bytes: int64(len(m.raw)), manifests: 1}
+	if named {
+		more = use{}
 	}
-	names, err := r.stageManifest(repo, tag, m)
-	defer drop(names)
+	settle, err := r.usage.charge(v, to.repo, more)
 	if err != nil {
-		return "", disk.Error(err, "storing a manifest in repository "+repo)
+		return err
 	}
-	if err := r.pushed(ctx, m.event(repo, tag)); err != nil {
-		return "", fmt.Errorf("the push of %s to repository %s wasn't written down: %w", d, repo, err)
-	}
-	if err := r.commit(names); err != nil {
-		return "", disk.Error(err, "storing a manifest in repository "+repo)
-	}
-	return d, nil
+	err = r.store(ctx, to, m, v)
+	settle(err == nil)
+	return err
 }
 
-// present reports whether the push would change nothing. It is an error if it would move a tag, or
-// give the same bytes another media type.
-func (r *Registry) present(repo, tag string, m *manifest) (bool, error) {
+func (r *Registry) store(ctx context.Context, to target, m *manifest, v Visitor) error {
 	d := m.digest()
-	tagged, err := r.tagged(repo, tag, d)
-	if err != nil {
-		return false, err
+	if _, _, err := r.blobs.Put(bytesReader(m.raw), d); err != nil {
+		return err
 	}
-	kind, err := r.manifestType(repo, d)
+	names, err := r.stageManifest(to, m, v)
+	defer drop(names)
+	if err != nil {
+		return disk.Error(err, "storing a manifest in repository "+to.repo)
+	}
+	if err := r.pushed(ctx, m.event(to.repo, to.tag)); err != nil {
+		return fmt.Errorf("the push of %s to repository %s wasn't written down: %w", d, to.repo, err)
+	}
+	return disk.Error(r.commit(names), "storing a manifest in repository "+to.repo)
+}
+
+// present reports whether the repository has the manifest, and whether the push would change nothing. It is an error if it would
+// move a tag, or give the same bytes another media type.
+func (r *Registry) present(to target, m *manifest) (named, there bool, err error) {
+	tagged, err := r.tagged(to.repo, to.tag, m.digest())
+	if err != nil {
+		return false, false, err
+	}
+	old, _, err := r.manifestMark(to.repo, to.digest)
 	switch {
 	case imx.KindOf(err) == imx.NotFound:
-		return false, nil
+		return false, false, nil
 	case err != nil:
-		return false, err
-	case kind != m.kind:
-		return false, faultf(codeManifestInvalid, "manifest %s is in the repository as %s and can't become %s", d, kind, m.kind)
+		return false, false, err
+	case old.mediaType != m.kind:
+		return true, false, faultf(codeManifestInvalid, "manifest %s is in the repository as %.80s and can't become %s", to.digest, old.mediaType, m.kind)
 	}
-	_, damage := r.blobs.ReadAll(d, MaxManifest) // a damaged one is pushed again, which mends it
-	return tagged && damage == nil, nil
+	_, damage := r.blobs.ReadAll(m.digest(), MaxManifest) // a damaged one is pushed again, which mends it
+	return true, tagged && damage == nil, nil
 }
 
 // tagged reports whether the tag, if any, names d already. A tag that names something else is an
@@ -235,22 +311,25 @@ func (r *Registry) tagged(repo, tag string, d imx.Digest) (bool, error) {
 }
 
 // stageManifest prepares the names of a manifest, the tag last.
-func (r *Registry) stageManifest(repo, tag string, m *manifest) ([]name, error) {
-	d := m.digest()
+func (r *Registry) stageManifest(to target, m *manifest, v Visitor) ([]name, error) {
 	var names []name
 	add := func(sort, file, content string) error {
-		n, err := r.stageName(repo, sort, file, []byte(content))
+		n, err := r.stageName(to.repo, sort, file, []byte(content))
 		if err == nil {
 			names = append(names, n)
 		}
 		return err
 	}
-	err := add(manifestNames, d.Hex(), m.kind)
-	if err == nil && m.Subject != nil {
-		err = add(referrerNames, imx.Digest(m.Subject.Digest).Hex()+"."+d.Hex(), "")
+	says := mark{mediaType: m.kind, owner: v.owner()}
+	if isSHA512(to.digest) {
+		says.content = m.digest()
 	}
-	if err == nil && tag != "" {
-		err = add(tagNames, tag, string(d)+"\n")
+	err := add(manifestNames, fileKey(to.digest), says.text())
+	if err == nil && m.Subject != nil {
+		err = add(referrerNames, fileKey(imx.Digest(m.Subject.Digest))+"."+fileKey(to.digest), "")
+	}
+	if err == nil && to.tag != "" {
+		err = add(tagNames, to.tag, string(m.digest())+"\n")
 	}
 	return names, err
 }

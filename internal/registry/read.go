@@ -3,15 +3,20 @@ package registry
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"iter"
+	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"cuelabs.dev/go/oci/ociregistry"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
 )
@@ -38,29 +43,52 @@ func inMemory(b []byte, desc ociregistry.Descriptor) *content {
 	return &content{Reader: bytesReader(b), Closer: io.NopCloser(nil), desc: desc}
 }
 
-// blobSize returns the size of a blob that the repository has. Being in the blob store isn't
+// blobSize returns the digest and size of the bytes of a blob that the repository has. Being in the blob store isn't
 // enough: much is in there that was never pushed.
-func (r *Registry) blobSize(repo string, d imx.Digest) (int64, error) {
-	if err := errors.Join(checkRepository(repo), checkDigest(d)); err != nil {
-		return 0, err
+func (r *Registry) blobSize(repo string, d imx.Digest) (imx.Digest, int64, error) {
+	_, kept, err := r.blobMark(repo, d)
+	if err != nil {
+		return "", 0, err
 	}
-	if _, err := r.read(repo, blobNames, d.Hex(), codeBlobUnknown); err != nil {
-		return 0, err
-	}
-	size, err := r.blobs.Size(d)
+	size, err := r.blobs.Size(kept)
 	if imx.KindOf(err) == imx.NotFound {
-		return 0, faultf(codeBlobUnknown, "blob %s is gone from the disk", d)
+		err = faultf(codeBlobUnknown, "blob %s is gone from the disk", d)
 	}
-	return size, err
+	return kept, size, err
 }
 
 // Blob returns a blob of at most limit bytes that the repository has, after checking it. Errors: NotFound;
 // Refused for a longer or a damaged one.
 func (r *Registry) Blob(repo string, d imx.Digest, limit int64) ([]byte, error) {
-	if _, err := r.blobSize(repo, d); err != nil {
+	kept, _, err := r.blobSize(repo, d)
+	if err != nil {
 		return nil, err
 	}
-	return r.blobs.ReadAll(d, limit)
+	return r.blobs.ReadAll(kept, limit)
+}
+
+// sameBytes checks that the bytes of a blob, by SHA-256, are also those of the digest that they were asked for by.
+func (r *Registry) sameBytes(d, kept imx.Digest) error {
+	if !isSHA512(d) {
+		return nil
+	}
+	b, err := r.blobs.Reader(kept)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if _, err := io.Copy(io.Discard, &also{b, d, newSum512()}); err != nil {
+		return imx.Errorf(imx.Internal, "the name of %.80s is damaged on disk: %w", d, err)
+	}
+	return nil
+}
+
+// readManifest returns the bytes of a manifest after checking them.
+func (r *Registry) readManifest(d, kept imx.Digest) ([]byte, error) {
+	if err := r.sameBytes(d, kept); err != nil {
+		return nil, err
+	}
+	return r.blobs.ReadAll(kept, MaxManifest)
 }
 
 // Tagged is a tag of a repository.
@@ -89,23 +117,31 @@ func (r *Registry) Tagged(prefix string) ([]Tagged, error) {
 }
 
 func (r *Registry) resolveBlob(_ context.Context, repo string, digest ociregistry.Digest) (ociregistry.Descriptor, error) {
-	size, err := r.blobSize(repo, imx.Digest(digest))
-	return ociregistry.Descriptor{MediaType: octetStream, Digest: digest, Size: size}, err
+	desc, _, err := r.describeBlob(repo, digest)
+	return desc, err
 }
 
-func (r *Registry) getBlob(ctx context.Context, repo string, digest ociregistry.Digest) (ociregistry.BlobReader, error) {
-	desc, err := r.resolveBlob(ctx, repo, digest)
+func (r *Registry) describeBlob(repo string, digest ociregistry.Digest) (ociregistry.Descriptor, imx.Digest, error) {
+	kept, size, err := r.blobSize(repo, imx.Digest(digest))
+	return ociregistry.Descriptor{MediaType: octetStream, Digest: digest, Size: size}, kept, err
+}
+
+func (r *Registry) getBlob(_ context.Context, repo string, digest ociregistry.Digest) (ociregistry.BlobReader, error) {
+	desc, kept, err := r.describeBlob(repo, digest)
+	if err == nil {
+		err = damageError(r.sameBytes(imx.Digest(digest), kept))
+	}
 	if err != nil {
 		return nil, err
 	}
 	if desc.Size <= checkedFirst {
-		b, err := r.blobs.ReadAll(imx.Digest(digest), checkedFirst)
+		b, err := r.blobs.ReadAll(kept, checkedFirst)
 		if err != nil {
 			return nil, damageError(err)
 		}
 		return inMemory(b, desc), nil
 	}
-	reader, err := r.blobs.Reader(imx.Digest(digest))
+	reader, err := r.blobs.Reader(kept)
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +156,9 @@ func damageError(err error) error {
 	return err
 }
 
-// getBlobRange checks the whole blob before it gives out a part.
-func (r *Registry) getBlobRange(ctx context.Context, repo string, digest ociregistry.Digest, from, to int64) (ociregistry.BlobReader, error) {
-	desc, err := r.resolveBlob(ctx, repo, digest)
+// getBlobRange gives out a part of a blob, each byte of it checked before.
+func (r *Registry) getBlobRange(_ context.Context, repo string, digest ociregistry.Digest, from, to int64) (ociregistry.BlobReader, error) {
+	desc, kept, err := r.describeBlob(repo, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -132,44 +168,49 @@ func (r *Registry) getBlobRange(ctx context.Context, repo string, digest ociregi
 	if from < 0 || from >= to {
 		return nil, faultf(codeRangeInvalid, "the blob has %d bytes, none of them from %d to %d", desc.Size, from, to)
 	}
-	whole, err := r.blobs.Reader(imx.Digest(digest))
-	if err != nil {
-		return nil, err
-	}
-	defer whole.Close()
-	if _, err := io.Copy(io.Discard, whole); err != nil {
+	if err := r.sameBytes(imx.Digest(digest), kept); err != nil {
 		return nil, damageError(err)
 	}
-	f, err := r.blobs.Open(imx.Digest(digest))
+	part, err := r.blobs.Range(kept, from, to)
 	if err != nil {
-		return nil, err
+		return nil, damageError(err)
 	}
-	return &content{Reader: io.NewSectionReader(f, from, to-from), Closer: f, desc: desc}, nil
+	if to-from > checkedFirst {
+		return &content{Reader: part, Closer: part, desc: desc}, nil
+	}
+	defer part.Close()
+	b, err := io.ReadAll(part) // so that damage is a proper error
+	if err != nil {
+		return nil, damageError(err)
+	}
+	return inMemory(b, desc), nil
 }
 
 func (r *Registry) resolveManifest(_ context.Context, repo string, digest ociregistry.Digest) (ociregistry.Descriptor, error) {
-	mediaType, err := r.manifestType(repo, imx.Digest(digest))
+	m, kept, err := r.manifestMark(repo, imx.Digest(digest))
 	if err != nil {
 		return ociregistry.Descriptor{}, err
 	}
-	size, err := r.blobs.Size(imx.Digest(digest))
+	size, err := r.blobs.Size(kept)
 	if imx.KindOf(err) == imx.NotFound {
 		err = faultf(codeManifestUnknown, "manifest %s is gone from the disk", digest)
 	}
-	return ociregistry.Descriptor{MediaType: mediaType, Digest: digest, Size: size}, err
+	return ociregistry.Descriptor{MediaType: m.mediaType, Digest: digest, Size: size}, err
 }
 
-func (r *Registry) getManifest(ctx context.Context, repo string, digest ociregistry.Digest) (ociregistry.BlobReader, error) {
-	desc, err := r.resolveManifest(ctx, repo, digest)
+func (r *Registry) getManifest(_ context.Context, repo string, digest ociregistry.Digest) (ociregistry.BlobReader, error) {
+	m, kept, err := r.manifestMark(repo, imx.Digest(digest))
 	if err != nil {
 		return nil, err
 	}
-	b, err := r.blobs.ReadAll(imx.Digest(digest), MaxManifest)
+	b, err := r.readManifest(imx.Digest(digest), kept)
+	if imx.KindOf(err) == imx.NotFound {
+		err = faultf(codeManifestUnknown, "manifest %s is gone from the disk", digest)
+	}
 	if err != nil {
 		return nil, damageError(err)
 	}
-	desc.Size = int64(len(b))
-	return inMemory(b, desc), nil
+	return inMemory(b, ociregistry.Descriptor{MediaType: m.mediaType, Digest: digest, Size: int64(len(b))}), nil
 }
 
 func (r *Registry) resolveTag(ctx context.Context, repo, tag string) (ociregistry.Descriptor, error) {
@@ -188,8 +229,11 @@ func (r *Registry) getTag(ctx context.Context, repo, tag string) (ociregistry.Bl
 	return r.getManifest(ctx, repo, ociregistry.Digest(d))
 }
 
-func (r *Registry) listRepositories(_ context.Context, after string) iter.Seq2[string, error] {
+func (r *Registry) listRepositories(ctx context.Context, after string) iter.Seq2[string, error] {
 	names, err := r.repositories()
+	if v := visitorOf(ctx); v.May != nil {
+		names = slices.DeleteFunc(names, func(name string) bool { return !v.May(imx.Pull, name) })
+	}
 	return listAfter(names, after, err)
 }
 
@@ -230,11 +274,11 @@ func (r *Registry) listReferrers(_ context.Context, repo string, digest ociregis
 			return
 		}
 		for _, n := range names {
-			hex, ok := strings.CutPrefix(n, imx.Digest(digest).Hex()+".")
+			key, ok := strings.CutPrefix(n, fileKey(imx.Digest(digest))+".")
 			if !ok {
 				continue
 			}
-			desc, err := r.referrer(repo, imx.Digest("sha256:"+hex))
+			desc, err := r.referrer(repo, keyDigest(key))
 			if imx.KindOf(err) == imx.NotFound {
 				continue // its push was cut off before it was confirmed
 			}
@@ -249,17 +293,49 @@ func (r *Registry) listReferrers(_ context.Context, repo string, digest ociregis
 }
 
 func (r *Registry) referrer(repo string, d imx.Digest) (ociregistry.Descriptor, error) {
-	kind, err := r.manifestType(repo, d)
+	says, kept, err := r.manifestMark(repo, d)
 	if err != nil {
 		return ociregistry.Descriptor{}, err
 	}
-	b, err := r.blobs.ReadAll(d, MaxManifest)
+	b, err := r.readManifest(d, kept)
 	if err != nil {
 		return ociregistry.Descriptor{}, damageError(err)
 	}
-	m, err := parseManifest(b, kind)
+	m, err := parseManifest(b, says.mediaType)
 	if err != nil {
 		return ociregistry.Descriptor{}, err
 	}
-	return m.descriptor(), nil
+	desc := m.descriptor()
+	desc.Digest = ociregistry.Digest(d)
+	return desc, nil
+}
+
+// getReferrers answers with the manifests that say something about a digest.
+func (r *Registry) getReferrers(w http.ResponseWriter, req *http.Request) error {
+	where, digest := path.Split(strings.TrimPrefix(req.URL.Path, "/v2/"))
+	artifactType := req.URL.Query().Get("artifactType")
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
+	for desc, err := range r.listReferrers(req.Context(), strings.TrimSuffix(where, "/referrers/"), ociregistry.Digest(digest), artifactType) {
+		if err != nil {
+			return err
+		}
+		index.Manifests = append(index.Manifests, desc)
+	}
+	if artifactType != "" {
+		w.Header().Set("OCI-Filters-Applied", "artifactType")
+	}
+	w.Header().Set("Content-Type", index.MediaType)
+	return json.NewEncoder(w).Encode(index)
+}
+
+// getNoTags answers who asks for no tag of a repository.
+func (r *Registry) getNoTags(w http.ResponseWriter, req *http.Request) error {
+	repo := strings.TrimSuffix(strings.TrimPrefix(req.URL.Path, "/v2/"), "/tags/list")
+	for _, err := range r.listTags(req.Context(), repo, "") {
+		if err != nil {
+			return err
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(map[string]any{"name": repo, "tags": []string{}})
 }

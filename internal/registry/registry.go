@@ -1,5 +1,5 @@
 // Package registry serves the OCI distribution API from a blob store and a folder of names. It
-// builds no image, deletes nothing, and knows no users: who may reach it is decided in front of it.
+// builds no image and deletes nothing. Who may do what is asked at its Door, which knows tokens and nobody's password.
 //
 // What it confirms is on disk. A tag, once pushed, never moves. What it gives out has the digest
 // that was asked for, or ends in an error before its last byte.
@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path"
@@ -42,6 +41,8 @@ type Config struct {
 	// come here alike, with the context of the request or of Put's caller, which may tell who it is; a tag that
 	// begins with "plan-" is always Put's. Nil means nobody wants to know.
 	Pushed func(ctx context.Context, p imx.ManifestPushed) error
+	// Quotas returns what bounds pushes, by scope; the caller changes nothing in it. Nil means that nothing does.
+	Quotas func() map[string]imx.RegistryQuota
 }
 
 // Registry is a store of images. Its methods may be called from several goroutines at once.
@@ -52,6 +53,7 @@ type Registry struct {
 	pushing sync.Mutex // held from looking at a tag to writing it
 	limits  limits
 	uploads uploads
+	usage   usage
 }
 
 // New opens the registry in cfg.Dir and makes it where there is none. Uploads that a dead process
@@ -60,6 +62,10 @@ func New(cfg Config) (*Registry, error) {
 	r := &Registry{layout: layout{dir: cfg.Dir, ops: diskOps()}, blobs: cfg.Blobs, pushed: cfg.Pushed, limits: pushLimits()}
 	if r.pushed == nil {
 		r.pushed = func(context.Context, imx.ManifestPushed) error { return nil }
+	}
+	r.usage.quotas, r.usage.scan = cfg.Quotas, r.used
+	if r.usage.quotas == nil {
+		r.usage.quotas = func() map[string]imx.RegistryQuota { return nil }
 	}
 	r.uploads.chunked = map[string]*upload{}
 	for _, stale := range []string{r.uploadDir(), r.tmpDir()} {
@@ -99,11 +105,11 @@ func (r *Registry) Put(ctx context.Context, repo, tag string, manifest []byte, m
 		if !r.blobs.Has(d) {
 			return "", faultf(codeManifestBlobUnknown, "the manifest names the blob %s, which isn't there", d)
 		}
-		if err := r.addName(repo, blobNames, d.Hex(), nil); err != nil {
+		if err := r.nameBlob(Visitor{}, repo, d, mark{}); err != nil {
 			return "", err
 		}
 	}
-	return r.push(ctx, repo, tag, m)
+	return m.digest(), r.push(ctx, target{repo: repo, tag: tag, digest: m.digest()}, m)
 }
 
 // Manifest returns a manifest and its media type by tag or digest, after checking its bytes.
@@ -116,58 +122,29 @@ func (r *Registry) Manifest(_ context.Context, repo, ref string) ([]byte, string
 			return nil, "", err
 		}
 	}
-	mediaType, err := r.manifestType(repo, d)
+	m, bytes, err := r.manifestMark(repo, d)
 	if err != nil {
 		return nil, "", err
 	}
-	b, err := r.blobs.ReadAll(d, MaxManifest)
-	return b, mediaType, err
+	b, err := r.readManifest(d, bytes)
+	return b, m.mediaType, err
 }
 
 // Handler serves the distribution API below /v2/, pushes too: it is for those who may change what
-// the registry has.
+// the registry has. What the context of a request says of who it is, by Visit, counts.
 func (r *Registry) Handler() http.Handler {
 	server := serve(r.backend())
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		req = req.Clone(req.Context())
 		req.Body = &patient{ReadCloser: req.Body, conn: http.NewResponseController(w), idle: r.limits.idle}
-		req, err := r.admit(req)
-		if err != nil {
+		own := r.own(req)
+		if own == nil {
+			server.ServeHTTP(w, r.mountable(req))
+			return
+		}
+		if err := own(w, req); err != nil {
 			writeError(w, req, err)
-			return
 		}
-		server.ServeHTTP(w, req)
-	})
-}
-
-// ReadOnly serves the part of the distribution API that changes nothing: pulls, lists and referrers.
-// Everything else is refused, before any of its body is read.
-func (r *Registry) ReadOnly() http.Handler {
-	refuse := func(context.Context, string, string) error { return errReadOnly() }
-	server := serve(&ociregistry.Funcs{
-		NewError:         refuse, // for all that isn't here: an upload's state, for example, is asked for by GET
-		GetBlob_:         r.getBlob,
-		GetBlobRange_:    r.getBlobRange,
-		GetManifest_:     r.getManifest,
-		GetTag_:          r.getTag,
-		ResolveBlob_:     r.resolveBlob,
-		ResolveManifest_: r.resolveManifest,
-		ResolveTag_:      r.resolveTag,
-		Repositories_:    r.listRepositories,
-		Tags_:            r.listTags,
-		Referrers_:       r.listReferrers,
-	})
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			writeError(w, req, errReadOnly())
-			return
-		}
-		req, err := r.admit(req)
-		if err != nil {
-			writeError(w, req, err)
-			return
-		}
-		server.ServeHTTP(w, req)
 	})
 }
 
@@ -175,41 +152,41 @@ func serve(backend ociregistry.Interface) http.Handler {
 	return ociserver.New(backend, &ociserver.Options{WriteError: writeError, DebugID: "imx"})
 }
 
-func errReadOnly() error {
-	return faultf(codeReadOnly, "this address of the registry gives images out and takes none").
-		withHint("start the server with --push to let the registry's address take pushes")
+// own returns what answers a request that ociserver doesn't answer as the specification has it, or nil.
+func (r *Registry) own(req *http.Request) func(http.ResponseWriter, *http.Request) error {
+	_, sort := path.Split(path.Dir(req.URL.Path))
+	switch {
+	case strings.HasSuffix(req.URL.Path, "/manifests/"): // it panics
+		return func(http.ResponseWriter, *http.Request) error {
+			return faultf(codeManifestUnknown, "the request names no tag or digest")
+		}
+	case req.Method == http.MethodPut && sort == "manifests": // it reads any number of bytes, and knows SHA-256 alone
+		return r.putManifest
+	case req.Method == http.MethodGet && sort == "referrers": // it answers with null where there are none
+		return r.getReferrers
+	case req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/tags/list") && req.URL.Query().Get("n") == "0": // it answers with all
+		return r.getNoTags
+	}
+	return nil
 }
 
-// admit adds what ociserver leaves to others: a manifest is read up to its limit only and must be
-// one, a mount that isn't possible becomes an ordinary upload, as the specification has it, and a
-// manifest without a tag, which ociserver panics for, is unknown.
-func (r *Registry) admit(req *http.Request) (*http.Request, error) {
-	switch {
-	case strings.HasSuffix(req.URL.Path, "/manifests/"):
-		return req, faultf(codeManifestUnknown, "the request names no tag or digest")
-	case req.Method == http.MethodPut && path.Base(path.Dir(req.URL.Path)) == "manifests":
-		b, err := io.ReadAll(io.LimitReader(req.Body, MaxManifest+1))
-		if err != nil {
-			return req, faultf(codeManifestInvalid, "the manifest broke off after %d bytes", len(b))
-		}
-		if len(b) > MaxManifest {
-			return req, faultf(codeTooLarge, "the manifest has more than %d bytes", MaxManifest)
-		}
-		if _, err := parseManifest(b, req.Header.Get("Content-Type")); err != nil {
-			return req, err
-		}
-		req = req.Clone(req.Context())
-		req.Body = io.NopCloser(bytesReader(b))
-	case req.Method == http.MethodPost && req.URL.Query().Get("mount") != "":
-		query := req.URL.Query()
-		from, d := query.Get("from"), imx.Digest(query.Get("mount"))
-		if _, err := r.blobSize(from, d); err != nil {
-			req = req.Clone(req.Context())
-			req.URL.RawQuery = ""
-		}
+// mountable makes a mount that isn't possible an ordinary upload, as the specification has it.
+func (r *Registry) mountable(req *http.Request) *http.Request {
+	query := req.URL.Query()
+	if req.Method != http.MethodPost || query.Get("mount") == "" {
+		return req
 	}
-	return req, nil
+	from := query.Get("from")
+	_, _, err := r.blobMark(from, imx.Digest(query.Get("mount")))
+	if v := visitorOf(req.Context()); err != nil || v.May != nil && !v.May(imx.Pull, from) {
+		req = req.Clone(req.Context())
+		req.URL.RawQuery = ""
+	}
+	return req
 }
+
+// Interface is the registry for those of this process that copy to it and from it: the same rules as for pushes from outside hold.
+func (r *Registry) Interface() ociregistry.Interface { return r.backend() }
 
 // backend is the registry as ociserver wants it.
 func (r *Registry) backend() ociregistry.Interface {
@@ -251,13 +228,6 @@ func checkRepository(repo string) error {
 func checkTag(tag string) error {
 	if tag == "" || !ociref.IsValidTag(tag) { // IsValidTag panics for ""
 		return faultf(codeTagInvalid, "%.80q is no tag: up to 128 letters, digits, . _ or -", tag)
-	}
-	return nil
-}
-
-func checkDigest(d imx.Digest) error {
-	if _, err := imx.ParseDigest(string(d)); err != nil {
-		return faultf(codeDigestInvalid, "%.80q is no SHA-256 digest, the only kind used here", d)
 	}
 	return nil
 }

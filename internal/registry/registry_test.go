@@ -104,7 +104,7 @@ func TestAManifestThatIsNotRightIsRefused(t *testing.T) {
 		"a layer that isn't there": {makeImage(t, "another").raw, image, http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN"},
 		"a layer of another size":  {bytes.Replace(good.raw, []byte(`"size":5`), []byte(`"size":6`), 1), image, http.StatusBadRequest, "has 6 bytes, but it has 5"},
 		"a digest out of the folder": {bytes.Replace(good.raw, []byte(imx.DigestBytes([]byte("layer"))),
-			[]byte("sha256:../../../../../../../../etc/passwd"), 1), image, http.StatusBadRequest, "no SHA-256 digest"},
+			[]byte("sha256:../../../../../../../../etc/passwd"), 1), image, http.StatusBadRequest, "no SHA-256 or SHA-512 digest"},
 		"not JSON":           {[]byte("{"), image, http.StatusBadRequest, "MANIFEST_INVALID"},
 		"no config":          {[]byte("{}"), image, http.StatusBadRequest, "has no config"},
 		"another media type": {good.raw, ocispec.MediaTypeImageIndex, http.StatusBadRequest, "calls itself"},
@@ -375,7 +375,7 @@ func TestNothingCanBeDeleted(t *testing.T) {
 	a := makeImage(t, "layer")
 	want(t, w.push("app", "v1", a), http.StatusCreated)
 	for _, path := range []string{"manifests/v1", "manifests/" + a.digest(), "blobs/" + string(imx.DigestBytes(a.blobs[1]))} {
-		want(t, w.do(http.MethodDelete, "/v2/app/"+path, nil), http.StatusMethodNotAllowed, "DENIED", "nothing can be deleted")
+		want(t, w.do(http.MethodDelete, "/v2/app/"+path, nil), http.StatusMethodNotAllowed, "UNSUPPORTED", "nothing can be deleted")
 	}
 	if err := w.whole("app", "v1", a); err != nil {
 		t.Error(err)

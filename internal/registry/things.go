@@ -28,8 +28,10 @@ func (r *Registry) Things() gc.Store { return &things{r: r} }
 type things struct {
 	r     *Registry
 	names map[gc.Thing]text // all names, read once
-	// having are, by a manifest's digest, the folders of the repositories that have it.
-	having map[imx.Digest][]string
+	// having are, by a manifest's digest, its names in the repositories that have it.
+	having map[imx.Digest][]gc.Thing
+	// bytes are, by SHA-512, the SHA-256 of blobs and manifests that have such a name.
+	bytes  map[imx.Digest]imx.Digest
 	tagged map[imx.Digest][]gc.Thing // the builds' tags of a manifest
 	refers map[imx.Digest][]gc.Thing // the names of what refers to it
 }
@@ -45,7 +47,7 @@ func (t *things) read() error {
 	if t.names != nil {
 		return nil
 	}
-	t.names, t.having = map[gc.Thing]text{}, map[imx.Digest][]string{}
+	t.names, t.having, t.bytes = map[gc.Thing]text{}, map[imx.Digest][]gc.Thing{}, map[imx.Digest]imx.Digest{}
 	t.tagged, t.refers = map[imx.Digest][]gc.Thing{}, map[imx.Digest][]gc.Thing{}
 	repositories, err := listDir(t.r.repositoryDir())
 	if err != nil {
@@ -87,15 +89,39 @@ func (t *things) note(repo, sort, file string) error {
 			t.tagged[d] = append(t.tagged[d], name)
 		}
 	case manifestNames:
-		d := imx.Digest("sha256:" + file)
-		t.having[d] = append(t.having[d], repo)
+		return t.noteDigest(name, file, func(d imx.Digest) { t.having[d] = append(t.having[d], name) })
+	case blobNames:
+		return t.noteDigest(name, file, func(imx.Digest) {})
 	case referrerNames:
 		subject, _, _ := strings.Cut(file, ".")
-		d := imx.Digest("sha256:" + subject)
+		d := keyDigest(subject)
 		t.refers[d] = append(t.refers[d], name)
 	}
 	return nil
 }
+
+// noteDigest takes a name in by its digest, and, where that is a SHA-512, by that of the bytes too.
+func (t *things) noteDigest(name gc.Thing, file string, note func(imx.Digest)) error {
+	d := keyDigest(file)
+	note(d)
+	if !isSHA512(d) {
+		return nil
+	}
+	text, err := os.ReadFile(t.path(name))
+	if err != nil {
+		return disk.Error(err, "reading a name in the registry")
+	}
+	bytes, err := parseMark(string(text)).bytesOf(d)
+	if err != nil {
+		return err
+	}
+	t.bytes[d] = bytes
+	note(bytes)
+	return nil
+}
+
+// blob is what keeps the bytes that a digest of either sort stands for.
+func (t *things) blob(d imx.Digest) gc.Thing { return gc.Of(gc.Blob, cmp.Or(t.bytes[d], d)) }
 
 func isBuilt(tag string) bool { return strings.HasPrefix(tag, BuiltTag) }
 
@@ -175,21 +201,28 @@ func (t *things) ofName(name gc.Thing) []gc.Thing {
 	case tagNames:
 		return []gc.Thing{gc.Of(gc.Image, imx.Digest(t.names[name]))}
 	case manifestNames:
-		return []gc.Thing{gc.Of(gc.Image, imx.Digest("sha256:"+file))}
+		return []gc.Thing{gc.Of(gc.Image, keyDigest(file))}
 	case blobNames:
-		return []gc.Thing{gc.Of(gc.Blob, imx.Digest("sha256:"+file))}
+		return []gc.Thing{t.blob(keyDigest(file))}
 	case referrerNames:
 		_, refers, _ := strings.Cut(file, ".")
-		return []gc.Thing{gc.Of(gc.Image, imx.Digest("sha256:"+refers))}
+		return []gc.Thing{gc.Of(gc.Image, keyDigest(refers))}
 	}
 	return nil
 }
 
-// ofImage is what pulling an image takes: its bytes, and its names in each repository that has it.
+// ofImage is what pulling an image takes: its bytes, and its names in each repository that has it. A name by SHA-512 is one of
+// the image by SHA-256 too, and what refers to either stays with both.
 func (t *things) ofImage(d imx.Digest) ([]gc.Thing, error) {
-	all := append([]gc.Thing{gc.Of(gc.Blob, d)}, t.tagged[d]...)
+	bytes := t.blob(d)
+	all := append([]gc.Thing{bytes}, t.tagged[d]...)
+	for _, name := range t.having[d] {
+		_, _, file := parts(name)
+		all = append(all, name)
+		all = append(all, t.refers[keyDigest(file)]...)
+	}
 	all = append(all, t.refers[d]...)
-	raw, err := t.r.blobs.ReadAll(d, MaxManifest)
+	raw, err := t.r.blobs.ReadAll(bytes.Digest(), MaxManifest)
 	if imx.KindOf(err) == imx.NotFound {
 		return all, nil
 	}
@@ -203,14 +236,12 @@ func (t *things) ofImage(d imx.Digest) ([]gc.Thing, error) {
 	for _, child := range m.Manifests {
 		all = append(all, gc.Of(gc.Image, imx.Digest(child.Digest)))
 	}
-	for _, repo := range t.having[d] {
-		all = append(all, gc.Thing{Kind: nameKind, Key: repo + "/" + manifestNames + "/" + d.Hex()})
-	}
 	for _, b := range m.blobs() {
 		part := imx.Digest(b.Digest)
-		all = append(all, gc.Of(gc.Blob, part))
-		for _, repo := range t.having[d] {
-			all = append(all, gc.Thing{Kind: nameKind, Key: repo + "/" + blobNames + "/" + part.Hex()})
+		all = append(all, t.blob(part))
+		for _, name := range t.having[d] {
+			repo, _, _ := parts(name)
+			all = append(all, gc.Thing{Kind: nameKind, Key: repo + "/" + blobNames + "/" + fileKey(part)})
 		}
 	}
 	return all, nil
@@ -221,6 +252,9 @@ func (*things) Size(gc.Thing) (imx.Size, error) { return 0, nil }
 
 // Remove implements gc.Store.
 func (t *things) Remove(name gc.Thing) error {
+	t.r.usage.naming.RLock()
+	defer t.r.usage.naming.RUnlock()
+	defer t.r.usage.forget()
 	if err := os.Remove(t.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return disk.Error(err, "removing a name from the registry")
 	}

@@ -3,12 +3,17 @@ package registry
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
-	"fmt"
+	"hash"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -39,9 +44,11 @@ type uploads struct {
 // upload is a blob that comes in several requests.
 type upload struct {
 	id, repo, path string
-	expire         *time.Timer // put off by every byte that comes
-	writing        sync.Mutex  // held by a request; taken before uploads.mu, or tried while that is held
-	size           int64       // bytes in the file; guarded by writing
+	by             imx.Principal // who began it, and alone may go on
+	expire         *time.Timer   // put off by every byte that comes
+	writing        sync.Mutex    // held by a request; taken before uploads.mu, or tried while that is held
+	size           int64         // bytes in the file; guarded by writing
+	sum            hash.Hash     // their SHA-256; guarded by writing
 }
 
 // room refuses one upload more than may be under way. mu is held.
@@ -85,21 +92,27 @@ func errTooLarge(limit int64) *fault {
 	return faultf(codeTooLarge, "the blob has more than the %d bytes that one may have", limit)
 }
 
-func (r *Registry) pushBlob(_ context.Context, repo string, desc ociregistry.Descriptor, content io.Reader) (ociregistry.Descriptor, error) {
-	d := imx.Digest(desc.Digest)
+func (r *Registry) pushBlob(ctx context.Context, repo string, desc ociregistry.Descriptor, content io.Reader) (ociregistry.Descriptor, error) {
+	d, v := imx.Digest(desc.Digest), visitorOf(ctx)
 	if err := errors.Join(checkRepository(repo), checkDigest(d)); err != nil {
 		return desc, err
 	}
 	if desc.Size > r.limits.blob {
 		return desc, errTooLarge(r.limits.blob)
 	}
+	if err := r.usage.room(v, repo, max(desc.Size, 0)); err != nil {
+		return desc, err
+	}
 	if err := r.beginSingle(); err != nil {
 		return desc, err
 	}
 	defer r.endSingle()
-	n, err := r.storeBlob(repo, d, &bounded{content, r.limits.blob, r.limits.blob})
+	bytes, n, err := r.storeBlob(d, &bounded{content, r.limits.blob, r.limits.blob})
 	if err == nil && desc.Size >= 0 && n != desc.Size {
 		err = faultf(codeSizeInvalid, "the blob has %d bytes, announced were %d", n, desc.Size)
+	}
+	if err == nil {
+		err = r.nameBlob(v, repo, d, mark{owner: v.owner(), content: bytes})
 	}
 	desc.Size = n
 	return desc, err
@@ -121,32 +134,63 @@ func (r *Registry) endSingle() {
 	r.uploads.single--
 }
 
-// storeBlob puts a blob onto the disk and then into the repository.
-func (r *Registry) storeBlob(repo string, d imx.Digest, content io.Reader) (int64, error) {
-	_, n, err := r.blobs.Put(content, d)
-	if imx.KindOf(err) == imx.Refused {
-		return 0, faultf(codeDigestInvalid, "%w", err)
+// storeBlob puts a blob onto the disk, and returns the digest that its bytes are kept by.
+func (r *Registry) storeBlob(d imx.Digest, content io.Reader) (imx.Digest, int64, error) {
+	want := d
+	if isSHA512(d) {
+		content, want = &also{content, d, newSum512()}, ""
 	}
-	if err != nil {
-		return 0, err
+	bytes, n, err := r.blobs.Put(content, want)
+	var known *fault
+	if imx.KindOf(err) == imx.Refused && !errors.As(err, &known) {
+		err = faultf(codeDigestInvalid, "%w", err)
 	}
-	return n, r.addName(repo, blobNames, d.Hex(), nil)
+	return bytes, n, err
 }
 
-func (r *Registry) mountBlob(_ context.Context, from, to string, digest ociregistry.Digest) (ociregistry.Descriptor, error) {
-	d := imx.Digest(digest)
-	size, err := r.blobSize(from, d)
+// nameBlob makes a blob that is on the disk one of a repository's. What the quotas have no room for is Exhausted.
+func (r *Registry) nameBlob(v Visitor, repo string, d imx.Digest, says mark) error {
+	if !isSHA512(d) {
+		says.content = ""
+	}
+	bytes, err := says.bytesOf(d)
+	if err != nil {
+		return err
+	}
+	size, err := r.blobs.Size(bytes)
+	if err != nil {
+		return err
+	}
+	settle, err := r.usage.charge(v, repo, use{bytes: size})
+	if err != nil {
+		if _, _, has := r.blobMark(repo, d); has == nil {
+			return nil // it is there already, and takes no more room
+		}
+		return err
+	}
+	made, err := r.addName(repo, blobNames, fileKey(d), []byte(says.text()))
+	settle(made)
+	return err
+}
+
+func (r *Registry) mountBlob(ctx context.Context, from, to string, digest ociregistry.Digest) (ociregistry.Descriptor, error) {
+	d, v := imx.Digest(digest), visitorOf(ctx)
+	bytes, size, err := r.blobSize(from, d)
 	if err == nil {
 		err = checkRepository(to)
 	}
 	if err == nil {
-		err = r.addName(to, blobNames, d.Hex(), nil)
+		err = r.nameBlob(v, to, d, mark{owner: v.owner(), content: bytes})
 	}
 	return ociregistry.Descriptor{MediaType: octetStream, Digest: digest, Size: size}, err
 }
 
-func (r *Registry) startUpload(_ context.Context, repo string, _ int) (ociregistry.BlobWriter, error) {
+func (r *Registry) startUpload(ctx context.Context, repo string, _ int) (ociregistry.BlobWriter, error) {
 	if err := checkRepository(repo); err != nil {
+		return nil, err
+	}
+	v := visitorOf(ctx)
+	if err := r.usage.room(v, repo, 0); err != nil {
 		return nil, err
 	}
 	r.uploads.mu.Lock()
@@ -155,7 +199,7 @@ func (r *Registry) startUpload(_ context.Context, repo string, _ int) (ociregist
 		return nil, err
 	}
 	id := rand.Text()
-	u := &upload{id: id, repo: repo, path: filepath.Join(r.uploadDir(), id)}
+	u := &upload{id: id, repo: repo, by: v.By, path: filepath.Join(r.uploadDir(), id), sum: sha256.New()}
 	f, err := os.OpenFile(u.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, disk.Error(err, "beginning an upload")
@@ -163,7 +207,7 @@ func (r *Registry) startUpload(_ context.Context, repo string, _ int) (ociregist
 	u.writing.Lock()
 	u.expire = time.AfterFunc(r.limits.idle, func() { r.endIdle(u) })
 	r.uploads.chunked[id] = u
-	return &writer{r: r, u: u, f: f, offset: -1}, nil
+	return &writer{r: r, u: u, f: f, v: v, offset: -1}, nil
 }
 
 // endIdle ends an upload whose last byte came long ago. A request that has it still is about to be
@@ -186,15 +230,19 @@ func (u *uploads) forget(one *upload) error {
 	}
 	one.expire.Stop()
 	delete(u.chunked, one.id)
-	return os.Remove(one.path)
+	if err := os.Remove(one.path); !errors.Is(err, fs.ErrNotExist) { // gone where it became a blob
+		return err
+	}
+	return nil
 }
 
 // resumeUpload opens an upload for one request. Only one request at a time may have it.
-func (r *Registry) resumeUpload(_ context.Context, repo, id string, offset int64, _ int) (ociregistry.BlobWriter, error) {
+func (r *Registry) resumeUpload(ctx context.Context, repo, id string, offset int64, _ int) (ociregistry.BlobWriter, error) {
 	r.uploads.mu.Lock()
 	defer r.uploads.mu.Unlock()
 	u := r.uploads.chunked[id]
-	if u == nil || u.repo != repo {
+	v := visitorOf(ctx)
+	if u == nil || u.repo != repo || u.by != v.By {
 		return nil, faultf(codeUploadUnknown, "repository %.80q has no such upload: begin a new one", repo)
 	}
 	if !u.writing.TryLock() {
@@ -205,13 +253,14 @@ func (r *Registry) resumeUpload(_ context.Context, repo, id string, offset int64
 		u.writing.Unlock()
 		return nil, disk.Error(err, "resuming an upload")
 	}
-	return &writer{r: r, u: u, f: f, offset: offset, size: u.size}, nil
+	return &writer{r: r, u: u, f: f, v: v, offset: offset, size: u.size}, nil
 }
 
 // writer is one request's hold of an upload, until Close.
 type writer struct {
 	r      *Registry
 	u      *upload
+	v      Visitor
 	f      *os.File
 	offset int64 // where the next write must go on; -1 means wherever the upload is
 	size   int64 // of the upload, as this request left it
@@ -231,13 +280,17 @@ func (w *writer) Write(p []byte) (int, error) {
 
 func (w *writer) write(p []byte) error {
 	if w.offset >= 0 && w.offset != w.size {
-		return faultf(codeRangeInvalid, "the upload has %d bytes, so the next piece can't begin at %d", w.size, w.offset)
+		return errOutOfOrder(w)
 	}
 	w.offset = -1
 	if limit := w.r.limits.blob; w.size+int64(len(p)) > limit {
 		return errors.Join(errTooLarge(limit), w.Cancel())
 	}
+	if err := w.r.usage.room(w.v, w.u.repo, w.size+int64(len(p))); err != nil {
+		return errors.Join(err, w.Cancel())
+	}
 	n, err := w.r.ops.write(w.f, p)
+	w.u.sum.Write(p[:n])
 	w.size += int64(n)
 	w.u.size = w.size
 	w.u.expire.Reset(w.r.limits.idle)
@@ -274,12 +327,33 @@ func (w *writer) Commit(digest ociregistry.Digest) (ociregistry.Descriptor, erro
 	if err := errors.Join(w.failed, checkDigest(imx.Digest(digest))); err != nil {
 		return desc, err
 	}
-	f, err := os.Open(w.u.path)
-	if err != nil {
-		return desc, fmt.Errorf("reading an upload: %w", err)
+	bytes, err := w.publish(imx.Digest(digest))
+	if err == nil {
+		err = w.r.nameBlob(w.v, w.u.repo, imx.Digest(digest), mark{owner: w.v.owner(), content: bytes})
 	}
-	_, err = w.r.storeBlob(w.u.repo, imx.Digest(digest), f)
-	return desc, errors.Join(err, f.Close(), w.Cancel())
+	return desc, errors.Join(err, w.Cancel())
+}
+
+// publish makes the upload's file a blob, and returns the digest that its bytes are kept by.
+func (w *writer) publish(d imx.Digest) (imx.Digest, error) {
+	bytes := imx.Digest("sha256:" + hex.EncodeToString(w.u.sum.Sum(nil)))
+	got := bytes
+	if isSHA512(d) {
+		f, err := os.Open(w.u.path)
+		if err != nil {
+			return "", disk.Error(err, "reading an upload")
+		}
+		defer f.Close()
+		sum := newSum512()
+		if _, err := io.Copy(sum, f); err != nil {
+			return "", disk.Error(err, "reading an upload")
+		}
+		got = sum.digest()
+	}
+	if got != d {
+		return "", faultf(codeDigestInvalid, "the bytes have digest %s, wanted %s", got, d)
+	}
+	return bytes, w.r.blobs.Adopt(w.f, bytes)
 }
 
 // Cancel forgets the upload and its bytes.
@@ -287,4 +361,14 @@ func (w *writer) Cancel() error {
 	w.r.uploads.mu.Lock()
 	defer w.r.uploads.mu.Unlock()
 	return w.r.uploads.forget(w.u)
+}
+
+// errOutOfOrder tells the client where to go on, as the specification has it.
+func errOutOfOrder(w *writer) error {
+	f := faultf(codeRangeInvalid, "the upload has %d bytes, so the next piece can't begin at %d", w.size, w.offset)
+	f.header = map[string]string{
+		"Location": "/v2/" + w.u.repo + "/blobs/uploads/" + base64.RawURLEncoding.EncodeToString([]byte(w.u.id)),
+		"Range":    "0-" + strconv.FormatInt(max(w.size-1, 0), 10),
+	}
+	return f
 }

@@ -28,7 +28,8 @@ type Package struct {
 	Notes *Notes   // the package's metadata; nil where it has none
 	Rules []string // names of its rules, as often as each is written
 
-	ref ast.Ref
+	ref    ast.Ref
+	places map[string]imx.Pos // of its rules, each where it is first written
 }
 
 // Notes is a package's metadata.
@@ -74,9 +75,12 @@ func Compile(modules []Module, bounds Bounds, data map[string]any, faults *Fault
 }
 
 func declared(m *ast.Module, faults *Faults) Package {
-	p := Package{Path: m.Package.Path.String(), At: faults.pos(m.Package.Location), ref: m.Package.Path}
+	p := Package{Path: m.Package.Path.String(), At: faults.pos(m.Package.Location), ref: m.Package.Path, places: map[string]imx.Pos{}}
 	for _, r := range m.Rules {
-		p.Rules = append(p.Rules, r.Head.Ref().String())
+		name := r.Head.Ref().String()
+		if p.Rules = append(p.Rules, name); p.places[name] == (imx.Pos{}) {
+			p.places[name] = faults.pos(r.Location)
+		}
 	}
 	i := slices.IndexFunc(m.Annotations, func(a *ast.Annotations) bool { return a.Scope == "package" })
 	if i < 0 {

@@ -29,11 +29,16 @@ func NewFaults(modules []Module) *Faults {
 
 // Add adds one.
 func (f *Faults) Add(at imx.Pos, summary, hint string) {
-	d := imx.Diagnostic{Severity: imx.SeverityError, Summary: summary, Hint: hint, At: at}
-	if lines := strings.Split(f.texts[at.File], "\n"); at.Line >= 1 && at.Line <= len(lines) && len(lines[at.Line-1]) <= imx.MaxSource {
-		d.Source = strings.TrimSuffix(lines[at.Line-1], "\r")
+	f.all = append(f.all, imx.Diagnostic{Severity: imx.SeverityError, Summary: summary, Hint: hint, At: at, Source: f.line(at)})
+}
+
+// line is the line at a place, "" where nobody would read it.
+func (f *Faults) line(at imx.Pos) string {
+	lines := strings.Split(f.texts[at.File], "\n")
+	if at.Line < 1 || at.Line > len(lines) || len(lines[at.Line-1]) > imx.MaxSource {
+		return ""
 	}
-	f.all = append(f.all, d)
+	return strings.TrimSuffix(lines[at.Line-1], "\r")
 }
 
 // Err returns an error of kind Invalid with all of them, nil where there is none.

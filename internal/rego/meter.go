@@ -83,9 +83,9 @@ func (q Query) failed(m *meter, err error) error {
 		return imx.Errorf(imx.Unavailable, "the %s was interrupted: %w", q.what, context.Cause(m.ctx))
 	}
 	if failed, ok := errors.AsType[*topdown.Error](err); ok {
-		return imx.Errorf(imx.Invalid, "%s: the %s failed: %s", q.at, q.what, failed.Message)
+		return imx.Diagnostics{q.Fault("the "+q.what+" failed: "+failed.Message, "")}.Err()
 	}
-	return imx.Errorf(imx.Invalid, "%s: the %s failed: %w", q.at, q.what, err)
+	return imx.Diagnostics{q.Fault("the "+q.what+" failed: "+err.Error(), "")}.Err()
 }
 
 // allowed returns OPA's built-in functions without those that reach outside, ask the clock, draw lots, or

@@ -19,7 +19,8 @@ const answer = "answer"
 type Query struct {
 	program *Program
 	what    string
-	at      imx.Pos
+	at      imx.Pos // of the rule, where it asks for one
+	source  string  // the line there
 	body    ast.Body
 }
 
@@ -35,8 +36,20 @@ func (p *Program) Query(pkg Package, rule, what string, faults *Faults) (Query, 
 		faults.take(pkg.At.File, err)
 		return Query{}, false
 	}
-	return Query{p, what, pkg.At, body}, true
+	at, ok := pkg.places[rule]
+	if !ok {
+		at = pkg.At
+	}
+	return Query{p, what, at, faults.line(at), body}, true
 }
+
+// Fault is something that is wrong with what the query asks for, where that is written.
+func (q Query) Fault(summary, hint string) imx.Diagnostic {
+	return imx.Diagnostic{Severity: imx.SeverityError, Summary: summary, Hint: hint, At: q.at, Source: q.source}
+}
+
+// At is where that is written.
+func (q Query) At() imx.Pos { return q.at }
 
 // Input is a document that queries are asked about.
 type Input struct {

@@ -15,7 +15,7 @@ import (
 // Report is what checks found in some folders.
 type Report struct {
 	Version string     `json:"version"` // of imx
-	Rules   []imx.Rule `json:"rules"`   // that were checked
+	Rules   []imx.Rule `json:"rules"`   // that its formats describe: of those that found nothing only JUnit's says so
 	Folders []Folder   `json:"folders"`
 }
 

@@ -54,6 +54,12 @@ func body(t *rapid.T, s *imx.State) imx.Body {
 		imx.InstanceEnded{Instance: in},
 		imx.ManifestPushed{Repository: name},
 		trustBody(t, name, number),
+		imx.TokenMade{Token: imx.RegistryToken{ID: name, Owner: "ci", Rights: []imx.RegistryRight{imx.Pull}, Repositories: []string{"*"}}},
+		imx.TokenRevoked{ID: name},
+		imx.QuotaSet{Quota: imx.RegistryQuota{Repositories: name, Manifests: number}},
+		imx.MirrorSet{Mirror: imx.RegistryMirror{Name: name, Direction: imx.MirrorTo}},
+		imx.MirrorRemoved{Name: name},
+		imx.RegistryRepaired{},
 	}).Draw(t, "body")
 }
 

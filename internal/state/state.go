@@ -74,7 +74,7 @@ func misfit(e imx.Event, format string, args ...any) error {
 
 func fold(s *imx.State, e imx.Event) error {
 	switch b := e.Body.(type) {
-	case imx.ServerStarted, imx.ManifestPushed, imx.Collected, imx.TestsSkipped:
+	case imx.ServerStarted, imx.ManifestPushed, imx.Collected, imx.TestsSkipped, imx.RegistryRepaired:
 		return nil // they matter to people who read the log, not to the state
 	case imx.SuiteSeen:
 		suiteSeen(s, b.Suite)
@@ -113,6 +113,8 @@ func fold(s *imx.State, e imx.Event) error {
 		return foldTrust(s, e)
 	case imx.CandidateMade, imx.Reviewed, imx.CandidateEnded, imx.SourceAdded, imx.SourceRemoved, imx.CommitSeen:
 		return foldCandidate(s, e)
+	case imx.TokenMade, imx.TokenRevoked, imx.QuotaSet, imx.MirrorSet, imx.MirrorRemoved:
+		return foldRegistry(s, e)
 	default:
 		return misfit(e, "this version of imx doesn't know what it means")
 	}

@@ -70,13 +70,13 @@ func (f *folder) templates() ([]source, *flaw) {
 		return texts, nil
 	case other != "":
 		return nil, &flaw{
-			summary: "there is no template here: no file's name ends in " + suffix,
+			summary: "there is no template: no file's name ends in " + suffix,
 			hint:    "rename " + other + " to " + strings.TrimSuffix(other, ".hcl") + suffix,
 		}
 	}
 	return nil, &flaw{
-		summary: "there is no template here: no file's name ends in " + suffix,
-		hint:    "`imx init` writes a first one; or change to the folder that holds yours",
+		summary: "there is no template: no file's name ends in " + suffix,
+		hint:    "`imx init` writes a first one; or name the folder that holds yours",
 	}
 }
 
@@ -215,7 +215,10 @@ func (f *folder) names() []string {
 // reason returns what an error says without the path, which the message has already.
 func reason(err error) string {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return pe.Err.Error()
+		err = pe.Err
+	}
+	if err.Error() == "path escapes from parent" { // os.Root has no name for it
+		return "it leads out of the template's folder"
 	}
 	return err.Error()
 }

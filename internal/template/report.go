@@ -174,6 +174,9 @@ func (r *report) addHCL(diags hcl.Diagnostics) {
 		}
 		var inner *fileError
 		f := flaw{summary: lowerFirst(d.Summary), hint: d.Detail}
+		if d.Summary == "Invalid character encoding" {
+			f = flaw{summary: "this is no UTF-8 text", hint: "save the file as UTF-8"}
+		}
 		extra, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d)
 		switch {
 		case !ok || extra.FunctionCallError() == nil:

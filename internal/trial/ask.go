@@ -207,7 +207,7 @@ func askHTTP(ctx context.Context, h imx.HTTPTest, address string) imx.TestCheck 
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		check.Got = short(err.Error())
+		check.Got = short(spoken(err))
 		return check
 	}
 	defer response.Body.Close() // read-only
@@ -216,7 +216,7 @@ func askHTTP(ctx context.Context, h imx.HTTPTest, address string) imx.TestCheck 
 	statusFits := response.StatusCode == h.Status || h.Status == 0 && response.StatusCode >= 200 && response.StatusCode < 400
 	switch missing := lacks(body, h.Contains, h.Matches); {
 	case err != nil:
-		check.Got += ", then " + short(err.Error())
+		check.Got += ", then " + short(spoken(err))
 	case !statusFits:
 	case missing != "":
 		check.Got += ", but its body doesn't " + missing
@@ -277,7 +277,7 @@ func askTCP(ctx context.Context, t imx.TCPTest, address string) imx.TestCheck {
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp4", address)
 	if err != nil {
-		check.Got = short(err.Error())
+		check.Got = short(spoken(err))
 		return check
 	}
 	defer conn.Close() // what was sent was answered, or not
@@ -286,7 +286,7 @@ func askTCP(ctx context.Context, t imx.TCPTest, address string) imx.TestCheck {
 		_ = conn.SetDeadline(deadline) // never fails on an open connection
 	}
 	if _, err := io.WriteString(conn, t.Send); err != nil {
-		check.Got = short(err.Error())
+		check.Got = short(spoken(err))
 		return check
 	}
 	var answer []byte

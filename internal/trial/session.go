@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"imx"
@@ -257,6 +258,23 @@ func short(text string) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:shortLength], "") + "..."
+}
+
+// spoken is what a network error says to a person: neither the layers that passed it on, nor the address, which is told
+// beside it.
+func spoken(err error) string {
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		return number.Error()
+	}
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed within the answer"
+	case errors.Is(err, io.EOF):
+		return "the connection was closed without an answer"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "there was no answer in time"
+	}
+	return err.Error()
 }
 
 func joined(lines []string) string { return strings.Join(lines, "\n") }

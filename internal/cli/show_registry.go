@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"imx"
+	"imx/internal/term"
+)
+
+// registryEventSays tells what happened to the registry's rules; "" of any other event.
+func registryEventSays(e imx.Event) string {
+	switch b := e.Body.(type) {
+	case imx.TokenMade:
+		return fmt.Sprintf("token %s made for %s: %s in %s until %s", b.Token.ID, b.Token.Owner, rightsText(b.Token.Rights),
+			strings.Join(b.Token.Repositories, ", "), term.Stamp(b.Token.Ends))
+	case imx.TokenRevoked:
+		return "token " + b.ID + " revoked"
+	case imx.QuotaSet:
+		return "quota of " + b.Quota.Scope() + ": " + quotaText(b.Quota)
+	case imx.MirrorSet:
+		return fmt.Sprintf("mirror %s copies %s %s %s", b.Mirror.Name, b.Mirror.Repository, b.Mirror.Direction, b.Mirror.URL)
+	case imx.MirrorRemoved:
+		return "mirror " + b.Name + " ended"
+	case imx.RegistryRepaired:
+		return "repaired in the registry: " + term.Count(int64(len(b.Faults)), "thing")
+	}
+	return ""
+}
+
+func rightsText(rights []imx.RegistryRight) string {
+	var words []string
+	for _, r := range rights {
+		words = append(words, string(r))
+	}
+	return strings.Join(words, " and ")
+}
+
+func quotaText(q imx.RegistryQuota) string {
+	var parts []string
+	if q.Bytes > 0 {
+		parts = append(parts, q.Bytes.String())
+	}
+	if q.Manifests > 0 {
+		parts = append(parts, term.Count(int64(q.Manifests), "manifest"))
+	}
+	if len(parts) == 0 {
+		return "none any more"
+	}
+	return strings.Join(parts, " and ")
+}
+
+func tokensText(ink term.Ink, columns int, tokens []imx.RegistryToken, now time.Time) string {
+	table := term.Table{Head: []string{"ID", "OWNER", "RIGHTS", "REPOSITORIES", "ENDS", "OVER"}}
+	for _, t := range tokens {
+		over := ""
+		if why := t.Over(now); why != "" {
+			over = ink.Warn("yes")
+		}
+		table.Add(ink.Name(t.ID), string(t.Owner), rightsText(t.Rights), strings.Join(t.Repositories, " "), term.Stamp(t.Ends), over)
+	}
+	return table.Text(ink, columns)
+}
+
+func quotasText(ink term.Ink, columns int, all []imx.RegistryUse) string {
+	table := term.Table{Head: []string{"OF", "QUOTA", "USED", "MANIFESTS"}}
+	for _, q := range all {
+		table.Add(ink.Name(q.Scope()), quotaText(q.RegistryQuota), q.UsedBytes.String(), term.Number(int64(q.UsedManifests)))
+	}
+	return table.Text(ink, columns)
+}
+
+func pullsText(ink term.Ink, columns int, all []imx.RegistryPull) string {
+	table := term.Table{Head: []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "DIGEST"}}
+	for _, p := range all {
+		did := "pulled"
+		if p.Push {
+			did = "pushed"
+		}
+		if p.Count > 0 {
+			did += fmt.Sprintf(" %d more", p.Count)
+		}
+		what := strings.TrimSuffix(p.Repository+":"+p.Tag, ":")
+		if p.Refused != "" {
+			did, what = ink.Warn("refused"), p.Repository+" "+p.Refused
+		}
+		table.Add(term.Stamp(p.Time), term.Clean(string(p.By)), p.From, did, term.Clean(what), p.Digest.Short())
+	}
+	return table.Text(ink, columns)
+}
+
+func mirrorsText(ink term.Ink, columns int, all []imx.MirrorStatus) string {
+	table := term.Table{Head: []string{"NAME", "COPIES", "WAY", "REGISTRY", "LOOKED", "COPIED", "BEHIND"}}
+	var notes strings.Builder
+	for _, m := range all {
+		looked := "not yet"
+		if !m.Looked.IsZero() {
+			looked = term.Stamp(m.Looked)
+		}
+		table.Add(ink.Name(m.Name), m.Repository, string(m.Direction), m.URL, looked, term.Number(int64(m.Copied)), term.Number(int64(m.Behind)))
+		if m.Error != nil {
+			fmt.Fprintf(&notes, "%s: %s\n", m.Name, ink.Warn(term.Clean(m.Error.Message)))
+		}
+	}
+	return table.Text(ink, columns) + notes.String()
+}

@@ -1,0 +1,103 @@
+package control
+
+import (
+	"crypto/rand"
+	"net/url"
+
+	"imx"
+	"imx/internal/grant"
+)
+
+// Registry returns the registry's rules as they are now. The caller changes nothing in them.
+func (c *Control) Registry() imx.RegistryState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.Registry // the fold replaces its maps
+}
+
+// MakeToken makes a token for the registry. Its secret is in the answer and nowhere else. Errors: Invalid.
+func (c *Control) MakeToken(by imx.Principal, req imx.TokenRequest) (imx.NewToken, error) {
+	return decide(c, by, func(s *imx.State) (imx.NewToken, []imx.Body, error) {
+		id := c.cfg.NewID()
+		for s.Registry.Tokens[id].ID != "" {
+			id = c.cfg.NewID()
+		}
+		random := make([]byte, 20)
+		_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
+		made, err := grant.Make(req, id, c.cfg.Now(), random)
+		if err != nil {
+			return imx.NewToken{}, nil, err
+		}
+		return made, []imx.Body{imx.TokenMade{Token: made.RegistryToken}}, nil
+	})
+}
+
+// RevokeToken ends a token. One that was revoked stays so. Errors: NotFound.
+func (c *Control) RevokeToken(by imx.Principal, id string) (imx.RegistryToken, error) {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
+		t, known := s.Registry.Tokens[id]
+		switch {
+		case !known:
+			return struct{}{}, nil, imx.Errorf(imx.NotFound, "there is no token %q", id).WithHint("imx registry token list shows them")
+		case !t.Revoked.IsZero():
+			return struct{}{}, nil, nil
+		}
+		return struct{}{}, []imx.Body{imx.TokenRevoked{ID: id}}, nil
+	})
+	return c.Registry().Tokens[id], err
+}
+
+// SetQuota bounds what may be pushed; a quota without bounds ends the one of its scope. Errors: Invalid.
+func (c *Control) SetQuota(by imx.Principal, q imx.RegistryQuota) error {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
+		switch {
+		case (q.Repositories == "") == (q.Owner == ""):
+			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a quota is for repositories or for an owner of tokens: one of the two").WithHint("imx registry quota set team/* --bytes 10GiB")
+		case q.Bytes < 0 || q.Manifests < 0:
+			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a quota can't be below 0").WithHint("0 means any number")
+		case q.Owner == "":
+			if err := grant.CheckPatterns([]string{q.Repositories}); err != nil {
+				return struct{}{}, nil, err
+			}
+		}
+		if s.Registry.Quotas[q.Scope()] == q || (s.Registry.Quotas[q.Scope()] == imx.RegistryQuota{} && q.Bytes == 0 && q.Manifests == 0) {
+			return struct{}{}, nil, nil
+		}
+		return struct{}{}, []imx.Body{imx.QuotaSet{Quota: q}}, nil
+	})
+	return err
+}
+
+// SetMirror begins to copy repositories, or does so otherwise than before. Errors: Invalid.
+func (c *Control) SetMirror(by imx.Principal, m imx.RegistryMirror) error {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
+		u, err := url.Parse(m.URL)
+		switch {
+		case m.Name == "" || len(m.Name) > 64:
+			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a mirror needs a name of up to 64 bytes")
+		case m.Direction != imx.MirrorTo && m.Direction != imx.MirrorFrom:
+			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a mirror copies to another registry or from one, not %q", m.Direction)
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Path != "" && u.Path != "/":
+			return struct{}{}, nil, imx.Errorf(imx.Invalid, "%q is no address of a registry", m.URL).WithHint("https://HOST or http://HOST:PORT; a secret belongs into a file: --token-file")
+		}
+		if err := grant.CheckPatterns([]string{m.Repository}); err != nil {
+			return struct{}{}, nil, err
+		}
+		if s.Registry.Mirrors[m.Name] == m {
+			return struct{}{}, nil, nil
+		}
+		return struct{}{}, []imx.Body{imx.MirrorSet{Mirror: m}}, nil
+	})
+	return err
+}
+
+// RemoveMirror ends a mirror. What it copied stays. Errors: NotFound.
+func (c *Control) RemoveMirror(by imx.Principal, name string) error {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
+		if _, known := s.Registry.Mirrors[name]; !known {
+			return struct{}{}, nil, imx.Errorf(imx.NotFound, "there is no mirror %q", name).WithHint("imx registry mirror list shows them")
+		}
+		return struct{}{}, []imx.Body{imx.MirrorRemoved{Name: name}}, nil
+	})
+	return err
+}

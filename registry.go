@@ -1,0 +1,227 @@
+package imx
+
+import (
+	"strings"
+	"time"
+)
+
+// RegistryRight is what a token lets its holder do in the repositories that it names.
+type RegistryRight string
+
+// The rights. Pushing needs pulling too: who pushes asks what is there already.
+const (
+	Pull RegistryRight = "pull"
+	Push RegistryRight = "push"
+)
+
+// RegistryToken lets whoever has its secret do something in the registry, until it ends. The secret itself is
+// nowhere but with them.
+type RegistryToken struct {
+	ID           string          `json:"id"`
+	Owner        Principal       `json:"owner"`        // whom its pulls and pushes are written down as
+	Rights       []RegistryRight `json:"rights"`       // sorted
+	Repositories []string        `json:"repositories"` // patterns, as MatchRepository takes them
+	Made         time.Time       `json:"made,omitzero"`
+	Ends         time.Time       `json:"ends"`
+	Revoked      time.Time       `json:"revoked,omitzero"`
+	Hash         Digest          `json:"hash,omitempty"` // of the secret; lists leave it out
+}
+
+// Over says why the token counts no more at a moment; "" means that it does.
+func (t RegistryToken) Over(now time.Time) string {
+	switch {
+	case !t.Revoked.IsZero():
+		return "was revoked on " + t.Revoked.UTC().Format(time.DateTime) + " UTC"
+	case !now.Before(t.Ends):
+		return "ended on " + t.Ends.UTC().Format(time.DateTime) + " UTC"
+	}
+	return ""
+}
+
+// MatchRepository reports whether a pattern covers a repository: it is its name, or ends with "*", which stands for
+// any end: "team/*" is all below team, "*" is all. A frozen set's repository is covered by a pattern that begins
+// with its prefix alone.
+func MatchRepository(pattern, repository string) bool {
+	if strings.HasPrefix(repository, FrozenPrefix) && !strings.HasPrefix(pattern, FrozenPrefix) {
+		return false
+	}
+	if start, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(repository, start)
+	}
+	return pattern == repository
+}
+
+// RegistryQuota bounds what pushes from outside may bring together: into the repositories of a pattern, or by one
+// owner of tokens.
+type RegistryQuota struct {
+	Repositories string    `json:"repositories,omitempty"` // a pattern, as MatchRepository takes it; or else
+	Owner        Principal `json:"owner,omitempty"`
+	Bytes        Size      `json:"bytes,omitempty"`     // of blobs and manifests, each counted once a repository; 0 means any number
+	Manifests    int       `json:"manifests,omitempty"` // 0 means any number
+}
+
+// Scope names what the quota is for: "team/*", "owner ci".
+func (q RegistryQuota) Scope() string {
+	if q.Owner != "" {
+		return "owner " + string(q.Owner)
+	}
+	return q.Repositories
+}
+
+// RegistryUse is how much of a quota is used.
+type RegistryUse struct {
+	RegistryQuota
+
+	UsedBytes     Size `json:"usedBytes"`
+	UsedManifests int  `json:"usedManifests"`
+}
+
+// RegistryMirror is a rule by which repositories are copied as soon as something new is in them, to another registry or from
+// one, with all that refers to their images.
+type RegistryMirror struct {
+	Name       string          `json:"name"`
+	Direction  MirrorDirection `json:"direction"`
+	URL        string          `json:"url"`                 // of the other registry: https://host, or http://host
+	Repository string          `json:"repository"`          // a pattern, as MatchRepository takes it
+	TokenFile  string          `json:"tokenFile,omitempty"` // on the server's machine: the secret, or NAME:SECRET
+}
+
+// MirrorDirection is which way a mirror copies.
+type MirrorDirection string
+
+// The directions, as the server sees them.
+const (
+	MirrorTo   MirrorDirection = "to"
+	MirrorFrom MirrorDirection = "from"
+)
+
+// MirrorStatus is how a mirror did.
+type MirrorStatus struct {
+	RegistryMirror
+
+	Looked time.Time `json:"looked,omitzero"` // when the two sides were compared last
+	Copied int       `json:"copied"`          // manifests, since the server started
+	Behind int       `json:"behind"`          // tags and statements that the last look found missing and couldn't copy
+	Error  *Error    `json:"error,omitempty"` // of the last look
+}
+
+// RegistryState is what the log says of who may do what in the registry, and how much.
+type RegistryState struct {
+	Tokens  map[string]RegistryToken  `json:"tokens,omitempty"`  // by ID
+	Quotas  map[string]RegistryQuota  `json:"quotas,omitempty"`  // by Scope
+	Mirrors map[string]RegistryMirror `json:"mirrors,omitempty"` // by name
+}
+
+// RegistryPull is one line of the audit trail: a manifest that somebody pulled, or somebody that was turned away.
+type RegistryPull struct {
+	Time       time.Time `json:"time"`
+	By         Principal `json:"by"`
+	From       string    `json:"from"` // the address of the other end
+	Repository string    `json:"repository"`
+	Tag        string    `json:"tag,omitempty"`
+	Digest     Digest    `json:"digest,omitempty"`
+	// Count is how often since Time, where the line stands for several within the same hour.
+	Count   int64  `json:"count,omitempty"`
+	Push    bool   `json:"push,omitempty"`    // it was pushed; the log tells the same
+	Refused string `json:"refused,omitempty"` // why it was not given
+}
+
+// RegistryFault is something in the registry that isn't as it was brought there.
+type RegistryFault struct {
+	Kind   FaultKind  `json:"kind"`
+	Thing  string     `json:"thing"`            // a blob's digest; REPOSITORY:TAG; or the name's place
+	What   string     `json:"what"`             // "is gone", "has other bytes: ..."
+	Ranges [][2]int64 `json:"ranges,omitempty"` // the bytes that are wrong: from, and up to but not including
+	// NeededBy are images, tags and releases that can't be had whole: "app:v1", "release shop/3".
+	NeededBy []string `json:"neededBy,omitempty"`
+	Repaired string   `json:"repaired,omitempty"` // what it was mended from
+	Error    *Error   `json:"error,omitempty"`    // why it couldn't be mended
+}
+
+// FaultKind is what sort of thing is damaged.
+type FaultKind string
+
+// What can be damaged.
+const (
+	FaultBlob     FaultKind = "blob"
+	FaultManifest FaultKind = "manifest"
+	FaultTag      FaultKind = "tag"
+	FaultName     FaultKind = "name" // of a blob, a manifest or a referrer in a repository
+)
+
+// RegistryCheck is what a look at every byte of the registry found.
+type RegistryCheck struct {
+	Blobs  int             `json:"blobs"`
+	Names  int             `json:"names"`
+	Bytes  Size            `json:"bytes"`
+	Faults []RegistryFault `json:"faults"` // what was repaired too
+}
+
+// Left returns the faults that weren't repaired.
+func (c RegistryCheck) Left() []RegistryFault {
+	var left []RegistryFault
+	for _, f := range c.Faults {
+		if f.Repaired == "" {
+			left = append(left, f)
+		}
+	}
+	return left
+}
+
+// What happens to the rules of the registry.
+type (
+	// TokenMade says that somebody got a token for the registry.
+	TokenMade struct {
+		Token RegistryToken `json:"token"`
+	}
+	// TokenRevoked says that a token counts no more.
+	TokenRevoked struct {
+		ID string `json:"id"`
+	}
+	// QuotaSet bounds what may be pushed, in place of an earlier bound of the same scope; one without bounds ends it.
+	QuotaSet struct {
+		Quota RegistryQuota `json:"quota"`
+	}
+	// MirrorSet begins to copy repositories, or does so otherwise than before.
+	MirrorSet struct {
+		Mirror RegistryMirror `json:"mirror"`
+	}
+	// MirrorRemoved ends that.
+	MirrorRemoved struct {
+		Name string `json:"name"`
+	}
+	// RegistryRepaired says that damage was mended.
+	RegistryRepaired struct {
+		Faults []RegistryFault `json:"faults"`
+	}
+)
+
+func (TokenMade) kind() string        { return "token-made" }
+func (TokenRevoked) kind() string     { return "token-revoked" }
+func (QuotaSet) kind() string         { return "quota-set" }
+func (MirrorSet) kind() string        { return "mirror-set" }
+func (MirrorRemoved) kind() string    { return "mirror-removed" }
+func (RegistryRepaired) kind() string { return "registry-repaired" }
+
+// TokenRequest asks for a token.
+type TokenRequest struct {
+	Owner        Principal       `json:"owner"`
+	Rights       []RegistryRight `json:"rights"`
+	Repositories []string        `json:"repositories"`
+	Lasts        Duration        `json:"lasts"`
+}
+
+// NewToken is a token that was just made, with the secret, which is shown this once.
+type NewToken struct {
+	RegistryToken
+
+	Secret string `json:"secret"`
+}
+
+// RegistryCheckRequest asks for a look at every byte of the registry.
+type RegistryCheckRequest struct {
+	// RepairFrom is the URL of a registry that has the same; "" repairs nothing. "log" mends from the log and the bytes
+	// at hand alone.
+	RepairFrom string `json:"repairFrom,omitempty"`
+	Secret     string `json:"secret,omitempty"` // for that registry: a token, or NAME:SECRET
+}
