@@ -6,7 +6,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GO       := CGO_ENABLED=0 go
 # What Debian must provide: to build images and run instances, then only for tests.
 RUN_DEPS  := crun conmon xz-utils util-linux ca-certificates debian-archive-keyring git
-TEST_DEPS := openssh-client gcc libc6-dev skopeo nftables iproute2
+TEST_DEPS := openssh-client gcc libc6-dev skopeo nftables iproute2 softhsm2
 # What bench/ measures the builder and the registry against, and what it reads their results with.
 BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux e2fsprogs docker-registry curl
 # Debian names of what is missing, so that a machine that has everything needs no root and no network.
@@ -47,6 +47,8 @@ check: lint vet ## lint, vet, import rules, short tests
 
 test: deps-test build client lint vet ## everything: lint, vet, and all tests with the race detector
 	CGO_ENABLED=1 go test -race -timeout 30m ./...
+	CGO_ENABLED=1 go test -tags pkcs11 ./internal/keyring
+	cd test/cosign && $(GO) test -timeout 30m ./...
 
 script: build ## the script tests alone
 	go test ./internal/cli/... -run Script

@@ -11,8 +11,8 @@ import (
 )
 
 // Built states what is known of an image that was built just now, or was found built: how it came to be, and what
-// is in it. What was stated already isn't made again while it counts, so that a build that changes nothing costs nothing
-// here, but for what is damaged or gone since.
+// is in it. What was stated already isn't made again, so that a build that changes nothing costs nothing here, but
+// for what is damaged or gone since, or doesn't count any more.
 // Errors: as SBOM.
 func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
 	kept, err := a.kept(b.Image.Digest, imx.PredicateProvenance)
@@ -46,7 +46,7 @@ func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Bui
 	return err
 }
 
-// kept reports whether statements of all the types are there that may count, with the bytes that were kept.
+// kept reports whether statements of all the types are there, with the bytes that were kept, and may count.
 func (a *Attester) kept(image imx.Digest, types ...string) (bool, error) {
 	have := a.cfg.Control.State().Evidence[image]
 	for _, t := range types {
@@ -74,8 +74,8 @@ func isLost(err error) bool {
 
 // SBOM returns the document of a type, imx.PredicateSPDX or imx.PredicateCycloneDX, of the image that a person
 // means. The image's bytes are read, and compared with its inventory, before anything is said of them. Of an image
-// that has none yet that counts, as one that was pushed, it is made and kept, and so it is where the one that was kept is damaged
-// or gone.
+// that has none yet, as one that was pushed, it is made and kept, and so it is where the one that was kept is damaged,
+// gone, or doesn't count.
 // Errors: Refused for an image that was changed; as Images.Image.
 func (a *Attester) SBOM(ctx context.Context, by imx.Principal, image, predicateType string) (json.RawMessage, error) {
 	detail, err := a.cfg.Images.Image(ctx, image)
@@ -99,11 +99,12 @@ func (a *Attester) SBOM(ctx context.Context, by imx.Principal, image, predicateT
 }
 
 // CycloneDX returns the CycloneDX document that is evidence about an image, without reading the image again. Of an image
-// that has none it is made and kept. Errors: as SBOM.
+// that has none that counts it is made and kept. Errors: as SBOM.
 func (a *Attester) CycloneDX(ctx context.Context, by imx.Principal, d imx.ImageDetail) (json.RawMessage, error) {
-	if e, ok := a.cfg.Control.State().Evidence[d.Digest][imx.PredicateCycloneDX]; ok {
-		st, err := a.cfg.Store.Read(e)
-		return st.Predicate, err
+	if e, ok := a.cfg.Control.State().Evidence[d.Digest][imx.PredicateCycloneDX]; ok && a.cfg.Store.Counts(e) == nil {
+		if st, err := a.cfg.Store.Read(e); !isLost(err) {
+			return st.Predicate, err
+		}
 	}
 	made, err := a.describe(ctx, by, d)
 	return made[imx.PredicateCycloneDX], err

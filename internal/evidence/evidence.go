@@ -195,10 +195,13 @@ func (s *Store) readUnsigned(e imx.Evidence) (imx.Statement, error) {
 	return st, nil
 }
 
-// Check reports whether the bytes of an evidence are those that were kept. Errors: Refused if they aren't; NotFound for
+// Check reports whether an evidence may count, and its bytes are those that were kept. Errors: Refused if not; NotFound for
 // bytes that are gone.
 func (s *Store) Check(e imx.Evidence) error {
-	_, err := s.cfg.Blobs.ReadAll(content(e), sign.MaxBundle)
+	if err := s.Counts(e); err != nil {
+		return err
+	}
+	_, err := s.Bundle(e)
 	if err == nil {
 		_, err = s.cfg.Blobs.ReadAll(e.Manifest, maxManifest)
 	}

@@ -124,13 +124,13 @@ func (k *checker) name(repo, sort, file string) error {
 	k.done.Names++
 	d := keyDigest(file)
 	switch {
-	case checkRepository(repo) != nil:
+	case !isRepository(repo):
 		k.nameFault(repo, sort, file, "lies in a folder that is no repository's")
 		return nil
 	case sort == referrerNames:
 		k.referrer(repo, file)
 		return nil
-	case checkDigest(d) != nil:
+	case !wellFormed(d):
 		k.strange(repo, sort, file)
 		return nil
 	}
@@ -159,6 +159,10 @@ func (k *checker) mark(p place, file string, says mark) {
 		f.mend, f.from = func(context.Context) error { return k.retype(p, bytes, says) }, "its bytes"
 	}
 }
+
+func wellFormed(d imx.Digest) bool { return checkDigest(d) == nil }
+
+func isRepository(name string) bool { return checkRepository(name) == nil }
 
 // strange is a file that is nobody's name. It says nothing, and its loss is none.
 func (k *checker) strange(repo, sort, file string) {

@@ -33,7 +33,9 @@ func unknown() string { return digest256([]byte("nothing has these bytes")) }
 func code(t *testing.T, body []byte, want string) {
 	t.Helper()
 	var wire struct {
-		Errors []struct{ Code, Message string }
+		Errors []struct {
+			Code string `json:"code"`
+		} `json:"errors"`
 	}
 	if err := json.Unmarshal(body, &wire); err != nil || len(wire.Errors) == 0 || wire.Errors[0].Code != want {
 		t.Errorf("the answer isn't the error %s: %s", want, body)

@@ -26,33 +26,33 @@ import (
 
 func noon() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
-func p256(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
+func p256(tb testing.TB) *ecdsa.PrivateKey {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key
 }
 
-func public(t testing.TB, key crypto.Signer) sign.Public {
-	t.Helper()
+func public(tb testing.TB, key crypto.Signer) sign.Public {
+	tb.Helper()
 	p, err := sign.PublicOf(key.Public())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
 
-func payload(t testing.TB, image imx.Digest, predicateType string) []byte {
-	t.Helper()
+func payload(tb testing.TB, image imx.Digest, predicateType string) []byte {
+	tb.Helper()
 	st, err := statement.Make("web", image, predicateType, map[string]string{"says": "<yes>"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	raw, err := json.Marshal(st)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return raw
 }
@@ -64,12 +64,12 @@ type world struct {
 	image   imx.Digest
 }
 
-func newWorld(t testing.TB) *world {
-	t.Helper()
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
 	w := &world{private: map[imx.Role]*ecdsa.PrivateKey{}, known: map[string]imx.Key{}, image: imx.DigestBytes([]byte("web"))}
 	for _, r := range []imx.Role{imx.RoleBuilder, imx.RoleScanner, imx.RoleTester, imx.RoleReleaser, imx.RoleReviewer} {
-		w.private[r] = p256(t)
-		p := public(t, w.private[r])
+		w.private[r] = p256(tb)
+		p := public(tb, w.private[r])
 		k := imx.Key{ID: p.ID, Owner: imx.Server, Role: r, Public: p.Line, From: noon()}
 		if r == imx.RoleReviewer {
 			k.Owner, k.Role = "ada", ""
@@ -80,20 +80,20 @@ func newWorld(t testing.TB) *world {
 }
 
 // stated is evidence of a type as the key of a role makes it, an hour after noon.
-func (w *world) stated(t testing.TB, predicateType string, by imx.Role) (imx.Evidence, []byte) {
-	t.Helper()
-	return w.signed(t, payload(t, w.image, predicateType), predicateType, w.private[by])
+func (w *world) stated(tb testing.TB, predicateType string, by imx.Role) (imx.Evidence, []byte) {
+	tb.Helper()
+	return w.signed(tb, payload(tb, w.image, predicateType), predicateType, w.private[by])
 }
 
-func (w *world) signed(t testing.TB, payload []byte, predicateType string, key crypto.Signer) (imx.Evidence, []byte) {
-	t.Helper()
+func (w *world) signed(tb testing.TB, payload []byte, predicateType string, key crypto.Signer) (imx.Evidence, []byte) {
+	tb.Helper()
 	bundle, err := sign.Seal(payload, key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return imx.Evidence{
 		Image: w.image, PredicateType: predicateType, Statement: imx.DigestBytes(payload), Made: noon().Add(time.Hour),
-		Bundle: imx.DigestBytes(bundle), Signer: public(t, key).ID,
+		Bundle: imx.DigestBytes(bundle), Signer: public(tb, key).ID,
 	}, bundle
 }
 
