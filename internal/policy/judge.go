@@ -270,7 +270,7 @@ func (c condition) judge(ctx context.Context, in Input, input rego.Input) (imx.C
 	if err != nil {
 		e := imx.AsError(err)
 		said.Met, said.Says, said.Hint = false, e.Message, e.Hint
-		return said, nil, nil //nolint:nilerr // what can't be asked isn't met, and says why
+		return said, nil, nil // what can't be asked isn't met, and says why
 	}
 	return said, value, nil
 }

@@ -82,8 +82,17 @@ func evidence(name string, change func(e *policy.Evidence)) policy.Input {
 	})
 }
 
+// told are the facts of evidence, to be changed.
+func told(e *policy.Evidence) facts {
+	f, ok := e.Facts.(facts)
+	if !ok {
+		panic("evidence without facts: " + e.Type)
+	}
+	return f
+}
+
 func said(name, fact string, value any) policy.Input {
-	return evidence(name, func(e *policy.Evidence) { e.Facts.(facts)[fact] = value })
+	return evidence(name, func(e *policy.Evidence) { told(e)[fact] = value })
 }
 
 func review(change func(r *policy.Review)) policy.Input {
@@ -129,7 +138,7 @@ func TestEachConditionRefusesAReleaseAndSaysWhy(t *testing.T) {
 		"an old scan":           {evidence("scan", func(e *policy.Evidence) { e.Made = now().Add(-24 * time.Hour) }), "scan", "is 24 h old, and may be 24 h", true},
 		"a scan that says it is younger than it is": {
 			evidence("scan", func(e *policy.Evidence) {
-				e.Made, e.Facts.(facts)["finished"] = now().Add(-30*time.Hour), now().Add(time.Hour).Format(time.RFC3339)
+				e.Made, told(e)["finished"] = now().Add(-30*time.Hour), now().Add(time.Hour).Format(time.RFC3339)
 			}), "scan", "is 30 h old", true,
 		},
 		"an old scan that was kept late": {said("scan", "finished", now().Add(-99*time.Hour).Format(time.RFC3339)), "scan", "is 99 h old", true},

@@ -29,21 +29,21 @@ func (j *Judge) Verify(ctx context.Context, req imx.VerifyQuery) (imx.Verificati
 	case req.Purpose != imx.ForRelease && req.Purpose != imx.ForStart:
 		return imx.Verification{}, imx.Errorf(imx.Invalid, "nothing can be verified for %q", req.Purpose).WithHint("release or start")
 	}
-	v, in, looked, err := j.explained(ctx, s, r, req.Purpose)
+	x, err := j.explained(ctx, s, r, req.Purpose)
 	if err != nil {
 		return imx.Verification{}, err
 	}
-	found := imx.Verification{Subject: says, Release: r.Number, Verdict: v, Evidence: views(in)}
+	found := imx.Verification{Subject: says, Release: r.Number, Verdict: x.verdict, Evidence: views(x.input)}
 	if !req.Detail {
 		return found, nil
 	}
 	found.Looked = map[string]json.RawMessage{}
-	for id := range looked {
-		if found.Looked[id], err = looked.JSON(id); err != nil {
+	for id := range x.looked {
+		if found.Looked[id], err = x.looked.JSON(id); err != nil {
 			return found, err
 		}
 	}
-	found.Input, err = json.Marshal(in)
+	found.Input, err = json.Marshal(x.input)
 	return found, err
 }
 

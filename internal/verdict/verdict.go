@@ -93,8 +93,8 @@ func (j *Judge) compiled(s *imx.State) (*policy.Book, imx.Policy, error) {
 
 // Release says whether a release may be made: all that this stands on is read anew. Errors: as policy.Compile; not that it may not, which the verdict says.
 func (j *Judge) Release(ctx context.Context, r imx.Release) (imx.Verdict, error) {
-	v, _, _, err := j.explained(ctx, j.cfg.Control.State(), r, imx.ForRelease)
-	return v, err
+	x, err := j.explained(ctx, j.cfg.Control.State(), r, imx.ForRelease)
+	return x.verdict, err
 }
 
 // Pass lets an instance of a release start now, if the policy says so. Errors: Refused with the conditions that aren't met; as Release.
@@ -134,13 +134,20 @@ func (j *Judge) start(ctx context.Context, s *imx.State, r imx.Release) (imx.Ver
 	return v, nil
 }
 
-// explained is a verdict that nobody remembers, with what it was made of.
-func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purpose imx.Purpose) (imx.Verdict, policy.Input, policy.Looked, error) {
+// explained is a verdict with what it was made of.
+type explained struct {
+	verdict imx.Verdict
+	input   policy.Input
+	looked  policy.Looked
+}
+
+// explained gives a verdict that nobody remembers.
+func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purpose imx.Purpose) (explained, error) {
 	book, p, err := j.compiled(s)
 	if err != nil {
-		return imx.Verdict{}, policy.Input{}, nil, err
+		return explained{}, err
 	}
-	in := j.gather(s, about{purpose, inputs(s, p, r), j.now(s)}, r)
-	v, looked, err := book.Judge(ctx, in)
-	return v, in, looked, err
+	x := explained{input: j.gather(s, about{purpose, inputs(s, p, r), j.now(s)}, r)}
+	x.verdict, x.looked, err = book.Judge(ctx, x.input)
+	return x, err
 }

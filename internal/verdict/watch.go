@@ -35,7 +35,7 @@ func (j *Judge) Run(ctx context.Context) error {
 		changed := j.cfg.Control.Changed()
 		next, err := j.look(ctx, seen)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // to be told to end is no failure
 		}
 		says := ""
 		if err != nil {
@@ -116,7 +116,8 @@ func turn(v imx.Verdict, now time.Time) time.Time {
 
 // judge gives a running release a verdict, writes down what is new, and does about it what the policy says.
 func (j *Judge) judge(ctx context.Context, s *imx.State, r imx.Release) (imx.Verdict, error) {
-	v, _, _, err := j.explained(ctx, s, r, imx.ForStart)
+	x, err := j.explained(ctx, s, r, imx.ForStart)
+	v := x.verdict
 	if err != nil {
 		return v, err
 	}

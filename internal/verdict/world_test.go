@@ -44,23 +44,23 @@ type world struct {
 // staging asks for all but reviews.
 const staging = "staging"
 
-func newWorld(t testing.TB) *world {
-	t.Helper()
-	w := &world{t: t, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), keys: map[imx.Principal]crypto.Signer{}}
-	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(t.TempDir(), "log"), Now: w.clock})
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
+	w := &world{t: tb, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), keys: map[imx.Principal]crypto.Signer{}}
+	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(tb.TempDir(), "log"), Now: w.clock})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = log.Close() })
+	tb.Cleanup(func() { _ = log.Close() })
 	ids := 0
 	w.control, err = control.Open(control.Config{
 		Log: log, Now: w.clock, NewID: func() string { ids++; return fmt.Sprintf("id%d", ids) }, Network: netip.MustParsePrefix("10.0.0.0/24"),
 	})
 	if err == nil {
-		w.blobs, err = blob.Open(filepath.Join(t.TempDir(), "blobs"))
+		w.blobs, err = blob.Open(filepath.Join(tb.TempDir(), "blobs"))
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, r := range []imx.Role{imx.RoleBuilder, imx.RoleScanner, imx.RoleTester, imx.RoleReleaser} {
 		w.key(imx.Principal(r), imx.Key{Owner: imx.Server, Role: r})
@@ -234,11 +234,11 @@ func (w *world) verdict(purpose imx.Purpose, r imx.Release) imx.Verdict {
 	return found.Verdict
 }
 
-func condition(t testing.TB, v imx.Verdict, id string) imx.Condition {
-	t.Helper()
+func condition(tb testing.TB, v imx.Verdict, id string) imx.Condition {
+	tb.Helper()
 	i := slices.IndexFunc(v.Conditions, func(c imx.Condition) bool { return c.ID == id })
 	if i < 0 {
-		t.Fatalf("the verdict has no condition %s", id)
+		tb.Fatalf("the verdict has no condition %s", id)
 	}
 	return v.Conditions[i]
 }
