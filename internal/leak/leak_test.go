@@ -51,6 +51,8 @@ func TestSecretsAreFoundAndNearTextsAreNot(t *testing.T) {
 		{"conf.yaml", "db:\n  api_key: \"" + generic() + "\"\n", []string{"secret-generic-api-key"}},
 		{"conf.yaml", "db:\n  api_key: \"${API_KEY}\"\n", []string{}},
 		{"conf.yaml", "db:\n  api_key: \"aaaaaaaaaaaaaaaaaaaaaaaa\"\n", []string{}},
+		{"notes.md", "$ imx key end SHA256:" + generic() + "\n", []string{}},
+		{"notes.md", "$ imx key end MINE:" + generic() + "\n", []string{"secret-generic-api-key"}},
 		{"tls.key", pem(), []string{"secret-private-key"}},
 		{"tls.pub", strings.ReplaceAll(pem(), "PRIVATE", "PUBLIC"), []string{}},
 		{"go.sum", "AWS_ACCESS_KEY_ID=" + aws() + "\n", []string{}}, // gitleaks looks into no lock files

@@ -157,7 +157,7 @@ func (s *Scanner) fits(r rule, name string, text []byte, parts []span) []Secret 
 				secret = span{at[2*g] + part.begin, at[2*g+1] + part.begin}
 			}
 			m := match{whole: strings.Trim(string(text[whole.begin:whole.end]), "\n"), secret: string(text[secret.begin:secret.end])}
-			if r.Entropy != 0 && entropy(m.secret) <= r.Entropy {
+			if r.Entropy != 0 && entropy(m.secret) <= r.Entropy || isDigest(r, text[:secret.begin]) {
 				continue
 			}
 			m.lines = string(text[lineBegin(text, whole.begin):lineEnd(text, whole.begin+len(m.whole))])
@@ -171,6 +171,13 @@ func (s *Scanner) fits(r rule, name string, text []byte, parts []span) []Secret 
 		}
 	}
 	return all
+}
+
+// isDigest reports whether a rule that takes anything for a secret has met a digest, as of a public key or an image: what
+// is called a key there is no secret.
+func isDigest(r rule, before []byte) bool {
+	const name = "sha256:"
+	return strings.Contains(r.ID, "generic") && len(before) >= len(name) && strings.EqualFold(string(before[len(before)-len(name):]), name)
 }
 
 // group is which group of a match has the secret, 0 for the whole match.
