@@ -32,7 +32,7 @@ func (o *scanOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.All, "all", "a", false, "all images that the server has, not only those that run")
 	f.Var((*identifier)(&o.ID), "cve", "only the vulnerability `ID`, in all images: which of them, of their releases and instances have it")
 	f.StringVar(&o.At, "at", "", "what was there at `TIME`, by what is known today: 2026-05-01T09:30:00Z, \"2026-05-01 09:30\" (UTC) or 90m ago")
-	f.StringSliceVar(&o.FailOn, "fail-on", nil, "exit with 11 if there is one `WHICH` is critical, high, medium, low (or worse), fixable or exploited; with 12 if that can't be said")
+	f.StringSliceVar(&o.FailOn, "fail-on", nil, "exit with 11 if there is one `WHICH` is critical, high, medium, low (or worse), fixable or exploited; with 13 if that can't be said")
 	f.StringArrayVar(&o.VEX, "vex", nil, "count the statements of the OpenVEX document `FILE` for this scan")
 	f.StringVar(&o.Format, "format", "", "`FORMAT` of the answer: text, json or sarif (default text)")
 	f.BoolVar(&o.Keep, "keep", false, "keep the result as evidence about each image: an in-toto statement, with the feeds and their ages")
