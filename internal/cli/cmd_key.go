@@ -36,7 +36,7 @@ func newKeyListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:   "list",
 		short: "Show all keys, and since and until when they count",
-		long:  `Lists imx's own keys first, by role, and then people's; also those that ended.`,
+		long:  `Lists imx's own keys first, by role, and then people's. Those that ended are listed too.`,
 		example: `
 $ imx key list
 $ imx key list --json | jq -r '.[] | select(.compromised) | .id'`,

@@ -116,7 +116,7 @@ func newPersonListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:     "list",
 		short:   "Show who is known",
-		long:    `Lists people with their roles, addresses and keys that count.`,
+		long:    `Lists people with their roles and addresses. Of their keys it shows those that count.`,
 		example: `$ imx person list`,
 		exits:   asking(),
 	}.command(func(ctx context.Context, _ []string) error {
@@ -164,7 +164,7 @@ func newPersonRemoveCommand(g *Global) *cobra.Command {
 	cmd := page{
 		use:      "remove NAME [--reason WHY]",
 		short:    "End what somebody may do",
-		long:     `NAME isn't known any more, and their keys end now: what they sign from now on doesn't count.`,
+		long:     `Ends what NAME may do, and their keys with it. What they sign from now on doesn't count.`,
 		example:  `$ imx person remove ada --reason "left"`,
 		exits:    asking(status{3, "nobody is known by that name"}),
 		least:    1,

@@ -197,7 +197,7 @@ func newQuotaListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:     "list",
 		short:   "Show the quotas, and how much of each is used",
-		long:    `Shows each quota, and how much of it is used: each blob counts once for each repository that has it.`,
+		long:    `Shows each quota, and how much of it is used. Each blob counts once for each repository that has it.`,
 		example: `$ imx registry quota list`,
 		exits:   asking(),
 	}.command(func(ctx context.Context, _ []string) error {

@@ -288,7 +288,7 @@ func newMirrorListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:     "list",
 		short:   "Show the mirrors, and how each did",
-		long:    `Shows each mirror: when the two sides were compared last, how many tags couldn't be copied, and why.`,
+		long:    `Shows each mirror, and when its two sides were compared last. Of tags that couldn't be copied it tells how many, and why.`,
 		example: `$ imx registry mirror list`,
 		exits:   asking(),
 	}.command(func(ctx context.Context, _ []string) error {

@@ -19,7 +19,7 @@ func newSourceCommand(g *Global, t *term.Terminal) *cobra.Command {
 	cmd := page{
 		use:   "source",
 		short: "Follow Git repositories",
-		long: `The server follows branches of Git repositories: of each new commit it plans, builds and tests the template and makes a
+		long: `The server follows branches of Git repositories. Of each new commit it plans, builds and tests the template and makes a
 candidate, which imx review shows.`,
 		example: `
 $ imx source add shop /srv/git/shop.git --folder deploy
@@ -111,7 +111,7 @@ func newSourceListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:     "list",
 		short:   "Show which repositories are followed, and how they stand",
-		long:    `Lists the repositories that are followed, the newest commit that was seen of each and what became of it.`,
+		long:    `Lists the repositories that are followed. Of each it shows the newest commit that was seen, and what became of it.`,
 		example: `$ imx source list`,
 		exits:   asking(),
 	}.command(func(ctx context.Context, _ []string) error {
@@ -196,7 +196,7 @@ func newSourceStatusCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:   "status NAME",
 		short: "Say what became of a repository's newest commit",
-		long: `Prints what became of the newest commit that was seen; with --json as the commit status that GitHub, Gitea and Forgejo take:
+		long: `Prints what became of the newest commit that was seen. With --json it is the commit status that GitHub, Gitea and Forgejo take:
 POST it to /repos/OWNER/REPO/statuses/SHA.`,
 		example: `
 $ imx source status shop

@@ -23,7 +23,7 @@ const (
 	exitFound       = 11  // scan --fail-on: there is such a vulnerability
 	exitGaps        = 13  // scan --fail-on: there is none among what could be looked at, which isn't all
 	exitDenied      = 12  // verify: it may not run; policy test: a verdict isn't the one that was expected
-	exitWaits       = 13  // apply: nothing is missing but approvals
+	exitWaits       = 14  // apply: nothing is missing but approvals
 	exitInterrupted = 130 // as a shell shows a process that SIGINT ended
 )
 

@@ -139,7 +139,10 @@ func (s *stage) replacements(ctx context.Context) error {
 	if err := s.imx(ctx, "roll back", 0, "rollback", "web"); err != nil {
 		return err
 	}
-	return s.expectPage(ctx, previous)
+	if err := s.expectPage(ctx, previous); err != nil {
+		return err
+	}
+	return s.review(ctx, previous)
 }
 
 // change sells something else from now on.
@@ -159,6 +162,8 @@ func (s *stage) change(ctx context.Context, before, after string) error {
 const (
 	// exitRefused is the exit code of an apply whose tests failed.
 	exitRefused = 5
+	// exitWaits is that of one that lacks nothing but approvals.
+	exitWaits = 14
 	// exitRolloutFailed is that of one whose release stayed without traffic.
 	exitRolloutFailed = 8
 )
