@@ -91,3 +91,19 @@ func (s Service) Previous() (Release, bool) {
 // Weights are the shares of a service's new connections per release number. Only releases with
 // a share above 0 are in it; nil means no traffic at all.
 type Weights map[int]int
+
+// Hosts are the names that a service's instances can use, sorted: its own, and those that it connects to, as far as they have an address.
+func (s Spec) Hosts(addresses map[string]netip.Addr) []Host {
+	names := []string{s.Name}
+	for _, p := range s.Connect {
+		names = append(names, p.Service)
+	}
+	slices.Sort(names)
+	var list []Host
+	for _, name := range slices.Compact(names) {
+		if a, ok := addresses[name]; ok {
+			list = append(list, Host{Name: name, Address: a})
+		}
+	}
+	return list
+}

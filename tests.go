@@ -86,14 +86,14 @@ type FileTest struct {
 type ProcessTest struct {
 	Program string `json:"program"` // the executable's path, or its last part
 	Least   int    `json:"least"`
-	Most    int    `json:"most,omitempty"` // 0 means any number
+	Most    *int   `json:"most,omitempty"` // nil means any number; with 0 none may run
 	User    string `json:"user,omitempty"` // whom all of them run as
 	At      Pos    `json:"at,omitzero"`
 }
 
 // Cannot is what must fail in an instance, beyond Refusals.
 type Cannot struct {
-	Connect []string `json:"connect,omitempty"` // "host:port" that can't be reached
+	Connect []string `json:"connect,omitempty"` // "host:port" of a service or an address that others reach, and it doesn't
 	Write   []string `json:"write,omitempty"`   // paths that can't be written to, nor made
 	Run     []string `json:"run,omitempty"`     // programs of the image that can't be run, or aren't there
 }

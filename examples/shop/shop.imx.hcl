@@ -124,7 +124,7 @@ test "visits" {
     command  = ["/usr/bin/curl", "-fsS", "http://app:8000/healthz"]
   }
   cannot {
-    connect = ["app:6379"] # the store is the app's
+    connect = ["db:6379"] # the store is the app's
     write   = ["/srv/www"]
   }
 }

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -24,7 +25,9 @@ func (s *Store) ReadAll(d imx.Digest, limit int64) ([]byte, error) {
 	if r.Size() > limit {
 		return nil, imx.Errorf(imx.Refused, "blob %s has %d bytes, more than the %d allowed here", d, r.Size(), limit)
 	}
-	return io.ReadAll(r)
+	whole := bytes.NewBuffer(make([]byte, 0, r.Size()+bytes.MinRead)) // so that it never grows
+	_, err = whole.ReadFrom(r)
+	return whole.Bytes(), err
 }
 
 // Reader reads a blob and checks its digest on the way: the last bytes are given out only after all

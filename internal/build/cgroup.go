@@ -163,13 +163,32 @@ func removeGroup(dir string, deadline time.Time) {
 			return
 		}
 		text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // an unreadable one has none to kill
+		killed := false
 		for line := range strings.Lines(string(text)) {
 			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 1 {
-				_ = unix.Kill(pid, unix.SIGKILL) // it may be gone already
+				killed = kill(pid, deadline) || killed
 			}
 		}
-		time.Sleep(5 * time.Millisecond)
+		if !killed {
+			// The last process is off the group's list a moment before the kernel lets go of the group. Only version 2 tells
+			// of that, in cgroup.events; trying again works with both.
+			_, _ = unix.Poll(nil, 1)
+		}
 	}
+}
+
+// kill ends a process and waits for its end, at most until the deadline; false for one that is gone already. The kernel
+// tells of the end whoever's child the process is, in groups of both versions.
+func kill(pid int, deadline time.Time) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)                               // nothing is written through it
+	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may have ended meanwhile
+	left := max(0, time.Until(deadline))
+	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())) //nolint:gosec // a descriptor is small
+	return err == nil
 }
 
 // sweep removes the groups that dead builders left: of the same folder with what still runs in them, of

@@ -21,6 +21,7 @@ import (
 	"imx"
 	"imx/internal/build"
 	"imx/internal/erofs"
+	"imx/internal/erofs/erofstest"
 	"imx/internal/registry"
 )
 
@@ -96,7 +97,7 @@ chmod 0700 /etc/app.d
 chown 33 /usr/share/app/data
 `}}
 	changed := run(t, b, w.own(t, imx.ImageSpec{}, app, other))
-	all := listing(t, mounted(t, b, changed.Image.Digest))
+	all := listing(t, erofstest.Mounted(t, b, changed.Image.Digest))
 	for _, line := range []string{
 		"-rw-r--r-- 0:0 /etc/app.conf\n", "drwx------ 0:0 /etc/app.d undated\n",
 		"-rw-r--r-- 0:0 /etc/app.d/kept of 2023-11-14\n", "-rw-r--r-- 33:0 /usr/share/app/data\n",
@@ -108,7 +109,7 @@ chown 33 /usr/share/app/data
 	if x, y := w.layerOf(t, plain, "source package app"), w.layerOf(t, changed, "source package app"); x.Digest == y.Digest {
 		t.Error("the package's layer has files that a script replaced")
 	}
-	if text, err := os.ReadFile(filepath.Join(mounted(t, b, changed.Image.Digest), "etc/app.conf")); string(text) != "port = 80\n" {
+	if text, err := os.ReadFile(filepath.Join(erofstest.Mounted(t, b, changed.Image.Digest), "etc/app.conf")); string(text) != "port = 80\n" {
 		t.Errorf("app.conf has %q, %v", text, err)
 	}
 }
@@ -213,7 +214,7 @@ func TestSkopeoPullsBothCompressions(t *testing.T) {
 		if err != nil {
 			t.Fatalf("compression = %q: %v\n%s", compression, err, out)
 		}
-		if got, err := os.ReadFile(filepath.Join(mounted(t, b, res.Image.Digest), "srv/page")); string(got) != "page" {
+		if got, err := os.ReadFile(filepath.Join(erofstest.Mounted(t, b, res.Image.Digest), "srv/page")); string(got) != "page" {
 			t.Errorf("compression = %q: the page has %q, %v", compression, got, err)
 		}
 		roots = append(roots, string(res.Image.Root))

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/erofs/erofstest"
 )
 
 // realImages are images of real packages, with a command that shows that they work.
@@ -50,11 +51,11 @@ func TestImagesOfRealPackagesWorkAndHaveNothingThatWasNotAskedFor(t *testing.T) 
 		image.spec.Name = name
 		res := run(t, b, w.planned(t, image.spec))
 		t.Logf("%+v", res.Image)
-		root := mounted(t, b, res.Image.Digest)
+		root := erofstest.Mounted(t, b, res.Image.Digest)
 		if said := chrooted(t, root, image.command...); !strings.Contains(said, image.says) {
 			t.Errorf("%s: %v says %q", name, image.command, said)
 		}
-		for _, p := range paths(t, root) {
+		for _, p := range erofstest.Paths(t, root) {
 			info, err := os.Lstat(filepath.Join(root, p))
 			if err != nil {
 				t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"imx"
 	"imx/internal/build"
+	"imx/internal/erofs/erofstest"
 )
 
 // script is a package whose only content is a postinst.
@@ -273,7 +274,7 @@ try "services" invoke-rc.d --force nothing start
 try "policy" /usr/sbin/policy-rc.d
 rm -rf /srv/x
 `, port, secret, secret))))
-	got, err := os.ReadFile(filepath.Join(mounted(t, b, res.Image.Digest), "etc/seen"))
+	got, err := os.ReadFile(filepath.Join(erofstest.Mounted(t, b, res.Image.Digest), "etc/seen"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"imx"
 	"imx/internal/archive/archivetest"
 	"imx/internal/build"
+	"imx/internal/erofs/erofstest"
 )
 
 type (
@@ -81,7 +82,7 @@ func run(tb testing.TB, b *build.Builder, p imx.ImagePlan) build.Result {
 func listing(tb testing.TB, root string) string {
 	tb.Helper()
 	var out strings.Builder
-	for _, p := range paths(tb, root) {
+	for _, p := range erofstest.Paths(tb, root) {
 		info, err := os.Lstat(filepath.Join(root, p))
 		if err != nil {
 			tb.Fatal(err)
@@ -157,7 +158,7 @@ ldconfig
 		{Path: "/usr/bin/dpkg-own", Content: "package manager", Mode: 0o755},
 	}}
 	res := run(t, b, w.own(t, spec, app, lib))
-	root := mounted(t, b, res.Image.Digest)
+	root := erofstest.Mounted(t, b, res.Image.Digest)
 	want := `drwxr-xr-x 0:0 /
 Lrwxrwxrwx 0:0 /bin -> usr/bin undated
 drwxr-xr-x 0:0 /dev undated
@@ -244,8 +245,8 @@ echo x >/etc/writes.state
 		t.Errorf("hint %s", got)
 	}
 	spec := imx.ImageSpec{Generated: []string{"/etc/writes.state", "!/var/lib/writes/**"}}
-	root := mounted(t, b, run(t, b, w.own(t, spec, writes)).Image.Digest)
-	if all := strings.Join(paths(t, root), " "); !strings.Contains(all, "etc/writes.state") || strings.Contains(all, "var/lib/writes") {
+	root := erofstest.Mounted(t, b, run(t, b, w.own(t, spec, writes)).Image.Digest)
+	if all := strings.Join(erofstest.Paths(t, root), " "); !strings.Contains(all, "etc/writes.state") || strings.Contains(all, "var/lib/writes") {
 		t.Errorf("generated = %q came to %s", spec.Generated, all)
 	}
 }
@@ -277,9 +278,9 @@ ln -s /var/lib/app/cluster /var/lib/app/link
 	tool := pkg{Name: "tool", Files: files{{Path: "/usr/share/tool/other.html", Content: "another"}, {Path: "/var/lib/tool/first", Content: "1"}}}
 	p := w.own(t, imx.ImageSpec{Packages: []string{"app"}}, tool, app)
 	p.Tools, p.Ship = append(p.Tools, p.Ship[0]), p.Ship[1:]
-	root := mounted(t, b, run(t, b, p).Image.Digest)
+	root := erofstest.Mounted(t, b, run(t, b, p).Image.Digest)
 	got := ""
-	for _, name := range paths(t, root) {
+	for _, name := range erofstest.Paths(t, root) {
 		for _, place := range []string{"etc/app", "srv", "var/lib/app", "var/lib/marks", "var/lib/tool"} {
 			if strings.HasPrefix(name, place) {
 				got += name + "\n"
@@ -323,9 +324,9 @@ func TestWhatNothingInTheImageCanUseIsLeftOutUnlessTheTemplateNamesIt(t *testing
 	}}
 	for _, generated := range [][]string{nil, {"/usr/share/app/kept", "/usr/include/**", "/usr/**/*.rbs", "/usr/share/zoneinfo/posix/**", "!/usr/share/zoneinfo/UTC"}} {
 		p := w.own(t, imx.ImageSpec{Packages: []string{"none"}, Generated: generated}, app)
-		root := mounted(t, b, run(t, b, p).Image.Digest)
+		root := erofstest.Mounted(t, b, run(t, b, p).Image.Digest)
 		var got []string
-		for _, name := range paths(t, root) {
+		for _, name := range erofstest.Paths(t, root) {
 			info, err := os.Lstat(filepath.Join(root, name))
 			if err != nil {
 				t.Fatal(err)
@@ -371,9 +372,9 @@ func TestCharacterSetsAreThereAsFarAsSomethingAsksForThem(t *testing.T) {
 			{Path: dir + "RARE.so", Content: "code"},
 			{Path: place, Content: string(asks)},
 		}})
-		root := mounted(t, b, run(t, b, p).Image.Digest)
+		root := erofstest.Mounted(t, b, run(t, b, p).Image.Digest)
 		var got []string
-		for _, name := range paths(t, root) {
+		for _, name := range erofstest.Paths(t, root) {
 			rest, ok := strings.CutPrefix("/"+name, dir)
 			if info, err := os.Stat(filepath.Join(root, name)); ok && err == nil && !info.IsDir() {
 				got = append(got, rest)
@@ -406,7 +407,7 @@ func TestADivertedFileIsTakenFromWhereItsPackageHasIt(t *testing.T) {
 		Fields:  map[string]string{"Pre-Depends": "plain"},
 		Scripts: map[string]string{"preinst": "#!/bin/sh -e\ndpkg-divert --package better --add --rename --divert /usr/bin/tool.plain /usr/bin/tool\n"},
 	}
-	root := mounted(t, b, run(t, b, w.own(t, imx.ImageSpec{}, better, plain)).Image.Digest)
+	root := erofstest.Mounted(t, b, run(t, b, w.own(t, imx.ImageSpec{}, better, plain)).Image.Digest)
 	for name, want := range map[string]string{"tool": "better", "tool.plain": "plain"} {
 		if got, err := os.ReadFile(filepath.Join(root, "usr/bin", name)); string(got) != want {
 			t.Errorf("%s has %q, %v", name, got, err)
@@ -416,7 +417,7 @@ func TestADivertedFileIsTakenFromWhereItsPackageHasIt(t *testing.T) {
 
 func TestAPreDependencyIsConfiguredBeforeItsDependentIsUnpacked(t *testing.T) {
 	w, b := host(t)
-	root := mounted(t, b, run(t, b, w.own(
+	root := erofstest.Mounted(t, b, run(t, b, w.own(
 		t, imx.ImageSpec{},
 		pkg{Name: "one", Fields: map[string]string{"Pre-Depends": "virtual"}, Scripts: map[string]string{"preinst": "#!/bin/sh -e\nmkdir /srv/seen-$(cat /tmp/two)\n"}},
 		pkg{Name: "two", Depends: "three", Fields: map[string]string{"Provides": "virtual"}, Scripts: map[string]string{"postinst": "#!/bin/sh -e\ncp /tmp/three /tmp/two\n"}},
@@ -429,7 +430,7 @@ func TestAPreDependencyIsConfiguredBeforeItsDependentIsUnpacked(t *testing.T) {
 
 func TestAPreDependencyWaitsForWhatItDependsOnItself(t *testing.T) {
 	w, b := host(t)
-	root := mounted(t, b, run(t, b, w.own(
+	root := erofstest.Mounted(t, b, run(t, b, w.own(
 		t, imx.ImageSpec{},
 		pkg{Name: "timer", Fields: map[string]string{"Pre-Depends": "timer-common"}, Scripts: map[string]string{"preinst": "#!/bin/sh -e\nmkdir /srv/seen-$(cat /tmp/common)\n"}},
 		pkg{Name: "timer-common", Depends: "none | sys", Scripts: map[string]string{"postinst": "#!/bin/sh -e\ncp /tmp/sys /tmp/common\n"}},
@@ -446,7 +447,7 @@ func TestAShellIsTakenOnlyIfItsPackageIsAskedFor(t *testing.T) {
 	for asked, there := range map[string]bool{"dash": true, "dash=1.0": true, "dash/stable": true, "libc6": false} {
 		p := w.planned(t, imx.ImageSpec{Name: "own", Packages: []string{"dash"}})
 		p.Spec.Packages = []string{asked}
-		root := mounted(t, b, run(t, b, p).Image.Digest)
+		root := erofstest.Mounted(t, b, run(t, b, p).Image.Digest)
 		for _, name := range []string{"usr/bin/dash", "usr/bin/sh"} {
 			if _, err := os.Lstat(filepath.Join(root, name)); (err == nil) != there {
 				t.Errorf("asked for %s: %s is there: %v", asked, name, err == nil)
@@ -473,7 +474,7 @@ update-alternatives --install /usr/bin/run run /usr/lib/app/bin/run 10 --slave /
 `},
 	}
 	res := run(t, b, w.own(t, imx.ImageSpec{Packages: []string{"app"}}, app))
-	all := listing(t, mounted(t, b, res.Image.Digest))
+	all := listing(t, erofstest.Mounted(t, b, res.Image.Digest))
 	if !strings.Contains(all, " /usr/bin/run -> /etc/alternatives/run\n") || strings.Contains(all, "/usr/share/man") {
 		t.Errorf("the image has\n%s", all)
 	}
@@ -494,8 +495,8 @@ echo secret >/etc/app/host_key
 echo public >/etc/app/host_key.pub
 `},
 	}
-	root := mounted(t, b, run(t, b, w.own(t, imx.ImageSpec{Packages: []string{"app"}}, app)).Image.Digest)
-	all := " " + strings.Join(paths(t, root), " ") + " "
+	root := erofstest.Mounted(t, b, run(t, b, w.own(t, imx.ImageSpec{Packages: []string{"app"}}, app)).Image.Digest)
+	all := " " + strings.Join(erofstest.Paths(t, root), " ") + " "
 	for name, taken := range map[string]bool{
 		"usr/share/app/parts/imap": true, "etc/app/name.conf": true, "etc/app/empty": true, "etc/aliases": true,
 		"etc/mailname": false, "etc/app/host_key": false, "etc/app/host_key.pub": false,

@@ -14,6 +14,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"imx"
+	"imx/internal/erofs/erofstest"
 )
 
 func (w *world) file(tb testing.TB, path, text, owner string, mode imx.Mode) imx.File {
@@ -40,7 +41,7 @@ func TestTheTemplatesFilesAreLaidOverThePackages(t *testing.T) {
 	site := pkg{Name: "site", Files: files{{Path: "/etc/site.conf", Content: "from the package"}, {Path: "/usr/bin/site", Mode: 0o755}}}
 	p := w.own(t, spec, site)
 	res := run(t, b, p)
-	root := mounted(t, b, res.Image.Digest)
+	root := erofstest.Mounted(t, b, res.Image.Digest)
 	if got, err := os.ReadFile(filepath.Join(root, "etc/site.conf")); string(got) != "from the template" {
 		t.Errorf("site.conf has %q, %v", got, err)
 	}
@@ -152,7 +153,7 @@ func TestAnImageWithoutPackagesIsItsFilesInAnEmptyFrame(t *testing.T) {
 	w, b := host(t)
 	spec := imx.ImageSpec{Name: "bare", Files: []imx.File{w.file(t, "/bin/static", "ELF", "", 0o755)}, User: "65534"}
 	p := imx.ImagePlan{Spec: spec, Architecture: "amd64", Epoch: epoch}
-	all := listing(t, mounted(t, b, run(t, b, p).Image.Digest))
+	all := listing(t, erofstest.Mounted(t, b, run(t, b, p).Image.Digest))
 	for _, line := range []string{"/usr/bin/static\n", "/bin -> usr/bin undated\n", "/proc undated\n", "/etc/hosts undated\n"} {
 		if !strings.Contains(all, line) {
 			t.Errorf("there is no %sin\n%s", line, all)

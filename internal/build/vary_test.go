@@ -22,6 +22,7 @@ import (
 	"imx"
 	"imx/internal/blob"
 	"imx/internal/build"
+	"imx/internal/erofs/erofstest"
 	"imx/internal/template"
 )
 
@@ -168,7 +169,7 @@ func writeJSON(tb testing.TB, name string, v any) {
 func otherHour(t *testing.T, w *world, b *build.Builder) string {
 	t.Helper()
 	clock := run(t, b, w.planned(t, imx.ImageSpec{Name: "clock", Packages: []string{"libfaketime"}}))
-	libraries, err := filepath.Glob(filepath.Join(mounted(t, b, clock.Image.Digest), "usr/lib/*/faketime/libfaketime.so.1"))
+	libraries, err := filepath.Glob(filepath.Join(erofstest.Mounted(t, b, clock.Image.Digest), "usr/lib/*/faketime/libfaketime.so.1"))
 	if err != nil || len(libraries) != 1 {
 		t.Fatal("libfaketime has no library where it is expected:", libraries, err)
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,7 +20,6 @@ import (
 	"imx/internal/archive"
 	"imx/internal/blob"
 	"imx/internal/build"
-	"imx/internal/erofs"
 	"imx/internal/plan"
 )
 
@@ -194,37 +192,4 @@ func log(tb testing.TB) imx.Report {
 			tb.Log(line)
 		}
 	}
-}
-
-// mounted mounts an image's root.
-func mounted(tb testing.TB, b *build.Builder, image imx.Digest) string {
-	tb.Helper()
-	file, _, err := b.Root(tb.Context(), image)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	target := tb.TempDir()
-	if err := erofs.Mount(file, target); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := erofs.Unmount(target); err != nil {
-			tb.Error(err)
-		}
-	})
-	return target
-}
-
-// paths lists a tree.
-func paths(tb testing.TB, root string) []string {
-	tb.Helper()
-	var all []string
-	err := filepath.WalkDir(root, func(p string, _ os.DirEntry, err error) error {
-		all = append(all, strings.TrimPrefix(strings.TrimPrefix(p, root), "/"))
-		return err
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return all
 }

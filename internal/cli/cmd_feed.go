@@ -44,12 +44,14 @@ type feedAddOptions struct {
 	Name   string
 	Format string
 	Anyway bool
+	Once   bool
 }
 
 func (o *feedAddOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Name, "name", "", "`NAME` of the feed; the file's without its ending, unless given")
 	f.StringVar(&o.Format, "format", "", "`FORMAT`, where it can't be found out: dsa, tracker, osv, kev or openvex")
 	f.BoolVar(&o.Anyway, "anyway", false, "take it though it is older or much smaller than the one that it replaces")
+	f.BoolVar(&o.Once, "once", false, "of a URL: fetch it again only with imx feed refresh, not every hour")
 }
 
 func newFeedAddCommand(g *Global, t *term.Terminal) *cobra.Command {
@@ -59,13 +61,13 @@ func newFeedAddCommand(g *Global, t *term.Terminal) *cobra.Command {
 		short: "Add a feed, or replace it by a newer one",
 		long: `Sends a feed to the server, which keeps it in place of the one by its name: whole, or not at all. Of DIR
 every .json file is taken. It may be compressed with gzip, or a zip of JSON files. "-" reads standard input.
-A URL is fetched by the server, again with each "imx feed refresh".`,
+A URL is fetched by the server: now, every hour from then on, and with each "imx feed refresh".`,
 		example: `
 $ imx feed add DSA-list
 $ imx feed add --name debian osv/`,
 		exits: asking(
-			status{2, "NAME or FORMAT can't be one"},
-			status{3, "there is no such file or URL"},
+			status{2, "NAME or FORMAT can't be one, or the URL is of another kind than http and https"},
+			status{3, "there is no such file or URL, or it is neither a regular file nor a folder"},
 			status{4, "another feed has that name"},
 			status{5, "it breaks its format's rules, ends in the middle, comes from the future, or is older or much smaller than the one it would replace"},
 			status{7, "the server's disk is full"},
@@ -84,18 +86,24 @@ $ imx feed add --name debian osv/`,
 
 func runFeedAdd(ctx context.Context, opts feedAddOptions, g *Global, t *term.Terminal) error {
 	if strings.HasPrefix(opts.Source, "http://") || strings.HasPrefix(opts.Source, "https://") {
-		req := imx.RefreshRequest{URL: opts.Source, Name: opts.Name, Anyway: opts.Anyway}
+		req := imx.RefreshRequest{URL: opts.Source, Name: opts.Name, Anyway: opts.Anyway, Once: opts.Once}
 		return refreshFeeds(ctx, req, g, t)
+	}
+	if kind, _, ok := strings.Cut(opts.Source, "://"); ok {
+		return imx.Errorf(imx.Invalid, "a feed can't be fetched by %q, only by http and https", kind)
+	}
+	name := opts.Name
+	if name == "" {
+		name = vuln.FeedName(opts.Source)
+	}
+	if err := vuln.CheckFeedName(name); err != nil {
+		return err
 	}
 	r, date, err := openFeed(opts.Source, t.In)
 	if err != nil {
 		return imx.Errorf(imx.NotFound, "the feed can't be read: %w", err)
 	}
 	defer func() { _ = r.Close() }() // it was only read from
-	name := opts.Name
-	if name == "" {
-		name = vuln.FeedName(opts.Source)
-	}
 	f, err := g.client().AddFeed(ctx, imx.FeedRequest{
 		Name: name, Format: imx.FeedFormat(opts.Format), Source: filepath.Base(opts.Source), Date: date, Anyway: opts.Anyway,
 	}, r)
@@ -116,8 +124,11 @@ func openFeed(name string, in io.Reader) (io.ReadCloser, time.Time, error) {
 		return nil, time.Time{}, err
 	}
 	if !st.IsDir() {
-		f, err := os.Open(name)
-		return f, st.ModTime(), err
+		f, err := openRegular(name)
+		if err != nil {
+			return nil, time.Time{}, err // no *os.File that is nil
+		}
+		return f, st.ModTime(), nil
 	}
 	var files []string
 	var newest time.Time
@@ -139,6 +150,28 @@ func openFeed(name string, in io.Reader) (io.ReadCloser, time.Time, error) {
 	return &fileChain{left: files}, newest, err
 }
 
+// openRegular opens a file that has an end: a pipe without a writer would be waited for where no signal reaches.
+func openRegular(name string) (*os.File, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", name)
+	}
+	return os.Open(name)
+}
+
+// readRegular reads such a file.
+func readRegular(name string) ([]byte, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read from
+	return io.ReadAll(f)
+}
+
 // fileChain reads files one after the other, opening each when it comes to it.
 type fileChain struct {
 	left []string
@@ -152,7 +185,7 @@ func (c *fileChain) Read(p []byte) (int, error) {
 			if len(c.left) == 0 {
 				return 0, io.EOF
 			}
-			f, err := os.Open(c.left[0])
+			f, err := openRegular(c.left[0])
 			if err != nil {
 				return 0, err
 			}
@@ -258,7 +291,12 @@ func newFeedRemoveCommand(g *Global) *cobra.Command {
 		least:    1,
 		most:     1,
 		complete: completeFeeds(g),
-	}.command(func(ctx context.Context, args []string) error { return g.client().RemoveFeed(ctx, args[0]) })
+	}.command(func(ctx context.Context, args []string) error {
+		if err := vuln.CheckFeedName(args[0]); err != nil && args[0] != vuln.Changelogs {
+			return imx.Errorf(imx.NotFound, "there is no feed %q", args[0]).WithHint("imx feed list shows those that there are")
+		}
+		return g.client().RemoveFeed(ctx, args[0])
+	})
 }
 
 func completeFeeds(g *Global) cobra.CompletionFunc {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"slices"
 	"time"
 
@@ -52,5 +53,24 @@ func runPs(ctx context.Context, opts psOptions, g *Global, t *term.Terminal) err
 	if g.JSON {
 		return printJSON(t.Out, instances)
 	}
-	return showInstances(t.Out, instances, time.Now())
+	if err := showInstances(t.Out, instances, time.Now()); err != nil {
+		return err
+	}
+	return showDenied(ctx, g, t.Out, instances)
+}
+
+// showDenied tells of the services whose instances run though their release wouldn't be admitted any more.
+func showDenied(ctx context.Context, g *Global, out term.Stream, instances []imx.Instance) error {
+	s, err := g.client().Status(ctx, time.Time{})
+	if err != nil {
+		return err
+	}
+	for _, v := range living(s.State) {
+		if slices.ContainsFunc(instances, func(in imx.Instance) bool { return in.Service == v.Name }) {
+			if _, err := io.WriteString(out, verdictNotes(out.Ink, s.State, v, s.Environment)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -3,7 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"os"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -30,9 +30,9 @@ type scanOptions struct {
 
 func (o *scanOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.All, "all", "a", false, "all images that the server has, not only those that run")
-	f.StringVar(&o.ID, "cve", "", "only the vulnerability `ID`, in all images: which of them, of their releases and instances have it")
+	f.Var((*identifier)(&o.ID), "cve", "only the vulnerability `ID`, in all images: which of them, of their releases and instances have it")
 	f.StringVar(&o.At, "at", "", "what was there at `TIME`, by what is known today: 2026-05-01T09:30:00Z, \"2026-05-01 09:30\" (UTC) or 90m ago")
-	f.StringSliceVar(&o.FailOn, "fail-on", nil, "exit with 11 if there is one `WHICH` is critical, high, medium, low (or worse), fixable or exploited")
+	f.StringSliceVar(&o.FailOn, "fail-on", nil, "exit with 11 if there is one `WHICH` is critical, high, medium, low (or worse), fixable or exploited; with 12 if that can't be said")
 	f.StringArrayVar(&o.VEX, "vex", nil, "count the statements of the OpenVEX document `FILE` for this scan")
 	f.StringVar(&o.Format, "format", "", "`FORMAT` of the answer: text, json or sarif (default text)")
 	f.BoolVar(&o.Keep, "keep", false, "keep the result as evidence about each image: an in-toto statement, with the feeds and their ages")
@@ -46,7 +46,8 @@ func newScanCommand(g *Global, t *term.Terminal) *cobra.Command {
 		long: `Matches the packages of an image, or of all images that run, with the feeds that the server keeps (imx feed).
 It tells the version that fixes each vulnerability, whether it is known to be exploited, whether a process of
 a running instance has files of the package mapped, and the command that patches it. A severity that no feed
-knows counts as high. What a VEX statement excuses is shown, with the reason, and doesn't count.` + imageSays + `
+knows counts as high. What a VEX statement excuses is shown, with the reason, and doesn't count. What couldn't be
+looked at is told as a gap: an image whose bytes are gone, packages of an unknown release, feeds that are missing.` + imageSays + `
 INSTANCE is the id of one: only its processes are looked at.`,
 		example: `
 $ imx scan web
@@ -54,10 +55,11 @@ $ imx scan --cve CVE-2024-3094 --at "2026-05-01 09:30"
 $ imx scan --fail-on exploited --fail-on high --format json > scan.json`,
 		exits: asking(
 			status{0, "the scan was made; with --fail-on: there is no such vulnerability"},
-			status{2, "several images begin with the digest, TIME or WHICH isn't understood, or FILE is no OpenVEX document"},
-			status{3, "there is no such image, or TIME is before the log's first event"},
-			status{5, "a feed that the server keeps is damaged"},
+			status{2, "several images begin with the digest, ID, TIME or WHICH can't be one, or FILE is no OpenVEX document"},
+			status{3, "there is no such image, or its bytes are gone, or TIME is before the log's first event"},
+			status{5, "the image was changed, or a feed that the server keeps is damaged"},
 			status{exitFound, "with --fail-on: there is such a vulnerability"},
+			status{exitGaps, "with --fail-on: none was found, but not all could be looked at"},
 		),
 		most:     1,
 		complete: onlyFirst(completeImages(g)),
@@ -89,11 +91,46 @@ func runScan(ctx context.Context, opts scanOptions, g *Global, t *term.Terminal)
 	default:
 		err = showScan(t.Out, result, req, now)
 	}
-	if err == nil && fails(result, opts.FailOn) {
+	if err != nil || len(opts.FailOn) == 0 {
+		return err
+	}
+	return gate(result, opts.FailOn)
+}
+
+// gate is what --fail-on makes of a result.
+func gate(result imx.ScanResult, on []string) error {
+	if fails(result, on) {
 		return exit{code: exitFound}
 	}
+	gaps := slices.Clone(result.Gaps)
+	for _, one := range result.Images {
+		gaps = append(gaps, one.Gaps...)
+	}
+	if len(gaps) == 0 {
+		return nil
+	}
+	more := ""
+	if len(gaps) > 1 {
+		more = fmt.Sprintf(", and %d more", len(gaps)-1)
+	}
+	return exit{code: exitGaps, err: imx.Errorf(imx.Unavailable, "nothing to fail on was found, but not all could be looked at: %s%s", gaps[0], more)}
+}
+
+// identifier is the name of a vulnerability, as a flag: an empty one, as of a variable that isn't set, is none.
+type identifier string
+
+// Set implements pflag.Value.
+func (i *identifier) Set(text string) error {
+	id, err := vuln.ParseID(text)
+	*i = identifier(id)
 	return err
 }
+
+// String implements pflag.Value.
+func (i *identifier) String() string { return string(*i) }
+
+// Type implements pflag.Value.
+func (*identifier) Type() string { return "string" }
 
 // request reads the flags.
 func (o *scanOptions) request(now time.Time) (imx.ScanRequest, error) {
@@ -110,7 +147,7 @@ func (o *scanOptions) request(now time.Time) (imx.ScanRequest, error) {
 		}
 	}
 	for _, name := range o.VEX {
-		raw, err := os.ReadFile(name)
+		raw, err := readRegular(name)
 		if err != nil {
 			return req, imx.Errorf(imx.NotFound, "the VEX document can't be read: %w", err)
 		}

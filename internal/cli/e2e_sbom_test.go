@@ -63,7 +63,23 @@ func changeLayer(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	var shown imx.ImageDetail
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &shown))
-	hex := shown.Layers[0].Digest.Hex()
+	changeBlob(ts, shown.Layers[0].Digest)
+}
+
+// changeEvidence FILE changes one byte of each statement that FILE is `imx image evidence --json` of.
+func changeEvidence(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: changeevidence FILE")
+	}
+	var all []imx.Evidence
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &all))
+	for _, e := range all {
+		changeBlob(ts, e.Bundle)
+	}
+}
+
+func changeBlob(ts *testscript.TestScript, d imx.Digest) {
+	hex := d.Hex()
 	path := filepath.Join(ts.Getenv("IMX_DATA"), "blobs", "sha256", hex[:2], hex)
 	raw, err := os.ReadFile(path)
 	ts.Check(err)

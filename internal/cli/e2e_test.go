@@ -131,6 +131,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["tinydisk"] = tinydisk
 	p.Cmds["ownarchive"] = ownArchive(t)
 	p.Cmds["valid"], p.Cmds["changelayer"] = validSBOM(t), changeLayer
+	p.Cmds["changeevidence"] = changeEvidence
 	return p
 }
 

@@ -21,6 +21,7 @@ const (
 	exitRepro       = 9   // build --check-repro: an image came out otherwise the second time
 	exitChanges     = 10  // plan --detailed-exitcode, image diff --exit-code: there is a difference
 	exitFound       = 11  // scan --fail-on: there is such a vulnerability
+	exitGaps        = 12  // scan --fail-on: there is none among what could be looked at, which isn't all
 	exitDenied      = 12  // verify: it may not run; policy test: a verdict isn't the one that was expected
 	exitWaits       = 13  // apply: nothing is missing but approvals
 	exitInterrupted = 130 // as a shell shows a process that SIGINT ended

@@ -25,14 +25,12 @@ func showScan(out term.Stream, r imx.ScanResult, req imx.ScanRequest, now time.T
 		b.WriteString(imageScanText(out, one, now))
 	}
 	if len(r.Images) == 0 {
-		b.WriteString(nothingScanned(req))
+		b.WriteString(nothingScanned(req, r.Searched))
 	}
 	if len(r.Feeds) > 0 {
 		b.WriteString("\n" + feedsText(out.Ink, out.Columns(), brief(r.Feeds), now))
 	}
-	for _, n := range r.Notices {
-		fmt.Fprintf(&b, "%s %s\n", out.Ink.Warn("notice:"), term.Clean(n))
-	}
+	b.WriteString(limitsText(out.Ink, r.Gaps, r.Notices))
 	_, err := io.WriteString(out, b.String())
 	return err
 }
@@ -46,11 +44,14 @@ func brief(feeds []imx.Feed) []imx.Feed {
 	return all
 }
 
-func nothingScanned(req imx.ScanRequest) string {
-	if req.ID != "" {
-		return "no image has " + term.Clean(req.ID) + "\n"
+func nothingScanned(req imx.ScanRequest, searched int) string {
+	switch {
+	case req.ID == "" || searched == 0:
+		return "there is no image to scan\n"
+	case searched == 1:
+		return "the 1 image that there is doesn't have " + term.Clean(req.ID) + ", as far as the feeds know\n"
 	}
-	return "there is no image to scan\n"
+	return fmt.Sprintf("none of the %d images has %s, as far as the feeds know\n", searched, term.Clean(req.ID))
 }
 
 func imageScanText(out term.Stream, one imx.ImageScan, now time.Time) string {
@@ -82,7 +83,17 @@ func imageScanText(out term.Stream, one imx.ImageScan, now time.Time) string {
 	if one.Patch != "" {
 		fmt.Fprintf(&b, "patch: %s\n", ink.Bold(term.Clean(one.Patch)))
 	}
-	for _, n := range one.Notices {
+	b.WriteString(limitsText(ink, one.Gaps, one.Notices))
+	return b.String()
+}
+
+// limitsText says what couldn't be looked at, and what else is worth knowing.
+func limitsText(ink term.Ink, gaps, notices []string) string {
+	var b strings.Builder
+	for _, g := range gaps {
+		fmt.Fprintf(&b, "%s %s\n", ink.Bad("gap:"), term.Clean(g))
+	}
+	for _, n := range notices {
 		fmt.Fprintf(&b, "%s %s\n", ink.Warn("notice:"), term.Clean(n))
 	}
 	return b.String()

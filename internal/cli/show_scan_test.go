@@ -45,7 +45,7 @@ func scanned() imx.ScanResult {
 					},
 				},
 			},
-			{Image: imx.DigestBytes([]byte("app")), Name: "app", Packages: 1, Vulnerabilities: []imx.Vulnerability{}, Notices: []string{"of 1 packages the release isn't known"}},
+			{Image: imx.DigestBytes([]byte("app")), Name: "app", Packages: 1, Vulnerabilities: []imx.Vulnerability{}, Gaps: []string{"of 1 packages the release isn't known"}},
 		},
 	}
 }
@@ -53,7 +53,7 @@ func scanned() imx.ScanResult {
 func TestAScanIsShown(t *testing.T) {
 	golden(t, "scan", func(out term.Stream) error { return cli.ShowScan(out, scanned(), imx.ScanRequest{}, now()) })
 	golden(t, "scan-nobody", func(out term.Stream) error {
-		return cli.ShowScan(out, imx.ScanResult{Notices: []string{"there is no feed"}}, imx.ScanRequest{ID: "CVE-2024-0001"}, now())
+		return cli.ShowScan(out, imx.ScanResult{Searched: 2, Notices: []string{"there is no feed"}}, imx.ScanRequest{ID: "CVE-2024-0001"}, now())
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 func showStatus(out term.Stream, s imx.Status, now time.Time) error {
 	var b strings.Builder
 	b.WriteString(statusServices(out, s.State, now) + "\n")
-	if notes := statusNotes(out.Ink, s.State) + reviewNotes(out.Ink, s.State); notes != "" {
+	if notes := statusNotes(out.Ink, s.State, s.Environment) + reviewNotes(out.Ink, s.State); notes != "" {
 		b.WriteString(notes + "\n")
 	}
 	var facts term.Table
@@ -32,6 +32,9 @@ func showStatus(out term.Stream, s imx.Status, now time.Time) error {
 			label = out.Ink.Dim("engine")
 		}
 		facts.Add(label, term.Clean(mode))
+	}
+	if s.Environment != "" {
+		facts.Add(out.Ink.Dim("environment"), s.Environment)
 	}
 	if s.Version != "" {
 		facts.Add(out.Ink.Dim("server"), "imx "+s.Version)
@@ -119,7 +122,7 @@ func living(s imx.State) []imx.Service {
 }
 
 // statusNotes says, a line each, what a person should know of services that don't simply run.
-func statusNotes(ink term.Ink, s imx.State) string {
+func statusNotes(ink term.Ink, s imx.State, environment string) string {
 	var b strings.Builder
 	note := func(v imx.Service, says string) { fmt.Fprintf(&b, "%s: %s\n", ink.Name(v.Name), says) }
 	for _, v := range living(s) {
@@ -132,6 +135,7 @@ func statusNotes(ink term.Ink, s imx.State) string {
 		if n := len(v.Releases); n > 0 && v.Releases[n-1].State == imx.ReleaseFailed {
 			note(v, ink.Bad(fmt.Sprintf("release %d failed: %s", v.Releases[n-1].Number, term.Clean(v.Releases[n-1].Reason))))
 		}
+		b.WriteString(verdictNotes(ink, s, v, environment))
 		for _, id := range slices.Sorted(maps.Keys(s.Instances)) {
 			if in := s.Instances[id]; in.Service == v.Name && in.Phase == imx.Unhealthy {
 				note(v, ink.Bad(id+" is unhealthy: "+term.Clean(in.Reason)))

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"imx"
+	"imx/internal/policy"
 	"imx/internal/term"
 )
 
@@ -145,4 +147,39 @@ func showExceptions(out term.Stream, list []imx.Exception, now time.Time) error 
 	}
 	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
 	return err
+}
+
+// verdictNotes tell of a service's releases that run and wouldn't be admitted any more, or wouldn't be made anew.
+func verdictNotes(ink term.Ink, s imx.State, v imx.Service, environment string) string {
+	var b strings.Builder
+	numbers := []int{v.Current, v.Target}
+	for _, number := range slices.Compact(numbers) {
+		verdict, ok := s.Verdicts[v.Name][number]
+		if !ok {
+			continue
+		}
+		refused, stale := unmetOf(verdict, policy.Of(&s, cmp.Or(environment, verdict.Environment)).Settings.Warn)
+		switch {
+		case !verdict.Allowed:
+			fmt.Fprintf(&b, "%s: %s\n", ink.Name(v.Name), ink.Bad(fmt.Sprintf("release %d may not run any more: %s; imx verify %s", number, refused, v.Name)))
+		case stale != "":
+			fmt.Fprintf(&b, "%s: %s\n", ink.Name(v.Name), ink.Warn(fmt.Sprintf("release %d wouldn't be made anew: %s; imx verify %s", number, stale, v.Name)))
+		}
+	}
+	return b.String()
+}
+
+// unmetOf names the conditions that stand in the way, and those that are only shown for an admitted release, but for those that the
+// policy only warns of.
+func unmetOf(v imx.Verdict, warn []string) (refused, stale string) {
+	var no, old []string
+	for _, c := range v.Conditions {
+		switch {
+		case !c.Holds():
+			no = append(no, c.ID)
+		case !c.Met && c.Exception == "" && !slices.Contains(warn, c.ID):
+			old = append(old, c.ID)
+		}
+	}
+	return strings.Join(no, ", "), strings.Join(old, ", ")
 }

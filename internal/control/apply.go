@@ -153,7 +153,7 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 		v := s.Services[cand.Spec.Name]
 		r := imx.Release{
 			Service: cand.Spec.Name, Number: len(v.Releases) + 1, Image: cand.Image, Config: cand.Config,
-			Spec: cand.Spec, Address: addresses[cand.Spec.Name], Hosts: hosts(cand.Spec, addresses),
+			Spec: cand.Spec, Address: addresses[cand.Spec.Name], Hosts: cand.Spec.Hosts(addresses),
 			Plan: p.Plan, Source: p.Source, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
 		}
 		if n := len(v.Releases); n > 0 {
@@ -255,20 +255,4 @@ func addresses(s *imx.State, network netip.Prefix, candidates []Candidate) (map[
 		result[cand.Spec.Name], taken[next] = next, true
 	}
 	return result, nil
-}
-
-// hosts are the names that a service's instances can use: itself and what it connects to.
-func hosts(spec imx.Spec, addresses map[string]netip.Addr) []imx.Host {
-	names := []string{spec.Name}
-	for _, p := range spec.Connect {
-		names = append(names, p.Service)
-	}
-	slices.Sort(names)
-	var list []imx.Host
-	for _, name := range slices.Compact(names) {
-		if a, ok := addresses[name]; ok {
-			list = append(list, imx.Host{Name: name, Address: a})
-		}
-	}
-	return list
 }

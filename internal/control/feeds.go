@@ -12,7 +12,7 @@ import (
 func (c *Control) KeepFeed(by imx.Principal, f imx.Feed) error {
 	f.Skips, f.Stale = nil, false
 	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
-		if known, ok := s.Feeds[f.Name]; ok && known.Digest == f.Digest && known.Format == f.Format && known.Source == f.Source {
+		if known, ok := s.Feeds[f.Name]; ok && known.Digest == f.Digest && known.Format == f.Format && known.Source == f.Source && known.Once == f.Once {
 			return struct{}{}, nil, nil
 		}
 		return struct{}{}, []imx.Body{imx.FeedKept{Feed: f}}, nil

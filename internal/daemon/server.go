@@ -202,8 +202,8 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter, Store: statements,
 	})
 	s.openReviews(statements)
-	trials := &machines{data: data, probe: s.probe, serving: engineConfig, used: map[netip.Prefix]bool{}}
-	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open})
+	trials := &machines{data: data, probe: s.probe, version: s.version, serving: engineConfig, used: map[netip.Prefix]bool{}}
+	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
 	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.judge.Pass, Now: time.Now, Log: s.logger})
 	if err := s.openRegistrar(); err != nil {
 		return err

@@ -44,18 +44,18 @@ func (m machine) Gateway() netip.Addr { return local.Gateway() }
 // Close ends all that is on it, and leaves no trace.
 func (m machine) Close(ctx context.Context) error {
 	defer m.from.free(m.cfg.Network)
-	return clearTrial(ctx, m.cfg)
+	if err := clearTrial(ctx, m.cfg); err != nil {
+		return err
+	}
+	m.from.tidy()
+	return nil
 }
 
 func clearTrial(ctx context.Context, cfg local.Config) error {
 	if err := local.Purge(ctx, cfg); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(cfg.Dir); err != nil {
-		return err
-	}
-	_ = os.Remove(filepath.Dir(cfg.Dir)) // which others may still have something in
-	return nil
+	return os.RemoveAll(cfg.Dir)
 }
 
 // machines makes engines for tests, as the one that serves but for folder, mark and range.
@@ -63,20 +63,42 @@ type machines struct {
 	data    string
 	serving local.Config
 	probe   string // as of Config
+	version string
+	digests digests
 
 	mu   sync.Mutex
 	used map[netip.Prefix]bool
+
+	folders sync.Mutex // trialFolder is made and removed under it
+}
+
+// folder makes a folder for a machine.
+func (ms *machines) folder() (string, error) {
+	ms.folders.Lock()
+	defer ms.folders.Unlock()
+	all := filepath.Join(ms.data, trialFolder)
+	if err := os.MkdirAll(all, 0o700); err != nil {
+		return "", disk.Error(err, "making a folder for a test")
+	}
+	dir, err := os.MkdirTemp(all, "")
+	if err != nil {
+		return "", disk.Error(err, "making a folder for a test")
+	}
+	return dir, nil
+}
+
+// tidy removes trialFolder if no machine has anything in it.
+func (ms *machines) tidy() {
+	ms.folders.Lock()
+	defer ms.folders.Unlock()
+	_ = os.Remove(filepath.Join(ms.data, trialFolder)) // which others may still have something in
 }
 
 // open makes a machine.
 func (ms *machines) open(ctx context.Context) (trial.Machine, error) {
-	all := filepath.Join(ms.data, trialFolder)
-	if err := os.MkdirAll(all, 0o700); err != nil {
-		return nil, disk.Error(err, "making a folder for a test")
-	}
-	dir, err := os.MkdirTemp(all, "")
+	dir, err := ms.folder()
 	if err != nil {
-		return nil, disk.Error(err, "making a folder for a test")
+		return nil, err
 	}
 	cfg, err := engineConfig(dir, netip.Prefix{})
 	if err != nil {

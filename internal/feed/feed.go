@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,15 +28,30 @@ const ahead = 24 * time.Hour
 
 // Store keeps feeds. Its methods may be called from several goroutines at once.
 type Store struct {
-	dir string
-	now func() time.Time
-	mu  sync.Mutex
+	dir  string
+	now  func() time.Time
+	disk steps
+	mu   sync.Mutex
+}
+
+// steps are those of keeping a feed that a disk can fail: disk.WriteWhole and disk.SyncDir, but for tests.
+type steps struct {
+	write func(path string, b []byte, perm fs.FileMode) error
+	sync  func(dir string) error
 }
 
 // kept is what is written down of a feed (docs/format/feed.md).
 type kept struct {
 	Feed imx.Feed `json:"feed"`
 	Body string   `json:"body"` // name of the file with the book or the document
+	// From is what a feed that came from a URL is known by there.
+	From validators `json:"from,omitzero"`
+}
+
+// validators ask a server whether what it has is still the same (RFC 9110, section 13).
+type validators struct {
+	ETag     string `json:"etag,omitempty"`
+	Modified string `json:"modified,omitempty"`
 }
 
 const (
@@ -45,7 +61,7 @@ const (
 
 // Open opens a folder of feeds, makes it where there is none, and removes what a dead process left behind.
 func Open(dir string, now func() time.Time) (*Store, error) {
-	s := &Store{dir: dir, now: now}
+	s := &Store{dir: dir, now: now, disk: steps{disk.WriteWhole, disk.SyncDir}}
 	if err := os.MkdirAll(filepath.Join(dir, bodies), 0o700); err != nil {
 		return nil, disk.Error(err, "making the folder of feeds")
 	}
@@ -95,6 +111,8 @@ func (s *Store) all() ([]kept, error) {
 
 // List returns the feeds, sorted by name, with those marked that are stale now.
 func (s *Store) List() ([]imx.Feed, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	all, err := s.all()
 	feeds := make([]imx.Feed, 0, len(all))
 	for _, k := range all {
@@ -119,7 +137,7 @@ func (s *Store) Remove(name string) error {
 	if err := os.Remove(s.path(name)); err != nil {
 		return err
 	}
-	return errors.Join(disk.SyncDir(s.dir), os.Remove(s.body(k)))
+	return errors.Join(s.disk.sync(s.dir), os.Remove(s.body(k)))
 }
 
 // find returns one feed. Errors: NotFound, which names those that are there.
@@ -145,16 +163,6 @@ func (s *Store) find(name string) (kept, error) {
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name+metadata) }
 
 func (s *Store) body(k kept) string { return filepath.Join(s.dir, bodies, k.Body) }
-
-// CheckName refuses what can't be the name of a feed. Errors: Invalid.
-func CheckName(name string) error {
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	if name == "" || len(name) > 64 || strings.Trim(name, letters+"-_.") != "" || strings.Trim(name[:1], letters) != "" {
-		return imx.Errorf(imx.Invalid, "%.70q can't be the name of a feed", name).
-			WithHint("give it one of letters, digits, dots and dashes with --name")
-	}
-	return nil
-}
 
 // Set is all feeds of a moment, open. The one who opened it closes it.
 type Set struct {

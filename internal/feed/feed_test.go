@@ -352,7 +352,7 @@ func TestFeedsAreFetchedFromTheAddressThatSomebodyNamed(t *testing.T) {
 	mux.HandleFunc("/DSA-list", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 	mux.HandleFunc("/cut", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
-		_, _ = io.WriteString(w, text[:strings.LastIndex(text, "[20")]) // whole entries
+		_, _ = io.WriteString(w, text[:strings.LastIndex(text, "[22 Nov")]) // whole entries
 	})
 	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
@@ -486,7 +486,7 @@ func TestWhatIsKnownOfImagesThatAreGoneGoesToo(t *testing.T) {
 	has(1, 2, "b")
 	add("c")
 	has(2, 3, "b", "c")
-	if raw, err := os.ReadFile(filepath.Join(dir, "images")); err != nil || strings.Contains(string(raw), "only-a") {
+	if raw, err := os.ReadFile(filepath.Join(dir, "packages")); err != nil || strings.Contains(string(raw), "only-a") {
 		t.Errorf("%v: what is gone is still on the disk: %s", err, raw)
 	}
 	if err := m.Close(); err != nil {

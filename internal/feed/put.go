@@ -26,6 +26,8 @@ import (
 const (
 	maxFeed  = 16 << 30 // bytes without compression; the largest that there is has some 3 GB
 	maxSkips = 20       // skipped entries that are told by name
+
+	byteOrder = "\uFEFF" // a mark that some editors put before a text
 )
 
 // Put reads a feed and keeps it in place of the one by its name. It may be compressed with gzip, or a zip of JSON
@@ -33,7 +35,18 @@ const (
 // Refused for a feed that breaks its format's rules, ends in the middle, has a date in the future, or is older or much
 // smaller than the one it would replace; Exhausted for a full disk; r's own.
 func (s *Store) Put(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.Feed, error) {
-	if err := CheckName(req.Name); err != nil {
+	return s.put(ctx, delivery{FeedRequest: req}, r)
+}
+
+// delivery is a feed that comes.
+type delivery struct {
+	imx.FeedRequest
+
+	from validators
+}
+
+func (s *Store) put(ctx context.Context, req delivery, r io.Reader) (imx.Feed, error) {
+	if err := vuln.CheckFeedName(req.Name); err != nil {
 		return imx.Feed{}, err
 	}
 	in := &incoming{r: r, hash: sha256.New(), ctx: ctx}
@@ -42,8 +55,11 @@ func (s *Store) Put(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.
 		return imx.Feed{}, about(req.Name, err)
 	}
 	defer done()
-	f := imx.Feed{Name: req.Name, Format: req.Format, Source: req.Source}
+	f := imx.Feed{Name: req.Name, Format: req.Format, Source: req.Source, Once: req.Once}
 	head := bufio.NewReaderSize(&limited{plain, maxFeed}, vuln.HeadSize)
+	if begin, _ := head.Peek(len(byteOrder)); string(begin) == byteOrder { // an error comes again with the next byte
+		_, _ = head.Discard(len(byteOrder))
+	}
 	if f.Format == "" {
 		begin, err := head.Peek(vuln.HeadSize)
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -64,12 +80,10 @@ func (s *Store) Put(ctx context.Context, req imx.FeedRequest, r io.Reader) (imx.
 	return f, about(req.Name, err)
 }
 
-// PutAdvisories keeps advisories that didn't come as a file, as Put does. date is how new they are.
-func (s *Store) PutAdvisories(f imx.Feed, all []vuln.Advisory) (imx.Feed, error) {
-	if err := CheckName(f.Name); err != nil {
-		return imx.Feed{}, err
-	}
-	return s.keep(&f, imx.FeedRequest{Date: f.Date, Anyway: true}, func(w io.Writer, skip func(string, string)) (vuln.Summary, error) {
+// PutAdvisories keeps advisories that didn't come as a file, as Put does, under any name. Of req counts how new they are,
+// and Anyway.
+func (s *Store) PutAdvisories(req imx.FeedRequest, f imx.Feed, all []vuln.Advisory) (imx.Feed, error) {
+	return s.keep(&f, delivery{FeedRequest: req}, func(w io.Writer, skip func(string, string)) (vuln.Summary, error) {
 		h := sha256.New()
 		sum, err := vuln.WriteBook(io.MultiWriter(w, h), skip, func(sink vuln.Sink) (vuln.Summary, error) {
 			for _, a := range all {
@@ -77,7 +91,7 @@ func (s *Store) PutAdvisories(f imx.Feed, all []vuln.Advisory) (imx.Feed, error)
 					return vuln.Summary{}, err
 				}
 			}
-			return vuln.Summary{Entries: int64(len(all)), Date: f.Date}, nil
+			return vuln.Summary{Entries: int64(len(all)), Date: req.Date}, nil
 		})
 		f.Digest = imx.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
 		return sum, err
@@ -85,7 +99,7 @@ func (s *Store) PutAdvisories(f imx.Feed, all []vuln.Advisory) (imx.Feed, error)
 }
 
 // keep writes a feed's body with fill, which sets f.Digest, judges it against what is there, and puts it in its place.
-func (s *Store) keep(f *imx.Feed, req imx.FeedRequest, fill func(io.Writer, func(entry, why string)) (vuln.Summary, error)) (imx.Feed, error) {
+func (s *Store) keep(f *imx.Feed, req delivery, fill func(io.Writer, func(entry, why string)) (vuln.Summary, error)) (imx.Feed, error) {
 	file, err := os.CreateTemp(filepath.Join(s.dir, bodies), disk.Staged)
 	if err != nil {
 		return imx.Feed{}, disk.Error(err, "keeping a feed")
@@ -124,7 +138,7 @@ func (s *Store) keep(f *imx.Feed, req imx.FeedRequest, fill func(io.Writer, func
 }
 
 // replace makes a body the feed's, and reports whether it is.
-func (s *Store) replace(f imx.Feed, req imx.FeedRequest, body string) (bool, error) {
+func (s *Store) replace(f imx.Feed, req delivery, body string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, err := s.find(f.Name)
@@ -141,15 +155,19 @@ func (s *Store) replace(f imx.Feed, req imx.FeedRequest, body string) (bool, err
 			return false, err
 		}
 	}
-	raw, err := json.MarshalIndent(kept{Feed: f, Body: body}, "", "  ")
+	raw, err := json.MarshalIndent(kept{Feed: f, Body: body, From: req.from}, "", "  ")
 	if err != nil {
 		return false, err
 	}
-	if err := disk.WriteWhole(s.path(f.Name), append(raw, '\n'), 0o600); err != nil {
+	if err := s.disk.sync(filepath.Join(s.dir, bodies)); err != nil { // before anything names a file in it
 		return false, disk.Error(err, "keeping a feed")
 	}
+	if err := s.disk.write(s.path(f.Name), append(raw, '\n'), 0o600); err != nil {
+		now, unread := s.find(f.Name)
+		return unread == nil && now.Body == body, disk.Error(err, "keeping a feed") // it may be in place, unconfirmed
+	}
 	if had {
-		return true, os.Remove(s.body(old))
+		_ = os.Remove(s.body(old)) // else it goes at the next start
 	}
 	return true, nil
 }

@@ -4,6 +4,7 @@ package inside
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"imx/internal/procs"
 )
 
 // Found is a path of an instance.
@@ -121,31 +124,19 @@ func isFile(pid int, name string, file unix.Stat_t) bool {
 // Processes are those of the instance whose first process is pid, in the order of their numbers. One that ends
 // meanwhile is left out, and so is one that has ended and waits to be told of.
 func Processes(pid int) ([]Process, error) {
-	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	numbers, err := procs.Together(pid, "pid")
 	if err != nil {
 		return nil, gone(err)
 	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, err
-	}
 	var all []Process
-	for _, e := range entries {
-		number, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		dir := filepath.Join("/proc", e.Name())
-		if its, err := os.Readlink(filepath.Join(dir, "ns/pid")); err != nil || its != space {
-			continue
-		}
+	for _, number := range numbers {
+		dir := filepath.Join("/proc", strconv.Itoa(number))
 		program, err := os.Readlink(filepath.Join(dir, "exe"))
 		uid, err2 := uidOf(dir)
 		if errors.Join(err, err2) == nil {
 			all = append(all, Process{number, program, uid})
 		}
 	}
-	slices.SortFunc(all, func(a, b Process) int { return a.Pid - b.Pid })
 	return all, nil
 }
 
@@ -161,6 +152,26 @@ func uidOf(dir string) (uint32, error) {
 		}
 	}
 	return 0, errors.New("the kernel shows no user of it")
+}
+
+// Ending reports whether the process is ending, or gone: from then on it runs nothing any more, though what it started may
+// still be killed. It is not of a pid that is none.
+func Ending(pid int) bool {
+	const exiting = 0x4 // PF_EXITING of the kernel's sched.h
+	if pid <= 0 {
+		return false
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+	}
+	// After the name, which may have anything in it: the state and the flags (proc_pid_stat(5)).
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(f) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(f[6], 10, 64)
+	return err == nil && flags&exiting != 0
 }
 
 // Listens are the TCP ports that the instance's processes listen on, sorted.

@@ -140,3 +140,26 @@ func TestAProcessThatIsGoneHasNothing(t *testing.T) {
 		t.Error("it has ports")
 	}
 }
+
+func TestAProcessThatWasKilledIsEndingBeforeAnybodyWaitsForIt(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Skipf("this machine has no sleep: %v", err)
+	}
+	pid := cmd.Process.Pid
+	if inside.Ending(pid) || inside.Ending(0) {
+		t.Error("what runs is ending, or what is no process")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); !inside.Ending(pid); {
+		if time.Now().After(deadline) {
+			t.Fatal("it was killed, and isn't ending")
+		}
+	}
+	_ = cmd.Wait() // it was killed
+	if !inside.Ending(pid) {
+		t.Error("what is gone isn't ending")
+	}
+}

@@ -27,7 +27,7 @@ type view struct {
 	from []span // by byte of text; nil for a text that is as it was found
 }
 
-func (v view) origin(i int) span {
+func (v *view) origin(i int) span {
 	if v.from == nil {
 		return span{i, i + 1}
 	}
@@ -36,7 +36,7 @@ func (v view) origin(i int) span {
 
 // original is where a secret of the view stands in the text as it was found, false where nothing of it was encoded: that
 // one is found without decoding.
-func (v view) original(s Secret) (Secret, bool) {
+func (v *view) original(s Secret) (Secret, bool) {
 	encoded := false
 	for i := s.Begin; i < s.End; i++ {
 		at := v.origin(i)
@@ -47,7 +47,7 @@ func (v view) original(s Secret) (Secret, bool) {
 }
 
 // copy appends a part of another view as it is.
-func (v *view) copy(of view, begin, end int) {
+func (v *view) copy(of *view, begin, end int) {
 	for i := begin; i < end; i++ {
 		v.add(of.text[i], of.origin(i))
 	}
@@ -66,8 +66,8 @@ type decoder struct {
 }
 
 // decoded is the view's lines that have something encoded, with that decoded; false if there are none.
-func (v view) decoded() (view, bool) {
-	d := decoder{in: v}
+func (v *view) decoded() (view, bool) {
+	d := decoder{in: *v}
 	for i := 0; i < len(v.text); {
 		switch c := v.text[i]; {
 		case c == '\n':
@@ -88,7 +88,7 @@ func (v view) decoded() (view, bool) {
 func (d *decoder) newline(at int) int {
 	next := min(at+1, len(d.in.text))
 	if d.shown > d.line {
-		d.out.copy(d.in, d.shown, next)
+		d.out.copy(&d.in, d.shown, next)
 	}
 	d.line, d.shown = next, next
 	return next
@@ -103,7 +103,7 @@ func (d *decoder) percent(at int) int {
 	if _, err := hex.Decode(b[:], d.in.text[at+1:at+3]); err != nil || !readable(b[:]) {
 		return at + 1
 	}
-	d.out.copy(d.in, d.shown, at)
+	d.out.copy(&d.in, d.shown, at)
 	d.out.add(b[0], span{d.in.origin(at).begin, d.in.origin(at + 2).end})
 	d.shown = at + 3
 	return d.shown
@@ -111,7 +111,7 @@ func (d *decoder) percent(at int) int {
 
 // run decodes what begins at a place, if that says something, and returns where it ends.
 func (d *decoder) run(at int) int {
-	r := run{text: d.in.text, end: endOfRun(d.in.text, at)}
+	r := &run{text: d.in.text, end: endOfRun(d.in.text, at)}
 	if r.end-at < minBase64 || !r.promises(at) {
 		return r.end
 	}
@@ -125,7 +125,7 @@ func (d *decoder) run(at int) int {
 		}
 		return first
 	}
-	d.out.copy(d.in, d.shown, at)
+	d.out.copy(&d.in, d.shown, at)
 	d.out.text, d.out.from = slices.Grow(d.out.text, len(plain)), slices.Grow(d.out.from, len(plain))
 	for k, b := range plain {
 		from := r.origin(k)
@@ -155,7 +155,7 @@ func endOfRun(text []byte, begin int) int {
 }
 
 // promises reports whether what the run begins with can be text: for most words it can't.
-func (r run) promises(begin int) bool {
+func (r *run) promises(begin int) bool {
 	head := r.text[begin : begin+minBase64]
 	if !bytes.ContainsFunc(head[2:], func(c rune) bool { return !isHex(byte(c)) }) { //nolint:gosec // ASCII alone
 		return true
@@ -194,7 +194,7 @@ func (r *run) gather(begin, alone int) {
 }
 
 // nextLine is the line below the run's end, if there is nothing else on it.
-func (r run) nextLine() (begin, end int, ok bool) {
+func (r *run) nextLine() (begin, end int, ok bool) {
 	rest := bytes.TrimPrefix(r.text[r.end:], []byte("\r"))
 	if !bytes.HasPrefix(rest, []byte("\n")) {
 		return 0, 0, false
@@ -209,7 +209,7 @@ func (r run) nextLine() (begin, end int, ok bool) {
 }
 
 // decode returns what the run says, false if that is no text.
-func (r run) decode() ([]byte, bool) {
+func (r *run) decode() ([]byte, bool) {
 	chars := make([]byte, len(r.at))
 	for i, at := range r.at {
 		chars[i] = r.text[at]
@@ -224,7 +224,7 @@ func (r run) decode() ([]byte, bool) {
 }
 
 // origin is where a byte of what the run decodes to came from.
-func (r run) origin(k int) span {
+func (r *run) origin(k int) span {
 	return span{r.at[k*8/r.bits], r.at[(k*8+7)/r.bits] + 1}
 }
 

@@ -86,7 +86,8 @@ func (s *Scanner) Find(name string, text []byte) []Secret {
 // encoded returns the secrets that can be read only when what is encoded is decoded.
 func (s *Scanner) encoded(name string, text []byte) []Secret {
 	var all []Secret
-	v, more := view{text: text}.decoded()
+	v := view{text: text}
+	v, more := v.decoded()
 	for depth := 1; more; depth++ {
 		for _, found := range s.plain(name, v.text) {
 			if at, ok := v.original(found); ok {

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"imx"
+	"imx/internal/procs"
 )
 
 // Process is one process, and the files that it has mapped.
@@ -39,26 +40,19 @@ type File struct {
 // meanwhile are left out. Errors: NotFound for a process that isn't there; Refused for one in the caller's own mount
 // namespace, which is no instance's.
 func Under(pid int) ([]Process, error) {
-	space, err := namespace(strconv.Itoa(pid))
+	space, err := procs.Space(strconv.Itoa(pid), mountSpace)
 	if err != nil {
 		return nil, imx.Errorf(imx.NotFound, "process %d isn't there: %w", pid, err)
 	}
-	if own, err := namespace("self"); err != nil || own == space {
+	if own, err := procs.Space("self", mountSpace); err != nil || own == space {
 		return nil, imx.Errorf(imx.Refused, "process %d is in no instance", pid)
 	}
-	entries, err := os.ReadDir("/proc")
+	numbers, err := procs.Together(pid, mountSpace)
 	if err != nil {
-		return nil, err
+		return nil, imx.Errorf(imx.NotFound, "process %d isn't there: %w", pid, err)
 	}
 	var all []Process
-	for _, e := range entries {
-		number, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		if its, err := namespace(e.Name()); err != nil || its != space {
-			continue
-		}
+	for _, number := range numbers {
 		p, err := look(number)
 		if err != nil && !ended(err) {
 			return nil, err
@@ -67,11 +61,11 @@ func Under(pid int) ([]Process, error) {
 			all = append(all, p)
 		}
 	}
-	slices.SortFunc(all, func(a, b Process) int { return a.Pid - b.Pid })
 	return all, nil
 }
 
-func namespace(pid string) (string, error) { return os.Readlink("/proc/" + pid + "/ns/mnt") }
+// mountSpace is the kind of namespace that an instance's processes have in common.
+const mountSpace = "mnt"
 
 // ended reports whether a process ended while it was looked at.
 func ended(err error) bool {

@@ -86,7 +86,7 @@ func (p *Pipeline) passed(ctx context.Context, w work, images []imx.Image) error
 
 // trial is what there is to test of a plan whose images are built, in its order.
 func (p *Pipeline) trial(w work, images []imx.Image) trial.Run {
-	r := trial.Run{Plan: w.planned.Digest, Tests: w.template.Tests, Kits: w.planned.Plan.Kits}
+	r := trial.Run{Plan: w.planned.Digest, Tests: w.template.Tests, Kits: w.planned.Plan.Kits, Places: w.template.Places}
 	r.Make = func(ctx context.Context, k imx.Kit) (imx.Image, error) { return p.kit(ctx, w, k) }
 	used := map[string]bool{}
 	for _, spec := range w.planned.Plan.Services {

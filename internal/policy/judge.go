@@ -200,9 +200,21 @@ func asMap(v any) (map[string]any, error) {
 // maxSaid bounds the text of a condition, in bytes: a screen holds no more.
 const maxSaid = 2000
 
-// Judge returns the verdict on an input, and what each condition looked at: the values of its other rules, by its id.
+// Looked are the values of the rules of each condition's package, by its id: what it looked at.
+type Looked map[string]ast.Value
+
+// JSON returns the values of one condition. Errors: Internal.
+func (l Looked) JSON(id string) (json.RawMessage, error) {
+	v, err := ast.JSON(l[id])
+	if err != nil {
+		return nil, imx.Errorf(imx.Internal, "what the condition %s looked at can't be shown: %w", id, err)
+	}
+	return json.Marshal(v)
+}
+
+// Judge returns the verdict on an input, and what its conditions looked at; one that failed looked at nothing.
 // Errors: Internal; Unavailable when ctx ends.
-func (b *Book) Judge(ctx context.Context, in Input) (imx.Verdict, map[string]json.RawMessage, error) {
+func (b *Book) Judge(ctx context.Context, in Input) (imx.Verdict, Looked, error) {
 	v := imx.Verdict{
 		Image: in.Image.Digest, Service: in.Service, Plan: in.Plan.Digest, Environment: b.policy.Environment, Purpose: in.Purpose, Policy: b.digest,
 		Inputs: in.Inputs, Made: in.Now, Conditions: []imx.Condition{},
@@ -215,19 +227,21 @@ func (b *Book) Judge(ctx context.Context, in Input) (imx.Verdict, map[string]jso
 	if err != nil {
 		return v, nil, err
 	}
-	facts := map[string]json.RawMessage{}
+	looked := Looked{}
 	for _, c := range b.conditions {
-		one, looked, err := c.judge(ctx, in, input)
+		one, values, err := c.judge(ctx, in, input)
 		if err != nil {
 			return v, nil, err
 		}
 		v.Conditions = append(v.Conditions, one)
-		facts[c.ID] = looked
+		if values != nil {
+			looked[c.ID] = values
+		}
 	}
 	excuse(v.Conditions, in, b.firm)
 	v.Allowed = len(v.Conditions) > 0 && !slices.ContainsFunc(v.Conditions, func(c imx.Condition) bool { return !c.Holds() })
 	v.Until = until(v.Conditions, in.Now)
-	return v, facts, nil
+	return v, looked, nil
 }
 
 // fresh is how long a verdict holds at most.
@@ -243,45 +257,38 @@ func until(conditions []imx.Condition, now time.Time) time.Time {
 	return end
 }
 
-// judge asks one condition. One that fails isn't met.
-func (c condition) judge(ctx context.Context, in Input, input rego.Input) (imx.Condition, json.RawMessage, error) {
+// judge asks one condition, and returns its package's values, too. One that fails isn't met.
+func (c condition) judge(ctx context.Context, in Input, input rego.Input) (imx.Condition, ast.Value, error) {
 	said := imx.Condition{ID: c.ID, Refuses: c.Firm || !c.warn && (!c.Shown || in.Purpose != imx.ForStart)}
 	value, err := c.query.Run(ctx, input)
 	if err != nil && ctx.Err() != nil {
 		return said, nil, err
 	}
-	var object any
 	if err == nil {
-		object, err = ast.JSON(value)
-	}
-	if err == nil {
-		said, err = c.answer(said, object)
+		said, err = c.answer(said, value)
 	}
 	if err != nil {
 		e := imx.AsError(err)
 		said.Met, said.Says, said.Hint = false, e.Message, e.Hint
 		return said, nil, nil //nolint:nilerr // what can't be asked isn't met, and says why
 	}
-	looked, err := json.Marshal(object)
-	return said, looked, err
+	return said, value, nil
 }
 
 // answer reads what a condition's package says.
-func (c condition) answer(said imx.Condition, object any) (imx.Condition, error) {
-	raw, err := json.Marshal(object)
-	if err != nil {
-		return said, err
-	}
+func (c condition) answer(said imx.Condition, value ast.Value) (imx.Condition, error) {
 	var a struct {
-		Met      bool         `json:"met"`
-		Says     string       `json:"says"`
-		Hint     string       `json:"hint"`
-		Evidence []imx.Digest `json:"evidence"`
-		Until    float64      `json:"until"` // in nanoseconds
+		Met      bool
+		Says     string
+		Hint     string
+		Evidence []imx.Digest
+		Until    float64 // in nanoseconds
 	}
-	if err := json.Unmarshal(raw, &a); err != nil {
-		return said, imx.Errorf(imx.Invalid, "%s: the condition %s gives what can't be read: %w", c.File, c.ID, err).
-			WithHint("met is true or nothing, says and hint are text, evidence is a set of digests, until a time in nanoseconds")
+	for name, into := range map[string]any{"met": &a.Met, "says": &a.Says, "hint": &a.Hint, "evidence": &a.Evidence, "until": &a.Until} {
+		if err := read(value, name, into); err != nil {
+			return said, imx.Errorf(imx.Invalid, "%s: the condition %s gives what can't be read as %s: %w", c.File, c.ID, name, err).
+				WithHint("met is true or nothing, says and hint are text, evidence is a set of digests, until a time in nanoseconds")
+		}
 	}
 	said.Met, said.Hint, said.Evidence = a.Met, clip(a.Hint), a.Evidence
 	if said.Says = clip(a.Says); said.Says == "" {
@@ -291,6 +298,27 @@ func (c condition) answer(said imx.Condition, object any) (imx.Condition, error)
 		said.Until = time.Unix(0, int64(a.Until)).UTC()
 	}
 	return said, nil
+}
+
+// read reads one value of a package, if it is there.
+func read(values ast.Value, name string, into any) error {
+	object, ok := values.(ast.Object)
+	if !ok {
+		return nil // it has no values
+	}
+	found := object.Get(ast.StringTerm(name))
+	if found == nil {
+		return nil
+	}
+	v, err := ast.JSON(found.Value)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
 }
 
 // clip cuts text to what a screen holds.

@@ -51,10 +51,12 @@ func (q Query) Fault(summary, hint string) imx.Diagnostic {
 // At is where that is written.
 func (q Query) At() imx.Pos { return q.at }
 
-// Input is a document that queries are asked about.
+// Input is a document that queries are asked about, one after the other: it isn't safe for concurrent use.
 type Input struct {
 	value ast.Value
 	now   time.Time
+	// said is what one query made a program's helpers say of the document, for the others: half of the time where there are many.
+	said map[*Program]topdown.VirtualCache
 }
 
 // NewInput makes an Input of what encoding/json makes of a document. now is the time for the functions that would ask a clock.
@@ -64,7 +66,7 @@ func NewInput(document any, now time.Time) (Input, error) {
 	if err != nil {
 		return Input{}, imx.Errorf(imx.Internal, "the document can't be given to rules: %w", err)
 	}
-	return Input{v, now}, nil
+	return Input{v, now, map[*Program]topdown.VirtualCache{}}, nil
 }
 
 // Run returns the answer, nil where there is none. Errors: Exhausted, naming the query and its place, for one that
@@ -76,9 +78,12 @@ func (q Query) Run(ctx context.Context, in Input) (ast.Value, error) {
 		return nil, imx.Errorf(imx.Internal, "rules can't be evaluated: %w", err)
 	}
 	defer p.store.Abort(ctx, txn)
+	if in.said[p] == nil {
+		in.said[p] = topdown.NewVirtualCache()
+	}
 	m := newMeter(ctx, p.bounds)
 	found, err := topdown.NewQuery(q.body).WithCompiler(p.compiler).WithStore(p.store).WithTransaction(txn).
-		WithInput(ast.NewTerm(in.value)).WithCancel(m).WithTime(in.now).Run(ctx)
+		WithInput(ast.NewTerm(in.value)).WithCancel(m).WithTime(in.now).WithVirtualCache(in.said[p]).Run(ctx)
 	if err != nil {
 		return nil, q.failed(m, err)
 	}

@@ -52,9 +52,17 @@ func JUnit(w io.Writer, r Report) error {
 	all := junitSuites{Name: "imx check"}
 	for _, folder := range r.Folders {
 		s := suiteOf(folder, r.Rules)
-		all.Tests, all.Failures, all.Skipped = all.Tests+s.Tests, all.Failures+s.Failures, all.Skipped+s.Skipped
-		all.Suites = append(all.Suites, s)
+		all.add(s)
 	}
+	return all.write(w)
+}
+
+func (all *junitSuites) add(s junitSuite) {
+	all.Tests, all.Failures, all.Skipped = all.Tests+s.Tests, all.Failures+s.Failures, all.Skipped+s.Skipped
+	all.Suites = append(all.Suites, s)
+}
+
+func (all *junitSuites) write(w io.Writer) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}

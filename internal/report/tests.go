@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/xml"
 	"io"
 	"strings"
 
@@ -16,19 +15,9 @@ func TestsJUnit(w io.Writer, results []imx.TestResult) error {
 		for _, c := range r.Checks {
 			s.add(testCase(s.Name, r, c))
 		}
-		all.Tests, all.Failures = all.Tests+s.Tests, all.Failures+s.Failures
-		all.Suites = append(all.Suites, s)
+		all.add(s)
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	enc := xml.NewEncoder(w)
-	enc.Indent("", "  ")
-	if err := enc.Encode(all); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	return all.write(w)
 }
 
 func testCase(class string, r imx.TestResult, c imx.TestCheck) junitCase {

@@ -16,11 +16,13 @@ import (
 	"imx/internal/vuln"
 )
 
-// Changelogs is the name of the feed that imx makes by itself.
-const Changelogs = "changelogs"
-
-// every is how long the changelogs stay as they are, unless images came with other packages.
-const every = time.Hour
+const (
+	// every is how long the changelogs stay as they are, unless images came with other packages; and feeds that came from
+	// a URL.
+	every = time.Hour
+	// again is how long it is taken for certain that what failed fails.
+	again = 5 * time.Minute
+)
 
 // Refresh fetches feeds that came from a URL again, or one for the first time, and looks at the changelogs of newer
 // packages. It returns the feeds that it brought. A feed that can't be had stays as it was; the first failure is told
@@ -31,15 +33,16 @@ func (s *Scanner) Refresh(ctx context.Context, by imx.Principal, req imx.Refresh
 	if err != nil {
 		return nil, err
 	}
+	bring := s.refetch
+	if req.URL != "" {
+		bring = s.fetch
+	}
 	brought := []imx.Feed{}
 	var failed error
 	for _, one := range wanted {
 		step := "fetch " + one.Name
 		report(imx.Progress{Step: step, Status: imx.StepRunning})
-		f, err := s.cfg.Feeds.Fetch(ctx, s.cfg.Client, one)
-		if err == nil {
-			err = s.kept(by, f)
-		}
+		f, err := bring(ctx, by, one)
 		if err != nil {
 			report(imx.Progress{Step: step, Status: imx.StepFailed, Message: imx.AsError(err).Message})
 			failed = cmp.Or(failed, err)
@@ -48,9 +51,12 @@ func (s *Scanner) Refresh(ctx context.Context, by imx.Principal, req imx.Refresh
 		report(imx.Progress{Step: step, Status: imx.StepDone, Done: f.Entries, Total: f.Entries, Unit: "entries"})
 		brought = append(brought, f)
 	}
-	if req.URL == "" && (req.Name == "" || req.Name == Changelogs) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	if req.URL == "" && (req.Name == "" || req.Name == vuln.Changelogs) {
+		leave, err := s.reading.take(ctx)
+		if err != nil {
+			return brought, cmp.Or(failed, err)
+		}
+		defer leave()
 		f, err := s.changelogs(ctx, by, report)
 		if err != nil {
 			return brought, cmp.Or(failed, err)
@@ -60,11 +66,33 @@ func (s *Scanner) Refresh(ctx context.Context, by imx.Principal, req imx.Refresh
 	return brought, failed
 }
 
+// fetch brings a feed whatever there was by its name.
+func (s *Scanner) fetch(ctx context.Context, by imx.Principal, req imx.FeedRequest) (imx.Feed, error) {
+	f, err := s.cfg.Feeds.Fetch(ctx, s.cfg.Client, req)
+	if err != nil {
+		return f, err
+	}
+	return f, s.kept(by, f)
+}
+
+// refetch brings a feed if its URL has something else than the last time.
+func (s *Scanner) refetch(ctx context.Context, by imx.Principal, req imx.FeedRequest) (imx.Feed, error) {
+	f, came, err := s.cfg.Feeds.Refetch(ctx, s.cfg.Client, req)
+	if err != nil || !came {
+		return f, err
+	}
+	return f, s.kept(by, f)
+}
+
 // wanted lists what is to be fetched.
 func (s *Scanner) wanted(req imx.RefreshRequest) ([]imx.FeedRequest, error) {
 	if req.URL != "" {
 		name, err := feed.URLName(req.URL)
-		return []imx.FeedRequest{{Name: cmp.Or(req.Name, name), Source: req.URL, Anyway: req.Anyway}}, err
+		if err != nil {
+			return nil, err
+		}
+		name = cmp.Or(req.Name, name)
+		return []imx.FeedRequest{{Name: name, Source: req.URL, Anyway: req.Anyway, Once: req.Once}}, vuln.CheckFeedName(name)
 	}
 	all, err := s.cfg.Feeds.List()
 	if err != nil {
@@ -76,29 +104,44 @@ func (s *Scanner) wanted(req imx.RefreshRequest) ([]imx.FeedRequest, error) {
 		switch {
 		case req.Name != "" && f.Name != req.Name:
 		case err == nil:
-			wanted = append(wanted, imx.FeedRequest{Name: f.Name, Format: f.Format, Source: f.Source, Anyway: req.Anyway})
-		case req.Name != "" && req.Name != Changelogs:
+			wanted = append(wanted, imx.FeedRequest{Name: f.Name, Format: f.Format, Source: f.Source, Anyway: req.Anyway, Once: f.Once})
+		case req.Name != "" && req.Name != vuln.Changelogs:
 			return nil, imx.Errorf(imx.Conflict, "feed %s came as a file, so there is nowhere to fetch it from", f.Name).
 				WithHint("add the newer file: imx feed add --name %s FILE", f.Name)
 		}
 	}
-	if req.Name != "" && req.Name != Changelogs && len(wanted) == 0 {
+	if req.Name != "" && req.Name != vuln.Changelogs && len(wanted) == 0 {
 		return nil, imx.Errorf(imx.NotFound, "there is no feed %q", req.Name).WithHint("imx feed list shows those that there are")
 	}
 	return wanted, nil
 }
 
-// upToDate looks at the changelogs if that was a while ago, or if there are other packages now.
+// upToDate looks at the changelogs if that was a while ago, or if there are other packages now. What failed a moment ago
+// isn't tried again. Errors: why what is known of changelogs isn't all that there is to know.
 func (s *Scanner) upToDate(ctx context.Context, report imx.Report) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	leave, err := s.reading.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	packages := 0
 	_ = s.cfg.Known.Use(func(x *vuln.Index) error { _, packages = x.Size(); return nil }) // can't fail
-	if packages == s.covered && s.cfg.Now().Sub(s.refreshed) < every {
-		return nil
+	s.mu.Lock()
+	last := s.read
+	s.mu.Unlock()
+	valid := every
+	if last.err != nil {
+		valid = again
 	}
-	_, err := s.changelogs(ctx, imx.Server, report)
-	return err
+	if packages == last.covered && s.cfg.Now().Sub(last.at) < valid {
+		return last.err
+	}
+	if _, err := s.changelogs(ctx, imx.Server, report); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read.err
 }
 
 // origin is a source package of a release.
@@ -111,39 +154,51 @@ type candidate struct {
 }
 
 // changelogs brings the changelogs of all packages that are newer than those that images have, and makes a feed of what
-// they say that they fix. An archive other than the host's that can't say anything is skipped, with why.
+// they say that they fix. An archive other than the host's that can't say anything is skipped, and a changelog that can't
+// be had, with why. Who calls it has the turn.
 func (s *Scanner) changelogs(ctx context.Context, by imx.Principal, report imx.Report) (imx.Feed, error) {
-	declared, err := s.cfg.Archives()
-	if err != nil {
-		return imx.Feed{}, err
-	}
 	var installed []vuln.Package
 	_ = s.cfg.Known.Use(func(x *vuln.Index) error { installed = slices.Clone(x.All()); return nil }) // can't fail
-	r := reading{Scanner: s, report: report, used: map[imx.Digest]bool{}, feed: imx.Feed{Name: Changelogs, Format: imx.FormatChangelog}}
+	f, missed, err := s.readAll(ctx, installed, report)
+	if err == nil {
+		err = s.kept(by, f)
+	}
+	if ctx.Err() != nil {
+		return f, err // that somebody gave up says nothing of the archive
+	}
+	done := attempt{at: s.cfg.Now(), covered: len(installed), err: err}
+	if err == nil && len(missed) > 0 {
+		done.err = imx.Errorf(imx.Unavailable, "%d couldn't be had, the first of %s", len(missed), missed[0])
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = done
+	return f, err
+}
+
+// readAll makes the feed of changelogs, and says which couldn't be had. Then it may not have got much smaller: what isn't
+// known any more would be found no more.
+func (s *Scanner) readAll(ctx context.Context, installed []vuln.Package, report imx.Report) (f imx.Feed, missed []string, err error) {
+	declared, err := s.cfg.Archives()
+	if err != nil {
+		return imx.Feed{}, nil, err
+	}
+	r := reading{Scanner: s, report: report, used: map[imx.Digest]bool{}, feed: imx.Feed{Name: vuln.Changelogs, Format: imx.FormatChangelog}}
 	if err := r.archive(ctx, imx.Archive{Name: imx.HostArchive}, installed); err != nil {
-		return imx.Feed{}, err
+		return imx.Feed{}, nil, err
 	}
 	for _, decl := range declared {
-		why := mute(decl)
-		if why == "" {
-			if err := r.archive(ctx, decl, installed); err != nil {
-				why = imx.AsError(err).Message
-			}
-		}
-		if why != "" {
-			r.feed.Skipped++
-			r.feed.Skips = append(r.feed.Skips, "archive "+decl.Name+": "+why)
+		if why := mute(decl); why != "" {
+			r.skip("archive " + decl.Name + ": " + why)
+		} else if err := r.archive(ctx, decl, installed); err != nil {
+			r.miss("archive " + decl.Name + ": " + imx.AsError(err).Message)
 		}
 	}
 	if err := s.cfg.Feeds.KeepChangelogs(r.used); err != nil {
-		return imx.Feed{}, err
+		return imx.Feed{}, nil, err
 	}
-	f, err := s.cfg.Feeds.PutAdvisories(r.feed, r.all)
-	if err != nil {
-		return f, err
-	}
-	s.refreshed, s.covered = s.cfg.Now(), len(installed)
-	return f, s.kept(by, f)
+	f, err = s.cfg.Feeds.PutAdvisories(imx.FeedRequest{Date: r.feed.Date, Anyway: len(r.missed) == 0}, r.feed, r.all)
+	return f, r.missed, err
 }
 
 // mute says why the newer packages of an archive that a template declares tell nothing of fixes, or "".
@@ -171,6 +226,17 @@ type reading struct {
 	used   map[imx.Digest]bool // the .debs whose changelogs stay
 	all    []vuln.Advisory
 	feed   imx.Feed
+	missed []string // what may say more, and couldn't be had
+}
+
+func (r *reading) skip(what string) {
+	r.feed.Skipped++
+	r.feed.Skips = append(r.feed.Skips, what)
+}
+
+func (r *reading) miss(what string) {
+	r.missed = append(r.missed, what)
+	r.skip(what)
 }
 
 // archive reads what an archive's newer packages say.
@@ -259,9 +325,10 @@ func (in shelf) newest(name string, from origin) *deb.Package {
 	return nil
 }
 
-// changes reads the first changelog that the candidates have.
+// changes reads the first changelog that the candidates have. Where none has, it misses those that couldn't be had.
 func (r *reading) changes(ctx context.Context, candidates []candidate, from shelf) ([]vuln.Change, error) {
 	tried := map[string]bool{}
+	var missed []string
 	for len(candidates) > 0 {
 		c := candidates[0]
 		candidates = candidates[1:]
@@ -269,20 +336,29 @@ func (r *reading) changes(ctx context.Context, candidates []candidate, from shel
 			continue
 		}
 		tried[c.pkg.Name], r.used[c.pkg.Digest] = true, true
-		found, err := r.cfg.Feeds.Changelog(c.pkg.Name, c.source, c.pkg.Digest, func() (io.ReadCloser, error) {
-			return r.cfg.Package(ctx, from.decl, c.pkg, func(imx.Progress) {})
+		var lost error // why the archive doesn't have the package, or not as its index says
+		found, err := r.cfg.Feeds.Changelog(c.pkg.Name, c.source, c.pkg.Digest, func() (b io.ReadCloser, err error) {
+			b, lost = r.cfg.Package(ctx, from.decl, c.pkg, func(imx.Progress) {})
+			return b, lost
 		})
+		kind := imx.KindOf(err)
 		switch {
-		case imx.KindOf(err) == imx.NotFound || imx.KindOf(err) == imx.Refused:
-			continue // another binary of the source may have one
-		case err != nil:
+		case err != nil && kind != imx.NotFound && kind != imx.Refused:
 			return nil, fmt.Errorf("reading what package %s fixes: %w", c.pkg.Ref(), err)
+		case lost != nil:
+			missed = append(missed, "package "+c.pkg.Ref()+": "+imx.AsError(lost).Message)
+			continue // another binary of the source may be there
+		case err != nil:
+			continue // or may have one
 		case found.Elsewhere == "":
 			return found.Changes, nil
 		}
 		if p := from.newest(found.Elsewhere, c.origin); p != nil {
 			candidates = append([]candidate{{c.origin, p.Package}}, candidates...)
 		}
+	}
+	for _, m := range missed {
+		r.miss(m)
 	}
 	return nil, nil
 }

@@ -63,16 +63,42 @@ type Server struct {
 
 // Scanner scans images. Its methods may be called from several goroutines at once.
 type Scanner struct {
-	cfg       Config
-	poked     chan struct{} // has one where feeds or excuses changed since Run looked
-	asked     imx.Digest    // of the feeds that Run last matched all images with
-	mu        sync.Mutex    // held while the changelogs are brought up to date
-	refreshed time.Time     // when they last were
-	covered   int           // how many different packages were looked at then
+	cfg     Config
+	poked   chan struct{}      // has one where feeds or excuses changed since Run looked
+	asked   imx.Digest         // of the feeds that Run last matched all images with
+	fetched map[string]attempt // the feeds that Run last fetched, by name
+	reading turn               // of who brings the changelogs up to date
+	stating turn               // of who adds to what is stated of an image
+	mu      sync.Mutex         // for read
+	read    attempt            // of the changelogs
+}
+
+// attempt is how it went to bring feeds up to date.
+type attempt struct {
+	at       time.Time
+	covered  int // how many different packages were looked at
+	failures int // in a row
+	err      error
+}
+
+// turn lets one at a time; who waits can give up.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) (leave func(), err error) {
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // New returns a Scanner. It starts nothing.
-func New(cfg Config) *Scanner { return &Scanner{cfg: cfg, poked: make(chan struct{}, 1)} }
+func New(cfg Config) *Scanner {
+	return &Scanner{
+		cfg: cfg, poked: make(chan struct{}, 1), fetched: map[string]attempt{}, reading: make(turn, 1), stating: make(turn, 1),
+	}
+}
 
 // Close lets go of the index of images. What it lost is read out of the images again.
 func (s *Scanner) Close() { _ = s.cfg.Known.Close() }
@@ -114,25 +140,34 @@ func (s *Scanner) RemoveFeed(by imx.Principal, name string) error {
 	return s.cfg.Server.RemoveFeed(by, name)
 }
 
-// Scan answers a request. Feeds that imx makes by itself are brought up to date before, if they can be.
-// Errors: NotFound and Invalid for a subject as inventory.Find, or a moment before the log; Refused for a damaged feed
-// or a VEX document that is none.
+// Scan answers a request. Feeds that imx makes by itself are brought up to date before, if they can be. What couldn't be
+// looked at is told as a gap.
+// Errors: NotFound and Invalid for a subject as inventory.Find, a moment before the log or yet to come, and what can't be a
+// vulnerability's name; Refused for a damaged feed or a VEX document that is none; for a subject that can't be scanned,
+// why: NotFound where its bytes are gone, Refused where they were changed, Invalid for what is no image.
 func (s *Scanner) Scan(ctx context.Context, by imx.Principal, req imx.ScanRequest, report imx.Report) (imx.ScanResult, error) {
 	result := imx.ScanResult{Time: s.cfg.Now().UTC(), At: req.At, Images: []imx.ImageScan{}}
-	if req.Keep && (req.ID != "" || !req.At.IsZero()) {
-		return result, imx.Errorf(imx.Invalid, "only a whole scan of now can be kept as evidence").WithHint("leave out the vulnerability and the moment")
+	req, err := readable(req, result.Time)
+	if err != nil {
+		return result, err
 	}
 	w, err := s.world(ctx, req)
 	if err != nil {
 		return result, err
 	}
+	w.running = req.At.IsZero()
 	views, err := w.choose(req)
 	if err != nil {
 		return result, err
 	}
-	views, notices := s.know(ctx, by, req, views, report)
-	result.Notices = notices
+	if views, result.Gaps, err = s.know(ctx, by, req, views, report); err != nil {
+		return result, err
+	}
+	result.Searched = len(views)
 	if err := s.upToDate(ctx, report); err != nil {
+		if ctx.Err() != nil {
+			return result, err
+		}
 		result.Notices = append(result.Notices, "the changelogs of newer packages couldn't be looked at: "+imx.AsError(err).Message)
 	}
 	set, err := s.cfg.Feeds.OpenAll()
@@ -142,6 +177,8 @@ func (s *Scanner) Scan(ctx context.Context, by imx.Principal, req imx.ScanReques
 	defer set.Close()
 	result.Feeds = set.About
 	result.Notices = append(result.Notices, ages(set.About, result.Time)...)
+	blind := s.blind(set)
+	result.Gaps = append(result.Gaps, blind...)
 	pleas, err := given(req.VEX)
 	if err != nil {
 		return result, err
@@ -151,19 +188,89 @@ func (s *Scanner) Scan(ctx context.Context, by imx.Principal, req imx.ScanReques
 	if err != nil {
 		return result, err
 	}
+	if req.ID != "" {
+		return result, with(&result, req.ID, all, set)
+	}
+	result.Images = append(result.Images, all...)
+	if !req.Keep {
+		return result, nil
+	}
+	return result, s.keepAll(ctx, by, result, set, blind)
+}
+
+// readable returns a request as it is carried out. Errors: Invalid for what contradicts itself, and for what can't be
+// answered whatever there is.
+func readable(req imx.ScanRequest, now time.Time) (imx.ScanRequest, error) {
+	const clocks = time.Minute // by which they may differ
+	switch {
+	case req.Keep && (req.ID != "" || !req.At.IsZero()):
+		return req, imx.Errorf(imx.Invalid, "only a whole scan of now can be kept as evidence").WithHint("leave out the vulnerability and the moment")
+	case req.Keep && len(req.VEX) > 0:
+		return req, imx.Errorf(imx.Invalid, "what documents excuse that aren't kept themselves can't be kept as evidence").
+			WithHint("keep them first: imx feed add FILE, or imx vex IMAGE ID; then scan without them")
+	case req.At.After(now.Add(clocks)):
+		return req, imx.Errorf(imx.Invalid, "%s is yet to come", req.At.UTC().Format(time.RFC3339))
+	case req.ID == "":
+		return req, nil
+	}
+	var err error
+	req.ID, err = vuln.ParseID(req.ID)
+	return req, err
+}
+
+// with puts the images that have a vulnerability into a result. Where none has it, and no feed has ever heard of it, that
+// says nothing.
+func with(result *imx.ScanResult, id string, all []imx.ImageScan, set *feed.Set) error {
 	for _, one := range all {
-		if req.ID == "" || len(one.Vulnerabilities) > 0 {
+		if len(one.Vulnerabilities) > 0 {
 			result.Images = append(result.Images, one)
+			continue
+		}
+		for _, gap := range one.Gaps {
+			result.Gaps = append(result.Gaps, fmt.Sprintf("image %s@%s: %s", one.Name, one.Image.Short(), gap))
 		}
 	}
-	if req.Keep {
-		for _, one := range result.Images {
-			if err := s.keep(ctx, by, one, set.About); err != nil {
-				return result, err
-			}
+	if len(result.Images) > 0 {
+		return nil
+	}
+	for _, f := range set.Books {
+		if known, err := f.Book.Knows(id); known || err != nil {
+			return err
 		}
 	}
-	return result, nil
+	result.Gaps = append(result.Gaps, "no feed knows "+id)
+	return nil
+}
+
+// keepAll makes the scans of a result evidence. Errors: Unavailable where no feed was asked.
+func (s *Scanner) keepAll(ctx context.Context, by imx.Principal, result imx.ScanResult, set *feed.Set, blind []string) error {
+	if len(set.Books) == 0 {
+		return imx.Errorf(imx.Unavailable, "a scan that asked no feed isn't kept as evidence").WithHint("imx feed add FILE or URL")
+	}
+	for _, one := range result.Images {
+		one.Gaps = slices.Concat(one.Gaps, blind)
+		if err := s.keep(ctx, by, one, set.About); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blind says what feeds as they are can't tell of any image.
+func (s *Scanner) blind(set *feed.Set) []string {
+	if len(set.Books) == 0 {
+		return []string{"there is no feed, so nothing can be found: imx feed add FILE or URL"}
+	}
+	s.mu.Lock()
+	failed := s.read.err != nil
+	s.mu.Unlock()
+	tells := func(f imx.Feed) bool {
+		return !f.Stale && slices.Contains([]imx.FeedFormat{imx.FormatDSA, imx.FormatTracker, imx.FormatOSV}, f.Format)
+	}
+	if failed && !slices.ContainsFunc(set.About, tells) {
+		return []string{"the archive's newer packages couldn't be looked at, and no feed of advisories is younger than a week"}
+	}
+	return nil
 }
 
 // images matches images, whose packages are known, with feeds.
@@ -171,6 +278,11 @@ func (s *Scanner) images(ctx context.Context, w *world, views []imx.ImageView, s
 	matched, err := s.match(views, set)
 	if err != nil {
 		return nil, err
+	}
+	if w.running { // only now: a process that was there before all the rest is another one by now
+		if w.pids, err = s.cfg.Server.Pids(ctx); err != nil {
+			return nil, err
+		}
 	}
 	all := make([]imx.ImageScan, len(views))
 	for i, v := range views {
@@ -183,11 +295,12 @@ func (s *Scanner) images(ctx context.Context, w *world, views []imx.ImageView, s
 
 // world is what there was at the moment that a scan asks about.
 type world struct {
-	req    imx.ScanRequest
-	state  *imx.State
-	images []imx.ImageView
-	pids   map[string]int // of the instances, where the moment is now
-	pleas  []vuln.Plea
+	req     imx.ScanRequest
+	state   *imx.State
+	images  []imx.ImageView
+	running bool           // what runs is looked at, too
+	pids    map[string]int // of the instances that do
+	pleas   []vuln.Plea
 }
 
 func (s *Scanner) world(ctx context.Context, req imx.ScanRequest) (*world, error) {
@@ -196,12 +309,7 @@ func (s *Scanner) world(ctx context.Context, req imx.ScanRequest) (*world, error
 	if w.state, err = s.cfg.Server.State(req.At); err != nil {
 		return nil, err
 	}
-	if w.images, err = s.cfg.Server.Images(ctx, req.At); err != nil {
-		return nil, err
-	}
-	if req.At.IsZero() {
-		w.pids, err = s.cfg.Server.Pids(ctx)
-	}
+	w.images, err = s.cfg.Server.Images(ctx, req.At)
 	return w, err
 }
 
@@ -228,11 +336,11 @@ func (w *world) those(wanted func(imx.ImageView) bool) []imx.ImageView {
 	return slices.DeleteFunc(slices.Clone(w.images), func(v imx.ImageView) bool { return !wanted(v) })
 }
 
-// know makes sure that the packages of images are known, and leaves out those whose can't be: artifacts that are no
-// images, silently, unless somebody asked for one, and images whose bytes are gone.
+// know makes sure that the packages of images are known. Of those whose can't be it says why; but for artifacts that are
+// no images, where nobody asked for one. Errors: why, for an image that was asked for; ctx's.
 func (s *Scanner) know(
 	ctx context.Context, by imx.Principal, req imx.ScanRequest, views []imx.ImageView, report imx.Report,
-) (known []imx.ImageView, notices []string) {
+) (known []imx.ImageView, gaps []string, err error) {
 	for i, v := range views {
 		err := s.cfg.Known.Ensure(v.Digest, func() ([]vuln.Package, error) {
 			report(imx.Progress{
@@ -244,14 +352,19 @@ func (s *Scanner) know(
 			known = append(known, v)
 			continue
 		}
-		if req.Subject != "" || imx.KindOf(err) != imx.Invalid {
-			notices = append(notices, fmt.Sprintf("image %s@%s can't be scanned: %s", v.Name, v.Digest.Short(), imx.AsError(err).Message))
+		why := imx.AsError(err)
+		e := imx.Errorf(why.Kind, "image %s@%s can't be scanned: %s", v.Name, v.Digest.Short(), why.Message).WithHint("%s", why.Hint)
+		if req.Subject != "" || ctx.Err() != nil {
+			return nil, nil, e
+		}
+		if why.Kind != imx.Invalid {
+			gaps = append(gaps, e.Message)
 		}
 	}
 	if len(views) > 0 {
 		report(imx.Progress{Step: "read images", Status: imx.StepDone, Done: int64(len(known)), Total: int64(len(views)), Unit: "images"})
 	}
-	return known, notices
+	return known, gaps, nil
 }
 
 // matched is what the feeds say of one image.
@@ -301,7 +414,7 @@ func (s *Scanner) image(ctx context.Context, w *world, v imx.ImageView, m matche
 		}
 	}
 	if unknown > 0 {
-		one.Notices = append(one.Notices, fmt.Sprintf("of %d packages the release of Debian isn't known, so that no advisory can be matched to them", unknown))
+		one.Gaps = append(one.Gaps, fmt.Sprintf("of %d packages the release of Debian isn't known, so that no advisory can be matched to them", unknown))
 	}
 	if w.req.ID != "" {
 		one.Vulnerabilities = slices.DeleteFunc(one.Vulnerabilities, func(v imx.Vulnerability) bool { return !vuln.Names(v, w.req.ID) })
@@ -311,7 +424,7 @@ func (s *Scanner) image(ctx context.Context, w *world, v imx.ImageView, m matche
 	}
 	stated, err := s.stated(w.state, v.Digest)
 	if err != nil {
-		return one, err
+		one.Notices = append(one.Notices, "what was stated of it can't be read, and excuses nothing: "+imx.AsError(err).Message)
 	}
 	vuln.Excuse(one.Vulnerabilities, v.Name, v.Digest, append(stated, w.pleas...))
 	one.Instances = w.instances(v.Digest)
@@ -386,12 +499,9 @@ func (w *world) patch(one imx.ImageScan) string {
 	return strings.TrimSpace(fmt.Sprintf("imx plan --update %[1]s && imx apply %[1]s", folder))
 }
 
-// ages warns of feeds that say little about today, and of having none.
+// ages warns of feeds that say little about today.
 func ages(feeds []imx.Feed, now time.Time) []string {
 	var all []string
-	if len(feeds) == 0 {
-		all = append(all, "there is no feed, so nothing can be found: imx feed add FILE or URL")
-	}
 	for _, f := range feeds {
 		if f.Stale {
 			all = append(all, fmt.Sprintf("feed %s is %d days old: it knows nothing newer", f.Name, int(now.Sub(f.Date).Hours()/24)))

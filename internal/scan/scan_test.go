@@ -31,6 +31,7 @@ import (
 	"imx/internal/keyring"
 	"imx/internal/scan"
 	"imx/internal/trust"
+	"imx/internal/vuln"
 )
 
 // world is a server in small.
@@ -46,9 +47,13 @@ type world struct {
 	control  *control.Control
 	blobs    *blob.Store
 	evidence *attest.Attester
-	read     int      // how often an image was looked into
-	brought  []string // .debs that were opened
-	broken   error    // what reaching the archive ends with
+	read     int              // how often an image was looked into
+	brought  []string         // .debs that were opened
+	broken   error            // what reaching the archive ends with
+	lost     map[string]error // what opening a .deb ends with
+	asked    int              // how often the archive was reached
+	hold     chan struct{}    // what reaching it waits for, where there is any
+	order    []string         // in which the archive and the processes were asked
 	log      bytes.Buffer
 	scanner  *scan.Scanner
 }
@@ -120,10 +125,19 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 			},
 			Images: func(context.Context, time.Time) ([]imx.ImageView, error) { return w.images, nil },
 			Image:  w.Image, KeepFeed: w.control.KeepFeed, RemoveFeed: w.control.RemoveFeed,
-			Pids: func(context.Context) (map[string]int, error) { return nil, nil },
+			Pids: func(context.Context) (map[string]int, error) {
+				w.order = append(w.order, "pids")
+				return nil, nil
+			},
 		},
 		Archives: func() ([]imx.Archive, error) { return w.others, nil },
 		Index: func(ctx context.Context, decl imx.Archive, report imx.Report) (archive.Snapshot, error) {
+			w.asked++
+			w.order = append(w.order, "index")
+			if w.hold != nil {
+				<-w.hold
+				<-w.hold
+			}
 			if w.broken != nil {
 				return archive.Snapshot{}, w.broken
 			}
@@ -131,6 +145,9 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 		},
 		Package: func(ctx context.Context, decl imx.Archive, p imx.Package, report imx.Report) (io.ReadCloser, error) {
 			w.brought = append(w.brought, p.Ref())
+			if err := w.lost[p.Ref()]; err != nil {
+				return nil, err
+			}
 			if err := debs.Packages(ctx, func(string) (imx.Archive, bool) { return w.declared(decl), true }, []imx.Package{p}, report); err != nil {
 				return nil, err
 			}
@@ -367,13 +384,109 @@ func TestWhoHasAVulnerabilityIsNamed(t *testing.T) {
 	}
 }
 
-func TestAnImageWhoseBytesAreGoneIsNoticed(t *testing.T) {
+func TestAnImageWhoseBytesAreGoneIsAGap(t *testing.T) {
 	w := newWorld(t)
 	delete(w.inside, w.image("web", "bin-one one 1.0-1"))
 	w.image("app", "bin-one one 1.0-1")
 	r := w.scan(imx.ScanRequest{All: true})
-	if len(r.Images) != 1 || !strings.Contains(strings.Join(r.Notices, "\n"), "can't be scanned: the bytes are gone") {
-		t.Errorf("%+v %q", r.Images, r.Notices)
+	if len(r.Images) != 1 || r.Searched != 1 || len(r.Gaps) != 1 || !strings.Contains(r.Gaps[0], "can't be scanned: the bytes are gone") {
+		t.Errorf("%+v %q", r.Images, r.Gaps)
+	}
+	for req, kind := range map[string]imx.Kind{"web": imx.NotFound, "app": ""} {
+		if _, err := w.scanner.Scan(t.Context(), "root", imx.ScanRequest{Subject: req}, func(imx.Progress) {}); imx.KindOf(err) != kind {
+			t.Errorf("%s: %v", req, err)
+		}
+	}
+}
+
+func TestWhatNoFeedCanTellIsAGap(t *testing.T) {
+	old := "[01 Jan 2024] DSA-1-1 one - security update\n\t{CVE-2024-0001}\n\t[bookworm] - one 1.0-2\n"
+	fresh := strings.Replace(old, "01 Jan 2024", time.Now().UTC().Format("02 Jan 2006"), 1)
+	for name, c := range map[string]struct {
+		feed   string
+		broken error
+		gaps   string
+	}{
+		"no feed at all":                    {"", imx.Errorf(imx.Unavailable, "away"), "there is no feed"},
+		"an archive that is away, old list": {old, imx.Errorf(imx.Unavailable, "away"), "no feed of advisories is younger than a week"},
+		"an archive that is away, new list": {fresh, imx.Errorf(imx.Unavailable, "away"), ""},
+		"an archive that is there":          {"", nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.broken = c.broken
+			image := w.image("web", "libone one 1.0-2")
+			if c.feed != "" {
+				if _, err := w.scanner.AddFeed(t.Context(), "root", imx.FeedRequest{Name: "DSA-list"}, strings.NewReader(c.feed)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			gaps := strings.Join(w.scan(imx.ScanRequest{All: true}).Gaps, "\n")
+			if (c.gaps == "") != (gaps == "") || !strings.Contains(gaps, c.gaps) {
+				t.Errorf("gaps: %q", gaps)
+			}
+			_, err := w.scanner.Scan(t.Context(), "root", imx.ScanRequest{All: true, Keep: true}, func(imx.Progress) {})
+			if none := c.feed == "" && c.broken != nil; none != (imx.KindOf(err) == imx.Unavailable) {
+				t.Errorf("keeping it: %v", err)
+			}
+			if got := w.stated(image); strings.Contains(got, "incomplete") != (c.feed == old) {
+				t.Errorf("stated: %s", got)
+			}
+		})
+	}
+}
+
+func TestPackagesOfAnUnknownReleaseAreAGap(t *testing.T) {
+	w := newWorld(t)
+	image := w.image("web", "libone one 1.0-2")
+	w.inside[image].Packages[0].Suite = "stable"
+	w.advisory("DSA-list", "one", "CVE-2025-0001", "1.0-3")
+	r := w.scan(imx.ScanRequest{Subject: "web", Keep: true})
+	if len(r.Images[0].Gaps) != 1 || !strings.Contains(r.Images[0].Gaps[0], "of 1 packages the release of Debian isn't known") {
+		t.Errorf("%q", r.Images[0].Gaps)
+	}
+	if got := w.stated(image); got != "no vulnerability is known, incomplete by root" {
+		t.Errorf("stated: %s", got)
+	}
+	if r := w.scan(imx.ScanRequest{ID: "CVE-2025-0001"}); len(r.Images) != 0 || len(r.Gaps) != 1 || !strings.HasPrefix(r.Gaps[0], "image web@") {
+		t.Errorf("%+v %q", r.Images, r.Gaps)
+	}
+}
+
+func TestAVulnerabilityIsAskedForByAnyWayOfWritingItsName(t *testing.T) {
+	w := newWorld(t)
+	w.image("web", "libone one 1.0-1")
+	w.image("app", "libone one 1.0-2")
+	w.advisory("DSA-list", "one", "CVE-2025-0001", "1.0-2")
+	for _, id := range []string{"CVE-2025-0001", "cve-2025-0001", "dsa-1-1"} {
+		if r := w.scan(imx.ScanRequest{ID: id}); found(r) != "web: CVE-2025-0001 1.0-2" || len(r.Gaps) > 0 {
+			t.Errorf("%s: %q, gaps %q", id, found(r), r.Gaps)
+		}
+	}
+	for _, id := range []string{"foo", "CVE-1", "CVE-2025-1 ", "-", "a b-c"} {
+		if _, err := w.scanner.Scan(t.Context(), "root", imx.ScanRequest{ID: id}, func(imx.Progress) {}); imx.KindOf(err) != imx.Invalid {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}
+
+func TestThatNoImageHasAVulnerabilityIsNewsOnlyWhereAFeedKnowsIt(t *testing.T) {
+	w := newWorld(t)
+	w.image("web", "libone one 1.0-1")
+	w.advisory("DSA-list", "other", "CVE-2025-0001", "1.0-2")
+	if r := w.scan(imx.ScanRequest{ID: "CVE-2025-0001"}); len(r.Gaps) > 0 || r.Searched != 1 {
+		t.Errorf("searched %d, gaps %q", r.Searched, r.Gaps)
+	}
+	if r := w.scan(imx.ScanRequest{ID: "cve-2025-0002"}); len(r.Gaps) != 1 || r.Gaps[0] != "no feed knows CVE-2025-0002" {
+		t.Errorf("gaps %q", r.Gaps)
+	}
+}
+
+func TestAMomentThatIsYetToComeIsRefused(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.scanner.Scan(t.Context(), "root", imx.ScanRequest{At: w.now.Add(time.Hour)}, func(imx.Progress) {})
+	if imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "is yet to come") {
+		t.Error(err)
 	}
 }
 
@@ -389,9 +502,12 @@ func TestADocumentCountsForOneScan(t *testing.T) {
 	if r := w.scan(imx.ScanRequest{Subject: "web"}); r.Images[0].Vulnerabilities[0].Excused != nil {
 		t.Error("it is still excused")
 	}
-	_, err := w.scanner.Scan(t.Context(), "root", imx.ScanRequest{VEX: []json.RawMessage{json.RawMessage("{}")}}, func(imx.Progress) {})
-	if imx.KindOf(err) != imx.Invalid {
-		t.Error(err)
+	for _, req := range []imx.ScanRequest{
+		{VEX: []json.RawMessage{json.RawMessage("{}")}}, {VEX: []json.RawMessage{json.RawMessage(doc)}, Keep: true}, // or it would count for more
+	} {
+		if _, err := w.scanner.Scan(t.Context(), "root", req, func(imx.Progress) {}); imx.KindOf(err) != imx.Invalid {
+			t.Error(err)
+		}
 	}
 }
 
@@ -401,7 +517,7 @@ func TestRefreshingSaysWhatCantBeFetched(t *testing.T) {
 		`{"dateReleased": "2026-01-01T00:00:00Z", "count": 1, "vulnerabilities": [{"cveID": "CVE-2025-0001", "dateAdded": "2026-01-01"}]}`)); err != nil {
 		t.Fatal(err)
 	}
-	for name, kind := range map[string]imx.Kind{"kev": imx.Conflict, "none": imx.NotFound, "": "", scan.Changelogs: ""} {
+	for name, kind := range map[string]imx.Kind{"kev": imx.Conflict, "none": imx.NotFound, "": "", vuln.Changelogs: ""} {
 		if _, err := w.scanner.Refresh(t.Context(), "root", imx.RefreshRequest{Name: name}, func(imx.Progress) {}); imx.KindOf(err) != kind {
 			t.Errorf("%q: %v", name, err)
 		}

@@ -30,7 +30,11 @@ func (s *Scanner) use(ctx context.Context, w *world, one *imx.ImageScan) error {
 	used := map[string][]imx.Use{} // by package, and by file
 	for i := range one.Instances {
 		in := &one.Instances[i]
-		processes, err := mapped.Under(w.pids[in.Instance])
+		pid, ok := w.pids[in.Instance]
+		if !ok {
+			continue // it ended meanwhile, or hasn't begun
+		}
+		processes, err := mapped.Under(pid)
 		if kind := imx.KindOf(err); kind == imx.NotFound || kind == imx.Refused {
 			continue // it ended meanwhile
 		}

@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"imx"
@@ -16,10 +17,12 @@ const (
 	renew = 12 * time.Hour
 	// look is how often images and the age of their scans are looked at. A feed that changes is another reason.
 	look = 10 * time.Minute
+	// seldom is how long it takes until a feed is fetched again that could never be had.
+	seldom = 24 * time.Hour
 )
 
-// Run keeps what is stated of released images up to date, until ctx ends: when a feed has changed, by and by when its
-// own feed of changelogs may have, and when a scan is old. What fails is logged, and tried again at the next look.
+// Run keeps feeds that came from a URL, and what is stated of released images, up to date, until ctx ends: when a feed
+// has changed, by and by when those of URLs or the changelogs may have, and when a scan is old. What fails is logged, and tried again at the next look.
 func (s *Scanner) Run(ctx context.Context) error {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -30,10 +33,46 @@ func (s *Scanner) Run(ctx context.Context) error {
 			return nil
 		case <-s.poked:
 		case <-tick.C:
+			s.fetchDue(ctx)
 			s.logFailure(ctx, "the changelogs of newer packages couldn't be looked at", s.upToDate(ctx, func(imx.Progress) {}))
 		}
 		s.logFailure(ctx, "images couldn't be scanned anew", s.restate(ctx))
 	}
+}
+
+// fetchDue fetches the feeds that came from a URL, of which nobody said that once is enough, and that weren't fetched for
+// an hour: one that fails more and more seldom, down to once a day. What fails is logged, and the feed stays as it was.
+func (s *Scanner) fetchDue(ctx context.Context) {
+	feeds, err := s.cfg.Feeds.List()
+	s.logFailure(ctx, "which feeds there are can't be read", err)
+	for _, f := range feeds {
+		if _, err := feed.URLName(f.Source); err != nil || f.Once {
+			continue
+		}
+		now, last := s.cfg.Now(), s.fetched[f.Name]
+		if f.Added.After(last.at) {
+			last = attempt{at: f.Added}
+		}
+		if now.Sub(last.at) < min(every<<min(last.failures, 5), seldom) {
+			continue
+		}
+		last.at = now
+		if last.err = s.fetchAgain(ctx, f); last.err == nil {
+			last.failures = 0
+		} else {
+			last.failures++
+		}
+		s.fetched[f.Name] = last
+		s.logFailure(ctx, "feed "+f.Name+" couldn't be fetched anew", last.err)
+	}
+}
+
+// fetchAgain gives up where a transfer is slower than the next one.
+func (s *Scanner) fetchAgain(ctx context.Context, f imx.Feed) error {
+	ctx, cancel := context.WithTimeout(ctx, every)
+	defer cancel()
+	_, err := s.refetch(ctx, imx.Server, imx.FeedRequest{Name: f.Name, Format: f.Format, Source: f.Source})
+	return err
 }
 
 // poke has Run look at once.
@@ -84,7 +123,6 @@ func (s *Scanner) restate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.pids = nil // what runs is no part of what is stated
 	set, err := s.cfg.Feeds.OpenAll()
 	if err != nil {
 		return err
@@ -127,8 +165,11 @@ func (s *Scanner) state(ctx context.Context, by imx.Principal, w *world, set *fe
 	if len(set.Books) == 0 || len(w.images) == 0 {
 		return nil
 	}
-	views, notices := s.know(ctx, by, imx.ScanRequest{}, w.images, func(imx.Progress) {})
-	for _, n := range notices {
+	views, gaps, err := s.know(ctx, by, imx.ScanRequest{}, w.images, func(imx.Progress) {})
+	if err != nil {
+		return err
+	}
+	for _, n := range gaps {
 		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a scan that nobody asked for lacks an image", slog.String("why", n))
 	}
 	w.pleas = set.Pleas
@@ -136,7 +177,9 @@ func (s *Scanner) state(ctx context.Context, by imx.Principal, w *world, set *fe
 	if err != nil {
 		return err
 	}
+	blind := s.blind(set)
 	for _, one := range all {
+		one.Gaps = slices.Concat(one.Gaps, blind)
 		last, ok := w.state.Evidence[one.Image][imx.PredicateScan]
 		if ok && s.cfg.Now().Sub(last.Made) < renew && s.says(last, one) {
 			continue

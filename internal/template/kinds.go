@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -207,6 +206,23 @@ func whole(least, most int) kind[int] {
 	}
 }
 
+// maybe is a kind whose zero value says something else than that nothing is written.
+func maybe[V any](k kind[V]) kind[*V] {
+	return kind[*V]{
+		word: k.word,
+		decode: func(x operand) (*V, []flaw) {
+			v, flaws := k.decode(x)
+			return &v, flaws
+		},
+		check: func(v *V) []flaw {
+			if v == nil {
+				return nil
+			}
+			return k.check(*v)
+		},
+	}
+}
+
 // fraction is a number within bounds.
 func fraction(least, most float64) kind[float64] {
 	return kind[float64]{
@@ -225,79 +241,6 @@ func fraction(least, most float64) kind[float64] {
 			return nil
 		},
 	}
-}
-
-// parsed is a value that templates write as a string.
-func parsed[V any](word, shape string, parse func(string) (V, error), check func(V) string) kind[V] {
-	return kind[V]{
-		word: word,
-		decode: func(x operand) (V, []flaw) {
-			if x.value.Type() != cty.String {
-				return *new(V), []flaw{{summary: "must be a " + word + " in quotes, not " + article(x.value.Type())}}
-			}
-			v, err := parse(x.value.AsString())
-			if err != nil {
-				return v, []flaw{{summary: "is " + quote(x.value.AsString()) + ", which is not a " + word, hint: "write it as " + shape}}
-			}
-			return v, nil
-		},
-		check: func(v V) []flaw { return some(flaw{summary: check(v)}) },
-	}
-}
-
-func duration(least, most time.Duration) kind[imx.Duration] {
-	return parsed("duration", `"10s", "1m30s" or "500ms"`,
-		func(s string) (d imx.Duration, err error) { return d, d.UnmarshalText([]byte(s)) },
-		func(d imx.Duration) string {
-			if t := time.Duration(d); t < least || t > most {
-				return fmt.Sprintf("is %v; it must be from %v to %v", t, least, most)
-			}
-			return ""
-		})
-}
-
-func size(least, most imx.Size) kind[imx.Size] {
-	return parsed("size", `"64MiB" or "1GiB"`,
-		func(s string) (imx.Size, error) {
-			if !sizeText(s) {
-				return 0, imx.Errorf(imx.Invalid, "%q is not a size", s)
-			}
-			return imx.ParseSize(s)
-		},
-		func(s imx.Size) string {
-			if s < least || s > most {
-				return fmt.Sprintf("is %v; it must be from %v to %v", s, least, most)
-			}
-			return ""
-		})
-}
-
-// sizeText keeps out what ParseFloat takes beyond digits: "NaN", "0x1p4", "1_000".
-func sizeText(s string) bool {
-	for i, r := range s {
-		switch {
-		case r >= '0' && r <= '9', i > 0 && r == '.':
-		default:
-			return i > 0 && (r == ' ' || r >= 'A' && r <= 'Z' || r == 'k') && len(s)-i <= len(" KiB")
-		}
-	}
-	return s != ""
-}
-
-func mode(most imx.Mode) kind[imx.Mode] {
-	return parsed("file mode", `"0644": octal, in quotes`,
-		func(s string) (m imx.Mode, err error) {
-			if _, err := strconv.ParseUint(s, 8, 16); err != nil {
-				return 0, imx.Errorf(imx.Invalid, "%q is not a file mode", s)
-			}
-			return m, m.UnmarshalText([]byte(s))
-		},
-		func(m imx.Mode) string {
-			if m > most {
-				return fmt.Sprintf("is %v; it must be from 0000 to %v", m, most)
-			}
-			return ""
-		})
 }
 
 // bytesOf is the content of a file: a string, or the bytes of a file just as they are.
@@ -322,64 +265,6 @@ func bytesOf(most imx.Size) kind[[]byte] {
 	}
 }
 
-// reference is a reference to an image or an archive: an object with the one attribute that is
-// called like the block.
-func reference(to string) kind[string] {
-	return kind[string]{
-		word: "reference to " + an(to),
-		decode: func(x operand) (string, []flaw) {
-			t := x.value.Type()
-			if t == cty.String {
-				return "", []flaw{{
-					summary: "must be a reference to " + an(to) + ", not a string",
-					hint:    "write " + to + "." + x.value.AsString() + " without quotes",
-				}}
-			}
-			if !t.Equals(cty.Object(map[string]cty.Type{to: cty.String})) {
-				return "", []flaw{{summary: "must be a reference to " + an(to), hint: "write " + to + ".NAME"}}
-			}
-			return x.value.GetAttr(to).AsString(), nil
-		},
-		check: nothing[string],
-	}
-}
-
-// oneOrMore is one reference, or a list of references, to an image or an archive.
-func oneOrMore(to string) kind[imx.Names] {
-	one := reference(to)
-	return kind[imx.Names]{
-		word: one.word + ", or a list of them",
-		decode: func(x operand) (imx.Names, []flaw) {
-			if !isList(x.value.Type()) {
-				name, flaws := one.decode(x)
-				return imx.Names{name}, flaws
-			}
-			var names imx.Names
-			var flaws []flaw
-			for i, v := range x.value.AsValueSlice() {
-				name, wrong := "", []flaw{{summary: "must be a list of references, and one of them is null"}}
-				if !v.IsNull() {
-					name, wrong = one.decode(operand{value: v, expr: x.expr, pos: x.pos})
-				}
-				for _, f := range wrong {
-					f.part = index(i)
-					flaws = append(flaws, f)
-				}
-				names = append(names, name)
-			}
-			return names, flaws
-		},
-		check: func(names imx.Names) []flaw {
-			for i, n := range names {
-				if slices.Contains(names[:i], n) && n != "" {
-					return []flaw{{part: index(i), summary: "has " + to + "." + n + " twice", hint: "leave one of them out"}}
-				}
-			}
-			return nil
-		},
-	}
-}
-
 // truth is true or false.
 func truth() kind[bool] {
 	return kind[bool]{
@@ -392,106 +277,6 @@ func truth() kind[bool] {
 		},
 		check: nothing[bool],
 	}
-}
-
-func an(noun string) string {
-	if noun == "image" || noun == "archive" {
-		return "an " + noun
-	}
-	return "a " + noun
-}
-
-// portRefs is a list of references to ports of services.
-func portRefs() kind[[]imx.PortRef] {
-	const word = "list of ports"
-	return kind[[]imx.PortRef]{
-		word: word,
-		decode: func(x operand) ([]imx.PortRef, []flaw) {
-			if !isList(x.value.Type()) {
-				return nil, wrongType(x, word)
-			}
-			var refs []imx.PortRef
-			var flaws []flaw
-			for i, v := range x.value.AsValueSlice() {
-				if !v.Type().Equals(portType()) || v.IsNull() {
-					flaws = append(flaws, flaw{
-						part:    index(i),
-						summary: "must be a " + word + ", and one of them is not a port",
-						hint:    "write service.NAME.port.PORT",
-					})
-					continue
-				}
-				refs = append(refs, imx.PortRef{
-					Service: v.GetAttr("host").AsString(), Port: v.GetAttr("name").AsString(), At: x.pos(element(x.expr, i)),
-				})
-			}
-			return refs, flaws
-		},
-		check: func(refs []imx.PortRef) []flaw {
-			if len(refs) > maxDeclared {
-				return []flaw{{summary: fmt.Sprintf("has %d ports; it may have %d", len(refs), maxDeclared)}}
-			}
-			return nil
-		},
-	}
-}
-
-// things is a list of references to services, images and archives, and of paths of files; or one of these.
-func things() kind[[]string] {
-	const word = "list of references and file names"
-	return kind[[]string]{
-		word: word,
-		decode: func(x operand) ([]string, []flaw) {
-			if name, ok := thing(x.value); ok {
-				return []string{name}, nil
-			}
-			if !isList(x.value.Type()) {
-				return nil, wrongType(x, word)
-			}
-			var all []string
-			var flaws []flaw
-			for i, v := range x.value.AsValueSlice() {
-				name, ok := thing(v)
-				if !ok {
-					flaws = append(flaws, flaw{
-						part: index(i), summary: "must be a " + word + ", and one of them is neither",
-						hint: "write service.NAME, image.NAME or archive.NAME",
-					})
-				}
-				all = append(all, name)
-			}
-			return all, flaws
-		},
-		check: manyStrings(isThing).check,
-	}
-}
-
-// thing names what a reference stands for: "service.web"; a string stands for itself.
-func thing(v cty.Value) (string, bool) {
-	switch t := v.Type(); {
-	case v.IsNull():
-	case t == cty.String:
-		return v.AsString(), true
-	case t.IsObjectType():
-		for _, to := range []string{"service", "image", "archive"} {
-			if t.HasAttribute(to) {
-				return to + "." + v.GetAttr(to).AsString(), true
-			}
-		}
-	}
-	return "", false
-}
-
-// day is a date, which stands for its first moment in UTC.
-func day() kind[time.Time] {
-	return parsed("date", `"2027-03-01"`,
-		func(s string) (time.Time, error) { return time.Parse(time.DateOnly, s) },
-		func(t time.Time) string {
-			if t.IsZero() {
-				return "is missing"
-			}
-			return ""
-		})
 }
 
 func nothing[V any](V) []flaw { return nil }

@@ -1,8 +1,11 @@
 package template
 
 import (
+	"cmp"
 	"fmt"
 	"net"
+	"net/netip"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -154,10 +157,10 @@ func processTestBlock() *block {
 			doc: "Passes when so many processes run the program, named by its path or the last part of it.",
 			settings: []setting{
 				field(whole(0, 10000), func(p *P) *int { return &p.Least }, setting{
-					name: "least", need: filled, def: `1`, example: `2`, doc: "The fewest of them.",
+					name: "least", need: filled, def: `1`, example: `2`, doc: "The fewest of them. With `most = 0` it is `0`.",
 				}),
-				field(whole(1, 10000), func(p *P) *int { return &p.Most }, setting{
-					name: "most", unset: "any number", example: `5`, doc: "The most of them.",
+				field(maybe(whole(0, 10000)), func(p *P) **int { return &p.Most }, setting{
+					name: "most", unset: "any number", example: `5`, doc: "The most of them; with `0` none may run.",
 				}),
 				field(oneString("string", isUser), func(p *P) *string { return &p.User }, setting{
 					name: "user", unset: "not asked", example: `"www-data"`, doc: "Whom each of them runs as.",
@@ -174,12 +177,13 @@ func cannotBlock() *block {
 			name: "cannot", doc: "Passes when all of this fails in the instance, beside what no instance may do.",
 			settings: []setting{
 				field(manyStrings(isHostPort), func(c *C) *[]string { return &c.Connect }, setting{
-					name: "connect", unset: "none", example: `["db:5432"]`, doc: "Hosts and ports that it can't reach.",
+					name: "connect", unset: "none", example: `["app:5432"]`,
+					doc: "Services, or addresses, with a port that it can't reach. Services are started for it; what the machine itself can't reach either fails the test.",
 				}),
 				field(manyStrings(isListedPath), func(c *C) *[]string { return &c.Write }, setting{
 					name: "write", unset: "none", example: `["/srv/www/index.html"]`, doc: "Paths that it can neither write to nor make.",
 				}),
-				field(manyStrings(isListedPath), func(c *C) *[]string { return &c.Run }, setting{
+				field(manyStrings(isListedProgram), func(c *C) *[]string { return &c.Run }, setting{
 					name: "run", unset: "none", example: `["/bin/sh"]`, doc: "Programs that it can't run, or that aren't there.",
 				}),
 			},
@@ -282,6 +286,8 @@ func (c checker) test(i int) {
 		c.testService(w, t)
 	}
 	c.testFiles(w, t)
+	c.testProcesses(w, t)
+	c.testCannot(w, t)
 	for j, command := range t.Commands {
 		c.packagesOnce(w.subject+": command "+quote(command.Name), w.place.block("command", j), command.Packages)
 	}
@@ -340,6 +346,83 @@ func (c checker) testFiles(w where, t *imx.Test) {
 			})
 		}
 	}
+}
+
+// allowNone makes the fewest processes none where none may run, and nothing else is written.
+func allowNone(t *imx.Template, r *report) {
+	for i := range t.Tests {
+		for j := range t.Tests[i].Processes {
+			p := &t.Tests[i].Processes[j]
+			_, written := r.places[place("").block("test", i).block("process", j).setting("least")]
+			if p.Most != nil && *p.Most == 0 && !written {
+				p.Least = 0
+			}
+		}
+	}
+}
+
+func (c checker) testProcesses(w where, t *imx.Test) {
+	for j, p := range t.Processes {
+		if p.Most != nil && p.Least > *p.Most {
+			c.r.fail(w.place.block("process", j).setting("most"), flaw{
+				summary: fmt.Sprintf("%s: process %s: most is %d, and least is %d", w.subject, quote(p.Program), *p.Most, p.Least),
+				hint:    "make least the smaller one",
+			})
+		}
+	}
+}
+
+// testCannot keeps to targets that it says something of that they can't be reached.
+func (c checker) testCannot(w where, t *imx.Test) {
+	if t.Cannot == nil {
+		return
+	}
+	own := cmp.Or(t.Service, t.Image)
+	var names []string
+	for _, s := range c.t.Services {
+		if s.Name != own {
+			names = append(names, s.Name)
+		}
+	}
+	at := w.place.block("cannot", 0).setting("connect")
+	for j, entry := range t.Cannot.Connect {
+		host, _, err := net.SplitHostPort(entry)
+		if err != nil {
+			continue // which is told
+		}
+		if f := kept(host, own, names); f.summary != "" {
+			f.summary = w.subject + ": cannot: connect has " + quote(entry) + "; " + f.summary
+			c.r.fail(at.part(index(j)), f)
+		}
+	}
+}
+
+// kept says why an instance can't be tested for being kept from a host, if so. Its own name and those of the other services
+// are given.
+func kept(host, own string, others []string) flaw {
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err == nil && ip.IsLoopback(), host == "localhost":
+		return flaw{summary: "an instance is never kept from itself", hint: "name another service, or leave it out"}
+	case err == nil && (!ip.Is4() || ip.IsUnspecified() || ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})):
+		return flaw{summary: "that is no address of IPv4 that something could answer at", hint: `write one like "192.0.2.1:443", or name a service`}
+	case err == nil:
+		return flaw{}
+	case host == own:
+		return flaw{summary: quote(host) + " is what is tested", hint: "name another service, or leave it out"}
+	case !slices.Contains(others, host):
+		return flaw{summary: "there is no service named " + quote(host), hint: known(host, others, "", "declare it, or write an address")}
+	}
+	return flaw{}
+}
+
+// isListedProgram takes the path of a program.
+func isListedProgram(s string) flaw {
+	f := isListedPath(s)
+	if f.summary != "" && plain(s) && !path.IsAbs(s) {
+		f.hint = `write its whole path in the image, like "/bin/sh"`
+	}
+	return f
 }
 
 // isRegexp takes an RE2 regular expression.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"imx"
-	"imx/internal/probe"
+	"imx/internal/inside"
 )
 
 // settling is for how long what a healthy instance answers may still be another answer than the one that is asked
@@ -26,13 +26,13 @@ func (s *session) test(ctx context.Context, c *trialCase) error {
 	limit := cmp.Or(time.Duration(c.test.Timeout), time.Minute)
 	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the test's time of %s is over", limit)) //nolint:err113 // its words are its meaning
 	defer cancel()
-	releases := s.releases(append(slices.Clone(c.others), c.subject))
+	releases := s.releases(slices.Concat(c.others, []Subject{c.subject}, c.after))
 	id, ok := s.startAll(limited, c, releases)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if ok {
-		s.askAll(limited, c, releases[len(releases)-1], id)
+		s.askAll(limited, c, releases, id)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -44,7 +44,7 @@ func (s *session) test(ctx context.Context, c *trialCase) error {
 }
 
 // startAll starts the releases one after the other, each when the one before is healthy, and returns the id of the
-// last one's instance. What keeps it from that is a check that failed.
+// instance that is asked. What keeps it from that is a check that failed, and the id is then that of the culprit.
 func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Release) (id string, ok bool) {
 	for _, r := range releases {
 		check := imx.TestCheck{Name: "start", Asked: r.Service + " gets healthy"}
@@ -57,6 +57,8 @@ func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Rel
 			if err = s.route(ctx, r); err == nil {
 				in, err = s.started(ctx, r)
 			}
+		}
+		if r.Service == c.subject.Spec.Name {
 			id = in.ID
 		}
 		switch {
@@ -70,7 +72,7 @@ func (s *session) startAll(ctx context.Context, c *trialCase, releases []imx.Rel
 			continue
 		}
 		c.result.Checks = append(c.result.Checks, check)
-		return id, false
+		return in.ID, false
 	}
 	return id, true
 }
@@ -86,8 +88,9 @@ func (s *session) started(ctx context.Context, r imx.Release) (imx.Instance, err
 	return s.until(ctx, r, func(in imx.Instance) bool { return in.Phase == imx.Healthy || in.Phase == imx.Ended })
 }
 
-// askAll asks what the test asks of the instance of r.
-func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id string) {
+// askAll asks what the test asks of the instance of its subject, which is one of the releases.
+func (s *session) askAll(ctx context.Context, c *trialCase, releases []imx.Release, id string) {
+	r := releases[len(c.others)]
 	in, err := s.until(ctx, r, func(in imx.Instance) bool { return in.ID == id })
 	if err != nil {
 		c.cantStart(err)
@@ -104,32 +107,36 @@ func (s *session) askAll(ctx context.Context, c *trialCase, r imx.Release, id st
 		add(s.askCommand(ctx, command, c.way(command, r, id))) // once: what it does may not be done twice
 	}
 	add(s.lookInside(ctx, c.test, in)...)
-	add(s.stillRuns(ctx, in, r.Spec)...)
-	if c.test.Cannot == nil {
-		return
-	}
-	attempts, err := s.try(ctx, probing(r, 2, probe.Task{Cannot: *c.test.Cannot}))
-	for _, k := range checksOf(attempts) {
-		k.At = c.test.At
-		add(k)
-	}
-	if err != nil {
-		c.cantStart(err)
+	add(s.stillRuns(ctx, in, r.Spec, c.result.Checks)...)
+	if c.test.Cannot != nil {
+		add(s.askCannot(ctx, c, r, releases)...)
 	}
 }
 
-// alive is how long an instance without a health check has to run to be taken for one that works: until it is asked, it is
-// healthy while it runs.
-const alive = time.Second
+const (
+	// alive is how long an instance without a health check has to run to be taken for one that works: until it is asked, it is
+	// healthy while it runs.
+	alive = time.Second
+	// toTell is how long the engine may take to tell of the end of an instance whose process is ending.
+	toTell = 10 * time.Second
+)
 
-// stillRuns is a check that failed if the instance has ended, and none otherwise.
-func (s *session) stillRuns(ctx context.Context, in imx.Instance, spec imx.Spec) []imx.TestCheck {
-	for {
+// stillRuns is a check that failed if the instance has ended, and none otherwise. What is ending has ended: with an instance's
+// first process all others are killed, so that a command may be told of before it.
+func (s *session) stillRuns(ctx context.Context, in imx.Instance, spec imx.Spec, asked []imx.TestCheck) []imx.TestCheck {
+	until := time.Now()
+	if spec.Health.HTTP == nil && spec.Health.TCP == nil {
+		until = in.Started.Add(alive)
+	}
+	if slices.ContainsFunc(asked, func(k imx.TestCheck) bool { return !k.Passed }) {
+		until = time.Now().Add(alive)
+	}
+	for last := time.Now().Add(toTell); ; {
 		if ended, reason := s.ended(ctx, in.ID); ended {
 			return []imx.TestCheck{{Name: "end", Asked: spec.Name + " runs until it was asked everything", Got: short(reason)}}
 		}
-		asked := spec.Health.HTTP != nil || spec.Health.TCP != nil
-		if asked || time.Since(in.Started) > alive {
+		ending := inside.Ending(in.Pid) && time.Now().Before(last)
+		if !ending && time.Now().After(until) {
 			return nil
 		}
 		select {
@@ -309,14 +316,20 @@ func (s *session) askCommand(ctx context.Context, t imx.CommandTest, run way) im
 	}
 	var out bounded
 	code, err := run(ctx, s, &out)
-	check.Output = kept(out.head)
+	check.Output = kept(out.tail)
 	switch missing := lacks(out.head, t.Contains, t.Matches); {
+	case err != nil && ctx.Err() != nil && code >= 0:
+		check.Got = fmt.Sprintf("it ended with %d, but what it started holds its output open: %s", code, context.Cause(ctx))
 	case err != nil && ctx.Err() != nil:
 		check.Got = fmt.Sprintf("it didn't end: %s", context.Cause(ctx))
+	case err != nil && code >= 0:
+		check.Got = short(fmt.Sprintf("it ended with %d: %s", code, imx.AsError(err).Message))
 	case err != nil:
 		check.Got = short(err.Error())
 	case code != t.Exit:
 		check.Got = fmt.Sprintf("it ended with %d", code)
+	case missing != "" && out.written > judged:
+		check.Got = fmt.Sprintf("it ended with %d, but the first %s of the %s that it wrote don't %s", code, imx.Size(judged), out.written, missing)
 	case missing != "":
 		check.Got = fmt.Sprintf("it ended with %d, but its output doesn't %s", code, missing)
 	default:
@@ -325,11 +338,17 @@ func (s *session) askCommand(ctx context.Context, t imx.CommandTest, run way) im
 	return check
 }
 
-// bounded keeps the beginning of what is written to it.
-type bounded struct{ head []byte }
+// bounded keeps the beginning and the end of what is written to it.
+type bounded struct {
+	head, tail []byte
+	written    imx.Size
+}
 
 // Write implements io.Writer; it takes everything.
 func (b *bounded) Write(p []byte) (int, error) {
 	b.head = append(b.head, p[:min(len(p), judged-len(b.head))]...)
+	b.written += imx.Size(len(p))
+	b.tail = append(b.tail, p[max(0, len(p)-keptOutput-1):]...)
+	b.tail = b.tail[max(0, len(b.tail)-keptOutput-1):] // one more than is shown, so that it shows that there was more
 	return len(p), nil
 }

@@ -2,15 +2,12 @@ package trial
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"imx"
-	"imx/internal/attest"
 	"imx/internal/probe"
 )
 
@@ -18,13 +15,16 @@ import (
 type trialCase struct {
 	test    *imx.Test // nil for the refusals
 	subject Subject
-	others  []Subject                // what is started with it, in the order in which that is done
+	others  []Subject                // what is started before it, in the order in which that is done
+	after   []Subject                // what is started after it: what the test says it can't reach, with what that needs
+	places  map[string]imx.Pos       // of the template
 	kits    []imx.Kit                // what its commands are run in
 	made    map[imx.Digest]imx.Image // kits that are built, by ImagePlan.Digest
 	key     imx.Digest               // of all that the result depends on
 	asked   bool                     // it is to be told
 	due     bool                     // it is to be run
 	stale   bool                     // what is stated of its image names another plan, or other kits than its tests have
+	known   bool                     // result is what came of it, now or before
 	result  imx.TestResult
 }
 
@@ -33,8 +33,16 @@ func (c *trialCase) name() string { return c.subject.Spec.Name + "/" + c.result.
 // step names it among what is going on.
 func (c *trialCase) step() string { return "test " + strings.ReplaceAll(c.name(), "/", " ") }
 
-// cases are all that a run could be asked for.
-func (r Run) cases() []*trialCase {
+// cases are all that a run could be asked for, with the keys that they have in a sandbox.
+func (r Run) cases(sandbox imx.Digest) []*trialCase {
+	all := r.unkeyed()
+	for _, c := range all {
+		c.key = c.digest(sandbox)
+	}
+	return all
+}
+
+func (r Run) unkeyed() []*trialCase {
 	var all []*trialCase
 	for _, s := range slices.Concat(r.Services, r.Images) {
 		all = append(all, r.make(nil, s))
@@ -76,20 +84,33 @@ func (r Run) make(test *imx.Test, s Subject) *trialCase {
 		c.result.Test, c.result.At, c.result.Service = test.Name, test.At, test.Service
 		named[0] = test.Name
 		c.kits = r.kitsOf(*test, s.Config.Name)
+		c.places = r.Places
 		if !test.Alone {
-			c.others = r.before(s)
+			c.others = r.before(nil, s)
+		}
+		for _, aim := range r.aimed(*test) {
+			there := append(append([]Subject{s}, c.others...), c.after...)
+			if c.after = append(c.after, r.before(there, aim)...); !among(append(there, c.after...), aim) {
+				c.after = append(c.after, aim)
+			}
 		}
 	}
 	c.asked = len(r.Only) == 0 || slices.ContainsFunc(named, func(n string) bool { return slices.Contains(r.Only, n) })
-	c.key = c.digest()
 	return c
 }
 
-// before returns what a service connects to, and what that connects to, each after what it needs. Those that need
-// each other come in some order.
-func (r Run) before(s Subject) []Subject {
+func among(list []Subject, s Subject) bool {
+	return slices.ContainsFunc(list, func(o Subject) bool { return o.Spec.Name == s.Spec.Name })
+}
+
+// before returns what a service connects to, and what that connects to, each after what it needs, without what is there
+// already. Those that need each other come in some order.
+func (r Run) before(there []Subject, s Subject) []Subject {
 	var order []Subject
 	seen := map[string]bool{s.Spec.Name: true}
+	for _, o := range there {
+		seen[o.Spec.Name] = true
+	}
 	var visit func(s Subject)
 	visit = func(s Subject) {
 		for _, p := range s.Spec.Connect {
@@ -107,28 +128,29 @@ func (r Run) before(s Subject) []Subject {
 }
 
 // rules is the version of what is tried and how: a result of others isn't this one's.
-const rules = 2
+const rules = 3
 
 // digest names all that a result depends on.
-func (c *trialCase) digest() imx.Digest {
+func (c *trialCase) digest(sandbox imx.Digest) imx.Digest {
 	type part struct {
 		Image  imx.Digest
 		Config imx.ImageSpec
 		Spec   imx.Spec
 	}
 	in := struct {
-		Rules int
-		Test  any
-		Parts []part
-		Kits  []imx.Digest `json:",omitempty"`
-	}{Rules: rules}
+		Rules   int
+		Sandbox imx.Digest
+		Test    any
+		Parts   []part
+		Kits    []imx.Digest `json:",omitempty"`
+	}{Rules: rules, Sandbox: sandbox}
 	if c.test != nil {
 		in.Test = placeless(*c.test)
 	}
 	for _, k := range c.kits {
 		in.Kits = append(in.Kits, k.Plan.Digest())
 	}
-	for _, s := range append([]Subject{c.subject}, c.others...) {
+	for _, s := range slices.Concat([]Subject{c.subject}, c.others, c.after) {
 		in.Parts = append(in.Parts, part{s.Image.Digest, s.Config, settled(s.Spec)})
 	}
 	return imx.DigestJSON(in)
@@ -167,135 +189,6 @@ func placeless(t imx.Test) any {
 	}
 	strip(v)
 	return v
-}
-
-// predicate is a test-result of in-toto:
-// https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md
-type predicate struct {
-	Result        string       `json:"result"`
-	Configuration []descriptor `json:"configuration"`
-	PassedTests   []string     `json:"passedTests,omitempty"`
-	FailedTests   []string     `json:"failedTests,omitempty"`
-}
-
-// descriptor is a ResourceDescriptor of in-toto. A test's is named by its key, and annotated with what came of it.
-type descriptor struct {
-	Name        string            `json:"name"`
-	Digest      map[string]string `json:"digest"`
-	Annotations *annotations      `json:"annotations,omitempty"`
-}
-
-type annotations struct {
-	Result imx.TestResult `json:"result"`
-}
-
-// recall takes over what passed already, and says what is due.
-func (t *Tester) recall(r Run, cases []*trialCase, report imx.Report) error {
-	known := map[imx.Digest]statedTests{}
-	for _, c := range cases {
-		image := c.subject.Image.Digest
-		stated, ok := known[image]
-		if !ok {
-			var err error
-			if stated, err = t.known(image); err != nil {
-				return err
-			}
-			known[image] = stated
-		}
-		before, ok := stated.passed[c.key.Hex()]
-		c.due = c.asked && (!ok || r.Again)
-		c.stale = len(stated.passed) > 0 && stated.plan != r.Plan || !slices.Equal(stated.kits, kitsFor(image, cases))
-		if !ok || c.due {
-			continue
-		}
-		at := c.result.At
-		c.result = before
-		c.result.At = at
-		if c.asked {
-			report(imx.Progress{Step: c.step(), Status: imx.StepCached, Message: "passed before"})
-		}
-	}
-	return nil
-}
-
-// statedTests are what the newest statement of an image's tests says.
-type statedTests struct {
-	passed map[string]imx.TestResult // by the hexadecimal key of each
-	kits   []imx.Digest              // sorted
-	plan   imx.Digest                // that all tests of the image passed under, "" if not all were asked
-}
-
-// known reads what was stated of an image's tests, if it counts.
-func (t *Tester) known(image imx.Digest) (statedTests, error) {
-	found := statedTests{passed: map[string]imx.TestResult{}}
-	st, err := t.cfg.Evidence.Counted(image, imx.PredicateTest)
-	if kind := imx.KindOf(err); kind == imx.NotFound || kind == imx.Refused {
-		return found, nil // then it is tested again
-	}
-	if err != nil {
-		return found, err
-	}
-	var p predicate
-	if err := json.Unmarshal(st.Predicate, &p); err != nil {
-		return found, nil //nolint:nilerr // then it is tested again
-	}
-	for _, d := range p.Configuration {
-		if d.Name == planNote {
-			found.plan = imx.Digest("sha256:" + d.Digest["sha256"])
-		}
-		if d.Annotations != nil && d.Annotations.Result.Passed {
-			found.passed[d.Digest["sha256"]] = d.Annotations.Result
-		}
-	}
-	found.kits = kitsIn(st)
-	return found, nil
-}
-
-// state keeps what is known now of each image of which something was tested.
-func (t *Tester) state(ctx context.Context, by imx.Principal, r Run, cases []*trialCase) error {
-	done := map[imx.Digest]bool{}
-	for _, c := range cases {
-		image := c.subject.Image
-		if !c.due && !c.stale || done[image.Digest] {
-			continue
-		}
-		done[image.Digest] = true
-		if _, err := t.cfg.Evidence.Add(ctx, by, claim(r, image, cases)); err != nil {
-			return fmt.Errorf("keeping the test results of %s: %w", image.Name, err)
-		}
-	}
-	return nil
-}
-
-// planNote names, in a predicate, the plan that all tests of the image were asked for. It isn't there where some weren't.
-const planNote = "plan"
-
-func claim(r Run, image imx.Image, cases []*trialCase) attest.Claim {
-	p := predicate{Result: "PASSED", Configuration: []descriptor{}}
-	if !slices.ContainsFunc(cases, func(c *trialCase) bool { return c.subject.Image.Digest == image.Digest && !c.due && !c.result.Passed }) {
-		p.Configuration = append(p.Configuration, descriptor{Name: planNote, Digest: map[string]string{"sha256": r.Plan.Hex()}})
-	}
-	for _, kit := range kitsFor(image.Digest, cases) {
-		p.Configuration = append(p.Configuration, descriptor{Name: kitNote, Digest: map[string]string{"sha256": kit.Hex()}})
-	}
-	for _, c := range cases {
-		if c.subject.Image.Digest != image.Digest || !c.due && !c.result.Passed {
-			continue
-		}
-		p.Configuration = append(p.Configuration, descriptor{
-			Name: c.name(), Digest: map[string]string{"sha256": c.key.Hex()}, Annotations: &annotations{c.result},
-		})
-		if c.result.Passed {
-			p.PassedTests = append(p.PassedTests, c.name())
-			continue
-		}
-		p.Result, p.FailedTests = "FAILED", append(p.FailedTests, c.name())
-	}
-	passed := len(p.FailedTests) == 0
-	return attest.Claim{
-		Repository: image.Name, Image: image.Digest, PredicateType: imx.PredicateTest, Predicate: p, Passed: &passed,
-		Summary: fmt.Sprintf("%d of %d tests passed", len(p.PassedTests), len(p.PassedTests)+len(p.FailedTests)),
-	}
 }
 
 // checksOf are what a probe tried, for a person.

@@ -80,8 +80,12 @@ func fileGot(pid int, f imx.FileTest) (string, bool) {
 
 func processAsked(p imx.ProcessTest) string {
 	text := fmt.Sprintf("at least %d run", p.Least)
-	if p.Most > 0 {
-		text = fmt.Sprintf("%d to %d run", p.Least, p.Most)
+	switch {
+	case p.Most == nil:
+	case *p.Most == 0:
+		return "none runs"
+	default:
+		text = fmt.Sprintf("%d to %d run", p.Least, *p.Most)
 	}
 	if p.User != "" {
 		text += " as " + p.User
@@ -99,11 +103,14 @@ func processGot(pid int, p imx.ProcessTest) (string, bool) {
 		if !one.Runs(p.Program) {
 			continue
 		}
-		if count++; p.User != "" && !inside.IsUser(pid, p.User, one.UID) {
+		if count++; p.Most != nil && *p.Most == 0 {
+			return fmt.Sprintf("process %d of it runs", one.Pid), false
+		}
+		if p.User != "" && !inside.IsUser(pid, p.User, one.UID) {
 			return fmt.Sprintf("process %d of it runs as %s", one.Pid, inside.UserName(pid, one.UID)), false
 		}
 	}
-	return fmt.Sprintf("%d run", count), count >= p.Least && (p.Most == 0 || count <= p.Most)
+	return fmt.Sprintf("%d run", count), count >= p.Least && (p.Most == nil || count <= *p.Most)
 }
 
 func userGot(pid int, user string) (string, bool) {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// probeTime is how long a probe may take, on a machine that is busy with other things.
+	// probeTime is how long one probe may take, on a machine that is busy with other things.
 	probeTime = time.Minute
 	// parallelProbes is how many are started at once.
 	parallelProbes = 4
@@ -24,9 +24,7 @@ func (s *session) refusals(ctx context.Context, cases []*trialCase, report imx.R
 		subjects = append(subjects, c.subject)
 	}
 	releases := s.releases(subjects)
-	limited, cancel := context.WithTimeout(ctx, probeTime)
-	defer cancel()
-	addresses, err := s.lure(limited, releases[0])
+	addresses, err := s.lure(ctx, releases[0])
 	if err != nil {
 		for _, c := range cases {
 			c.cantStart(err)
@@ -40,18 +38,20 @@ func (s *session) refusals(ctx context.Context, cases []*trialCase, report imx.R
 		group.Go(func() error {
 			return s.timed(c, report, func() error {
 				r := probing(releases[i], 1, probe.Task{Refusals: true, Reach: addresses})
-				return s.probe(limited, ctx, c, r)
+				return s.probe(ctx, c, r)
 			})
 		})
 	}
 	return group.Wait()
 }
 
-// probe runs a probe for a case. Only the end of outer is an error: what else goes wrong is the case's.
-func (s *session) probe(ctx, outer context.Context, c *trialCase, r imx.Release) error {
-	attempts, err := s.try(ctx, r)
-	if outer.Err() != nil {
-		return context.Cause(outer)
+// probe runs a probe for a case. Only the end of ctx is an error: what else goes wrong is the case's.
+func (s *session) probe(ctx context.Context, c *trialCase, r imx.Release) error {
+	limited, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	attempts, err := s.try(limited, r)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	c.result.Checks = append(c.result.Checks, checksOf(attempts)...)
 	if err != nil {
@@ -60,9 +60,12 @@ func (s *session) probe(ctx, outer context.Context, c *trialCase, r imx.Release)
 	return nil
 }
 
-// cantStart is the check that an instance starts, which it didn't.
+// cantStart says that an instance of the case didn't start.
 func (c *trialCase) cantStart(err error) {
-	c.result.Checks = append(c.result.Checks, imx.TestCheck{
-		Name: "start", Asked: "an instance of " + c.subject.Spec.Name + " starts", Got: short(imx.AsError(err).Message),
-	})
+	c.result.Checks = append(c.result.Checks, notStarted(c, err))
+}
+
+// notStarted is the check that an instance of a case starts, which it didn't.
+func notStarted(c *trialCase, err error) imx.TestCheck {
+	return imx.TestCheck{Name: "start", Asked: "an instance of " + c.subject.Spec.Name + " starts", Got: short(imx.AsError(err).Message)}
 }

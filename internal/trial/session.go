@@ -2,6 +2,7 @@ package trial
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,9 @@ import (
 type session struct {
 	Machine
 
-	now  func() time.Time
-	wake chan struct{}
+	now      func() time.Time
+	wake     chan struct{}
+	patience time.Duration // for one probe
 }
 
 // on makes a machine, runs it, lets f work with it and takes it away again, whatever came of it.
@@ -34,7 +36,7 @@ func (t *Tester) on(ctx context.Context, f func(s *session) error) error {
 	if err != nil {
 		return err
 	}
-	s := &session{Machine: m, now: t.cfg.Now, wake: make(chan struct{}, 1)}
+	s := &session{Machine: m, now: t.cfg.Now, wake: make(chan struct{}, 1), patience: cmp.Or(t.cfg.Patience, probeTime)}
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -124,23 +126,7 @@ func (s *session) releases(subjects []Subject) []imx.Release {
 		spec.Drain, spec.Grace = 0, 0
 		list[i] = imx.Release{
 			Service: spec.Name, Number: 1, Image: one.Image, Config: one.Config, Spec: spec,
-			Address: addresses[spec.Name], Hosts: hosts(spec, addresses), Made: s.now().UTC(),
-		}
-	}
-	return list
-}
-
-// hosts are the names that a service may use: its own, and those that it connects to.
-func hosts(spec imx.Spec, addresses map[string]netip.Addr) []imx.Host {
-	names := []string{spec.Name}
-	for _, p := range spec.Connect {
-		names = append(names, p.Service)
-	}
-	slices.Sort(names)
-	var list []imx.Host
-	for _, name := range slices.Compact(names) {
-		if a, ok := addresses[name]; ok {
-			list = append(list, imx.Host{Name: name, Address: a})
+			Address: addresses[spec.Name], Hosts: spec.Hosts(addresses), Made: s.now().UTC(),
 		}
 	}
 	return list
@@ -164,6 +150,8 @@ const probePath = "/dev/imx"
 // lure starts the baits, an instance and the machine itself, and returns their addresses, when they answer there: what
 // can't reach them is kept from it.
 func (s *session) lure(ctx context.Context, from imx.Release) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
 	from.Service, from.Spec.Name, from.Spec.Connect, from.Spec.Volumes, from.Hosts = bait, bait, nil, nil, nil
 	from.Address = netip.Addr{}
 	r := probing(from, 1, probe.Task{Serve: true})
@@ -181,7 +169,7 @@ func (s *session) lure(ctx context.Context, from imx.Release) ([]string, error) 
 	addresses := []string{net.JoinHostPort(in.Address.String(), strconv.Itoa(probe.BaitPort)), own}
 	for _, address := range addresses {
 		if err := s.answers(ctx, address); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the bait of the test: %w", err)
 		}
 	}
 	return addresses, nil
@@ -196,7 +184,7 @@ func (*session) answers(ctx context.Context, address string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the bait of the test doesn't answer: %w", err)
+			return fmt.Errorf("%s doesn't answer: %w", address, err)
 		case <-time.After(look / 5):
 		}
 	}

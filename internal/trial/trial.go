@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,16 +51,22 @@ type Config struct {
 	Open     func(ctx context.Context) (Machine, error)
 	Evidence Evidence
 	Now      func() time.Time
+	// Sandbox names what results depend on beside what a Run has: what instances are confined by, and what probes them.
+	Sandbox func() (imx.Digest, error)
+	// Patience is how long one probe may take; 0 means a minute.
+	Patience time.Duration
 }
 
 // Tester tests images. Its methods may be called from several goroutines at once.
 type Tester struct {
 	cfg  Config
 	turn chan struct{} // one run at a time: two would fight for the same cores
+
+	stating sync.Mutex // held from reading what is stated to stating more
 }
 
 // New returns a Tester. It starts nothing.
-func New(cfg Config) *Tester { return &Tester{cfg, make(chan struct{}, 1)} }
+func New(cfg Config) *Tester { return &Tester{cfg: cfg, turn: make(chan struct{}, 1)} }
 
 // Subject is a planned service with the image that was built for it.
 type Subject struct {
@@ -75,6 +82,8 @@ type Run struct {
 	Images   []Subject // those of the plan that no service has, with a Spec of their own
 	Tests    []imx.Test
 	Kits     []imx.Kit // all of the plan
+	// Places are the template's: of the settings of tests, where they are known.
+	Places map[string]imx.Pos
 	// Make builds a kit, or finds that it is built.
 	Make func(ctx context.Context, k imx.Kit) (imx.Image, error)
 	// Only are names of tests and services; with any, only those tests, and those of these services, are run.
@@ -90,7 +99,11 @@ const Refusals = "refusals"
 // refusals first. A test that fails is in the result, not an error; so is an instance that can't be started. Errors: those
 // of Run.Make, too.
 func (t *Tester) Test(ctx context.Context, by imx.Principal, r Run, report imx.Report) ([]imx.TestResult, error) {
-	cases := r.cases()
+	sandbox, err := t.cfg.Sandbox()
+	if err != nil {
+		return nil, fmt.Errorf("what tests run in: %w", err)
+	}
+	cases := r.cases(sandbox)
 	if err := t.recall(r, cases, report); err != nil {
 		return nil, err
 	}

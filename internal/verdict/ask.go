@@ -37,7 +37,12 @@ func (j *Judge) Verify(ctx context.Context, req imx.VerifyQuery) (imx.Verificati
 	if !req.Detail {
 		return found, nil
 	}
-	found.Looked = looked
+	found.Looked = map[string]json.RawMessage{}
+	for id := range looked {
+		if found.Looked[id], err = looked.JSON(id); err != nil {
+			return found, err
+		}
+	}
 	found.Input, err = json.Marshal(in)
 	return found, err
 }

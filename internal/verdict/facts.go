@@ -123,7 +123,7 @@ func ofScan(raw json.RawMessage) (any, error) {
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return nil, err
 	}
-	f := &scanFacts{Finished: p.Metadata.Finished, Vulnerabilities: []vulnerabilityFact{}}
+	f := &scanFacts{Finished: p.Metadata.Finished}
 	for _, r := range p.Scanner.Result {
 		f.found = append(f.found, r.Annotations...)
 	}
@@ -133,7 +133,7 @@ func ofScan(raw json.RawMessage) (any, error) {
 
 // tell makes facts of what was found.
 func (f *scanFacts) tell() {
-	f.Vulnerabilities = f.Vulnerabilities[:0]
+	f.Vulnerabilities = make([]vulnerabilityFact, 0, len(f.found))
 	for _, v := range f.found {
 		f.Vulnerabilities = append(f.Vulnerabilities, vulnerabilityFact{
 			v.ID, v.Level, v.Package.Name, v.Package.Version, v.Package.Fixed, !v.Exploited.IsZero(), v.Excused != nil,
@@ -165,21 +165,23 @@ func ofVEX(raw json.RawMessage) (any, error) {
 // excuse applies the statement of what doesn't affect an image to what its scan found. Only one that counts does: what the scan took
 // over from one that doesn't any more is no excuse.
 func excuse(all map[string]policy.Evidence, vex json.RawMessage, image imx.Image) {
-	scan, ok := all["scan"].Facts.(*scanFacts)
+	scan := all["scan"]
+	stated, ok := scan.Facts.(*scanFacts)
 	if !ok {
 		return
 	}
-	for i, v := range scan.found {
+	f := &scanFacts{Finished: stated.Finished, found: slices.Clone(stated.found)}
+	for i, v := range f.found {
 		if v.Excused != nil && v.Excused.From == "evidence" {
-			scan.found[i].Excused = nil
+			f.found[i].Excused = nil
 		}
 	}
 	if all["vex"].Counts {
 		if doc, err := vuln.ParseVEX(bytes.NewReader(vex)); err == nil { // facts has read it before
-			found := slices.Clone(scan.found)
-			vuln.Excuse(found, image.Name, image.Digest, []vuln.Plea{{From: "evidence", VEX: doc}})
-			scan.found = found
+			vuln.Excuse(f.found, image.Name, image.Digest, []vuln.Plea{{From: "evidence", VEX: doc}})
 		}
 	}
-	scan.tell()
+	f.tell()
+	scan.Facts = f
+	all["scan"] = scan
 }

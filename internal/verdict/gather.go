@@ -96,23 +96,23 @@ func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 // evidence checks what is stated of an image.
 func (j *Judge) evidence(s *imx.State, r imx.Release) map[string]policy.Evidence {
 	found := map[string]policy.Evidence{}
-	read := map[string]json.RawMessage{}
+	var vex json.RawMessage
 	for predicate, e := range standing(s, r.Image.Digest) {
 		name := imx.PredicateNames()[predicate]
 		one := policy.Evidence{
 			Type: predicate, Statement: e.Statement, Bundle: e.Bundle, Signer: e.Signer, Role: s.Keys[e.Signer].Role, Made: e.Made, Summary: e.Summary,
 		}
-		st, err := j.counts(e, s.Keys)
-		if err == nil {
-			read[name] = st.Predicate
-			one.Facts, err = facts(name, st.Predicate)
+		said, err := j.counts(e, s.Keys)
+		one.Facts = said.facts
+		if name == "vex" {
+			vex = said.vex
 		}
 		if one.Counts = err == nil; err != nil {
 			one.Why = reason(err)
 		}
 		found[name] = one
 	}
-	excuse(found, read["vex"], r.Image)
+	excuse(found, vex, r.Image)
 	return found
 }
 
@@ -125,16 +125,48 @@ func reason(err error) string {
 	return text
 }
 
-// counts returns the statement of an evidence that counts.
-func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (imx.Statement, error) {
-	var bundle []byte
-	if e.Bundle != "" {
-		var err error
-		if bundle, err = j.cfg.Bundle(e.Bundle); err != nil {
-			return imx.Statement{}, err
-		}
+// said is what a statement says, as far as conditions ask for it. Nobody changes it.
+type said struct {
+	facts any
+	vex   json.RawMessage // the document, of a statement that is one
+}
+
+// counts returns what an evidence says that counts. Its bytes are read each time, against their digest, and its key is asked for each
+// time; a signature that was found right once is that of these bytes for good.
+func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (said, error) {
+	if err := sign.Signer(e, keys); err != nil {
+		return said{}, err
 	}
-	return sign.Counts(e, bundle, keys)
+	bundle, err := j.cfg.Bundle(e.Bundle)
+	if err != nil {
+		return said{}, err
+	}
+	id := e
+	id.Passed, id.Made, id.Summary = nil, time.Time{}, keys[e.Signer].Public
+	j.mu.Lock()
+	known, ok := j.checked[id]
+	j.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	st, err := sign.Counts(e, bundle, keys)
+	if err != nil {
+		return said{}, err
+	}
+	name := imx.PredicateNames()[e.PredicateType]
+	if known.facts, err = facts(name, st.Predicate); err != nil {
+		return said{}, err
+	}
+	if name == "vex" {
+		known.vex = st.Predicate
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.checked) >= maxKnown {
+		clear(j.checked)
+	}
+	j.checked[id] = known
+	return known, nil
 }
 
 // review checks a person's answer: that it is signed by them, and says what the log says that it does.

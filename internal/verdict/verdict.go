@@ -7,7 +7,6 @@ package verdict
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"sync"
 	"time"
@@ -43,9 +42,11 @@ type Judge struct {
 	book   *policy.Book
 	of     imx.Digest                 // the policy that book is
 	known  map[imx.Digest]imx.Verdict // for starts, by what they stand on
+	// checked are statements whose bytes were found to be signed, by what the log has of them and the public key.
+	checked map[imx.Evidence]said
 }
 
-// maxKnown bounds how many verdicts are remembered: far more than a machine runs releases.
+// maxKnown bounds how many verdicts, and how many statements, are remembered: far more than a machine runs releases.
 const maxKnown = 4096
 
 // New returns a Judge. It starts nothing. Errors: Invalid for the name of an environment that is none.
@@ -53,7 +54,7 @@ func New(cfg Config) (*Judge, error) {
 	if err := policy.CheckEnvironment(cfg.Environment); err != nil {
 		return nil, err
 	}
-	return &Judge{cfg: cfg, known: map[imx.Digest]imx.Verdict{}}, nil
+	return &Judge{cfg: cfg, known: map[imx.Digest]imx.Verdict{}, checked: map[imx.Evidence]said{}}, nil
 }
 
 // Environment is whose policy counts here.
@@ -134,7 +135,7 @@ func (j *Judge) start(ctx context.Context, s *imx.State, r imx.Release) (imx.Ver
 }
 
 // explained is a verdict that nobody remembers, with what it was made of.
-func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purpose imx.Purpose) (imx.Verdict, policy.Input, map[string]json.RawMessage, error) {
+func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purpose imx.Purpose) (imx.Verdict, policy.Input, policy.Looked, error) {
 	book, p, err := j.compiled(s)
 	if err != nil {
 		return imx.Verdict{}, policy.Input{}, nil, err

@@ -114,7 +114,7 @@ type Book struct {
 
 // OpenBook opens a book of the size. Errors: Refused for what isn't one, or is damaged.
 func OpenBook(r io.ReaderAt, size int64) (*Book, error) {
-	damaged := refused("the kept feed is damaged").WithHint("add it again: imx feed add")
+	damaged := damagedBook()
 	if size < int64(footerSize) {
 		return nil, damaged
 	}
@@ -170,17 +170,14 @@ func (b *Book) find(key string) ([]Advisory, error) {
 		if e.bucket != bucket {
 			break
 		}
-		text := make([]byte, e.length)
-		if _, err := b.r.ReadAt(text, int64(e.offset)); err != nil { //nolint:gosec // below the book's size
+		text, err := b.read(e)
+		if err != nil {
 			return nil, err
-		}
-		if crc32.ChecksumIEEE(text) != e.sum {
-			return nil, refused("the kept feed is damaged").WithHint("add it again: imx feed add")
 		}
 		for len(text) > 0 {
 			var k, value []byte
 			if k, value, text = decodeRecord(text); k == nil {
-				return nil, refused("the kept feed is damaged").WithHint("add it again: imx feed add")
+				return nil, damagedBook()
 			}
 			if string(k) == key {
 				found = append(found, decode(key, string(value)))
@@ -188,6 +185,43 @@ func (b *Book) find(key string) ([]Advisory, error) {
 		}
 	}
 	return found, nil
+}
+
+// Knows reports whether the feed says anything about a vulnerability or an advisory of the name. It reads the whole book.
+// Errors: Refused for a damaged book; the reader's.
+func (b *Book) Knows(id string) (bool, error) {
+	for _, e := range b.table {
+		text, err := b.read(e)
+		if err != nil {
+			return false, err
+		}
+		for len(text) > 0 {
+			var key, value []byte
+			if key, value, text = decodeRecord(text); key == nil {
+				return false, damagedBook()
+			}
+			if a := decode(string(key), string(value)); Names(imx.Vulnerability{ID: a.ID, Aliases: a.Aliases, Advisories: []string{a.Notice}}, id) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// read returns the records of an extent.
+func (b *Book) read(e extent) ([]byte, error) {
+	text := make([]byte, e.length)
+	if _, err := b.r.ReadAt(text, int64(e.offset)); err != nil { //nolint:gosec // below the book's size
+		return nil, err
+	}
+	if crc32.ChecksumIEEE(text) != e.sum {
+		return nil, damagedBook()
+	}
+	return text, nil
+}
+
+func damagedBook() *imx.Error {
+	return refused("the kept feed is damaged").WithHint("add it again: imx feed add")
 }
 
 const exploitedPrefix = "exploited\x1d"

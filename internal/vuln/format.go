@@ -3,10 +3,9 @@ package vuln
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
-	"path"
 	"slices"
-	"strings"
 
 	"imx"
 )
@@ -20,7 +19,7 @@ func Detect(head []byte) (imx.FeedFormat, error) {
 	if len(text) > 2 && text[0] == '[' && text[1] >= '0' && text[1] <= '9' {
 		return imx.FormatDSA, nil
 	}
-	keys, inner := topKeys(text)
+	keys, inner, cut := topKeys(text)
 	has := func(names ...string) bool {
 		return !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(keys, n) })
 	}
@@ -34,34 +33,40 @@ func Detect(head []byte) (imx.FeedFormat, error) {
 	case IsCVE(inner) || len(inner) > 5 && inner[:5] == "TEMP-":
 		return imx.FormatTracker, nil
 	}
+	if cut && len(head) == HeadSize {
+		return "", refused("its first entry is too large: %s of it don't tell which feed it is", imx.Size(HeadSize)).
+			WithHint("if that's right, say which it is with --format")
+	}
 	return "", refused("it isn't written as any feed that imx reads").
 		WithHint("it reads DSA-list and DLA-list and the JSON of Debian's tracker, OSV records, the KEV catalogue and OpenVEX documents")
 }
 
-// topKeys returns the names in the first object, as far as it is there, and the first name in the object that its first
-// name stands for.
-func topKeys(text []byte) (keys []string, inner string) {
+// topKeys returns the names in the first object, as far as it is there, the first name in the object that its first
+// name stands for, and whether the text ends within the object.
+func topKeys(text []byte) (keys []string, inner string, cut bool) {
 	text = bytes.TrimLeft(text, "[ \t\r\n") // an array of records
 	d := json.NewDecoder(bytes.NewReader(text))
 	if token, err := d.Token(); err != nil || token != json.Delim('{') {
-		return nil, ""
+		return nil, "", false
 	}
 	for d.More() {
 		token, err := d.Token()
 		key, ok := token.(string)
 		if err != nil || !ok {
-			return keys, inner
+			return keys, inner, err != nil && isCut(err)
 		}
 		if keys = append(keys, key); len(keys) == 1 {
 			inner = firstKey(text[d.InputOffset():])
 		}
 		var passed json.RawMessage
-		if d.Decode(&passed) != nil {
-			return keys, inner
+		if err := d.Decode(&passed); err != nil {
+			return keys, inner, isCut(err)
 		}
 	}
-	return keys, inner
+	return keys, inner, d.InputOffset() == int64(len(text))
 }
+
+func isCut(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // firstKey returns the first name in the object that comes after a colon.
 func firstKey(text []byte) string {
@@ -94,13 +99,4 @@ func Parse(format imx.FeedFormat, r io.Reader, sink Sink) (Summary, error) {
 	}
 	return Summary{}, imx.Errorf(imx.Invalid, "%q is not a format of advisories", format).
 		WithHint("formats: %s, %s, %s, %s, %s", imx.FormatDSA, imx.FormatTracker, imx.FormatOSV, imx.FormatKEV, imx.FormatOpenVEX)
-}
-
-// FeedName returns the name that a feed of a file gets: the file's, without its ending.
-func FeedName(file string) string {
-	name := path.Base(path.Clean("/" + strings.ReplaceAll(file, `\`, "/")))
-	for _, ending := range []string{".gz", ".json", ".jsonl", ".zip", ".txt"} {
-		name = strings.TrimSuffix(name, ending)
-	}
-	return name
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"imx"
 )
@@ -159,9 +160,10 @@ func (m *Matches) With(id string) []imx.Digest {
 	return all
 }
 
-// Names reports whether a vulnerability goes by the name.
+// Names reports whether a vulnerability goes by the name, in small letters or capitals.
 func Names(v imx.Vulnerability, id string) bool {
-	return v.ID == id || slices.Contains(v.Aliases, id) || slices.Contains(v.Advisories, id)
+	same := func(name string) bool { return strings.EqualFold(name, id) }
+	return same(v.ID) || slices.ContainsFunc(v.Aliases, same) || slices.ContainsFunc(v.Advisories, same)
 }
 
 // All returns every different package that images of the index have, in no order.

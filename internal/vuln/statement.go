@@ -2,6 +2,7 @@ package vuln
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,8 @@ type scanner struct {
 	DB      database  `json:"db"`
 	Feeds   []feedAge `json:"feeds"`
 	Result  []result  `json:"result"`
+	// Incomplete says what of the image couldn't be looked at: no result says that there is nothing in it.
+	Incomplete []string `json:"incomplete,omitempty"`
 }
 
 type database struct {
@@ -71,7 +74,7 @@ func Predicate(scan imx.ImageScan, feeds []imx.Feed, version string, made time.T
 			p.Scanner.DB.Updated = f.Date.UTC()
 		}
 	}
-	p.Scanner.Result = results(scan.Vulnerabilities)
+	p.Scanner.Result, p.Scanner.Incomplete = results(scan.Vulnerabilities), scan.Gaps
 	return json.Marshal(p)
 }
 
@@ -91,13 +94,13 @@ func results(found []imx.Vulnerability) []result {
 	return all
 }
 
-// Found reports whether a predicate says just this of an image.
-func Found(predicate json.RawMessage, found []imx.Vulnerability) bool {
+// Found reports whether a predicate says just what a scan does of an image: what it has, and what couldn't be looked at.
+func Found(predicate json.RawMessage, scan imx.ImageScan) bool {
 	var p scanned
 	if json.Unmarshal(predicate, &p) != nil {
 		return false
 	}
-	return imx.DigestJSON(p.Scanner.Result) == imx.DigestJSON(results(found))
+	return imx.DigestJSON(p.Scanner.Result) == imx.DigestJSON(results(scan.Vulnerabilities)) && slices.Equal(p.Scanner.Incomplete, scan.Gaps)
 }
 
 // Asked names the contents of all feeds by one digest.

@@ -143,17 +143,24 @@ type Reason struct {
 }
 
 // State adds a statement to an image's document, which is new where earlier is nil. What the document said before of
-// the same vulnerabilities goes. Errors: Invalid for a reason that is none.
+// the same vulnerabilities goes. Errors: Invalid for a reason that is none, and for what can't be a vulnerability's name.
 func State(earlier *VEX, name string, image imx.Digest, why Reason) (VEX, error) {
+	var err error
+	ids := make([]string, len(why.IDs))
+	for i, id := range why.IDs {
+		if ids[i], err = ParseID(id); err != nil {
+			return VEX{}, err
+		}
+	}
 	d := VEX{Context: VEXContext + "/v0.2.0", ID: "urn:imx:vex:" + image.Hex(), Timestamp: why.Time, Tooling: "imx"}
 	if earlier != nil {
 		d = *earlier
 		d.Statements = slices.DeleteFunc(slices.Clone(d.Statements), func(s VEXStatement) bool {
-			return slices.Contains(why.IDs, s.Vulnerability.Name)
+			return slices.ContainsFunc(ids, func(id string) bool { return strings.EqualFold(id, s.Vulnerability.Name) })
 		})
 	}
 	d.Author, d.Updated, d.Version = why.By, why.Time, d.Version+1
-	for _, id := range why.IDs {
+	for _, id := range ids {
 		s := VEXStatement{
 			Vulnerability: VEXVulnerability{Name: id}, Status: "not_affected", Justification: why.Justification, Impact: why.Because, Timestamp: why.Time,
 			Products: []VEXProduct{{VEXComponent: VEXComponent{

@@ -28,6 +28,7 @@ import (
 	"imx/internal/build/store"
 	"imx/internal/build/untar/untartest"
 	"imx/internal/erofs"
+	"imx/internal/erofs/erofstest"
 )
 
 var epoch = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -163,9 +164,9 @@ func TestLayersOfOtherBuildersAreLaidOverEachOther(t *testing.T) {
 		layer(reg("full/y"), reg(".wh.gone"), reg("dir/.wh.a"), reg("full/.wh..wh..opq"), reg("tree"),
 			&tar.Header{Name: "hard", Typeflag: tar.TypeLink, Linkname: "same"}),
 	)
-	root := mounted(t, p, d)
+	root := erofstest.Mounted(t, p, d)
 	want := " dir dir/b full full/y hard same tree"
-	if got := strings.Join(paths(t, root), " "); got != want {
+	if got := strings.Join(erofstest.Paths(t, root), " "); got != want {
 		t.Errorf("the root has %q, want %q", got, want)
 	}
 	if text, err := os.ReadFile(filepath.Join(root, "hard")); string(text) != "same" {
@@ -248,37 +249,4 @@ func FuzzLayer(f *testing.F) {
 			}
 		}
 	})
-}
-
-// mounted mounts an image's root.
-func mounted(tb testing.TB, p *pack.Packer, image imx.Digest) string {
-	tb.Helper()
-	file, _, err := p.Root(tb.Context(), image)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	target := tb.TempDir()
-	if err := erofs.Mount(file, target); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := erofs.Unmount(target); err != nil {
-			tb.Error(err)
-		}
-	})
-	return target
-}
-
-// paths lists a tree.
-func paths(tb testing.TB, root string) []string {
-	tb.Helper()
-	var all []string
-	err := filepath.WalkDir(root, func(p string, _ os.DirEntry, err error) error {
-		all = append(all, strings.TrimPrefix(strings.TrimPrefix(p, root), "/"))
-		return err
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return all
 }

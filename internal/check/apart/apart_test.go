@@ -70,7 +70,6 @@ func TestRulesApartFindTheSameAsRulesHere(t *testing.T) {
 // In each of them one call would take more than ten gigabytes, or more than a lifetime: check's own bounds are looked at only
 // between calls.
 func TestACallThatTakesAnyMemoryOrTimeIsStoppedAndItsRuleNamed(t *testing.T) {
-	t.Parallel()
 	const memory = ": the rule own was stopped: it took more memory than rules may"
 	const duration = ": the rule own was stopped: it took more time than rules may"
 	for name, c := range map[string]struct{ text, says string }{

@@ -18,9 +18,9 @@ const Word = "__rules"
 
 // Limits are what rules may take: check's bounds, and what the system lets their process have.
 type Limits struct {
-	Bounds check.Bounds
-	Memory imx.Size      // beside what the process has when it begins
-	Time   time.Duration // of the processor, in whole seconds, for each document
+	Bounds check.Bounds  `json:"bounds"`
+	Memory imx.Size      `json:"memory"` // beside what the process has when it begins
+	Time   time.Duration `json:"time"`   // of the processor, in whole seconds, for each document
 }
 
 // DefaultLimits leave twice the memory of check's own bound, and some ten times the time that its steps come to.

@@ -171,6 +171,6 @@ const maxHead = 4 << 10
 
 // Write implements io.Writer.
 func (h *head) Write(b []byte) (int, error) {
-	h.WriteString(string(b[:min(len(b), maxHead-min(h.Len(), maxHead))]))
+	_, _ = h.WriteString(string(b[:min(len(b), maxHead-min(h.Len(), maxHead))]))
 	return len(b), nil
 }

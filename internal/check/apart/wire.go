@@ -12,28 +12,28 @@ import (
 
 // opening is the first thing that the process is told.
 type opening struct {
-	From    string
-	Modules []check.Module
-	Limits  Limits
+	From    string         `json:"from"`
+	Modules []check.Module `json:"modules"`
+	Limits  Limits         `json:"limits"`
 }
 
 // question is a document.
 type question struct {
-	Input any
-	Now   time.Time
+	Input any       `json:"input"`
+	Now   time.Time `json:"now"`
 }
 
 // answer is one of three: that a rule is being asked, why that failed, or what all rules found. A finding's way is in it as its
 // subject, because only who asks knows the places.
 type answer struct {
-	Asked    *asked        `json:",omitempty"`
-	Error    *imx.Error    `json:",omitempty"`
-	Findings []imx.Finding `json:",omitempty"`
+	Asked    *asked        `json:"asked,omitempty"`
+	Error    *imx.Error    `json:"error,omitempty"`
+	Findings []imx.Finding `json:"findings,omitempty"`
 }
 
 type asked struct {
-	ID string
-	At imx.Pos
+	ID string  `json:"id"`
+	At imx.Pos `json:"at"`
 }
 
 // maxAnswer bounds what the process may say to one document: 1000 findings of each rule, in words.

@@ -40,7 +40,7 @@ type Behaviour struct {
 	Exit       int    // with this code
 	StopTicks  int    // so many ticks from the stop signal to the end; 0 means at the first
 	Flows      int    // established connections that are seen to it
-	Says       string // what it writes at its start
+	Says       string // what it writes at its start, in lines
 }
 
 type instance struct {
@@ -241,8 +241,8 @@ func (e *Engine) newInstance(r imx.Release) *instance {
 		Changed: e.clock(),
 		Flows:   b.Flows,
 	}}
-	if b.Says != "" {
-		in.say(e.clock(), b.Says)
+	for line := range strings.Lines(b.Says) {
+		in.say(e.clock(), strings.TrimSuffix(line, "\n"))
 	}
 	return in
 }

@@ -224,22 +224,23 @@ func (w *entrance) close() {
 	}
 }
 
-// oomKilled reports whether the memory limit ended a process of the instance.
-func (c cgroups) oomKilled(id string) bool {
+// oomKills is how many processes of the instance the memory limit has ended.
+func (c cgroups) oomKills(id string) int {
 	file := "memory.events"
 	if len(c.v1) > 0 {
 		file = "memory.oom_control"
 	}
 	data, err := os.ReadFile(filepath.Join(c.limited(id, "memory"), file))
 	if err != nil {
-		return false // gone: nobody can tell any more
+		return 0 // gone: nobody can tell any more
 	}
 	for line := range strings.Lines(string(data)) {
-		if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			return strings.TrimSpace(n) != "0"
+		if text, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(text)) // the kernel writes numbers
+			return n
 		}
 	}
-	return false
+	return 0
 }
 
 // clear kills whatever is left of an instance, waits until that is gone and removes its groups.

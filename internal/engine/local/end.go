@@ -81,7 +81,7 @@ func (e *Engine) recordEnd(ctx context.Context, in *instance) bool {
 		}
 		code = -1
 	}
-	exit := imx.Exit{Code: code, OOM: e.cgroups.oomKilled(id)}
+	exit := imx.Exit{Code: code, OOM: e.cgroups.oomKills(id) > 0}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	in.record.end(exit, time.Now(), endReason(exit, in.release))
@@ -106,11 +106,7 @@ func (r *record) end(exit imx.Exit, now time.Time, reason string) {
 func endReason(exit imx.Exit, r imx.Release) string {
 	switch {
 	case exit.OOM:
-		memory := r.Spec.Resources.Memory
-		if memory == 0 {
-			memory = defaultMemory
-		}
-		return fmt.Sprintf("it needed more memory than its limit of %s", memory)
+		return fmt.Sprintf("it needed more memory than its limit of %s", memoryOf(r))
 	case exit.Code > 128:
 		signal := unix.Signal(exit.Code - 128)
 		return fmt.Sprintf("its process was ended by %s", cmp.Or(unix.SignalName(signal), "signal "+strconv.Itoa(int(signal))))
@@ -119,6 +115,9 @@ func endReason(exit imx.Exit, r imx.Release) string {
 	}
 	return fmt.Sprintf("its process ended by itself with code %d", exit.Code)
 }
+
+// memoryOf is the limit of memory of a release's instances.
+func memoryOf(r imx.Release) imx.Size { return cmp.Or(r.Spec.Resources.Memory, defaultMemory) }
 
 // removeLeftovers removes all that an ended instance has besides its record and its log.
 func (e *Engine) removeLeftovers(ctx context.Context, in *instance) error {

@@ -13,15 +13,20 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"imx"
 )
 
 // Exec runs a program beside an instance's first process: in its namespaces, as its user, with its environment and
 // under its limits and its system call filter. What it writes goes to out, of which an error ends nothing. It
 // returns the program's exit status, 128 and the signal if one ended it, 126 or 127 if it can't be run.
-// When ctx ends first, so does the wait; the program then ends with its instance.
-// Errors: NotFound for an unknown instance or one that doesn't run.
+// When ctx ends first, so does the wait; the program then ends with its instance. If it has ended, and only what it
+// started holds its output open, the status is its own all the same, and -1 otherwise.
+// Errors: NotFound for an unknown instance or one that doesn't run; Exhausted, with the status, if the instance's limit of
+// memory ended it.
 func (e *Engine) Exec(ctx context.Context, id string, args []string, out io.Writer) (int, error) {
-	if _, ok := e.living(id); !ok {
+	in, ok := e.living(id)
+	if !ok {
 		return -1, unknown(id)
 	}
 	process, err := processOf(e.store.instance(id), args)
@@ -34,12 +39,27 @@ func (e *Engine) Exec(ctx context.Context, id string, args []string, out io.Writ
 	}
 	defer way.close()
 	code := -1
+	before := e.cgroups.oomKills(id)
 	onOwnThread(func() {
 		if err = hideUnified(e.cgroups); err == nil {
 			code, err = beside{e.crunArgs("exec", "--process", "/proc/self/fd/3", id), process, way}.run(ctx, out)
 		}
 	})
+	if err == nil && code == killed {
+		err = e.starved(id, in.release, before)
+	}
 	return code, err
+}
+
+// killed is the status of what SIGKILL ended.
+const killed = 128 + int(unix.SIGKILL)
+
+// starved is an error if the limit of memory has ended more processes of an instance than before.
+func (e *Engine) starved(id string, r imx.Release, before int) error {
+	if e.cgroups.oomKills(id) <= before {
+		return nil
+	}
+	return imx.Errorf(imx.Exhausted, "it needed more memory than the instance's limit of %s", memoryOf(r))
 }
 
 // processOf is the first process of an instance with another command, as crun reads it.
@@ -72,7 +92,7 @@ func (b beside) run(ctx context.Context, out io.Writer) (int, error) {
 		return -1, err
 	}
 	defer said.Close() // read-only
-	cmd := exec.CommandContext(ctx, crunPath(), b.args...)
+	cmd := exec.CommandContext(ctx, Runtime(), b.args...)
 	cmd.Dir = "/"
 	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{words}, hear, hear
 	cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(b.way.monitor.Fd()), Setsid: true}
@@ -91,6 +111,9 @@ func (b beside) run(ctx context.Context, out io.Writer) (int, error) {
 	err = errors.Join(err, tell.Close())
 	_, _ = io.Copy(out, said) // ends with its last writer, or with ctx
 	_ = cmd.Wait()            // the status tells it
+	if err == nil && ctx.Err() != nil && cmd.ProcessState.Exited() {
+		return cmd.ProcessState.ExitCode(), context.Cause(ctx)
+	}
 	if err != nil || ctx.Err() != nil {
 		return -1, errors.Join(err, context.Cause(ctx))
 	}

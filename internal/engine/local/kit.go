@@ -56,7 +56,7 @@ func (e *Engine) ExecIn(ctx context.Context, p admission.Pass, c engine.KitComma
 		return -1, err
 	}
 	defer way.close()
-	code := -1
+	code, before := -1, e.cgroups.oomKills(id)
 	onOwnThread(func() {
 		var b beside
 		var spaces *spaces
@@ -73,6 +73,9 @@ func (e *Engine) ExecIn(ctx context.Context, p admission.Pass, c engine.KitComma
 		b.args, b.way = e.crunArgs("--log="+filepath.Join(dir, crunLog), "run", "--bundle", dir, "--config", "/proc/self/fd/3", name), way
 		code, err = b.run(ctx, out)
 	})
+	if err == nil && code == killed {
+		err = e.starved(id, in.release, before)
+	}
 	if err != nil {
 		return code, err
 	}

@@ -180,7 +180,7 @@ func (l launcher) create(ctx context.Context, id, dir string, group *os.File) (i
 func (l launcher) conmon(ctx context.Context, id, dir string) (*exec.Cmd, *os.File, error) {
 	args := []string{
 		"--cid", id, "--cuuid", id, "--name", id,
-		"--runtime", crunPath(),
+		"--runtime", Runtime(),
 		"--bundle", dir,
 		"--container-pidfile", filepath.Join(dir, "init.pid"),
 		"--conmon-pidfile", filepath.Join(dir, "conmon.pid"),
@@ -295,8 +295,8 @@ func identifyBoth(pid int, monitorFile string) (launched, error) {
 	return launched{initProcess, monitor}, err
 }
 
-// crunPath is absolute: conmon doesn't search.
-func crunPath() string {
+// Runtime is the program that confines instances, by its absolute path: conmon doesn't search.
+func Runtime() string {
 	if path, err := exec.LookPath("crun"); err == nil {
 		return path
 	}

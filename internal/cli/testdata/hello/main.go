@@ -1,6 +1,7 @@
 // The program in the instances of the end-to-end scripts: an HTTP server that says its greeting.
 // SICK makes it fail its check; /count keeps a number in the folder that STORE names. With an argument it is what a
-// test runs beside it: "hang" never ends, "kill" kills the instance, "shout" writes a gigabyte.
+// test runs beside it: "hang" never ends, "leave" ends and leaves one that doesn't, "kill" kills the instance, "eat" needs
+// a gigabyte of memory, "shout" writes one, and then its last words. LIFE is after how long the server ends with status 7.
 package main
 
 import (
@@ -48,6 +49,9 @@ func main() {
 		defer resp.Body.Close()
 		fmt.Fprintln(w, "peer answered", resp.StatusCode)
 	})
+	if life, err := time.ParseDuration(os.Getenv("LIFE")); err == nil {
+		time.AfterFunc(life, func() { os.Exit(7) })
+	}
 	fmt.Println(http.ListenAndServe(":8000", nil))
 	os.Exit(1)
 }
@@ -56,6 +60,13 @@ func beside(what string) {
 	switch what {
 	case "hang":
 		time.Sleep(time.Hour)
+	case "leave":
+		_, _ = os.StartProcess(os.Args[0], []string{os.Args[0], "hang"}, &os.ProcAttr{Files: []*os.File{nil, os.Stdout}})
+	case "eat":
+		eaten := make([]byte, 1<<30)
+		for i := 0; i < len(eaten); i += 1 << 12 {
+			eaten[i] = 1
+		}
 	case "kill":
 		_ = syscall.Kill(1, syscall.SIGTERM)
 		time.Sleep(time.Hour)
@@ -64,5 +75,6 @@ func beside(what string) {
 		for range 1 << 14 {
 			_, _ = os.Stdout.Write(line)
 		}
+		fmt.Println("these are my last words")
 	}
 }
