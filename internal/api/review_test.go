@@ -35,7 +35,7 @@ func reviews(ctx context.Context, t *testing.T, c *client.Client, by imx.Princip
 	}
 }
 
-func (m *memory) Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error) {
+func (m *memory) Release(_ context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error) {
 	report(imx.Progress{Step: "roll out web", Status: imx.StepDone})
 	return imx.ApplyResult{Apply: id, Releases: []imx.Release{{Service: "web", By: by, State: imx.ReleaseGood}}}, nil
 }

@@ -64,7 +64,7 @@ func newWorld(t *testing.T) (*world, imx.Candidate) {
 		Judge: func(_ context.Context, r imx.Release) (imx.Verdict, error) {
 			return imx.Verdict{Service: r.Service}, nil
 		},
-		Scan: func(_ context.Context, image string) ([]imx.Vulnerability, error) {
+		Scan: func(context.Context, string) ([]imx.Vulnerability, error) {
 			return []imx.Vulnerability{{ID: "CVE-1"}}, w.unknown
 		},
 		Keep: func(_ context.Context, repository string, image imx.Digest, by evidence.Signed) (imx.Evidence, error) {

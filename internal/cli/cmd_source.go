@@ -54,7 +54,7 @@ func newSourceAddCommand(g *Global, t *term.Terminal) *cobra.Command {
 		short: "Follow a repository, or change how",
 		long: `Follows a branch of the repository at URL: a path, file://, ssh://, https://, or USER@HOST:PATH. The server's own Git
 fetches it, with the ssh keys and credential helpers of the user that runs the server. The template needs its imx.lock
-committed beside it. With a secret, POST /hooks/NAME on the server's TCP address has it looked at at once.`,
+committed beside it. With a secret, POST /hooks/NAME on the server's TCP address has it looked at right away.`,
 		example: `
 $ imx source add shop /srv/git/shop.git --folder deploy
 $ imx source add shop https://git.example.org/shop.git --release --hook-secret-file secret`,

@@ -142,7 +142,7 @@ func (s *stage) replacements(ctx context.Context) error {
 	if err := s.expectPage(ctx, previous); err != nil {
 		return err
 	}
-	return s.review(ctx, previous)
+	return s.review(ctx, page)
 }
 
 // change sells something else from now on.

@@ -143,7 +143,6 @@ func TestAnswersThatArentTakenSayWhy(t *testing.T) {
 		}), imx.Refused, "isn't about the images"},
 		"about fewer images": {of(func(c *imx.Candidate) { c.Images = nil }), imx.Refused, "isn't about the images"},
 		"an unknown key": {func(w *world) []byte {
-			w.endKey("bob", func(k *imx.Key) {})
 			raw := w.seal("bob", w.candidate, nil)
 			for id, k := range w.state.Keys {
 				if k.Owner == "bob" {

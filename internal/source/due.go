@@ -9,7 +9,7 @@ import (
 	"imx"
 )
 
-// looks remember when each source was looked at last, and which are to be looked at at once.
+// looks remember when each source was looked at last, and which are to be looked at right away.
 type looks struct {
 	last  map[string]time.Time
 	woken map[string]bool

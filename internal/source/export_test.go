@@ -22,7 +22,7 @@ func (f *Follower) Settle(ctx context.Context) {
 	f.noteAll(ctx, f.cfg.Control.State())
 }
 
-// Woken reports whether a source is to be looked at at once.
+// Woken reports whether a source is to be looked at right away.
 func (f *Follower) Woken(name string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
