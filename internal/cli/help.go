@@ -126,6 +126,7 @@ const rootExits = `  0  all went well
   9  build --check-repro: an image came out otherwise the second time
  10  plan --detailed-exitcode: there is something to change; image diff --exit-code: something differs
  11  scan --fail-on: there is such a vulnerability
+ 13  scan --fail-on: none was found, but not all could be looked at
 130  interrupted`
 
 // showHelp prints a command's help.
