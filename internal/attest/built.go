@@ -51,10 +51,7 @@ func (a *Attester) kept(image imx.Digest, types ...string) (bool, error) {
 	have := a.cfg.Control.State().Evidence[image]
 	for _, t := range types {
 		e, ok := have[t]
-		if !ok {
-			return false, nil
-		}
-		if a.cfg.Store.Counts(e) != nil {
+		if counts := ok && a.cfg.Store.Counts(e) == nil; !counts {
 			return false, nil
 		}
 		if err := a.cfg.Store.Check(e); isLost(err) {

@@ -12,11 +12,11 @@ import (
 // Own is the From of the rules that come with imx.
 const Own = "imx"
 
-// Module is one file of rules, and Bounds are what one rule may take for one document.
-type (
-	Module = rego.Module
-	Bounds = rego.Bounds
-)
+// Module is one file of rules.
+type Module = rego.Module
+
+// Bounds are what one rule may take for one document.
+type Bounds = rego.Bounds
 
 // DefaultBounds are rego's.
 func DefaultBounds() Bounds { return rego.DefaultBounds() }

@@ -127,7 +127,8 @@ const rootExits = `  0  all went well
  10  plan --detailed-exitcode: there is something to change; image diff --exit-code: something differs
  11  scan --fail-on: there is such a vulnerability
  12  verify: it may not run; policy test: a verdict isn't the one that was expected
- 13  apply: a candidate waits for approvals
+ 13  scan --fail-on: none was found, but not all could be looked at
+ 14  apply: a candidate waits for approvals
 130  interrupted`
 
 // showHelp prints a command's help.

@@ -24,14 +24,14 @@ func showVerification(out term.Stream, v imx.Verification, now time.Time) error 
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s in %s\n\n", ink.Bold(term.Clean(v.Subject)), answer, ink.Name(v.Verdict.Environment))
 	table := term.Table{Head: []string{"", "CONDITION", "FOUND", "EVIDENCE"}}
-	hints := ""
+	var hints strings.Builder
 	for _, c := range v.Verdict.Conditions {
 		table.Add(conditionWord(ink, c), ink.Name(c.ID), term.Clean(c.Says), ink.Dim(evidenceOf(v.Evidence, c, now)))
 		if !c.Holds() && c.Hint != "" {
-			hints += ink.Warn("hint:") + " " + c.ID + ": " + term.Clean(c.Hint) + "\n"
+			hints.WriteString(ink.Warn("hint:") + " " + c.ID + ": " + term.Clean(c.Hint) + "\n")
 		}
 	}
-	b.WriteString(table.Text(ink, out.Columns()) + "\n" + hints)
+	b.WriteString(table.Text(ink, out.Columns()) + "\n" + hints.String())
 	for _, e := range v.Evidence {
 		if !e.Counts {
 			b.WriteString(ink.Warn("doesn't count: ") + e.Name + " " + e.Statement.Short() + ": " + term.Clean(e.Why) + "\n")
@@ -83,8 +83,12 @@ func showPolicy(out term.Stream, v imx.PolicyView) error {
 	fmt.Fprintf(&b, "%s %s\n\n", out.Ink.Bold(v.Policy.Environment), out.Ink.Dim(from+", policy "+v.Digest.Short()))
 	settings := term.Table{}
 	for _, line := range [][2]string{
-		{"reviews", fmt.Sprint(s.Reviews)}, {"scan age", s.ScanAge.String()}, {"dirty", yesNo(s.Dirty)}, {"signed commits", yesNo(s.SignedCommits)},
-		{"warn", cmp.Or(strings.Join(s.Warn, ", "), "of none")}, {"denied", string(s.Denied)},
+		{"reviews", fmt.Sprint(s.Reviews)},
+		{"scan age", s.ScanAge.String()},
+		{"dirty", yesNo(s.Dirty)},
+		{"signed commits", yesNo(s.SignedCommits)},
+		{"warn", cmp.Or(strings.Join(s.Warn, ", "), "of none")},
+		{"denied", string(s.Denied)},
 	} {
 		settings.Add(out.Ink.Dim(line[0]), line[1])
 	}

@@ -46,7 +46,9 @@ func (s *stage) review(ctx context.Context, page string) error {
 		name string
 		args []string
 	}{
-		{"", []string{"review", id}}, {"", []string{"approve", id, "--key", key}}, {"release what was approved", []string{"release", id}},
+		{"", []string{"review", id}},
+		{"", []string{"approve", id, "--key", key}},
+		{"release what was approved", []string{"release", id}},
 		{"", []string{"verify", "web"}},
 	} {
 		if err := s.imx(ctx, c.name, 0, c.args...); err != nil {

@@ -116,8 +116,10 @@ func TestWhatHasAllThatProductionAsksForIsAllowed(t *testing.T) {
 func TestEachConditionRefusesAReleaseAndSaysWhy(t *testing.T) {
 	other := digest("other")
 	vulnerable := []any{
-		facts{"id": "CVE-1", "severity": "critical", "fixed": "2"}, facts{"id": "CVE-2", "severity": "critical", "fixed": ""},
-		facts{"id": "CVE-3", "severity": "critical", "fixed": "2", "excused": true}, facts{"id": "CVE-4", "severity": "high", "fixed": "2"},
+		facts{"id": "CVE-1", "severity": "critical", "fixed": "2"},
+		facts{"id": "CVE-2", "severity": "critical", "fixed": ""},
+		facts{"id": "CVE-3", "severity": "critical", "fixed": "2", "excused": true},
+		facts{"id": "CVE-4", "severity": "high", "fixed": "2"},
 	}
 	for what, c := range map[string]struct {
 		in       policy.Input

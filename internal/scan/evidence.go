@@ -45,7 +45,7 @@ func (s *Scanner) says(last imx.Evidence, one imx.ImageScan) bool {
 // excuses nothing. Errors: Refused and NotFound for one that is damaged or gone.
 func (s *Scanner) stated(state *imx.State, image imx.Digest) ([]vuln.Plea, error) {
 	e, ok := state.Evidence[image][imx.PredicateVEX]
-	if !ok || e.Bundle != "" && s.cfg.Evidence.Counts(e) != nil {
+	if counts := ok && (e.Bundle == "" || s.cfg.Evidence.Counts(e) == nil); !counts {
 		return nil, nil
 	}
 	st, err := s.cfg.Evidence.Read(e)

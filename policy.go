@@ -1,0 +1,96 @@
+package imx
+
+import "time"
+
+// Policy is what an environment asks of what runs in it.
+type Policy struct {
+	Environment string `json:"environment"`
+	// Rules are Rego files of a user's own by name: beside imx's own, and in place of those that have their names.
+	Rules    map[string]string `json:"rules,omitempty"`
+	Settings PolicySettings    `json:"settings"`
+}
+
+// Digest names the policy.
+func (p Policy) Digest() Digest { return DigestJSON(p) }
+
+// PolicySettings are what one can choose without writing Rego. Rules read them as data.settings.
+type PolicySettings struct {
+	Reviews int      `json:"reviews"` // approvals by so many people, none of them an author
+	ScanAge Duration `json:"scanAge"` // how old the newest scan may be
+	// Dirty allows templates from folders that differ from their commit, or are in none.
+	Dirty bool `json:"dirty"`
+	// SignedCommits asks for a commit that somebody known signed, seen by the server itself in a repository.
+	SignedCommits bool `json:"signedCommits"`
+	// Warn are ids of conditions that are shown and don't refuse.
+	Warn []string `json:"warn,omitempty"`
+	// Denied says what becomes of a running release that would no longer be admitted.
+	Denied DeniedAction `json:"denied"`
+}
+
+// DeniedAction is what is done about a running release that a policy wouldn't admit any more.
+type DeniedAction string
+
+// What is done.
+const (
+	DeniedShow    DeniedAction = "show"    // it is shown and goes on
+	DeniedReplace DeniedAction = "replace" // it is rolled back to the newest good release that is admitted, if there is one
+	DeniedStop    DeniedAction = "stop"    // as DeniedReplace, and scaled to none if there is none
+)
+
+// Exception excuses a condition for a while.
+type Exception struct {
+	ID        string    `json:"id"`
+	Condition string    `json:"condition"`
+	Service   string    `json:"service,omitempty"` // "" means each
+	Image     Digest    `json:"image,omitempty"`   // "" means each
+	Reason    string    `json:"reason"`
+	Owner     Principal `json:"owner"`
+	Made      time.Time `json:"made"`
+	Until     time.Time `json:"until"` // it excuses nothing from then on
+}
+
+// What happens to policies, and what they say.
+type (
+	// PolicySet gives an environment a policy.
+	PolicySet struct {
+		Policy Policy `json:"policy"`
+	}
+	// ExceptionMade excuses a condition.
+	ExceptionMade struct {
+		Exception Exception `json:"exception"`
+	}
+	// ExceptionEnded ends an exception before its time.
+	ExceptionEnded struct {
+		Exception string `json:"exception"` // its ID
+		Reason    string `json:"reason,omitempty"`
+	}
+)
+
+func (PolicySet) kind() string      { return "policy-set" }
+func (ExceptionMade) kind() string  { return "exception-made" }
+func (ExceptionEnded) kind() string { return "exception-ended" }
+
+// PolicyView is a policy and what it asks for.
+type PolicyView struct {
+	Policy     Policy          `json:"policy"`
+	Digest     Digest          `json:"digest"`
+	Shipped    bool            `json:"shipped,omitempty"` // nobody gave the environment one of its own
+	Conditions []ConditionView `json:"conditions"`        // sorted by ID
+}
+
+// ConditionView is what a condition says of itself.
+type ConditionView struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Asks  string `json:"description,omitempty"`
+	// Firm says that nothing excuses it: no exception, no warning.
+	Firm bool `json:"firm,omitempty"`
+	// Shown says that it is only shown where an instance of a release that was admitted is started.
+	Shown bool   `json:"shown,omitempty"`
+	File  string `json:"file"`
+}
+
+// EndRequest asks for the end of an exception.
+type EndRequest struct {
+	Reason string `json:"reason,omitempty"`
+}
