@@ -144,6 +144,7 @@ func TestEachConditionRefusesAReleaseAndSaysWhy(t *testing.T) {
 			}), "scan", "is 30 h old", true,
 		},
 		"an old scan that was kept late": {said("scan", "finished", now().Add(-99*time.Hour).Format(time.RFC3339)), "scan", "is 99 h old", true},
+		"a scan that left something out": {said("scan", "incomplete", []any{"/srv/app.jar: too large"}), "scan", "couldn't look at all of the image: /srv/app.jar", true},
 		"a critical with a fix":          {said("scan", "vulnerabilities", vulnerable), "vulnerabilities", "1 critical with a fix: CVE-1", true},
 		"no check":                       {with(func(in *policy.Input) { delete(in.Evidence, "check") }), "checks", "wasn't checked", true},
 		"a finding": {

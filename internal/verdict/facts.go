@@ -33,6 +33,7 @@ type (
 	scanFacts struct {
 		Finished        time.Time           `json:"finished"`
 		Vulnerabilities []vulnerabilityFact `json:"vulnerabilities"`
+		Incomplete      []string            `json:"incomplete,omitempty"` // what of the image no scan has seen
 
 		found []imx.Vulnerability
 	}
@@ -115,6 +116,7 @@ func ofScan(raw json.RawMessage) (any, error) {
 			Result []struct {
 				Annotations []imx.Vulnerability `json:"annotations"`
 			} `json:"result"`
+			Incomplete []string `json:"incomplete"`
 		} `json:"scanner"`
 		Metadata struct {
 			Finished time.Time `json:"scanFinishedOn"`
@@ -123,7 +125,7 @@ func ofScan(raw json.RawMessage) (any, error) {
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return nil, err
 	}
-	f := &scanFacts{Finished: p.Metadata.Finished}
+	f := &scanFacts{Finished: p.Metadata.Finished, Incomplete: p.Scanner.Incomplete}
 	for _, r := range p.Scanner.Result {
 		f.found = append(f.found, r.Annotations...)
 	}

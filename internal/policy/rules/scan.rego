@@ -1,6 +1,6 @@
 # METADATA
 # title: Its vulnerabilities were looked for lately
-# description: The scanner stated which vulnerabilities the image has, not longer ago than the policy's scanAge.
+# description: The scanner stated which vulnerabilities the image has, not longer ago than the policy's scanAge, and looked at all of it.
 # custom:
 #   id: scan
 #   start: shows
@@ -15,9 +15,12 @@ age := time.parse_rfc3339_ns(input.now) - at
 
 most := time.parse_duration_ns(data.settings.scanAge)
 
+missed := object.get(stated.facts, "incomplete", [])
+
 met if {
 	stated.counts
 	age < most
+	count(missed) == 0
 }
 
 evidence contains stated.statement if stated.counts
@@ -31,6 +34,8 @@ says := sprintf("%s, %s ago", [stated.summary, hours(age)]) if met
 else := "nobody looked for its vulnerabilities" if not stated
 
 else := sprintf("the scan doesn't count: %s", [stated.why]) if not stated.counts
+
+else := sprintf("the scan couldn't look at all of the image: %s", [concat("; ", missed)]) if count(missed) > 0
 
 else := sprintf("the scan is %s old, and may be %s", [hours(age), hours(most)])
 
