@@ -122,7 +122,7 @@ func runAnswer(ctx context.Context, opts answerOptions, g *Global, t *term.Termi
 	if err != nil {
 		return err
 	}
-	key, err := openReviewer(ctx, opts.Key, g)
+	key, err := openReviewer(ctx, opts.Key, g, t)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func runAnswer(ctx context.Context, opts answerOptions, g *Global, t *term.Termi
 }
 
 // openReviewer opens the key that a person signs with: the one that they name, or the one of their agent that is a reviewer's.
-func openReviewer(ctx context.Context, named string, g *Global) (*sshsign.Key, error) {
+func openReviewer(ctx context.Context, named string, g *Global, t *term.Terminal) (*sshsign.Key, error) {
 	people, err := g.client().People(ctx)
 	if err != nil {
 		return nil, err
@@ -154,7 +154,13 @@ func openReviewer(ctx context.Context, named string, g *Global) (*sshsign.Key, e
 			}
 		}
 	}
-	return sshsign.Open(ctx, sshsign.Choice{Socket: g.Agent, Key: named, Known: known})
+	choice := sshsign.Choice{Socket: g.Agent, Key: named, Known: known}
+	if t.Asks {
+		choice.Passphrase = func(ctx context.Context, file string) ([]byte, error) {
+			return t.Secret(ctx, "Passphrase of "+term.Clean(file)+":")
+		}
+	}
+	return sshsign.Open(ctx, choice)
 }
 
 func sealAnswer(c imx.Candidate, opts answerOptions, key *sshsign.Key) ([]byte, error) {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -92,22 +93,59 @@ func (t *Terminal) Confirm(ctx context.Context, question string) (bool, error) {
 	if _, err := fmt.Fprintf(t.Err, "%s %s ", t.Err.Ink.Bold(question), t.Err.Ink.Dim("[y/N]")); err != nil {
 		return false, err
 	}
-	answer := make(chan string, 1)
-	// A read from a terminal can't be called off. When ctx ends first, the goroutine stays in its
-	// read until the process ends, which is what an interrupted question leads to.
-	go func() {
+	line, err := answered(ctx, t, func() ([]byte, error) {
 		line, err := bufio.NewReader(t.In).ReadString('\n')
-		if err != nil {
-			line = ""
-		}
-		answer <- line
+		return []byte(line), err
+	})
+	if ctx.Err() != nil {
+		return false, err
+	}
+	if err != nil {
+		line = nil
+	}
+	word := strings.ToLower(strings.TrimSpace(string(line)))
+	return word == "y" || word == "yes", nil
+}
+
+// Secret asks for something on Err that isn't shown as it is typed, and returns it without its line's end. Without
+// somebody to ask, or when ctx ends first, it is an error; the terminal is as before in any case.
+func (t *Terminal) Secret(ctx context.Context, question string) ([]byte, error) {
+	in, ok := t.In.(*os.File)
+	if !t.Asks || !ok {
+		return nil, imx.Errorf(imx.Invalid, "nobody is there to ask: %s", question)
+	}
+	before, err := xterm.GetState(fd(in))
+	if err != nil {
+		return nil, fmt.Errorf("asking on the terminal: %w", err)
+	}
+	if _, err := fmt.Fprintf(t.Err, "%s ", t.Err.Ink.Bold(question)); err != nil {
+		return nil, err
+	}
+	secret, err := answered(ctx, t, func() ([]byte, error) { return xterm.ReadPassword(fd(in)) })
+	if ctx.Err() != nil { // the read goes on, with what is typed hidden
+		return nil, errors.Join(err, xterm.Restore(fd(in), before))
+	}
+	_, newline := fmt.Fprintln(t.Err)
+	return secret, errors.Join(err, newline)
+}
+
+// answered returns what read gives, or ctx's cause when that ends first: a read from a terminal can't be called off. The
+// goroutine then stays in it until the process ends, which is what an interrupted question leads to.
+func answered(ctx context.Context, t *Terminal, read func() ([]byte, error)) ([]byte, error) {
+	type answer struct {
+		text []byte
+		err  error
+	}
+	given := make(chan answer, 1)
+	go func() {
+		text, err := read()
+		given <- answer{text, err}
 	}()
 	select {
 	case <-ctx.Done():
 		_, err := fmt.Fprintln(t.Err)
-		return false, cmp.Or(context.Cause(ctx), err)
-	case line := <-answer:
-		line = strings.ToLower(strings.TrimSpace(line))
-		return line == "y" || line == "yes", nil
+		return nil, cmp.Or(context.Cause(ctx), err)
+	case a := <-given:
+		return a.text, a.err
 	}
 }

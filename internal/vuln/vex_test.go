@@ -90,8 +90,9 @@ func product(url string, below ...string) string {
 func TestAStatementExcusesNoMoreThanItNames(t *testing.T) {
 	openssl := imx.Affected{Ecosystem: "Debian:bookworm", Name: "openssl", Version: "3.0.9-1", Binaries: []string{"libssl3", "openssl"}}
 	for url, want := range map[string]bool{
-		"pkg:deb/debian/openssl":                                                       true,
-		"PKG:deb/Debian/OpenSSL":                                                       true,
+		"pkg:deb/debian/openssl": true,
+		"PKG:deb/Debian/OpenSSL": true,
+
 		"pkg:deb/debian/openssl@3.0.9-1?arch=source&distro=bookworm":                   true,
 		"pkg:deb/debian/openssl?distro=debian-12":                                      true,
 		"pkg:deb/debian/openssl?distro=debian-12.5":                                    true,
