@@ -69,8 +69,11 @@ type Promotion struct {
 	Expect     imx.Digest // the Base that the plan was shown with; "" expects nothing
 	// For is who brought the plan, where that isn't who releases it: a candidate's. "" means who releases it.
 	For imx.Principal
-	// Judged are the services whose drafts were judged. Promote makes no release of another.
-	Judged []string
+	// Candidate is the id of what is released, which must still be open; "" for what never was one.
+	Candidate string
+	// Judged says whether what was judged is still what is released, in the state of the moment in which that is, and returns the
+	// events that tell by which verdicts. Without it Promote makes no release. It must not ask the Control anything.
+	Judged func(s *imx.State, releases []imx.Release) ([]imx.Body, error)
 }
 
 // names are those of the services that the promotion is about.
@@ -126,10 +129,21 @@ func (c *Control) Promote(by imx.Principal, p Promotion) ([]imx.Release, error) 
 		if err != nil {
 			return nil, nil, err
 		}
-		if slices.ContainsFunc(body.Releases, func(r imx.Release) bool { return !slices.Contains(p.Judged, r.Service) }) {
-			return nil, nil, errMoved()
+		if p.Candidate != "" {
+			if _, err := OpenCandidate(s, p.Candidate); err != nil {
+				return nil, nil, err
+			}
 		}
-		return body.Releases, append([]imx.Body{body}, settled(s, p, body)...), nil
+		var verdicts []imx.Body
+		if len(body.Releases) > 0 {
+			if p.Judged == nil {
+				return nil, nil, imx.Errorf(imx.Refused, "nothing is released that wasn't judged")
+			}
+			if verdicts, err = p.Judged(s, body.Releases); err != nil {
+				return nil, nil, err
+			}
+		}
+		return body.Releases, slices.Concat([]imx.Body{body}, verdicts, settled(s, p, body)), nil
 	})
 }
 

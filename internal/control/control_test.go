@@ -74,10 +74,7 @@ func (w *world) apply(t *testing.T, cs ...control.Candidate) []imx.Release {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := control.Promotion{Apply: id, Candidates: cs}
-	for _, c := range cs {
-		p.Judged = append(p.Judged, c.Spec.Name)
-	}
+	p := control.Promotion{Apply: id, Candidates: cs, Judged: func(*imx.State, []imx.Release) ([]imx.Body, error) { return nil, nil }}
 	rs, err := w.Promote("root", p)
 	if err != nil {
 		t.Fatal(err)
@@ -428,8 +425,8 @@ func TestNoReleaseIsMadeOfAServiceThatWasntJudged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.Promote("root", control.Promotion{Apply: id, Candidates: []control.Candidate{candidate("a", "1"), candidate("b", "1")}, Judged: []string{"a"}})
-	wantError(t, err, imx.Conflict, "has changed since")
+	_, err = w.Promote("root", control.Promotion{Apply: id, Candidates: []control.Candidate{candidate("a", "1"), candidate("b", "1")}})
+	wantError(t, err, imx.Refused, "wasn't judged")
 	if n := len(w.State().Services); n != 0 {
 		t.Errorf("there are %d services", n)
 	}

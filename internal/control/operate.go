@@ -19,7 +19,7 @@ func (c *Control) Rollback(by imx.Principal, name string, to int) (imx.Release, 
 		if err != nil {
 			return imx.Release{}, nil, err
 		}
-		r, err := destination(v, to)
+		r, err := Destination(v, to)
 		if err != nil || r.Number == v.Target {
 			return r, nil, err
 		}
@@ -33,8 +33,9 @@ func (c *Control) Rollback(by imx.Principal, name string, to int) (imx.Release, 
 	})
 }
 
-// destination is the release that a rollback goes to.
-func destination(v imx.Service, to int) (imx.Release, error) {
+// Destination is the release that a rollback goes to: the one with the number or, for 0, what has the traffic while something else
+// is rolled out, else the good one before. Errors: NotFound; Conflict for one that never was good, or if there is none.
+func Destination(v imx.Service, to int) (imx.Release, error) {
 	if to != 0 {
 		r, ok := v.Release(to)
 		switch {

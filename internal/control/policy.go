@@ -42,7 +42,7 @@ func (c *Control) Replace(name string, denied, to int, reason string) error {
 		if err != nil || v.Target != denied {
 			return struct{}{}, nil, err
 		}
-		r, err := destination(v, to)
+		r, err := Destination(v, to)
 		if err == nil {
 			err = ports(s, map[string]imx.Spec{name: r.Spec})
 		}

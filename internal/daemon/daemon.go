@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config) error {
 	group.Go(func() error { return s.registrar.follower.Run(ctx) })
 	handler := s.handler(cfg.Version)
 	for _, l := range listeners {
-		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}
+		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}
 		if l.Addr().Network() != "unix" {
 			server.Handler, server.ConnContext = s.public(s.behind(cfg.Anonymous.rights(l.Addr()))), nil
 		}

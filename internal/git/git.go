@@ -222,11 +222,20 @@ func (r *Repository) Note(ctx context.Context, commit, text string) error {
 	if _, err := r.run(ctx, strings.NewReader(text), append(who, "notes", "--ref="+ref, "add", "-f", "-F", "-", commit)...); err != nil {
 		return err
 	}
-	if _, err := r.run(ctx, nil, "push", "--quiet", "--no-verify", r.cfg.URL, ref+":"+ref); err != nil {
+	if _, err := r.run(ctx, nil, "push", "--quiet", "--no-verify", r.receiver(), r.cfg.URL, ref+":"+ref); err != nil {
 		return imx.Errorf(imx.Unavailable, "%s doesn't take a note on commit %.12s: %w", r.cfg.URL, commit, err).
 			WithHint("let the server push %s there, or follow the source without notes", ref)
 	}
 	return nil
+}
+
+// receiver is the option that says what takes a push. Where the repository is on this machine that would run its hooks with this
+// process's rights.
+func (r *Repository) receiver() string {
+	if filepath.IsAbs(r.cfg.URL) || strings.HasPrefix(r.cfg.URL, "file:") {
+		return "--receive-pack=git -c core.hooksPath=/dev/null receive-pack"
+	}
+	return "--receive-pack=git-receive-pack"
 }
 
 // named refuses what is no full object name: git would read others as options or expressions.

@@ -148,13 +148,16 @@ func TestARepositorysHooksAndConfigurationRunNothing(t *testing.T) {
 	r := newRemote(t)
 	r.commit("one")
 	mark := filepath.Join(t.TempDir(), "ran")
-	for _, hook := range []string{"post-upload-pack", "reference-transaction", "post-checkout", "pre-push", "update"} {
+	for _, hook := range []string{"pre-receive", "post-receive", "post-upload-pack", "reference-transaction", "post-checkout", "pre-push", "update"} {
 		r.write(".git/hooks/"+hook, "#!/bin/sh\ntouch "+mark+"\n")
 		if err := os.Chmod(filepath.Join(r.dir, ".git/hooks", hook), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fetch(t, r.follow())
+	repo := r.follow()
+	if err := repo.Note(t.Context(), fetch(t, repo), "seen\n"); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := os.Stat(mark); err == nil {
 		t.Error("a hook of the repository ran")
 	}

@@ -75,6 +75,9 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := w.same(images); err != nil {
+		return nil, nil, err
+	}
 	promotion := w.promotion(images)
 	drafts, err := p.admitted(ctx, w, images)
 	if err != nil {
@@ -87,24 +90,35 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	if err != nil {
 		return nil, nil, p.wait(w, images, verdicts, err)
 	}
-	for _, v := range verdicts {
-		promotion.Judged = append(promotion.Judged, v.Service)
+	promotion.Judged = func(s *imx.State, releases []imx.Release) ([]imx.Body, error) {
+		return p.cfg.Judge.Made(s, releases, verdicts)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, imx.Errorf(imx.Unavailable, "the caller went away before anything was released: %w", err)
 	}
 	releases, err := p.cfg.Control.Promote(w.by, promotion)
-	if err != nil {
-		return nil, nil, err
+	return images, releases, err
+}
+
+// same makes sure that what is released of a candidate are the very images that people looked at.
+func (w work) same(images []imx.Image) error {
+	if w.candidate == nil {
+		return nil
 	}
-	return images, releases, p.cfg.Judge.Made(w.by, releases, verdicts)
+	for i, im := range images {
+		if i >= len(w.candidate.Images) || w.candidate.Images[i].Digest != im.Digest {
+			return imx.Errorf(imx.Conflict, "image %s of candidate %s is built differently now: %s", im.Name, w.candidate.ID, im.Digest.Short()).
+				WithHint("apply the template again: the new candidate has that image")
+		}
+	}
+	return nil
 }
 
 // promotion is what work would release, with its images built.
 func (w work) promotion(images []imx.Image) control.Promotion {
 	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Source: w.planned.Plan.Source, Expect: w.expect}
 	if w.candidate != nil {
-		promotion.For = w.candidate.By
+		promotion.For, promotion.Candidate = w.candidate.By, w.candidate.ID
 	}
 	for _, spec := range w.planned.Plan.Services {
 		c := control.Candidate{Spec: spec}

@@ -52,11 +52,8 @@ func (p *Pipeline) goBack(ctx context.Context, by imx.Principal, service string,
 		return imx.Release{}, err
 	}
 	defer leave()
-	v := p.cfg.Control.State().Services[service]
-	r, ok := v.Release(to)
-	if to == 0 {
-		r, ok = v.Previous()
-	}
+	r, err := control.Destination(p.cfg.Control.State().Services[service], to)
+	ok := err == nil // else control says what is wrong, with the service's name checked too
 	if ok && r.Image.Digest != "" && !p.cfg.Blobs.Has(r.Image.Digest) {
 		return r, imx.Errorf(imx.NotFound, "the image of %s release %d isn't kept any more: it is not among the last %d good ones", service, r.Number, keptReleases).
 			WithHint("apply the template as it was then; imx releases %s shows its commit", service)

@@ -65,8 +65,9 @@ type Judge interface {
 	Allowed(ctx context.Context, by imx.Principal, drafts []imx.Release) ([]imx.Verdict, error)
 	// Release says whether a release could be made, and writes nothing down.
 	Release(ctx context.Context, r imx.Release) (imx.Verdict, error)
-	// Made writes down by which verdicts releases were made.
-	Made(by imx.Principal, releases []imx.Release, all []imx.Verdict) error
+	// Made returns the events that tell by which verdicts releases are made. Errors: Conflict if something that a verdict stands on
+	// isn't any more, in the state, what it was then.
+	Made(s *imx.State, releases []imx.Release, all []imx.Verdict) ([]imx.Body, error)
 	// Pass lets instances of a release start. Errors: Refused, as Allowed.
 	Pass(ctx context.Context, r imx.Release) (admission.Pass, error)
 }

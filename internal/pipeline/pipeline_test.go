@@ -158,11 +158,11 @@ func (j judge) Release(_ context.Context, r imx.Release) (imx.Verdict, error) {
 	return v, nil
 }
 
-func (j judge) Made(_ imx.Principal, releases []imx.Release, all []imx.Verdict) error {
+func (j judge) Made(_ *imx.State, releases []imx.Release, all []imx.Verdict) ([]imx.Body, error) {
 	for i, r := range releases {
 		j.judged = append(j.judged, fmt.Sprint(r.Service, " ", r.Number, " ", all[i].Allowed))
 	}
-	return nil
+	return nil, nil
 }
 
 func (j judge) Pass(_ context.Context, r imx.Release) (admission.Pass, error) {

@@ -192,6 +192,9 @@ func (d Door) turnAway(w http.ResponseWriter, req *http.Request, v Visitor, err 
 	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
 	if d.Audit != nil && !pings(req) {
 		_, repo := wanted(req)
+		if checkRepository(repo) != nil {
+			repo = "" // no repository's name, and of any length
+		}
 		d.Audit.Note(imx.RegistryPull{By: v.By, From: from(req), Repository: repo, Refused: imx.AsError(err).Message})
 	}
 	writeError(w, req, err)

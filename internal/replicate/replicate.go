@@ -192,6 +192,9 @@ func (r *run) tree(ctx context.Context, m document) error {
 		return nil
 	}
 	r.seen[m.digest] = true
+	if len(r.seen) > maxManifests {
+		return imx.Errorf(imx.Refused, "more than %d manifests belong to what is copied from %s", maxManifests, r.From.Name)
+	}
 	if _, err := r.To.ResolveManifest(ctx, r.dst, ociregistry.Digest(m.digest)); err != nil {
 		if kind(err) != imx.NotFound {
 			return wrap(r.To, err, "asking for %s@%s", r.dst, m.digest)
@@ -204,11 +207,29 @@ func (r *run) tree(ctx context.Context, m document) error {
 		if err != nil {
 			return wrap(r.From, err, "asking what refers to %s@%s", r.src, m.digest)
 		}
-		if err := r.treeOf(ctx, desc); err != nil {
+		if err := r.referrer(ctx, desc, m.digest); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// maxManifests is how many manifests one copy takes along: a registry could invent referrers for ever.
+const maxManifests = 10_000
+
+// referrer copies a manifest that says of itself that it is about another. Errors: Refused if it doesn't.
+func (r *run) referrer(ctx context.Context, desc ociregistry.Descriptor, about imx.Digest) error {
+	m, err := r.manifest(ctx, imx.Digest(desc.Digest))
+	if err != nil {
+		return err
+	}
+	var p struct {
+		Subject ociregistry.Descriptor `json:"subject"`
+	}
+	if err := json.Unmarshal(m.raw, &p); err != nil || imx.Digest(p.Subject.Digest) != about {
+		return imx.Errorf(imx.Refused, "registry %s lists %s as one that refers to %s, and it doesn't", r.From.Name, m.digest, about)
+	}
+	return r.tree(ctx, m)
 }
 
 func (r *run) treeOf(ctx context.Context, desc ociregistry.Descriptor) error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -18,32 +19,53 @@ import (
 const HookPath = "/hooks/"
 
 const (
-	maxPayload = 25 << 20 // what GitHub sends at most
-	hookRate   = 5        // calls a second that are looked at, of all sources together,
-	hookBurst  = 20       // and so many at once
+	maxPayload = 25 << 20         // what GitHub sends at most
+	hookRate   = 5                // calls a second that are looked at, of all sources together,
+	hookBurst  = 20               // and so many at once
+	hookTime   = 30 * time.Second // by when a call's body is there
 )
 
 // Hooks returns the handler of webhooks. A call whose signature is right has the source looked at soon, and does nothing else:
 // what it says is not believed, so that one that is repeated, or made up by who knows the secret, does no harm.
 func (f *Follower) Hooks() http.Handler {
-	limit := rate.NewLimiter(hookRate, hookBurst)
+	limit, under := rate.NewLimiter(hookRate, hookBurst), make(chan struct{}, hookBurst)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, HookPath)
 		switch {
 		case r.Method != http.MethodPost:
 			w.Header().Set("Allow", http.MethodPost)
 			http.Error(w, "webhooks are posted", http.StatusMethodNotAllowed)
-		case !limit.Allow():
+		case !limit.Allow() || !begin(w, under):
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "too many calls", http.StatusTooManyRequests)
-		case !f.signed(r, name):
-			f.count(name)
-			http.Error(w, "the signature is wrong, or there is no such source with a webhook", http.StatusUnauthorized)
 		default:
-			f.wake(name)
-			w.WriteHeader(http.StatusAccepted)
+			f.called(w, r, name)
+			<-under
 		}
 	})
+}
+
+// called answers a call by its signature.
+func (f *Follower) called(w http.ResponseWriter, r *http.Request, name string) {
+	if !f.signed(r, name) {
+		f.count(name)
+		http.Error(w, "the signature is wrong, or there is no such source with a webhook", http.StatusUnauthorized)
+		return
+	}
+	f.wake(name)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// begin lets so many calls be read at once as under holds, each for a while; the caller takes one out again.
+func begin(w http.ResponseWriter, under chan<- struct{}) bool {
+	select {
+	case under <- struct{}{}:
+		// A recorder in place of a connection has no deadline.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(hookTime))
+		return true
+	default:
+		return false
+	}
 }
 
 // signed reports whether a call is signed with a source's secret: X-Hub-Signature-256 over its body, as GitHub, Gitea and Forgejo

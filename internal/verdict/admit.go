@@ -2,8 +2,10 @@ package verdict
 
 import (
 	"context"
+	"slices"
 
 	"imx"
+	"imx/internal/policy"
 )
 
 // Allowed says whether releases may be made that are about to be, and keeps each verdict as a signed statement. The error is of kind
@@ -33,17 +35,20 @@ func (j *Judge) Allowed(ctx context.Context, by imx.Principal, drafts []imx.Rele
 	return all, refused
 }
 
-// Made writes the verdicts down that releases were made by.
-func (j *Judge) Made(by imx.Principal, releases []imx.Release, all []imx.Verdict) error {
-	var bodies []imx.Body
+// Made returns the events that tell by which verdicts releases are made. Errors: Conflict for a release without one, or if something
+// that it stands on isn't any more, in the state, what it was then.
+func (j *Judge) Made(s *imx.State, releases []imx.Release, all []imx.Verdict) ([]imx.Body, error) {
+	bodies := make([]imx.Body, 0, len(releases))
+	p := policy.Of(s, j.cfg.Environment)
 	for _, r := range releases {
-		for _, v := range all {
-			if v.Service == r.Service {
-				bodies = append(bodies, imx.VerdictGiven{Service: r.Service, Release: r.Number, Verdict: v})
-			}
+		i := slices.IndexFunc(all, func(v imx.Verdict) bool { return v.Service == r.Service })
+		if i < 0 || !all[i].Allowed || all[i].Inputs != inputs(s, p, r) {
+			return nil, imx.Errorf(imx.Conflict, "what the verdict on %s stands on has changed since it was given", r.Service).
+				WithHint("try again: it is judged anew")
 		}
+		bodies = append(bodies, imx.VerdictGiven{Service: r.Service, Release: r.Number, Verdict: all[i]})
 	}
-	return j.cfg.Control.Record(by, bodies...)
+	return bodies, nil
 }
 
 // tell keeps a verdict and writes it down, unless the log has it already with the same reasons.

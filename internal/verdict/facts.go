@@ -172,7 +172,9 @@ func excuse(all map[string]policy.Evidence, vex json.RawMessage, image imx.Image
 	if !ok {
 		return
 	}
-	f := &scanFacts{Finished: stated.Finished, found: slices.Clone(stated.found)}
+	f := new(scanFacts)
+	*f = *stated
+	f.found = slices.Clone(stated.found)
 	for i, v := range f.found {
 		if v.Excused != nil && v.Excused.From == "evidence" {
 			f.found[i].Excused = nil

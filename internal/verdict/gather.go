@@ -3,6 +3,7 @@ package verdict
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"imx"
 	"imx/internal/policy"
 	"imx/internal/sign"
+	"imx/internal/statement"
 )
 
 // inputs names all that the verdict on a release stands on, as the state has it. It reads nothing: what the state names by digest
@@ -77,15 +79,12 @@ func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	for _, c := range candidates(s, r.Service, j.cfg.Environment) {
 		if c.Plan == r.Plan {
 			if c.Commit != nil { // the same plan is the same template, whoever else brought it
-				in.Commit = c.Commit
+				in.Commit = stillSigned(s, c)
 			}
-			in.Authors = append(in.Authors, c.By)
-			if c.Commit != nil {
-				in.Authors = append(in.Authors, c.Commit.People...)
-			}
+			in.Authors = append(in.Authors, c.Authors()...)
 		}
 		for _, v := range c.Reviews {
-			in.Reviews = append(in.Reviews, j.review(s, v))
+			in.Reviews = append(in.Reviews, j.review(s, v, r.Image.Digest))
 		}
 	}
 	in.Authors = slices.Compact(slices.Sorted(slices.Values(in.Authors)))
@@ -169,19 +168,40 @@ func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (said, error) {
 	return known, nil
 }
 
-// review checks a person's answer: that it is signed by them, and says what the log says that it does.
-func (j *Judge) review(s *imx.State, v imx.Review) policy.Review {
+// stillSigned is what the server saw of a candidate's commit, without its signer where that one's key, or role, doesn't count
+// any more for what it signed before the candidate was made.
+func stillSigned(s *imx.State, c imx.Candidate) *imx.Commit {
+	seen := *c.Commit
+	k := s.Keys[seen.Key]
+	switch {
+	case seen.Signer == "":
+		return &seen
+	case k.Compromised:
+		seen.Unsigned = "its signer's key is compromised: " + k.Reason
+	case k.Owner != seen.Signer || !k.Until.IsZero() && !c.Made.Before(k.Until):
+		seen.Unsigned = "its signer's key had ended when it was seen"
+	case !s.People[seen.Signer].Has(imx.RoleAuthor):
+		seen.Unsigned = fmt.Sprintf("%s, who signed it, hasn't the role %s", seen.Signer, imx.RoleAuthor)
+	default:
+		return &seen
+	}
+	seen.Signer, seen.Key = "", ""
+	return &seen
+}
+
+// review checks a person's answer: that it is signed by them, is about an image too, and says what the log says that it does.
+func (j *Judge) review(s *imx.State, v imx.Review, image imx.Digest) policy.Review {
 	one := policy.Review{
 		By: v.By, Approves: v.Approves, Plan: v.Plan, Bundle: v.Bundle, Made: v.Made, Reviewer: s.People[v.By].Has(imx.RoleReviewer),
 	}
-	err := j.answered(s, v)
+	err := j.answered(s, v, image)
 	if one.Counts = err == nil; err != nil {
 		one.Why = reason(err)
 	}
 	return one
 }
 
-func (j *Judge) answered(s *imx.State, v imx.Review) error {
+func (j *Judge) answered(s *imx.State, v imx.Review, image imx.Digest) error {
 	raw, err := j.cfg.Bundle(v.Bundle)
 	if err != nil {
 		return err
@@ -201,6 +221,10 @@ func (j *Judge) answered(s *imx.State, v imx.Review) error {
 	switch {
 	case err != nil:
 		return imx.Errorf(imx.Refused, "what is signed is no review: %w", err)
+	case !statement.About(st, image):
+		return imx.Errorf(imx.Refused, "it isn't about the image %s", image.Short())
+	case v.Made.Before(s.People[v.By].Since):
+		return imx.Errorf(imx.Refused, "it is older than what is known of %s", v.By)
 	case s.Keys[v.Key].Owner != v.By:
 		return imx.Errorf(imx.Refused, "it is signed with the key of %s", s.Keys[v.Key].Owner)
 	case p.Plan != v.Plan || p.Approves != v.Approves || p.Environment != j.cfg.Environment:

@@ -29,7 +29,7 @@ func reviewed(t *testing.T) *world {
 func (w *world) review(whose, by imx.Principal, p imx.ReviewPredicate) imx.Review {
 	w.t.Helper()
 	p.Candidate, p.Environment, p.Made = "c1", policy.Production, w.now
-	e := w.seal(whose, p.Plan, imx.PredicateReview, p)
+	e := w.seal(whose, p.Plan, imx.PredicateReview, p, image().Digest)
 	return imx.Review{By: by, Approves: p.Approves, Plan: p.Plan, Key: e.Signer, Bundle: e.Bundle, Made: w.now}
 }
 
@@ -96,6 +96,18 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 				}
 			}
 		}, "bob's doesn't count: it is signed with a compromised key"},
+		"an approval of the plan with another image": {func(w *world) {
+			p := imx.ReviewPredicate{Candidate: "c1", Environment: policy.Production, Plan: plan, Approves: true, Made: w.now}
+			e := w.seal("bob", plan, imx.PredicateReview, p, imx.DigestBytes([]byte("another image")))
+			w.record(imx.Reviewed{Candidate: "c1", Review: imx.Review{By: "bob", Approves: true, Plan: plan, Key: e.Signer, Bundle: e.Bundle}})
+		}, "bob's doesn't count: it isn't about the image"},
+		"one of a namesake who left": {func(w *world) {
+			w.approve("bob")
+			w.now = w.now.Add(time.Minute)
+			w.record(imx.PersonRemoved{Person: "bob"})
+			w.now = w.now.Add(time.Minute)
+			w.record(imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}}})
+		}, "bob's doesn't count: it is older than what is known of bob"},
 		"one bit flipped": {func(w *world) {
 			w.approve("bob")
 			w.flip(w.control.State().Candidates["c1"].Reviews[0].Bundle)
@@ -132,5 +144,84 @@ func TestApprovingTwiceCountsOnce(t *testing.T) {
 	w.approve("cat")
 	if v := w.verdict(imx.ForRelease, release()); !v.Allowed {
 		t.Errorf("%+v", v.Conditions)
+	}
+}
+
+// Who signed a commit is asked again each time: a key that was stolen signed nothing that counts.
+func TestACommitsSignerCountsAsLongAsTheirKeyDoes(t *testing.T) {
+	for what, c := range map[string]struct {
+		after func(w *world, key string)
+		says  string // "" where it still counts
+	}{
+		"nothing happens":    {func(*world, string) {}, ""},
+		"its key ends later": {func(w *world, key string) { w.record(imx.KeyEnded{Key: key, Until: w.now, Reason: "old"}) }, ""},
+		"its key was stolen": {func(w *world, key string) {
+			w.record(imx.KeyEnded{Key: key, Until: w.now, Compromised: true, Reason: "stolen"})
+		}, "its signer's key is compromised: stolen"},
+		"its signer is no author":   {func(w *world, _ string) { w.person("dan", imx.RoleReviewer) }, "dan, who signed it, hasn't the role author"},
+		"its signer left meanwhile": {func(w *world, _ string) { w.record(imx.PersonRemoved{Person: "dan"}) }, "dan, who signed it, hasn't the role author"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			w.Judge = w.judge(policy.Production)
+			w.stateAll()
+			w.person("dan", imx.RoleAuthor)
+			w.person("bob", imx.RoleReviewer)
+			p := policy.Default(policy.Production)
+			p.Settings.SignedCommits = true
+			if _, err := w.SetPolicy("root", p); err != nil {
+				t.Fatal(err)
+			}
+			var key string
+			for id, k := range w.control.State().Keys {
+				if k.Owner == "dan" {
+					key = id
+				}
+			}
+			w.record(imx.CandidateMade{Candidate: imx.Candidate{
+				ID: "c1", Plan: release().Plan, Environment: policy.Production, By: imx.Server, Services: []string{"web"},
+				Commit: &imx.Commit{ID: release().Source.Commit, Signer: "dan", Key: key},
+			}})
+			w.approve("bob")
+			w.now = w.now.Add(time.Minute)
+			c.after(w, key)
+			got := condition(t, w.verdict(imx.ForRelease, release()), "source")
+			if got.Met != (c.says == "") || !strings.Contains(got.Says, c.says) {
+				t.Errorf("met %t: %s", got.Met, got.Says)
+			}
+		})
+	}
+}
+
+// A yes is for the moment in which it is given: what changes before the release is made is looked at again.
+func TestNoReleaseIsMadeByAVerdictWhoseGroundIsGone(t *testing.T) {
+	w := reviewed(t)
+	w.approve("bob")
+	all, err := w.Allowed(t.Context(), "ann", []imx.Release{release()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all); err != nil {
+		t.Fatal(err)
+	}
+	w.record(imx.PersonRemoved{Person: "bob"})
+	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all); imx.KindOf(err) != imx.Conflict {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.Made(w.control.State(), []imx.Release{release()}, nil); imx.KindOf(err) != imx.Conflict {
+		t.Errorf("without a verdict: %v", err)
+	}
+}
+
+func TestAScanThatLeftSomethingOutIsntEnough(t *testing.T) {
+	w := newWorld(t)
+	w.Judge = w.judge(policy.Production)
+	w.stateAll()
+	scanned := map[string]any{
+		"scanner": map[string]any{"incomplete": []string{"/srv/app.jar: too large"}}, "metadata": map[string]any{"scanFinishedOn": w.now},
+	}
+	w.put(w.seal(imx.Principal(imx.RoleScanner), image().Digest, imx.PredicateScan, scanned))
+	if c := condition(t, w.verdict(imx.ForRelease, release()), "scan"); c.Met || !strings.Contains(c.Says, "/srv/app.jar: too large") {
+		t.Errorf("met %t: %s", c.Met, c.Says)
 	}
 }

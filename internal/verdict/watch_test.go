@@ -52,9 +52,11 @@ func TestAVerdictIsASignedSummaryAsSLSAHasIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Made("ann", []imx.Release{release()}, all); err != nil {
+	made, err := w.Made(w.control.State(), []imx.Release{release()}, all)
+	if err != nil {
 		t.Fatal(err)
 	}
+	w.record(made...)
 	if v := w.control.State().Verdicts["web"][1]; !v.Allowed || len(w.events("verdict-given")) != 1 {
 		t.Errorf("on the log: %+v", v)
 	}

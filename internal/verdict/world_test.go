@@ -117,11 +117,14 @@ func (w *world) person(name imx.Principal, roles ...imx.Role) {
 }
 
 // seal signs a statement and keeps it: the evidence of it, not yet on the log.
-func (w *world) seal(whose imx.Principal, subject imx.Digest, predicateType string, predicate any) imx.Evidence {
+func (w *world) seal(whose imx.Principal, subject imx.Digest, predicateType string, predicate any, also ...imx.Digest) imx.Evidence {
 	w.t.Helper()
 	st, err := statement.Make("web", subject, predicateType, predicate)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	for _, d := range also {
+		st.Subject = append(st.Subject, imx.Subject{Digest: map[string]string{"sha256": d.Hex()}})
 	}
 	raw, err := json.Marshal(st)
 	if err != nil {
@@ -185,7 +188,7 @@ func (w *world) predicate(predicateType string) any {
 		raw, _, _ := check.Attest(check.Predicate{Checker: "imx 1", Refuse: imx.Critical}, nil)
 		return raw
 	case imx.PredicateVEX:
-		doc, err := vuln.State(nil, "web", r.Image.Digest, vuln.Reason{IDs: []string{"CVE-1"}, Justification: "component_not_present", By: "ann", Time: w.now})
+		doc, err := vuln.State(nil, "web", r.Image.Digest, vuln.Reason{IDs: []string{"CVE-2026-0001"}, Justification: "component_not_present", By: "ann", Time: w.now})
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -251,7 +254,7 @@ func (w *world) apply(r imx.Release) imx.Release {
 		w.t.Fatal(err)
 	}
 	rs, err := w.control.Promote("ann", control.Promotion{
-		Apply: id, Plan: r.Plan, Source: r.Source, Judged: []string{r.Service},
+		Apply: id, Plan: r.Plan, Source: r.Source, Judged: func(*imx.State, []imx.Release) ([]imx.Body, error) { return nil, nil },
 		Candidates: []control.Candidate{{Spec: r.Spec, Image: r.Image, Config: r.Config}},
 	})
 	if err != nil || len(rs) != 1 {
