@@ -22,10 +22,13 @@ func (f *Follower) Run(ctx context.Context) error {
 			}
 		}
 		if len(names) > 0 {
-			continue // what changed meanwhile is seen anew
+			s = f.cfg.Control.State() // as it is after the looks; one slow source must not keep others' candidates waiting
 		}
 		f.releaseReady(ctx, s)
 		f.noteAll(ctx, s)
+		if len(names) > 0 {
+			continue // what changed meanwhile is seen anew
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

@@ -86,9 +86,20 @@ func (j *Judge) subject(ctx context.Context, s *imx.State, wanted string) (imx.R
 	return j.ofImage(s, view.Image), fmt.Sprintf("image %s", view.Name), nil
 }
 
-// ofImage is a release that an image could have: of the plan that it was tested under last, and the template that it was built from.
+// ofImage is the newest release that has an image or, where none does, one that it could have: of the plan that it was tested under
+// last, and the template that it was built from.
 func (j *Judge) ofImage(s *imx.State, image imx.Image) imx.Release {
 	r := imx.Release{Image: image}
+	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
+		for _, has := range s.Services[name].Releases {
+			if has.Image.Digest == image.Digest && has.Made.After(r.Made) {
+				r = has
+			}
+		}
+	}
+	if r.Number > 0 {
+		return r
+	}
 	for _, e := range j.evidence(s, r) {
 		switch f := e.Facts.(type) {
 		case testFacts:

@@ -225,3 +225,18 @@ func TestAScanThatLeftSomethingOutIsntEnough(t *testing.T) {
 		t.Errorf("met %t: %s", c.Met, c.Says)
 	}
 }
+
+// The image of a release is asked about with all that the release has: its plan, its commit, its approvals.
+func TestAnImageThatIsReleasedIsJudgedAsThatRelease(t *testing.T) {
+	w := reviewed(t)
+	w.approve("bob")
+	before, err := w.Verify(t.Context(), imx.VerifyQuery{Subject: "image.web", Purpose: imx.ForRelease})
+	if err != nil || before.Verdict.Allowed {
+		t.Errorf("of no release: %+v, %v", before.Verdict, err)
+	}
+	w.apply(release())
+	after, err := w.Verify(t.Context(), imx.VerifyQuery{Subject: "image.web", Purpose: imx.ForRelease})
+	if err != nil || !after.Verdict.Allowed || after.Release != 1 {
+		t.Errorf("%+v, %v", after.Verdict.Conditions, err)
+	}
+}

@@ -77,6 +77,9 @@ func (w *world) judge(environment string) *verdict.Judge {
 		Control: w.control, Environment: environment, Now: w.clock, Log: slog.New(slog.DiscardHandler), State: w.state,
 		Bundle: func(d imx.Digest) ([]byte, error) { return w.blobs.ReadAll(d, 1<<30) },
 		Find: func(_ context.Context, wanted string) (imx.ImageView, error) {
+			if wanted == "image.web" {
+				return imx.ImageView{Image: image()}, nil
+			}
 			return imx.ImageView{}, imx.Errorf(imx.NotFound, "there is no image %q", wanted)
 		},
 	})
