@@ -17,6 +17,7 @@ type Release struct {
 	Address netip.Addr   `json:"address"`         // the service's stable address, the same for all its releases
 	Hosts   []Host       `json:"hosts,omitempty"` // names that instances can use, of the services in Spec.Connect
 	Plan    Digest       `json:"plan"`            // Plan.Digest
+	Proof   Digest       `json:"proof,omitempty"` // Candidate.Proof, of the request that made it
 	Source  Source       `json:"source"`
 	Apply   string       `json:"apply"` // id of the apply that made it
 	By      Principal    `json:"by"`

@@ -8,9 +8,11 @@ import (
 // Candidate is a plan whose images are built and tested and that waits to be released: for approvals, or for whatever
 // else its environment's policy asks.
 type Candidate struct {
-	ID          string    `json:"id"`
-	Plan        Digest    `json:"plan"`    // Plan.Digest; what is approved
-	Request     Digest    `json:"request"` // of the PlanRequest's JSON in the blob store, with the lock: all that a release needs
+	ID      string `json:"id"`
+	Plan    Digest `json:"plan"`    // Plan.Digest; what is approved
+	Request Digest `json:"request"` // of the PlanRequest's JSON in the blob store, with the lock: all that a release needs
+	// Proof names the tests and waivers of the template and why tests are skipped: what was asked of the plan. It is approved, too.
+	Proof       Digest    `json:"proof,omitempty"`
 	Environment string    `json:"environment"`
 	Source      Source    `json:"source"`           // as the template's sender says
 	Commit      *Commit   `json:"commit,omitempty"` // what the server itself saw in a repository
@@ -52,6 +54,7 @@ type ReviewPredicate struct {
 	Candidate   string    `json:"candidate"`
 	Environment string    `json:"environment"`
 	Plan        Digest    `json:"plan"`
+	Proof       Digest    `json:"proof,omitempty"` // Candidate.Proof
 	Approves    bool      `json:"approves"`
 	Reason      string    `json:"reason,omitempty"`
 	Made        time.Time `json:"made"` // by the reviewer's clock

@@ -64,6 +64,7 @@ type Candidate struct {
 type Promotion struct {
 	Apply      string
 	Plan       imx.Digest
+	Proof      imx.Digest // imx.Release.Proof
 	Source     imx.Source
 	Candidates []Candidate
 	Expect     imx.Digest // the Base that the plan was shown with; "" expects nothing
@@ -168,7 +169,7 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 		r := imx.Release{
 			Service: cand.Spec.Name, Number: len(v.Releases) + 1, Image: cand.Image, Config: cand.Config,
 			Spec: cand.Spec, Address: addresses[cand.Spec.Name], Hosts: cand.Spec.Hosts(addresses),
-			Plan: p.Plan, Source: p.Source, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
+			Plan: p.Plan, Proof: p.Proof, Source: p.Source, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
 		}
 		if n := len(v.Releases); n > 0 {
 			r.Number = v.Releases[n-1].Number + 1

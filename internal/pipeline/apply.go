@@ -114,9 +114,21 @@ func (w work) same(images []imx.Image) error {
 	return nil
 }
 
+// proof names what was asked of the plan before it is released.
+func (w work) proof() imx.Digest {
+	if w.candidate != nil {
+		return w.candidate.Proof
+	}
+	return imx.DigestJSON(struct {
+		Tests     []imx.Test
+		Waivers   []imx.Waiver
+		SkipTests string
+	}{w.template.Tests, w.template.Waivers, w.untested})
+}
+
 // promotion is what work would release, with its images built.
 func (w work) promotion(images []imx.Image) control.Promotion {
-	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Source: w.planned.Plan.Source, Expect: w.expect}
+	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Proof: w.proof(), Source: w.planned.Plan.Source, Expect: w.expect}
 	if w.candidate != nil {
 		promotion.For, promotion.Candidate = w.candidate.By, w.candidate.ID
 	}

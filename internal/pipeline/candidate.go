@@ -72,7 +72,7 @@ func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.
 		}
 	}
 	return p.cfg.Control.Propose(w.by, imx.Candidate{
-		Plan: w.planned.Digest, Request: imx.DigestBytes(raw), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
+		Plan: w.planned.Digest, Proof: w.proof(), Request: imx.DigestBytes(raw), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
 		Commit: commit, By: w.by, Images: images, Services: w.planned.Plan.Names(),
 	})
 }

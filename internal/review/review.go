@@ -38,7 +38,7 @@ const maxReason = 4 << 10
 
 // Answer is a person's answer to a candidate as they sign it at a moment of their clock.
 func Answer(c imx.Candidate, made time.Time) imx.ReviewPredicate {
-	return imx.ReviewPredicate{Candidate: c.ID, Environment: c.Environment, Plan: c.Plan, Made: made.UTC().Truncate(time.Second)}
+	return imx.ReviewPredicate{Candidate: c.ID, Environment: c.Environment, Plan: c.Plan, Proof: c.Proof, Made: made.UTC().Truncate(time.Second)}
 }
 
 // Accept takes a signed answer to a candidate as a review, if it may count at a moment.
@@ -88,6 +88,8 @@ func answers(c imx.Candidate, payload []byte) (imx.ReviewPredicate, error) {
 		another = "the candidate " + p.Candidate
 	case p.Plan != c.Plan:
 		another = "the plan " + string(p.Plan)
+	case p.Proof != c.Proof:
+		another = "other tests and waivers of its plan"
 	case p.Environment != c.Environment:
 		another = "the environment " + p.Environment
 	}

@@ -137,6 +137,7 @@ func TestAnswersThatArentTakenSayWhy(t *testing.T) {
 		}, imx.Refused, "bob is no reviewer"},
 		"a plan that changed by one byte": {of(func(c *imx.Candidate) { c.Plan = imx.DigestBytes([]byte("plan.")) }), imx.Refused, "it is for the plan"},
 		"replayed from another candidate": {of(func(c *imx.Candidate) { c.ID = "c0" }), imx.Refused, "it is for the candidate c0"},
+		"for other tests of the plan":     {of(func(c *imx.Candidate) { c.Proof = imx.DigestBytes([]byte("other")) }), imx.Refused, "it is for other tests and waivers"},
 		"for another environment":         {of(func(c *imx.Candidate) { c.Environment = "staging" }), imx.Refused, "it is for the environment staging"},
 		"about other images": {of(func(c *imx.Candidate) {
 			c.Images = []imx.Image{{Name: "web", Digest: imx.DigestBytes([]byte("other"))}}

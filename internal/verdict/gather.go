@@ -84,7 +84,7 @@ func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 			in.Authors = append(in.Authors, c.Authors()...)
 		}
 		for _, v := range c.Reviews {
-			in.Reviews = append(in.Reviews, j.review(s, v, r.Image.Digest))
+			in.Reviews = append(in.Reviews, j.review(s, v, r))
 		}
 	}
 	in.Authors = slices.Compact(slices.Sorted(slices.Values(in.Authors)))
@@ -189,19 +189,19 @@ func stillSigned(s *imx.State, c imx.Candidate) *imx.Commit {
 	return &seen
 }
 
-// review checks a person's answer: that it is signed by them, is about an image too, and says what the log says that it does.
-func (j *Judge) review(s *imx.State, v imx.Review, image imx.Digest) policy.Review {
+// review checks a person's answer: that it is signed by them, is about a release's image and tests too, and says what the log says that it does.
+func (j *Judge) review(s *imx.State, v imx.Review, r imx.Release) policy.Review {
 	one := policy.Review{
 		By: v.By, Approves: v.Approves, Plan: v.Plan, Bundle: v.Bundle, Made: v.Made, Reviewer: s.People[v.By].Has(imx.RoleReviewer),
 	}
-	err := j.answered(s, v, image)
+	err := j.answered(s, v, r)
 	if one.Counts = err == nil; err != nil {
 		one.Why = reason(err)
 	}
 	return one
 }
 
-func (j *Judge) answered(s *imx.State, v imx.Review, image imx.Digest) error {
+func (j *Judge) answered(s *imx.State, v imx.Review, r imx.Release) error {
 	raw, err := j.cfg.Bundle(v.Bundle)
 	if err != nil {
 		return err
@@ -221,8 +221,10 @@ func (j *Judge) answered(s *imx.State, v imx.Review, image imx.Digest) error {
 	switch {
 	case err != nil:
 		return imx.Errorf(imx.Refused, "what is signed is no review: %w", err)
-	case !statement.About(st, image):
-		return imx.Errorf(imx.Refused, "it isn't about the image %s", image.Short())
+	case !statement.About(st, r.Image.Digest):
+		return imx.Errorf(imx.Refused, "it isn't about the image %s", r.Image.Digest.Short())
+	case p.Plan == r.Plan && p.Proof != r.Proof:
+		return imx.Errorf(imx.Refused, "it is for other tests or waivers of the plan, or for tests that aren't skipped")
 	case v.Made.Before(s.People[v.By].Since):
 		return imx.Errorf(imx.Refused, "it is older than what is known of %s", v.By)
 	case s.Keys[v.Key].Owner != v.By:
