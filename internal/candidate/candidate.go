@@ -110,6 +110,16 @@ func (d *Desk) now(s *imx.State) time.Time {
 // Candidate returns a candidate with what it would change now, if it is open. What can't be compared a notice tells.
 // Errors: NotFound; Refused where what is kept of it was changed.
 func (d *Desk) Candidate(ctx context.Context, id string) (imx.CandidateView, error) {
+	const tries = 3 // what runs can change while it is looked at: an approved candidate may be released by itself
+	for range tries - 1 {
+		if v, err := d.candidate(ctx, id); imx.KindOf(err) != imx.Conflict {
+			return v, err
+		}
+	}
+	return d.candidate(ctx, id)
+}
+
+func (d *Desk) candidate(ctx context.Context, id string) (imx.CandidateView, error) {
 	s := d.cfg.Control.State()
 	c, err := control.FindCandidate(s, id)
 	v := imx.CandidateView{Candidate: c, Changes: []imx.Change{}, Diff: []imx.ServiceChange{}, Verdicts: []imx.Verdict{}}

@@ -98,6 +98,7 @@ func (j *Judge) ofImage(s *imx.State, image imx.Image) imx.Release {
 		}
 	}
 	if r.Number > 0 {
+		r.Number = 0 // it isn't that release that is asked about, but one like it
 		return r
 	}
 	for _, e := range j.evidence(s, r) {

@@ -239,8 +239,8 @@ func TestAnImageThatIsReleasedIsJudgedAsThatRelease(t *testing.T) {
 		t.Errorf("of no release: %+v, %v", before.Verdict, err)
 	}
 	w.apply(release())
-	after, err := w.Verify(t.Context(), imx.VerifyQuery{Subject: "image.web", Purpose: imx.ForRelease})
-	if err != nil || !after.Verdict.Allowed || after.Release != 1 {
+	after, err := w.Verify(t.Context(), imx.VerifyQuery{Subject: "image.web"})
+	if err != nil || !after.Verdict.Allowed || after.Verdict.Purpose != imx.ForRelease {
 		t.Errorf("%+v, %v", after.Verdict.Conditions, err)
 	}
 }
