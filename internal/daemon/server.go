@@ -249,6 +249,11 @@ func (s *server) close() {
 // pushed writes down a manifest that came into the registry, from a build or from outside.
 func (s *server) pushed(ctx context.Context, p imx.ManifestPushed) error {
 	by, known := registry.Caller(ctx)
+	if !known { // not through the registry's door: a request of the API, or the server by itself
+		if caller, err := api.Caller(ctx); err == nil {
+			by, known = caller, true
+		}
+	}
 	if !known || strings.HasPrefix(p.Tag, registry.BuiltTag) {
 		by = imx.Server
 	}
