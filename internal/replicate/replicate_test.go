@@ -300,10 +300,20 @@ func TestNothingIsMissingAfterWhatWasMissingWasCopied(t *testing.T) {
 // follower follows one mirror between two registries in memory, whose changes it is told of.
 type follower struct {
 	*replicate.Follower
-	rule     imx.RegistryMirror
-	from, to ociregistry.Interface
-	changed  chan struct{}
-	broken   error
+	rule    imx.RegistryMirror
+	from    ociregistry.Interface
+	changed chan struct{}
+	broken  error
+
+	mu sync.Mutex
+	to ociregistry.Interface
+}
+
+// replace puts another registry in the place of the one that is copied to.
+func (f *follower) replace(to ociregistry.Interface) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.to = to
 }
 
 func follow(ctx context.Context, t *testing.T) *follower {
@@ -316,6 +326,8 @@ func follow(ctx context.Context, t *testing.T) *follower {
 		Rules:   func() map[string]imx.RegistryMirror { return map[string]imx.RegistryMirror{"backup": f.rule} },
 		Changed: func() <-chan struct{} { return f.changed },
 		Open: func(imx.RegistryMirror) (replicate.Side, replicate.Side, error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			return replicate.Side{Interface: f.from, Name: "here"}, replicate.Side{Interface: f.to, Name: "there"}, f.broken
 		},
 		Enter: func(context.Context) (func(), error) { return func() {}, nil },
@@ -371,7 +383,7 @@ func TestAMirrorThatCantCopySaysWhyAndGoesOnLater(t *testing.T) {
 		if s := f.Status()[0]; s.Behind != 1 || s.Error == nil || s.Error.Kind != imx.Conflict {
 			t.Errorf("%+v", s)
 		}
-		f.to = ocimem.New()
+		f.replace(ocimem.New())
 		time.Sleep(2 * time.Minute)
 		if s := f.Status()[0]; s.Behind != 0 || s.Error != nil || s.Copied != 1 {
 			t.Errorf("%+v", s)

@@ -19,6 +19,7 @@ import (
 type typist struct {
 	keys *os.File // the terminal's other side
 	tty  *os.File
+	fd   int // the terminal's
 }
 
 func sitDown(t *testing.T) typist {
@@ -40,13 +41,13 @@ func sitDown(t *testing.T) typist {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tty.Close() })
-	return typist{keys, tty}
+	return typist{keys, tty, int(tty.Fd())}
 }
 
 // echoes says whether what is typed is shown.
 func (p typist) echoes(t *testing.T) bool {
 	t.Helper()
-	state, err := unix.IoctlGetTermios(int(p.tty.Fd()), unix.TCGETS)
+	state, err := unix.IoctlGetTermios(p.fd, unix.TCGETS)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,10 @@ func TestASecretIsReadAndNotShown(t *testing.T) {
 	seen := &quietly{asked: make(chan struct{})}
 	asked := term.Plain(p.tty, os.Stdout, seen)
 	asked.Asks = true
+	done := make(chan struct{})
+	t.Cleanup(func() { <-done })
 	go func() {
+		defer close(done)
 		<-seen.asked
 		for p.echoes(t) { // the terminal shows what is typed until it is told not to
 		}
@@ -93,7 +97,10 @@ func TestATerminalIsAsBeforeWhenASecretIsGivenUp(t *testing.T) {
 	asked := term.Plain(p.tty, os.Stdout, seen)
 	asked.Asks = true
 	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	t.Cleanup(func() { <-done })
 	go func() {
+		defer close(done)
 		<-seen.asked
 		for p.echoes(t) {
 		}

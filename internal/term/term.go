@@ -114,16 +114,17 @@ func (t *Terminal) Secret(ctx context.Context, question string) ([]byte, error) 
 	if !t.Asks || !ok {
 		return nil, imx.Errorf(imx.Invalid, "nobody is there to ask: %s", question)
 	}
-	before, err := xterm.GetState(fd(in))
+	number := fd(in)
+	before, err := xterm.GetState(number)
 	if err != nil {
 		return nil, fmt.Errorf("asking on the terminal: %w", err)
 	}
 	if _, err := fmt.Fprintf(t.Err, "%s ", t.Err.Ink.Bold(question)); err != nil {
 		return nil, err
 	}
-	secret, err := answered(ctx, t, func() ([]byte, error) { return xterm.ReadPassword(fd(in)) })
+	secret, err := answered(ctx, t, func() ([]byte, error) { return xterm.ReadPassword(number) })
 	if ctx.Err() != nil { // the read goes on, with what is typed hidden
-		return nil, errors.Join(err, xterm.Restore(fd(in), before))
+		return nil, errors.Join(err, xterm.Restore(number, before))
 	}
 	_, newline := fmt.Fprintln(t.Err)
 	return secret, errors.Join(err, newline)
