@@ -25,7 +25,7 @@ type Instance struct {
 }
 
 // Phase is where an instance is in its life; it only ever moves down this list, except between
-// healthy and unhealthy.
+// healthy and unhealthy, and from warm to starting.
 type Phase string
 
 // The phases of an instance.
@@ -33,6 +33,7 @@ const (
 	Starting  Phase = "starting"  // runs, not yet healthy
 	Healthy   Phase = "healthy"   // passes its check
 	Unhealthy Phase = "unhealthy" // was healthy, fails its check
+	Warm      Phase = "warm"      // was healthy, is frozen and kept for the way back
 	Stopping  Phase = "stopping"  // was told to stop
 	Ended     Phase = "ended"     // no process is left
 )
@@ -46,9 +47,18 @@ type Exit struct {
 
 // Seen is what an engine observes: every instance it has, and the routes that are in force.
 type Seen struct {
-	Instances []Instance         `json:"instances"` // sorted by ID; ended ones too, while the engine keeps them
-	Routes    map[string]Weights `json:"routes"`    // by service
-	Mode      []string           `json:"mode"`      // which mechanisms are active here, for `imx status`
+	Instances []Instance         `json:"instances"`      // sorted by ID; ended ones too, while the engine keeps them
+	Routes    map[string]Weights `json:"routes"`         // by service
+	Mode      []string           `json:"mode"`           // which mechanisms are active here, for `imx status`
+	Kept      []Kept             `json:"kept,omitempty"` // sorted by Service and Release
+}
+
+// Kept is a release whose root is mounted though it may have no instance.
+type Kept struct {
+	Service  string    `json:"service"`
+	Release  int       `json:"release"`
+	Verified time.Time `json:"verified,omitzero"` // when the root's bytes were last found to be those of its image
+	Fault    string    `json:"fault,omitempty"`   // why it is no way back: "" if it is one
 }
 
 // What is seen of instances.

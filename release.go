@@ -55,12 +55,17 @@ type Service struct {
 	// CurrentReplicas is how many are wanted of Current while Target is rolled out beside it; they are
 	// wanted again if that fails. Equal to Replicas when nothing is rolled out.
 	CurrentReplicas int       `json:"currentReplicas,omitempty"`
-	Current         int       `json:"current"`          // the release with the traffic, last known good; 0 before the first
-	Target          int       `json:"target"`           // the release being rolled out; equal to Current when nothing is
-	Since           time.Time `json:"since"`            // when Target last changed
-	Held            bool      `json:"held,omitempty"`   // rolled back by a person: shown until the next apply
-	Routes          Weights   `json:"routes,omitempty"` // the traffic's shares, as last moved
-	Moved           time.Time `json:"moved,omitzero"`   // when Routes last changed; draining counts from then
+	Current         int       `json:"current"` // the release with the traffic, last known good; 0 before the first
+	Target          int       `json:"target"`  // the release being rolled out; equal to Current when nothing is
+	Since           time.Time `json:"since"`   // when Target last changed
+	// Rollout is how far Target has come in taking Current's place; zero when nothing is rolled out.
+	Rollout Rollout `json:"rollout,omitzero"`
+	// Finished is when Current took over the traffic: the window in which it may turn bad counts from then.
+	Finished time.Time `json:"finished,omitzero"`
+	Hold     *Hold     `json:"hold,omitempty"` // the service stays where it is, if there is one
+	WayBack  WayBack   `json:"wayBack,omitzero"`
+	Routes   Weights   `json:"routes,omitempty"` // the traffic's shares, as last moved
+	Moved    time.Time `json:"moved,omitzero"`   // when Routes last changed; draining counts from then
 	// Releases in order of Number, the first being the oldest that is kept.
 	Releases  []Release `json:"releases"`
 	Destroyed bool      `json:"destroyed,omitempty"` // keeps its address and release numbers for a namesake

@@ -23,9 +23,10 @@ type Spec struct {
 	Connect     []PortRef         `json:"connect,omitempty"`
 	Health      Health            `json:"health"`
 	Resources   Resources         `json:"resources"`
-	Drain       Duration          `json:"drain"`    // how long an instance without traffic may finish what it began
-	Grace       Duration          `json:"grace"`    // from the stop signal to SIGKILL
-	Deadline    Duration          `json:"deadline"` // by when a new release must be healthy, or it failed
+	Drain       Duration          `json:"drain"`            // how long an instance without traffic may finish what it began
+	Grace       Duration          `json:"grace"`            // from the stop signal to SIGKILL
+	Deadline    Duration          `json:"deadline"`         // by when a new release must be healthy, or it failed
+	Deploy      *Deploy           `json:"deploy,omitempty"` // nil means DefaultDeploy
 	At          Pos               `json:"at,omitzero"`
 }
 
@@ -67,15 +68,38 @@ type Volume struct {
 	At    Pos    `json:"at,omitzero"`
 }
 
-// Health is how an instance is asked whether it can take traffic. Exactly one of HTTP and TCP is
-// set; neither is set only for a service without ports, which is healthy while its process runs.
+// Health is how an instance is asked whether it can take traffic. Exactly one of HTTP, TCP, GRPC and Command is
+// set; none is set only for a service without ports, which is healthy while its process runs.
 type Health struct {
-	Every    Duration   `json:"every"`
-	Timeout  Duration   `json:"timeout"`
-	Failures int        `json:"failures"` // so many failed checks in a row make it unhealthy
-	HTTP     *HTTPCheck `json:"http,omitempty"`
-	TCP      *TCPCheck  `json:"tcp,omitempty"`
-	Inferred bool       `json:"inferred,omitempty"` // the template had none; the plan says so
+	Every    Duration      `json:"every"`
+	Timeout  Duration      `json:"timeout"`
+	Failures int           `json:"failures"` // so many failed checks in a row make it unhealthy
+	HTTP     *HTTPCheck    `json:"http,omitempty"`
+	TCP      *TCPCheck     `json:"tcp,omitempty"`
+	GRPC     *GRPCCheck    `json:"grpc,omitempty"`
+	Command  *CommandCheck `json:"command,omitempty"`
+	// Start is how an instance is asked until it was healthy once; nil means as later.
+	Start    *Pace `json:"start,omitempty"`
+	Inferred bool  `json:"inferred,omitempty"` // the template had none; the plan says so
+}
+
+// Pace is how often an instance that starts is asked, and for how long it may fail.
+type Pace struct {
+	Every   Duration `json:"every"`
+	Timeout Duration `json:"timeout"` // of one question
+	// Within is how long after its start it has to be healthy; then it is replaced. 0 means the service's Deadline.
+	Within Duration `json:"within,omitempty"`
+}
+
+// GRPCCheck passes when the health service on Port (grpc.health.v1) answers SERVING.
+type GRPCCheck struct {
+	Port    string `json:"port"`              // name of a Port
+	Service string `json:"service,omitempty"` // as the health service knows it; "" asks for the whole server
+}
+
+// CommandCheck passes when a command, run inside the instance with its rights and limits, exits with 0.
+type CommandCheck struct {
+	Command []string `json:"command"`
 }
 
 // HTTPCheck passes when a GET of Path on Port answers Status.

@@ -129,7 +129,7 @@ func statusNotes(ink term.Ink, s imx.State, environment string) string {
 		if v.Target != v.Current {
 			note(v, ink.Warn("release "+strconv.Itoa(v.Target)+" is being rolled out"))
 		}
-		if v.Held {
+		if v.Hold != nil {
 			note(v, ink.Warn("rolled back by hand, and stays there until the next apply"))
 		}
 		if n := len(v.Releases); n > 0 && v.Releases[n-1].State == imx.ReleaseFailed {

@@ -74,7 +74,7 @@ func world() imx.State {
 	broken := release("app", 2, imx.ReleaseFailed)
 	broken.Reason = "app-2-q1z8 answered /healthz with 500 until the deadline of 15 s"
 	app := imx.Service{
-		Name: "app", Address: netip.MustParseAddr("10.213.0.3"), Replicas: 1, Current: 1, Target: 1, Held: true,
+		Name: "app", Address: netip.MustParseAddr("10.213.0.3"), Replicas: 1, Current: 1, Target: 1, Hold: &imx.Hold{By: "root", Reason: "it answers with errors", From: 2, Since: time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)},
 		Since: at("2026-05-01 11:20:00"), Routes: imx.Weights{1: 100},
 		Releases: []imx.Release{release("app", 1, imx.ReleaseGood), broken},
 	}

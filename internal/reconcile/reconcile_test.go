@@ -231,7 +231,7 @@ func TestAReleaseIsReplacedByTheNextAndComesBack(t *testing.T) {
 	}
 	w.run(10)
 	w.expect(1, 2)
-	if v := w.service(); !v.Held {
+	if v := w.service(); v.Hold == nil {
 		t.Error("a rollback by a person isn't shown as held")
 	}
 }

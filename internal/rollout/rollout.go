@@ -28,6 +28,22 @@ type Wanted struct {
 	Since           time.Time // when Target last changed: its deadline counts from here
 	Moved           time.Time // when the traffic last moved: draining counts from here
 	Destroyed       bool
+
+	Rollout  imx.Rollout // how far Target has come
+	Finished time.Time   // when Current took over
+	// Back is the release that a rollback would go to; Number is 0 if there is none. Way is what the log says of it.
+	Back imx.Release
+	Way  imx.WayBack
+	Held bool // nothing is gone back from by itself a second time
+	// Peers are the other services of Target's group while they are being replaced with it.
+	Peers []Peer
+}
+
+// Peer is another service of a group.
+type Peer struct {
+	Service string
+	Ready   bool   // its target has all its healthy instances, or has taken over already
+	Failed  string // why its target failed, or was turned back from; "" if it didn't
 }
 
 // Seen is what there is of the service.
@@ -40,6 +56,24 @@ type Seen struct {
 	// Trouble is what the engine last said when it couldn't do what was decided, "" if it could.
 	// It becomes part of the reason where a release never got an instance or its traffic.
 	Trouble string
+	// Counted are what the releases' own metrics and imx's probes told since Rollout.Since, by release; of a service that
+	// has finished, since Finished. A release that nothing is known of isn't in it.
+	Counted map[int]Counted
+	// Kept are the releases of the service whose roots are mounted and verified, or why not.
+	Kept []imx.Kept
+	// Proved is when an instance of Back, started for no other reason, was last healthy; zero if never.
+	Proved time.Time
+}
+
+// Counted is what is known of a release's answers over a time.
+type Counted struct {
+	Requests, Errors float64
+	Seconds          float64 // the sum of how long those of Timed took
+	Timed            float64
+	// Probed and Missed count imx's own connections through the service's address. They reach either release: they
+	// are held against the one that is on its way.
+	Probed, Missed int
+	Missing        string // why the metrics couldn't be read, or the last probe's failure; "" if all is well
 }
 
 // Decision is what to do now, in this order. Where an action fails, those after it must not be
@@ -61,8 +95,33 @@ type (
 	Scale struct{ Release, Replicas int }
 	// Stop ends one instance that does no good any more.
 	Stop struct{ Instance, Reason string }
-	// Route sends the service's new connections to these releases; nil refuses them.
-	Route struct{ Weights imx.Weights }
+	// Route sends the service's new connections to these releases, and those to its preview port to another; nil and 0
+	// refuse them.
+	Route struct {
+		Weights imx.Weights
+		Preview int
+	}
+	// Keep keeps a release for the way back: so many of its healthy instances frozen, and its root mounted.
+	Keep struct {
+		Release, Replicas int
+	}
+	// Advance says that the rollout came to a step; its traffic is moved by the next decision.
+	Advance struct {
+		Release, Step, Share int
+		Reason               string
+	}
+	// Wait says why the rollout doesn't go on; with no reason that it does again.
+	Wait struct {
+		Release int
+		Reason  string
+	}
+	// Revert goes back from a release that had been good.
+	Revert struct {
+		From, To int
+		Reason   string
+	}
+	// Report says that the way back became ready or was lost.
+	Report struct{ Way imx.WayBack }
 	// Finish makes the release the current one, and good.
 	Finish struct{ Release int }
 	// Fail gives the release up.
@@ -72,11 +131,16 @@ type (
 	}
 )
 
-func (Scale) action()  {}
-func (Stop) action()   {}
-func (Route) action()  {}
-func (Finish) action() {}
-func (Fail) action()   {}
+func (Scale) action()   {}
+func (Stop) action()    {}
+func (Route) action()   {}
+func (Keep) action()    {}
+func (Advance) action() {}
+func (Wait) action()    {}
+func (Revert) action()  {}
+func (Report) action()  {}
+func (Finish) action()  {}
+func (Fail) action()    {}
 
 // Whole is the share of a release that gets all the traffic.
 const Whole = 100

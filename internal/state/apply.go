@@ -49,7 +49,7 @@ func applied(s *imx.State, e imx.Event, b imx.Applied) (map[string]imx.Service, 
 	}
 	services := make(map[string]imx.Service, len(s.Services)+len(b.Releases))
 	for name, v := range s.Services {
-		v.Held = false
+		v.Hold = nil
 		services[name] = v
 	}
 	for _, r := range b.Releases {

@@ -100,7 +100,8 @@ func rolledBack(v *imx.Service, e imx.Event, b imx.RolledBack) error {
 	if err := supersede(v, e, fmt.Sprintf("it was rolled back to release %d before it was judged", b.To)); err != nil {
 		return err
 	}
-	v.Target, v.Since, v.Held = b.To, e.Time, true
+	v.Target, v.Since = b.To, e.Time
+	v.Hold = &imx.Hold{By: e.By, Reason: b.Reason, From: b.From, Since: e.Time}
 	comeBack(v)
 	if r.Spec.Exclusive() {
 		v.Replicas = min(v.Replicas, 1)
@@ -157,7 +158,7 @@ func destroyed(v *imx.Service, e imx.Event, b imx.Destroyed) error {
 		return err
 	}
 	v.Destroyed, v.VolumesToo, v.Since = true, b.Volumes, e.Time
-	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Held, v.Routes = 0, 0, 0, 0, false, nil
+	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Hold, v.Routes = 0, 0, 0, 0, nil, nil
 	return nil
 }
 
