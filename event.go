@@ -92,6 +92,8 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[ServerStarted], decode[Collected], decode[SuiteSeen], decode[ApplyStarted], decode[ImageBuilt], decode[Applied],
 		decode[ApplyFailed], decode[RolloutFinished], decode[RolloutFailed], decode[RolledBack], decode[TrafficMoved],
 		decode[Scaled], decode[Destroyed], decode[Removed], decode[InstanceStarted], decode[InstanceChanged],
+		decode[RolloutStepped], decode[RolloutWaits], decode[RolloutPaused], decode[RolloutPromoted],
+		decode[TurnedBad], decode[HoldEnded], decode[WayBackChanged],
 		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded], decode[TestsSkipped],
 		decode[KeyAdded], decode[KeyEnded], decode[PersonSet], decode[PersonRemoved],
 		decode[PolicySet], decode[ExceptionMade], decode[ExceptionEnded], decode[VerdictGiven],

@@ -122,7 +122,7 @@ func (c *Control) Draft(by imx.Principal, p Promotion) ([]imx.Release, error) {
 }
 
 // Promote closes an apply: all its releases come into being in one event.
-// Errors: Conflict where a release would be made that wasn't judged, where two services would publish one port, or where services no longer stand as
+// Errors: Conflict where a release would be made that wasn't judged, or of a service that is held, where two services would publish one port, or where services no longer stand as
 // expected; Exhausted without addresses left.
 func (c *Control) Promote(by imx.Principal, p Promotion) ([]imx.Release, error) {
 	return decide(c, by, func(s *imx.State) ([]imx.Release, []imx.Body, error) {
@@ -178,6 +178,9 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 			body.Replicas[cand.Spec.Name] = cand.Spec.Replicas
 		}
 		if current, ok := v.Release(v.Target); v.Destroyed || !ok || content(current) != content(r) {
+			if err := held(v, r); err != nil {
+				return body, err
+			}
 			body.Releases = append(body.Releases, r)
 		}
 	}

@@ -376,6 +376,10 @@ func TestAnApplyIsRefusedWhereServicesNoLongerStandAsExpected(t *testing.T) {
 	w.good(t, w.apply(t, candidate("web", "1b"))...)
 	wantError(t, promote(), imx.Conflict, "has changed since", "plan again")
 	w.rollback(t, "web", 1)
+	wantError(t, promote(), imx.Conflict, "is held at release 1 by root", "imx hold release web")
+	if _, err := w.ReleaseHold("root", "web", "mended"); err != nil {
+		t.Fatal(err)
+	}
 	if err := promote(); err != nil {
 		t.Errorf("back where it was: %v", err)
 	}

@@ -3,45 +3,13 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"imx"
 	"imx/internal/engine"
 	"imx/internal/rollout"
 )
-
-// wanted is what a service should come to.
-func wanted(v imx.Service) rollout.Wanted {
-	w := rollout.Wanted{
-		Service: v.Name, Replicas: v.Replicas, CurrentReplicas: v.CurrentReplicas,
-		Since: v.Since, Moved: v.Moved, Destroyed: v.Destroyed, Extra: v.Releases,
-	}
-	w.Target, _ = v.Release(v.Target)
-	w.Current, _ = v.Release(v.Current)
-	return w
-}
-
-// present is what there is of a service: its live instances and routes as the engine sees them,
-// its ended instances as the log remembers them.
-func (l *Loop) present(v imx.Service, s *imx.State, seen imx.Seen) rollout.Seen {
-	p := rollout.Seen{Routes: seen.Routes[v.Name]}
-	for _, in := range seen.Instances {
-		if in.Service == v.Name && in.Phase != imx.Ended {
-			if in.Changed.IsZero() { // an engine need not know: the log does
-				in.Changed = s.Instances[in.ID].Changed
-			}
-			p.Instances = append(p.Instances, in)
-		}
-	}
-	for _, in := range s.Instances {
-		if in.Service == v.Name && in.Phase == imx.Ended {
-			p.Ended = append(p.Ended, in)
-		}
-	}
-	if err := l.trouble[v.Name]; err != nil {
-		p.Trouble = err.Error()
-	}
-	return p
-}
 
 // act does one action. What it did in the engine it then writes down; killed in between, the
 // next step sees what was done and writes that down.
@@ -52,18 +20,58 @@ func (l *Loop) act(ctx context.Context, v imx.Service, a rollout.Action, seen im
 		if !ok { // nothing but an end is ever decided of it
 			return l.stopStrangers(ctx, v.Name, a.Release, seen)
 		}
+		if v.Target == v.Current && a.Release == wanted(v, nil).Back.Number {
+			l.tried(v, r)
+		}
 		return l.scale(ctx, r, a.Replicas)
 	case rollout.Stop:
 		return l.cfg.Engine.Stop(ctx, a.Instance, a.Reason)
 	case rollout.Route:
-		return l.route(ctx, v, a.Weights)
+		return l.route(ctx, v, a)
+	case rollout.Keep:
+		return l.keep(ctx, v, a)
+	default:
+		return l.tell(v, a)
+	}
+}
+
+// tell writes down what was decided that the engine has no part in.
+func (l *Loop) tell(v imx.Service, a rollout.Action) error {
+	var body imx.Body
+	switch a := a.(type) {
 	case rollout.Finish:
-		return l.cfg.Control.Record(imx.Server, imx.RolloutFinished{Service: v.Name, Release: a.Release})
+		body = imx.RolloutFinished{Service: v.Name, Release: a.Release}
 	case rollout.Fail:
-		return l.cfg.Control.Record(imx.Server, imx.RolloutFailed{Service: v.Name, Release: a.Release, Reason: a.Reason})
+		body = imx.RolloutFailed{Service: v.Name, Release: a.Release, Reason: a.Reason}
+	case rollout.Advance:
+		body = imx.RolloutStepped{Service: v.Name, Release: a.Release, Step: a.Step, Share: a.Share, Reason: a.Reason}
+	case rollout.Wait:
+		body = imx.RolloutWaits{Service: v.Name, Release: a.Release, Reason: a.Reason}
+	case rollout.Revert:
+		body = imx.TurnedBad{Service: v.Name, From: a.From, To: a.To, Reason: a.Reason}
+	case rollout.Report:
+		body = imx.WayBackChanged{Service: v.Name, Way: a.Way}
 	default:
 		return fmt.Errorf("reconcile: an action of unknown type %T", a)
 	}
+	return l.cfg.Control.Record(imx.Server, body)
+}
+
+// keeper is an engine that keeps releases for the way back.
+type keeper interface {
+	Keep(ctx context.Context, r imx.Release, n int) error
+}
+
+func (l *Loop) keep(ctx context.Context, v imx.Service, a rollout.Keep) error {
+	r, ok := v.Release(a.Release)
+	if !ok {
+		return imx.Errorf(imx.Internal, "the log doesn't hold release %d of service %s", a.Release, v.Name)
+	}
+	k, ok := l.cfg.Engine.(keeper)
+	if !ok {
+		return l.scale(ctx, r, 0)
+	}
+	return k.Keep(ctx, r, a.Replicas)
 }
 
 // scale asks for a pass whether or not something has to start for it: the engine knows that, and stops surplus
@@ -91,9 +99,15 @@ func (l *Loop) stopStrangers(ctx context.Context, service string, release int, s
 	return nil
 }
 
-func (l *Loop) route(ctx context.Context, v imx.Service, w imx.Weights) error {
-	r := engine.Route{Service: v.Name, Weights: w}
-	for number := range w {
+// route moves the traffic, and writes that down. What only the preview has moved is no news.
+func (l *Loop) route(ctx context.Context, v imx.Service, a rollout.Route) error {
+	r := engine.Route{Service: v.Name, Weights: a.Weights}
+	numbers := slices.Collect(maps.Keys(a.Weights))
+	if a.Preview != 0 {
+		numbers = append(numbers, a.Preview)
+	}
+	slices.Sort(numbers)
+	for _, number := range slices.Compact(numbers) {
 		rel, ok := v.Release(number)
 		if !ok {
 			return imx.Errorf(imx.Internal, "the log doesn't hold release %d of service %s", number, v.Name)
@@ -103,5 +117,8 @@ func (l *Loop) route(ctx context.Context, v imx.Service, w imx.Weights) error {
 	if err := l.cfg.Engine.Route(ctx, r); err != nil {
 		return err
 	}
-	return l.cfg.Control.Record(imx.Server, imx.TrafficMoved{Service: v.Name, Weights: w})
+	if maps.Equal(v.Routes, a.Weights) {
+		return nil
+	}
+	return l.cfg.Control.Record(imx.Server, imx.TrafficMoved{Service: v.Name, Weights: a.Weights})
 }

@@ -25,8 +25,11 @@ type Config struct {
 	Engine  engine.Engine
 	// Pass asks whether an instance of a release may start now. Errors: Refused with the reasons why not.
 	Pass func(ctx context.Context, r imx.Release) (admission.Pass, error)
-	Now  func() time.Time
-	Log  *slog.Logger
+	// Count returns what a service's releases' own metrics and imx's probes told since the rollout's step, by release; what
+	// rollout.Seen.Counted says. Nil: nothing is counted.
+	Count func(v imx.Service) map[int]rollout.Counted
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // Loop reconciles one engine with one log.
@@ -36,11 +39,12 @@ type Loop struct {
 	trouble   map[string]error // by service: what the engine last said no to
 	failed    string           // what the last round failed of, "" if it didn't
 	strangers []string         // what was last seen that the log doesn't know
+	proofs    map[string]proof // of the ways back, by service
 }
 
 // New returns a Loop. It starts nothing.
 func New(cfg Config) *Loop {
-	return &Loop{cfg: cfg, poke: make(chan struct{}, 1), trouble: map[string]error{}}
+	return &Loop{cfg: cfg, poke: make(chan struct{}, 1), trouble: map[string]error{}, proofs: map[string]proof{}}
 }
 
 // Poke makes the loop look again soon. It never blocks.
@@ -149,7 +153,8 @@ func (l *Loop) note(ctx context.Context, service string, err error) {
 
 // service does what rollout.Next decides for one service.
 func (l *Loop) service(ctx context.Context, v imx.Service, s *imx.State, seen imx.Seen) (time.Duration, error) {
-	decision := rollout.Next(wanted(v), l.present(v, s, seen), l.cfg.Now())
+	w := wanted(v, s)
+	decision := rollout.Next(w, l.present(v, w, s, seen), l.cfg.Now())
 	for _, a := range decision.Actions {
 		if err := l.act(ctx, v, a, seen); err != nil {
 			return 0, err

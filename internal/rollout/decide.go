@@ -31,7 +31,7 @@ func (d *decider) wakeAt(t time.Time) {
 
 // takeDown leaves nothing of the service: no traffic first, then no instances.
 func (d *decider) takeDown() {
-	if len(d.seen.Routes) > 0 {
+	if len(d.seen.Routes) > 0 || d.seen.Preview != 0 {
 		d.do(Route{})
 	}
 	for _, number := range d.releases() {
@@ -46,20 +46,75 @@ func (d *decider) replace() {
 		d.do(Finish{Release: target})
 		return
 	}
-	if d.by[target].healthy >= d.replicas(target) {
+	if d.goesBack() {
+		d.whole(d.enough())
+		return
+	}
+	if reason := d.peerFailed(); reason != "" {
+		d.giveUp(reason)
+		return
+	}
+	switch steps := d.steps(); {
+	case d.rolls():
+		d.roll()
+	case len(steps) > 0:
+		d.step(steps)
+	default:
+		d.atOnce()
+	}
+}
+
+// atOnce moves all the traffic in one step, unless a person stopped that or the target's group isn't ready.
+func (d *decider) atOnce() {
+	n := d.replicas(d.want.Target.Number)
+	reason := ""
+	if d.by[d.want.Target.Number].healthy >= n {
+		reason = d.holdup()
+	}
+	d.wait(reason)
+	if reason != "" || d.want.Rollout.Paused != "" {
+		d.stand(n)
+		return
+	}
+	d.whole(n)
+}
+
+// goesBack reports whether the target was good before: nothing is tried of it, and nothing stands in its way.
+func (d *decider) goesBack() bool { return d.want.Target.State == imx.ReleaseGood }
+
+// enough is how many healthy instances of a release that is gone back to take over the traffic: as many as have
+// it now, and no more than may be missing.
+func (d *decider) enough() int {
+	n := d.replicas(d.want.Target.Number)
+	if n == 0 {
+		return 0
+	}
+	may := n - d.want.Target.Spec.How().Unavailable.Down(n)
+	return max(1, min(may, d.routed()))
+}
+
+// whole brings the target up beside the current release, and moves all the traffic at once when enough of it is healthy.
+func (d *decider) whole(enough int) {
+	target := d.want.Target.Number
+	if d.by[target].healthy >= enough {
 		if reason := d.unroutable(); reason != "" {
 			d.giveUp(reason)
 			return
 		}
-		d.do(Route{Weights: imx.Weights{target: Whole}})
+		d.route(imx.Weights{target: Whole}, 0)
 		return
 	}
-	if reason := d.failure(); reason != "" {
+	if reason := d.failure(enough); reason != "" {
 		d.giveUp(reason)
 		return
 	}
 	d.wakeAt(d.deadline())
-	d.bring(target)
+	d.stand(d.replicas(target))
+}
+
+// stand brings so many instances of the target up beside the current release, which stays as it is.
+func (d *decider) stand(replicas int) {
+	d.bring(replicas)
 	d.holdCurrent()
 	d.cleanUp()
 }
@@ -75,39 +130,66 @@ func (d *decider) holdCurrent() {
 	if d.by[current].healthy > d.routed() && d.routed() < d.replicas(current) {
 		d.routeTo(current)
 	}
-	d.scaleUp(current)
+	d.scaleUp(current, d.replicas(current))
 	d.scaleDown(current, d.replicas(current))
 }
 
-// bring gets the target's instances, and makes those let go of its volumes that hold them. The
+// bring gets so many of the target's instances, and makes those let go of its volumes that hold them. The
 // traffic stays where it is: while a volume changes hands it has nowhere better to go.
-func (d *decider) bring(target int) {
+func (d *decider) bring(replicas int) {
+	target := d.want.Target.Number
 	for _, number := range d.releases() {
 		if number != target && d.shares(number, target) {
 			d.scaleDown(number, 0)
 		}
 	}
-	d.scaleUp(target)
+	d.scaleUp(target, replicas)
 	d.scaleDown(target, d.replicas(target))
 }
 
-// giveUp fails the target. Its instances go at once: traffic never reached them.
+// giveUp fails the target. Where it has traffic, the current release has it back first, in one move; if that hasn't the instances
+// for it, which is so only in the middle of a rolling replacement, they are brought back first. Without traffic
+// the target's instances go at once.
 func (d *decider) giveUp(reason string) {
-	target := d.want.Target.Number
-	d.scaleDown(target, 0)
+	target, current := d.want.Target.Number, d.want.Current.Number
+	switch {
+	case d.seen.Routes[target] == 0 && d.seen.Preview != target:
+		d.scaleDown(target, 0)
+	case d.straight(), d.by[current].healthy >= min(d.replicas(current), max(1, d.routed())):
+		d.route(imx.Weights{current: Whole}, 0)
+	}
 	d.do(Fail{Release: target, Reason: reason})
 }
 
+// straight reports whether the current release, which shares the traffic, has kept its instances meanwhile and can have
+// all of it at once. It only hasn't in the middle of a rolling replacement.
+func (d *decider) straight() bool {
+	current := d.want.Current.Number
+	if d.seen.Routes[current] == 0 || d.by[current].healthy == 0 {
+		return false
+	}
+	for number := range d.seen.Routes {
+		if number != current && d.spec(number).How().Strategy == imx.Rolling {
+			return false
+		}
+	}
+	return true
+}
+
 // keep holds a service at its release: the traffic there, as many instances as wanted, the bad
-// ones replaced, and nothing left of other releases.
+// ones replaced, nothing left of other releases but the way back, and that one ready.
 func (d *decider) keep() {
+	if reason := d.turnedBad(); reason != "" {
+		d.do(Revert{From: d.want.Target.Number, To: d.want.Back.Number, Reason: reason})
+		return
+	}
 	target := d.want.Target.Number
 	have := d.by[target]
-	due := have.healthy >= d.replicas(target) || have.healthy >= d.routed()
+	due := have.healthy >= d.replicas(target) || have.healthy >= d.routed() || d.straight()
 	if due && have.healthy > 0 {
 		d.routeTo(target)
 	}
-	d.bring(target)
+	d.bring(d.replicas(target))
 	if due && have.healthy == 0 { // nothing answers there yet: what makes something answer comes first
 		d.routeTo(target)
 	}
@@ -115,10 +197,19 @@ func (d *decider) keep() {
 	if have.live == d.replicas(target) {
 		d.replaceBad(target)
 	}
+	d.wayBack()
 }
 
+// route moves the traffic and the preview, where they aren't there already.
+func (d *decider) route(w imx.Weights, preview int) {
+	if !maps.Equal(d.seen.Routes, w) || d.seen.Preview != preview {
+		d.do(Route{Weights: w, Preview: preview})
+	}
+}
+
+// routeTo gives a release all the traffic, whatever number that is written as.
 func (d *decider) routeTo(number int) {
-	if !only(d.seen.Routes, number) {
+	if !only(d.seen.Routes, number) || d.seen.Preview != 0 {
 		d.do(Route{Weights: imx.Weights{number: Whole}})
 	}
 }
@@ -156,8 +247,11 @@ func (d *decider) shares(a, b int) bool { return d.spec(a).Shares(d.spec(b)) }
 
 // spec is that of a release, or the target's for one that isn't known.
 func (d *decider) spec(number int) imx.Spec {
-	if number == d.want.Current.Number {
+	switch number {
+	case d.want.Current.Number:
 		return d.want.Current.Spec
+	case d.want.Back.Number:
+		return d.want.Back.Spec
 	}
 	for _, r := range d.want.Extra {
 		if r.Number == number {
@@ -167,16 +261,17 @@ func (d *decider) spec(number int) imx.Spec {
 	return d.want.Target.Spec
 }
 
+// scaleDown leaves so many of a release's instances. Warm ones go with the last.
 func (d *decider) scaleDown(number, replicas int) {
-	if d.by[number].live > replicas {
+	have := d.by[number]
+	if have.live > replicas || replicas == 0 && have.warm > 0 {
 		d.do(Scale{Release: number, Replicas: replicas})
 	}
 }
 
 // scaleUp starts what is missing of a release, unless its last instance ended too recently or
-// another, also one that is stopping, still holds a volume that it needs.
-func (d *decider) scaleUp(number int) {
-	replicas := d.replicas(number)
+// another, also one that is stopping, still holds a volume that it needs. Warm ones are there at once.
+func (d *decider) scaleUp(number, replicas int) {
 	if d.by[number].live >= replicas {
 		return
 	}
@@ -185,34 +280,49 @@ func (d *decider) scaleUp(number int) {
 			return
 		}
 	}
-	if at := nextStart(d.seen.Ended, number); at.After(d.now) {
+	if at := nextStart(d.seen.Ended, number); at.After(d.now) && d.by[number].warm == 0 {
 		d.wakeAt(at)
 		return
 	}
 	d.do(Scale{Release: number, Replicas: replicas})
 }
 
-// cleanUp scales every release that has no part in anything to 0, once its connections ended or
-// had the time to. Those that had to let go of a volume were so at once, by bring.
+// cleanUp lets every release go that has no part in anything, once its connections ended or
+// had the time to, but for the way back, which is kept then. Those that had to let go of a volume were so at once, by bring.
 func (d *decider) cleanUp() {
 	for _, number := range d.releases() {
 		if number == d.want.Target.Number || number == d.want.Current.Number ||
-			d.seen.Routes[number] > 0 || d.by[number].live == 0 || d.shares(number, d.want.Target.Number) {
+			d.seen.Routes[number] > 0 || d.shares(number, d.want.Target.Number) {
 			continue
 		}
-		until := d.want.Moved.Add(d.drain(number))
-		if d.by[number].idle {
-			until = earlier(until, d.want.Moved.Add(Settle))
-		}
-		if !until.After(d.now) {
+		back := number == d.want.Back.Number
+		switch have := d.by[number]; {
+		case have.live == 0 && (have.warm == 0 || back), back && d.proving(number):
+			continue
+		case have.live > 0 && !d.drained(number):
+			continue
+		case back:
+			d.keepBack()
+		default:
 			d.do(Scale{Release: number, Replicas: 0})
-			continue
-		}
-		d.wakeAt(until)
-		if !d.by[number].idle {
-			d.wakeAt(d.now.Add(Look))
 		}
 	}
+}
+
+// drained reports whether a release without traffic has finished its connections, or had the time to.
+func (d *decider) drained(number int) bool {
+	until := d.want.Moved.Add(d.drain(number))
+	if d.by[number].idle {
+		until = earlier(until, d.want.Moved.Add(Settle))
+	}
+	if !until.After(d.now) {
+		return true
+	}
+	d.wakeAt(until)
+	if !d.by[number].idle {
+		d.wakeAt(d.now.Add(Look))
+	}
+	return false
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -236,7 +346,7 @@ func (d *decider) replaceBad(number int) {
 		if in.Release != number {
 			continue
 		}
-		limit, since := d.patience(in)
+		limit, since := patience(in, d.spec(number))
 		if limit == 0 {
 			continue
 		}
@@ -247,14 +357,19 @@ func (d *decider) replaceBad(number int) {
 		if in.Phase == imx.Unhealthy && d.by[number].starting > 0 {
 			continue
 		}
-		d.do(Stop{Instance: in.ID, Reason: quote(fmt.Sprintf("%s for %s", in.Phase, d.now.Sub(since).Round(time.Second)), in.Reason)})
+		d.do(Stop{Instance: in.ID, Reason: d.lasting(in, since)})
 		return
 	}
 }
 
-// patience is how long an instance may stay in its phase, and since when it is in it; 0 is for ever.
-func (d *decider) patience(in imx.Instance) (time.Duration, time.Time) {
-	spec := d.want.Target.Spec
+// lasting says for how long an instance has been in its phase.
+func (d *decider) lasting(in imx.Instance, since time.Time) string {
+	return quote(fmt.Sprintf("%s for %s", in.Phase, d.now.Sub(since).Round(time.Second)), in.Reason)
+}
+
+// patience is how long an instance may stay in its phase, and since when it is in it; 0 is for ever. One that was
+// thawed starts when it was.
+func patience(in imx.Instance, spec imx.Spec) (time.Duration, time.Time) {
 	switch in.Phase {
 	case imx.Unhealthy:
 		if in.Changed.IsZero() {
@@ -262,8 +377,16 @@ func (d *decider) patience(in imx.Instance) (time.Duration, time.Time) {
 		}
 		return max(Patience*time.Duration(spec.Health.Every), 1), in.Changed
 	case imx.Starting:
-		return deadline(spec), in.Started
-	case imx.Healthy, imx.Stopping, imx.Ended:
+		return deadline(spec), started(in)
+	case imx.Healthy, imx.Warm, imx.Stopping, imx.Ended:
 	}
 	return 0, time.Time{}
+}
+
+// started is when an instance last began: when it was started, or thawed.
+func started(in imx.Instance) time.Time {
+	if in.Phase == imx.Starting && in.Changed.After(in.Started) {
+		return in.Changed
+	}
+	return in.Started
 }

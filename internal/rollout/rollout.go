@@ -53,16 +53,19 @@ type Seen struct {
 	// back-off takes seven generations of them to reach.
 	Ended  []imx.Instance
 	Routes imx.Weights // in force
+	// Preview is the release that the preview port leads to; 0 for none.
+	Preview int
 	// Trouble is what the engine last said when it couldn't do what was decided, "" if it could.
 	// It becomes part of the reason where a release never got an instance or its traffic.
 	Trouble string
 	// Counted are what the releases' own metrics and imx's probes told since Rollout.Since, by release; of a service that
-	// has finished, since Finished. A release that nothing is known of isn't in it.
+	// has finished, since Finished, and of Back what it came to before. A release that nothing is known of isn't in it.
 	Counted map[int]Counted
 	// Kept are the releases of the service whose roots are mounted and verified, or why not.
 	Kept []imx.Kept
-	// Proved is when an instance of Back, started for no other reason, was last healthy; zero if never.
-	Proved time.Time
+	// Proved is when an instance of Back, started for no other reason, was last healthy (see Proves), and Tried when one was
+	// last asked for; zero if never.
+	Proved, Tried time.Time
 }
 
 // Counted is what is known of a release's answers over a time.
@@ -84,7 +87,7 @@ type Decision struct {
 	Wake time.Duration
 }
 
-// Action is one thing to do: Scale, Stop, Route, Finish or Fail.
+// Action is one thing to do.
 //
 //sumtype:decl
 type Action interface{ action() }
@@ -162,6 +165,10 @@ const (
 	// start of the next; it doubles with every generation.
 	FirstBackOff = time.Second
 	LastBackOff  = time.Minute
+	// JudgeEvery is how often a release is judged anew while metrics or probes tell of it.
+	JudgeEvery = 5 * time.Second
+	// ProveEvery is how often the way back is proved by the start of an instance.
+	ProveEvery = 5 * time.Minute
 	// DefaultDeadline holds for a release that has none.
 	DefaultDeadline = 5 * time.Minute
 )

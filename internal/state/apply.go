@@ -41,17 +41,13 @@ func isOpen(s *imx.State, e imx.Event, apply string) error {
 
 func closeApply(s *imx.State) { s.Apply, s.ApplyBy, s.ApplyAt = nil, "", time.Time{} }
 
-// applied returns the services after an apply. What its releases don't mention stays, but for
-// Held, which an apply ends for all.
+// applied returns the services after an apply. What its releases don't mention stays; those that they do are held no longer.
 func applied(s *imx.State, e imx.Event, b imx.Applied) (map[string]imx.Service, error) {
 	if err := isOpen(s, e, b.Apply); err != nil {
 		return nil, err
 	}
 	services := make(map[string]imx.Service, len(s.Services)+len(b.Releases))
-	for name, v := range s.Services {
-		v.Hold = nil
-		services[name] = v
-	}
+	maps.Copy(services, s.Services)
 	for _, r := range b.Releases {
 		v, err := released(services[r.Service], e, r)
 		if err != nil {
@@ -97,7 +93,7 @@ func released(v imx.Service, e imx.Event, r imx.Release) (imx.Service, error) {
 	}
 	r.State, r.Reason = imx.ReleasePending, ""
 	v.Releases = append(slices.Clip(v.Releases), r)
-	v.Target, v.Since = r.Number, e.Time
+	v.Target, v.Since, v.Rollout, v.Hold = r.Number, e.Time, imx.Rollout{}, nil
 	v.Destroyed, v.VolumesToo, v.Removed = false, false, false
 	return v, nil
 }

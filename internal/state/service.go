@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"imx"
 )
@@ -35,7 +36,7 @@ func change(s *imx.State, e imx.Event) (imx.Service, string, error) {
 	case imx.Removed:
 		return with(s, e, b.Service, func(v *imx.Service) error { return removed(v, e) })
 	default:
-		return imx.Service{}, "", misfit(e, "it isn't about a service")
+		return changeRollout(s, e)
 	}
 }
 
@@ -54,6 +55,7 @@ func finished(v *imx.Service, e imx.Event, release int) error {
 		return misfit(e, "release %d of service %q isn't its target: release %d is", release, v.Name, v.Target)
 	}
 	v.Current, v.CurrentReplicas = release, v.Replicas
+	v.Rollout, v.Finished, v.WayBack = imx.Rollout{}, e.Time, imx.WayBack{}
 	reason := ""
 	if r, _ := v.Release(release); v.Replicas == 0 {
 		reason = r.Reason
@@ -71,7 +73,10 @@ func failed(v *imx.Service, e imx.Event, b imx.RolloutFailed) error {
 	if b.Release != v.Target || v.Target == v.Current {
 		return misfit(e, "release %d of service %q isn't being rolled out", b.Release, v.Name)
 	}
-	v.Target, v.Since = v.Current, e.Time
+	v.Target, v.Since, v.Rollout = v.Current, e.Time, imx.Rollout{}
+	if h := v.Hold; h != nil && h.From == v.Current && h.By != imx.Server {
+		v.Hold = nil // what a person went back from is what it is at again: there is nothing to hold it at
+	}
 	comeBack(v)
 	return judge(v, e, b.Release, imx.ReleaseFailed, b.Reason)
 }
@@ -100,8 +105,14 @@ func rolledBack(v *imx.Service, e imx.Event, b imx.RolledBack) error {
 	if err := supersede(v, e, fmt.Sprintf("it was rolled back to release %d before it was judged", b.To)); err != nil {
 		return err
 	}
-	v.Target, v.Since = b.To, e.Time
-	v.Hold = &imx.Hold{By: e.By, Reason: b.Reason, From: b.From, Since: e.Time}
+	goBack(v, e, r, b.Reason)
+	return nil
+}
+
+// goBack makes an earlier release the target, and holds the service there.
+func goBack(v *imx.Service, e imx.Event, r imx.Release, reason string) {
+	v.Hold = &imx.Hold{By: e.By, Reason: reason, From: v.Target, Since: e.Time}
+	v.Target, v.Since, v.Rollout = r.Number, e.Time, imx.Rollout{}
 	comeBack(v)
 	if r.Spec.Exclusive() {
 		v.Replicas = min(v.Replicas, 1)
@@ -109,7 +120,6 @@ func rolledBack(v *imx.Service, e imx.Event, b imx.RolledBack) error {
 	if v.Target == v.Current {
 		v.CurrentReplicas = v.Replicas
 	}
-	return nil
 }
 
 // supersede ends the release that is being rolled out, if there is one, because something else is
@@ -159,6 +169,7 @@ func destroyed(v *imx.Service, e imx.Event, b imx.Destroyed) error {
 	}
 	v.Destroyed, v.VolumesToo, v.Since = true, b.Volumes, e.Time
 	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Hold, v.Routes = 0, 0, 0, 0, nil, nil
+	v.Rollout, v.WayBack, v.Finished = imx.Rollout{}, imx.WayBack{}, time.Time{}
 	return nil
 }
 

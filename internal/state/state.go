@@ -108,6 +108,9 @@ func fold(s *imx.State, e imx.Event) error {
 	case imx.RolloutFinished, imx.RolloutFailed, imx.RolledBack,
 		imx.TrafficMoved, imx.Scaled, imx.Destroyed, imx.Removed:
 		return foldService(s, e)
+	case imx.RolloutStepped, imx.RolloutWaits, imx.RolloutPaused, imx.RolloutPromoted,
+		imx.TurnedBad, imx.HoldEnded, imx.WayBackChanged:
+		return foldService(s, e)
 	case imx.KeyAdded, imx.KeyEnded, imx.PersonSet, imx.PersonRemoved,
 		imx.PolicySet, imx.ExceptionMade, imx.ExceptionEnded, imx.VerdictGiven:
 		return foldTrust(s, e)

@@ -114,27 +114,27 @@ func TestTheLifeOfAServiceFromItsFirstReleaseToItsNamesake(t *testing.T) {
 	st.releases("1 pending")
 
 	st.then(imx.TrafficMoved{Service: "web", Weights: imx.Weights{1: 100}}, imx.RolloutFinished{Service: "web", Release: 1})
-	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 1, Target: 1, Since: at(1), Routes: imx.Weights{1: 100}, Moved: at(2)})
+	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 1, Target: 1, Since: at(1), Finished: at(3), Routes: imx.Weights{1: 100}, Moved: at(2)})
 	st.releases("1 good")
 
 	st.apply(imx.Applied{Releases: []imx.Release{release(2, 3)}})
-	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 1, Target: 2, Since: at(5), Routes: imx.Weights{1: 100}, Moved: at(2)})
+	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 1, Target: 2, Since: at(5), Finished: at(3), Routes: imx.Weights{1: 100}, Moved: at(2)})
 
 	st.then(imx.RolloutFailed{Service: "web", Release: 2, Reason: "it crashed"})
-	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 1, Target: 1, Since: at(6), Routes: imx.Weights{1: 100}, Moved: at(2)})
+	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 1, Target: 1, Since: at(6), Finished: at(3), Routes: imx.Weights{1: 100}, Moved: at(2)})
 	st.releases("1 good, 2 failed: it crashed")
 
 	st.apply(imx.Applied{Releases: []imx.Release{release(3, 3)}})
 	st.then(imx.TrafficMoved{Service: "web", Weights: imx.Weights{3: 100}}, imx.RolloutFinished{Service: "web", Release: 3})
 	st.then(imx.RolledBack{Service: "web", From: 3, To: 1})
-	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 3, Target: 1, Since: at(11), Hold: &imx.Hold{By: "root", From: 3, Since: at(11)}, Routes: imx.Weights{3: 100}, Moved: at(9)})
+	st.web(imx.Service{Replicas: 3, CurrentReplicas: 3, Current: 3, Target: 1, Since: at(11), Finished: at(10), Hold: &imx.Hold{By: "root", From: 3, Since: at(11)}, Routes: imx.Weights{3: 100}, Moved: at(9)})
 	st.releases("1 good, 2 failed: it crashed, 3 good")
 
 	st.then(imx.RolloutFinished{Service: "web", Release: 1}, imx.Scaled{Service: "web", Replicas: 5})
-	st.web(imx.Service{Replicas: 5, CurrentReplicas: 5, Current: 1, Target: 1, Since: at(11), Hold: &imx.Hold{By: "root", From: 3, Since: at(11)}, Routes: imx.Weights{3: 100}, Moved: at(9)})
+	st.web(imx.Service{Replicas: 5, CurrentReplicas: 5, Current: 1, Target: 1, Since: at(11), Finished: at(12), Hold: &imx.Hold{By: "root", From: 3, Since: at(11)}, Routes: imx.Weights{3: 100}, Moved: at(9)})
 
 	st.apply(imx.Applied{Replicas: map[string]int{"web": 2}})
-	st.web(imx.Service{Replicas: 2, CurrentReplicas: 2, Current: 1, Target: 1, Since: at(11), Routes: imx.Weights{3: 100}, Moved: at(9)})
+	st.web(imx.Service{Replicas: 2, CurrentReplicas: 2, Current: 1, Target: 1, Since: at(11), Finished: at(12), Hold: &imx.Hold{By: "root", From: 3, Since: at(11)}, Routes: imx.Weights{3: 100}, Moved: at(9)})
 
 	st.then(imx.Destroyed{Service: "web", Volumes: true})
 	st.web(imx.Service{Since: at(16), Moved: at(9), Destroyed: true, VolumesToo: true})

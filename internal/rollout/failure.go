@@ -14,6 +14,7 @@ type count struct {
 	live     int  // neither stopping nor ended
 	healthy  int  // of these
 	starting int  // of these
+	warm     int  // not live: frozen
 	idle     bool // no connection is open to any of its instances, and that is known
 }
 
@@ -33,6 +34,8 @@ func tally(instances []imx.Instance) map[int]count {
 			c.live, c.starting = c.live+1, c.starting+1
 		case imx.Unhealthy:
 			c.live++
+		case imx.Warm:
+			c.warm++
 		case imx.Stopping, imx.Ended:
 		}
 		by[in.Release] = c
@@ -44,10 +47,18 @@ func deadline(spec imx.Spec) time.Duration {
 	return cmp.Or(time.Duration(spec.Deadline), DefaultDeadline)
 }
 
+// begun is when the rollout came to its step, or began.
+func (d *decider) begun() time.Time {
+	if since := d.want.Rollout.Since; since.After(d.want.Since) {
+		return since
+	}
+	return d.want.Since
+}
+
 // deadline is when the target has failed if it isn't healthy. Where it waits for a volume, the
 // instance that holds it gets the time to stop on top.
 func (d *decider) deadline() time.Time {
-	at := d.want.Since.Add(deadline(d.want.Target.Spec))
+	at := d.begun().Add(deadline(d.want.Target.Spec))
 	if d.shares(d.want.Current.Number, d.want.Target.Number) {
 		at = at.Add(time.Duration(d.want.Current.Spec.Grace))
 	}
@@ -64,11 +75,15 @@ func (d *decider) unroutable() string {
 		d.want.Target.Number, deadline(d.want.Target.Spec)), d.seen.Trouble)
 }
 
-// failure says why the target has failed, or "" while it hasn't.
-func (d *decider) failure() string {
+// ends are the target's instances that ended by themselves since a time, the latest first.
+func (d *decider) ends(since time.Time) []imx.Instance {
+	return slices.DeleteFunc(byItself(d.seen.Ended, d.want.Target.Number, since), vanished)
+}
+
+// failure says why a target that should come to so many healthy instances has failed, or "" while it hasn't.
+func (d *decider) failure(wanted int) string {
 	target, have := d.want.Target, d.by[d.want.Target.Number]
-	ends := byItself(d.seen.Ended, target.Number, d.want.Since)
-	ends = slices.DeleteFunc(ends, vanished)
+	ends := d.ends(d.begun())
 	switch {
 	case len(ends) >= Tries:
 		last := ends[0]
@@ -79,7 +94,7 @@ func (d *decider) failure() string {
 	limit := deadline(target.Spec)
 	if in, ok := d.worst(); ok {
 		return quote(fmt.Sprintf("%d of %d instances of release %d were healthy after %s; %s is %s",
-			have.healthy, d.replicas(target.Number), target.Number, limit, in.ID, in.Phase), in.Reason)
+			have.healthy, wanted, target.Number, limit, in.ID, in.Phase), in.Reason)
 	}
 	if len(ends) > 0 {
 		return quote(fmt.Sprintf("release %d wasn't healthy after %s; its last instance, %s", target.Number, limit, ends[0].ID), ending(ends[0]))
@@ -90,7 +105,7 @@ func (d *decider) failure() string {
 // worst is an instance of the target that isn't healthy, one with a reason if there is any.
 func (d *decider) worst() (imx.Instance, bool) {
 	bad := slices.DeleteFunc(slices.Clone(d.seen.Instances), func(in imx.Instance) bool {
-		return in.Release != d.want.Target.Number || in.Phase == imx.Healthy || in.Phase == imx.Ended
+		return in.Release != d.want.Target.Number || in.Phase == imx.Healthy || in.Phase == imx.Warm || in.Phase == imx.Ended
 	})
 	if len(bad) == 0 {
 		return imx.Instance{}, false
