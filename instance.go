@@ -47,10 +47,11 @@ type Exit struct {
 
 // Seen is what an engine observes: every instance it has, and the routes that are in force.
 type Seen struct {
-	Instances []Instance         `json:"instances"`      // sorted by ID; ended ones too, while the engine keeps them
-	Routes    map[string]Weights `json:"routes"`         // by service
-	Mode      []string           `json:"mode"`           // which mechanisms are active here, for `imx status`
-	Kept      []Kept             `json:"kept,omitempty"` // sorted by Service and Release
+	Instances []Instance         `json:"instances"`          // sorted by ID; ended ones too, while the engine keeps them
+	Routes    map[string]Weights `json:"routes"`             // by service
+	Previews  map[string]int     `json:"previews,omitempty"` // by service: the release that its preview port leads to
+	Mode      []string           `json:"mode"`               // which mechanisms are active here, for `imx status`
+	Kept      []Kept             `json:"kept,omitempty"`     // sorted by Service and Release
 }
 
 // Kept is a release whose root is mounted though it may have no instance.
