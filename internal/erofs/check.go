@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -54,6 +55,41 @@ func (c *Checker) Image(image string, digest imx.Digest) error {
 	return nil
 }
 
+// Again is Image that reads every file whatever is known of it, by means of read, which may take its time: nobody else
+// waits for it. What it finds changed isn't known to be sound any more.
+func (c *Checker) Again(image string, digest imx.Digest, read func(file string, to io.Writer) error) error {
+	if err := c.again(image, digest, read); err != nil {
+		return fmt.Errorf("the root file system %s: %w", digest.Short(), err)
+	}
+	parts, err := Parts(image)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if err := c.again(PartFile(image, p.Digest), p.Digest, read); err != nil {
+			return fmt.Errorf("a part of the root file system %s: %w", digest.Short(), err)
+		}
+	}
+	return nil
+}
+
+func (c *Checker) again(path string, want imx.Digest, read func(file string, to io.Writer) error) error {
+	if c.Locks {
+		Lock(path)
+	}
+	h := sha256.New()
+	err := read(path, h)
+	if err != nil {
+		return unreadable(path, err)
+	}
+	if got := digestOf(h); got != want {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.changed(path, want, got)
+	}
+	return nil
+}
+
 // Part checks a part of an image that lies at this path.
 func (c *Checker) Part(file string, digest imx.Digest) error {
 	c.mu.Lock()
@@ -87,23 +123,32 @@ func (c *Checker) file(path string, want imx.Digest) error {
 		return nil
 	}
 	got, err := sum(path)
+	if err != nil {
+		return unreadable(path, err)
+	}
+	if got != want {
+		return c.changed(path, want, got)
+	}
+	c.remember(path, now)
+	return nil
+}
+
+// changed is the error for a file that isn't what it should be, of which nothing is known from now on.
+func (c *Checker) changed(path string, want, got imx.Digest) error {
+	delete(c.sound, path)
+	if c.Locks {
+		Unlock(path)
+	}
+	return imx.Errorf(imx.Refused, "the file should be %s and is %s", want, got).
+		WithHint("the file was changed on disk: build the image again with `imx build`")
+}
+
+func unreadable(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return imx.Errorf(imx.NotFound, "the file %s is not there", filepath.Base(path)).
 			WithHint("build the image again with `imx build`")
 	}
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
-	}
-	if got != want {
-		delete(c.sound, path)
-		if c.Locks {
-			Unlock(path)
-		}
-		return imx.Errorf(imx.Refused, "the file should be %s and is %s", want, got).
-			WithHint("the file was changed on disk: build the image again with `imx build`")
-	}
-	c.remember(path, now)
-	return nil
+	return fmt.Errorf("reading %s: %w", path, err)
 }
 
 func stateOf(path string, digest imx.Digest) (state, error) {
@@ -120,5 +165,7 @@ func sum(path string) (imx.Digest, error) {
 	defer f.Close() // read-only
 	h := sha256.New()
 	_, err = io.Copy(h, f)
-	return imx.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))), err
+	return digestOf(h), err
 }
+
+func digestOf(h hash.Hash) imx.Digest { return imx.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))) }

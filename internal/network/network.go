@@ -29,6 +29,7 @@ type Endpoint struct {
 	Address   netip.Addr
 	Interface string // the host's side of its veth; "" for one that isn't plumbed yet, which may not send
 	Ready     bool   // may get new connections through its service's address and published ports
+	Shown     bool   // may get new connections through its service's preview port
 	Connect   []imx.PortRef
 }
 
@@ -38,7 +39,18 @@ type ServiceNet struct {
 	Address netip.Addr // stable and virtual: no interface has it
 	Ports   []imx.Port
 	Weights imx.Weights // nil or empty: no traffic, new connections are refused
+	Preview Preview
 }
+
+// Preview is a port on the machine's own addresses that leads to one release of a service, whatever its weight.
+type Preview struct {
+	Release int // 0: connections to it are refused
+	Publish int // the port on the machine's own addresses; 0 means none
+	Inside  int // the port of the instance
+}
+
+// PreviewOf names the pool of a service's preview. No service has such a name: they hold no dot.
+func PreviewOf(service string) string { return service + ".preview" }
 
 // Compute decides the rules. Equal worlds give equal rulesets, whatever the order of their slices.
 //
@@ -47,8 +59,8 @@ type ServiceNet struct {
 // and published ports lead: permissions don't change while instances come and go in health, so
 // that no connection that is being routed is cut off by it.
 //
-// Where two services claim the same address and port or the same published port, the first by
-// name has it.
+// Where two services claim the same address and port or the same port of the machine, the first by
+// name has it; of one service's own, what it publishes comes before its preview.
 func Compute(w World) Ruleset {
 	w = w.normal()
 	r := Ruleset{Network: w.Network}
@@ -62,6 +74,11 @@ func Compute(w World) Ruleset {
 	for _, s := range w.Services {
 		r.Pools = append(r.Pools, Pool{Service: s.Name, Slots: slots(s.Name, s.Weights, byService[s.Name])})
 		r.Doors = append(r.Doors, doors(s)...)
+		if p := s.Preview; p.open() {
+			name := PreviewOf(s.Name)
+			r.Pools = append(r.Pools, Pool{Service: name, Slots: slots(name, imx.Weights{p.Release: 1}, shown(byService[s.Name], p.Release))})
+			r.Doors = append(r.Doors, Door{name, netip.Addr{}, number(p.Publish), number(p.Inside)})
+		}
 		r.Exposed = append(r.Exposed, exposed(s, byService[s.Name])...)
 	}
 	r.Allowed = allowed(w, byService)
@@ -103,9 +120,28 @@ func doors(s ServiceNet) []Door {
 	return ds
 }
 
-// exposed returns the targets that published ports of the service may lead to.
+func (p Preview) open() bool { return validPort(p.Publish) && validPort(p.Inside) }
+
+// shown returns the instances of a release that a preview may lead to, ready to get its connections.
+func shown(instances []Endpoint, release int) []Endpoint {
+	var list []Endpoint
+	for _, e := range instances {
+		if e.Release == release && e.Shown {
+			e.Ready = true
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// exposed returns the targets that published ports of the service, and its preview, may lead to.
 func exposed(s ServiceNet, instances []Endpoint) []Target {
 	var ts []Target
+	for _, e := range instances {
+		if s.Preview.open() && e.Release == s.Preview.Release {
+			ts = append(ts, Target{e.Address, number(s.Preview.Inside)})
+		}
+	}
 	for _, p := range s.Ports {
 		if !validPort(p.Container) || !validPort(p.Publish) {
 			continue

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// Slots is the number of equal shares that a service's new connections are dealt out in.
-const Slots = 64
+// Slots is the number of equal shares that a service's new connections are dealt out in: as many as there are
+// percents, so that a release with 1 % of the weight gets exactly that. More would make a swap of them all dearer.
+const Slots = 100
 
 // Ruleset says who may talk to whom and where new connections go. Everything about the engine's
 // Network that isn't in it is denied, except that the machine itself may reach every instance (it
@@ -18,7 +19,7 @@ const Slots = 64
 type Ruleset struct {
 	Network  netip.Prefix
 	Bindings []Binding // the interfaces of instances, and the one source that each may use
-	Pools    []Pool    // by service
+	Pools    []Pool    // by service, a service's preview after it
 	Doors    []Door
 	Allowed  []Flow
 	Exposed  []Target // what published ports may lead to
@@ -30,16 +31,16 @@ type Binding struct {
 	Address   netip.Addr
 }
 
-// Pool is where a service's new connections go: each of the 64 slots names a ready instance and
+// Pool is where new connections for a service, or for its preview, go: each of the slots names a ready instance and
 // gets an equal share. No Slots at all means that connections are refused with a TCP reset.
 type Pool struct {
-	Service string
+	Service string // or PreviewOf it
 	Slots   []netip.Addr
 }
 
 // Door is where new TCP connections for a service come in, to be spread over its Pool's slots.
 type Door struct {
-	Service string
+	Service string     // names the Pool
 	Address netip.Addr // the service's own; the zero Addr stands for every address of the machine
 	Port    uint16     // as dialled
 	Inside  uint16     // as it reaches the instance
@@ -127,10 +128,11 @@ func (p Pool) text() string {
 	for _, a := range p.Slots {
 		shares[a]++
 	}
+	const alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
 	letters := map[netip.Addr]byte{}
 	var words []string
 	for i, a := range sortedAddrs(p.Slots) {
-		letters[a] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"[i%Slots]
+		letters[a] = alphabet[i%len(alphabet)]
 		words = append(words, fmt.Sprintf("%s=%d", a, shares[a]))
 	}
 	order := make([]byte, 0, len(p.Slots))
@@ -149,6 +151,7 @@ func sortedAddrs(all []netip.Addr) []netip.Addr {
 
 // ordered puts everything into its one order and drops what is there twice.
 func (r Ruleset) ordered() Ruleset {
+	slices.SortFunc(r.Pools, func(a, b Pool) int { return cmp.Compare(a.Service, b.Service) })
 	slices.SortFunc(r.Bindings, func(a, b Binding) int {
 		return cmp.Or(cmp.Compare(a.Interface, b.Interface), a.Address.Compare(b.Address))
 	})

@@ -9,9 +9,9 @@ import (
 	"imx"
 )
 
-// slots deals a service's 64 slots out to its ready instances of routed releases, or returns nil
-// if there is none. A release's share is within one slot of its weight among the releases that
-// have a ready instance; instances of one release differ by at most one slot (of more than 64 some
+// slots deals a service's slots out to its ready instances of routed releases, or returns nil
+// if there is none. A release gets at least one slot, and less than one more than its weight among the releases that
+// have a ready instance is worth; instances of one release differ by at most one slot (of more than there are slots some
 // get none).
 //
 // Which slots an instance gets depends on a hash of its id and the slot, so that most slots stay
@@ -71,7 +71,7 @@ type quota struct {
 }
 
 // releaseQuotas shares the slots out by the largest remainder: each release gets its exact share
-// rounded down or up. The quotas are in order of the release's number.
+// rounded down or up, but at least one slot, which those with the most then lack. The quotas are in order of the release's number.
 func releaseQuotas(weights imx.Weights, members map[int][]Endpoint) []quota {
 	total, given := 0, 0
 	for release := range members {
@@ -80,8 +80,12 @@ func releaseQuotas(weights imx.Weights, members map[int][]Endpoint) []quota {
 	var qs []quota
 	for release := range members {
 		exact := weight(weights, release) * Slots
-		given += exact / total
-		qs = append(qs, quota{release, exact / total, exact % total})
+		q := quota{release, exact / total, exact % total}
+		if q.slots == 0 {
+			q.slots, q.remainder = 1, 0 // rounded up
+		}
+		given += q.slots
+		qs = append(qs, q)
 	}
 	slices.SortFunc(qs, func(a, b quota) int {
 		return cmp.Or(cmp.Compare(b.remainder, a.remainder), cmp.Compare(a.release, b.release))
@@ -89,9 +93,15 @@ func releaseQuotas(weights imx.Weights, members map[int][]Endpoint) []quota {
 	for i := range Slots - given {
 		qs[i].slots++
 	}
+	for range given - Slots {
+		most := slices.IndexFunc(qs, func(q quota) bool { return q.slots == slices.MaxFunc(qs, bySlots).slots })
+		qs[most].slots--
+	}
 	slices.SortFunc(qs, func(a, b quota) int { return cmp.Compare(a.release, b.release) })
 	return qs
 }
+
+func bySlots(a, b quota) int { return cmp.Compare(a.slots, b.slots) }
 
 // weight caps a weight, so that no sum of weights overflows.
 func weight(weights imx.Weights, release int) int { return min(weights[release], 1<<40) }

@@ -34,6 +34,9 @@ type World struct {
 	// Send opens n new connections to the port that the service publishes and counts which instance
 	// answered each; those that none did are counted under "".
 	Send func(t *testing.T, service string, n int) map[string]int
+	// Preview is Send to the machine's port PreviewPort, which no service publishes.
+	Preview     func(t *testing.T, service string, n int) map[string]int
+	PreviewPort int
 	// Hold opens a connection to the port that the service publishes and keeps it open until end is
 	// called; id is the instance at its other end. Using it is an error once that has gone.
 	Hold func(t *testing.T, service string) (id string, use func() error, end func())
@@ -79,6 +82,24 @@ func Suite(t *testing.T, world func(t *testing.T) World) {
 		{"a port that another service publishes is refused", portTaken},
 		{"after the server's death everything is as it was", adopted},
 		{"after the server's death what ended meanwhile is seen", endedMeanwhile},
+		{"a canary's one percent is one percent", onePercent},
+		{"a preview leads to its release alone", previewLeads},
+		{"a preview without a release refuses", previewRefuses},
+		{"a preview's port is taken for others", previewTaken},
+		{"a kept release is frozen and goes on when it is thawed", keptFrozen},
+		{"a warm instance has no traffic", warmWithoutTraffic},
+		{"an instance finishes its connections before it is frozen", freezesWhenIdle},
+		{"a connection that outlasts its time doesn't keep an instance from being frozen", freezesInTime},
+		{"only so many instances are frozen, and healthy ones", keepsSoMany},
+		{"a release with traffic can't be kept aside", keepRefused},
+		{"traffic that comes back keeps an instance from being frozen", keepGivenUp},
+		{"a thawed instance that isn't well is starting", thawedSick},
+		{"nothing is thawed without a pass", thawNeedsPass},
+		{"a warm instance can be stopped", warmStops},
+		{"a release that holds a volume is kept without instances", volumeNotFrozen},
+		{"a release that is kept stopped has no instances", keptStopped},
+		{"a scale to 0 ends warm instances and lets the release go", scaledToNothing},
+		{"after the server's death a warm instance is warm", warmAdopted},
 		{"logs outlive their instance", logsKept},
 		{"a service with instances can't be removed", removeRefused},
 		{"remove leaves nothing", removeLeavesNothing},

@@ -37,17 +37,100 @@ func weights(s *session) {
 		s.Errorf("routes (-want +got):\n%s", diff)
 	}
 	// A multiple of any engine's number of slots; each start of the wheel may cost one a turn.
-	got := s.Send(s.T, "web", 192)
-	if n := total(got, twos); n < 40 || n > 56 {
-		s.Errorf("release 2, with a quarter of the weight, got %d of 192 connections: %v", n, got)
+	got := s.Send(s.T, "web", 200)
+	if n := total(got, twos); n < 42 || n > 58 {
+		s.Errorf("release 2, with a quarter of the weight, got %d of 200 connections: %v", n, got)
 	}
-	if n := total(got, ones); n+total(got, twos) != 192 {
+	if n := total(got, ones); n+total(got, twos) != 200 {
 		s.Errorf("connections went astray: %v", got)
 	}
 	for _, x := range ones {
 		if got[x.ID] == 0 {
 			s.Errorf("instance %s got nothing: %v", x.ID, got)
 		}
+	}
+}
+
+func onePercent(s *session) {
+	one, two := s.Release("web", 1, Well), s.Release("web", 2, Well)
+	s.healthy(one, 2)
+	twos := s.healthy(two, 1)
+	s.route(imx.Weights{1: 99, 2: 1}, one, two)
+	if got := s.Send(s.T, "web", 300); total(got, twos) < 2 || total(got, twos) > 4 {
+		s.Errorf("with 1 %% of the weight release 2 got %d of 300 connections", total(got, twos))
+	}
+}
+
+// shown is a release that has a preview.
+func (s *session) shown(service string, number int) imx.Release {
+	s.Helper()
+	r := s.Release(service, number, Well)
+	r.Spec.Deploy = &imx.Deploy{Strategy: imx.BlueGreen, Preview: s.PreviewPort}
+	return r
+}
+
+func (s *session) preview(w imx.Weights, release int, rs ...imx.Release) {
+	s.Helper()
+	s.must(s.Engine.Route(s.Context(), engine.Route{Service: rs[0].Service, Releases: rs, Weights: w, Preview: release}))
+}
+
+func previewLeads(s *session) {
+	one, two := s.shown("web", 1), s.shown("web", 2)
+	ones, twos := s.healthy(one, 2), s.healthy(two, 2)
+	s.preview(imx.Weights{1: 1}, 2, one, two)
+	if diff := cmp.Diff(map[string]int{"web": 2}, s.observe().Previews); diff != "" {
+		s.Errorf("previews (-want +got):\n%s", diff)
+	}
+	if got := s.Preview(s.T, "web", 8); total(got, twos) != 8 {
+		s.Errorf("the preview led to %v", got)
+	}
+	if got := s.Send(s.T, "web", 8); total(got, ones) != 8 {
+		s.Errorf("the service led to %v", got)
+	}
+	s.restart(func() {})
+	if got := s.Preview(s.T, "web", 8); total(got, twos) != 8 {
+		s.Errorf("after the server's death the preview led to %v", got)
+	}
+	s.preview(imx.Weights{2: 1}, 2, two)
+	if got := s.Preview(s.T, "web", 8); total(got, twos) != 8 {
+		s.Errorf("with all the traffic on the new release the preview led to %v", got)
+	}
+}
+
+func previewRefuses(s *session) {
+	r := s.shown("web", 1)
+	s.healthy(r, 1)
+	s.preview(nil, 1, r)
+	if got := s.Preview(s.T, "web", 4); got[""] != 0 {
+		s.Errorf("before the release has traffic, its preview gave %v", got)
+	}
+	if got := s.Send(s.T, "web", 4); got[""] != 4 {
+		s.Errorf("the service, without traffic, gave %v", got)
+	}
+	s.preview(imx.Weights{1: 1}, 0, r)
+	if got := s.Preview(s.T, "web", 4); got[""] != 4 {
+		s.Errorf("a preview that leads nowhere gave %v", got)
+	}
+	if seen := s.observe(); len(seen.Previews) != 0 {
+		s.Errorf("Observe shows the previews %v", seen.Previews)
+	}
+}
+
+func previewTaken(s *session) {
+	r := s.shown("web", 1)
+	s.healthy(r, 1)
+	s.must(s.Engine.Admit(s.Context(), r))
+	s.preview(imx.Weights{1: 1}, 1, r)
+	s.must(s.Engine.Admit(s.Context(), s.shown("web", 2))) // its own port
+	publishes := s.Release("other", 1, Well)
+	publishes.Spec.Ports[0].Publish = s.PreviewPort
+	for _, thief := range []imx.Release{s.shown("other", 1), publishes} {
+		s.refused(s.Engine.Admit(s.Context(), thief), imx.Conflict, "web")
+		err := s.Engine.Route(s.Context(), engine.Route{Service: "other", Releases: []imx.Release{thief}, Weights: imx.Weights{1: 1}})
+		s.refused(err, imx.Conflict, "web")
+	}
+	if got := s.Preview(s.T, "web", 4); got[""] != 0 {
+		s.Errorf("the refused routes cost the preview: %v", got)
 	}
 }
 

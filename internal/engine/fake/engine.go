@@ -26,27 +26,23 @@ func (e *Engine) Admit(_ context.Context, r imx.Release) error {
 }
 
 func (e *Engine) portsFree(r imx.Release) error {
-	for _, p := range r.Spec.Ports {
-		if p.Publish == 0 {
-			continue
-		}
-		if holder := e.holder(r.Service, p.Publish); holder != "" {
-			return imx.Errorf(imx.Conflict, "port %d, which service %q publishes, is taken by %s", p.Publish, r.Service, holder).
+	for _, port := range engine.Ports(r) {
+		if holder := e.holder(r.Service, port); holder != "" {
+			return imx.Errorf(imx.Conflict, "port %d, which service %q publishes, is taken by %s", port, r.Service, holder).
 				WithHint("publish another port, or end what holds this one")
 		}
 	}
 	return nil
 }
 
-// holder names who but the service itself holds a published port.
+// holder names who but the service itself holds a port.
 func (e *Engine) holder(service string, port int) string {
 	if who := e.taken[port]; who != "" {
 		return "process " + who
 	}
 	for other, route := range e.routes {
 		for _, r := range route.Releases {
-			publishes := slices.ContainsFunc(r.Spec.Ports, func(p imx.Port) bool { return p.Publish == port })
-			if other != service && publishes {
+			if other != service && slices.Contains(engine.Ports(r), port) {
 				return "service " + other
 			}
 		}
@@ -58,23 +54,34 @@ func (e *Engine) holder(service string, port int) string {
 func (e *Engine) Scale(_ context.Context, p admission.Pass, r imx.Release, n int) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var running []*instance
-	for _, in := range e.instances {
-		if in.Service == r.Service && in.Release == r.Number && in.runs() {
-			running = append(running, in)
-		}
-	}
+	running := e.inPhase(r, (*instance).runs)
 	slices.SortFunc(running, func(a, b *instance) int { return cmp.Or(health(a)-health(b), cmp.Compare(b.ID, a.ID)) })
 	for _, in := range running[:max(0, len(running)-n)] {
 		in.stop(e.clock(), "no longer wanted")
 	}
-	if n > len(running) {
+	for _, in := range running[max(0, len(running)-n):] {
+		in.cooling = false
+	}
+	warm := e.inPhase(r, (*instance).warm)
+	if n == 0 {
+		for _, in := range warm {
+			in.stop(e.clock(), "no longer wanted")
+		}
+		delete(e.kept, key(r.Service, r.Number))
+		return nil
+	}
+	missing := max(0, n-len(running))
+	if missing > 0 {
 		if err := p.Covers(r); err != nil {
 			return err
 		}
 	}
+	thawed := warm[:min(missing, len(warm))]
+	for _, in := range thawed {
+		in.move(imx.Starting, e.clock())
+	}
 	var errs []error
-	for range n - len(running) {
+	for range missing - len(thawed) {
 		if err := e.fault("scale"); err != nil {
 			errs = append(errs, err)
 			continue
@@ -83,6 +90,47 @@ func (e *Engine) Scale(_ context.Context, p admission.Pass, r imx.Release, n int
 		e.instances[in.ID] = in
 	}
 	return errors.Join(errs...)
+}
+
+// inPhase returns the release's instances that are in a phase, by their names.
+func (e *Engine) inPhase(r imx.Release, is func(*instance) bool) []*instance {
+	var found []*instance
+	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
+		if in := e.instances[id]; in.Service == r.Service && in.Release == r.Number && is(in) {
+			found = append(found, in)
+		}
+	}
+	return found
+}
+
+// Keep implements engine.Engine.
+func (e *Engine) Keep(_ context.Context, r imx.Release, n int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.fault("keep"); err != nil {
+		return err
+	}
+	if e.routes[r.Service].LeadsTo(r.Number) {
+		return engine.StillRouted(r)
+	}
+	if r.Spec.Exclusive() || r.Spec.How().Warm != imx.WarmFrozen {
+		n = 0
+	}
+	if _, ok := e.kept[key(r.Service, r.Number)]; !ok {
+		e.kept[key(r.Service, r.Number)] = imx.Kept{Service: r.Service, Release: r.Number, Verified: e.clock()}
+	}
+	for _, in := range append(e.inPhase(r, (*instance).warm), e.inPhase(r, (*instance).runs)...) {
+		switch {
+		case n > 0 && in.Phase == imx.Warm:
+			n--
+		case n > 0 && in.Phase == imx.Healthy:
+			in.cooling = true
+			n--
+		default:
+			in.stop(e.clock(), "no longer wanted")
+		}
+	}
+	return nil
 }
 
 // health orders the instances that a Scale stops first before the others.
@@ -109,14 +157,14 @@ func (e *Engine) Stop(_ context.Context, id, reason string) error {
 }
 
 func (in *instance) stop(now time.Time, reason string) {
-	if !in.runs() {
+	if !in.runs() && !in.warm() {
 		return
 	}
 	in.until = now.Add(in.drain)
 	if !in.lost.IsZero() {
 		in.until = in.lost.Add(in.drain)
 	}
-	in.drained = in.Ready.IsZero() || in.Phase == imx.Unhealthy || !in.until.After(now)
+	in.drained = in.Ready.IsZero() || in.warm() || in.Phase == imx.Unhealthy || !in.until.After(now)
 	in.move(imx.Stopping, now)
 	in.Reason = reason
 }
@@ -138,6 +186,9 @@ func (e *Engine) Route(_ context.Context, r engine.Route) error {
 	}
 	r.Weights = maps.Clone(r.Weights)
 	e.routes[r.Service] = r
+	for _, in := range e.instances {
+		in.cooling = in.cooling && (in.Service != r.Service || !r.LeadsTo(in.Release))
+	}
 	e.noteTraffic(e.clock())
 	return nil
 }
@@ -150,11 +201,18 @@ func (e *Engine) Observe(context.Context) (imx.Seen, error) {
 		return imx.Seen{}, err
 	}
 	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: []string{"in memory"}}
+	for _, k := range slices.Sorted(maps.Keys(e.kept)) {
+		seen.Kept = append(seen.Kept, e.kept[k])
+	}
+	slices.SortFunc(seen.Kept, engine.CompareKept)
 	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
 		in := e.instances[id]
 		x := in.Instance
-		if x.Phase == imx.Stopping && !in.drained {
+		switch {
+		case x.Phase == imx.Stopping && !in.drained:
 			x.Reason = engine.Draining(x.Reason)
+		case x.Phase == imx.Healthy && in.cooling:
+			x.Reason = engine.Draining(engine.Freezing)
 		}
 		seen.Instances = append(seen.Instances, x)
 	}
@@ -162,6 +220,7 @@ func (e *Engine) Observe(context.Context) (imx.Seen, error) {
 		if route.Weights != nil {
 			seen.Routes[service] = maps.Clone(route.Weights)
 		}
+		seen.Previews = engine.WithPreview(seen.Previews, route)
 	}
 	return seen, nil
 }
@@ -206,6 +265,7 @@ func (e *Engine) Remove(_ context.Context, service string, _ engine.Volumes) err
 		}
 	}
 	maps.DeleteFunc(e.instances, func(_ string, in *instance) bool { return in.Service == service })
+	maps.DeleteFunc(e.kept, func(_ string, k imx.Kept) bool { return k.Service == service })
 	delete(e.routes, service)
 	return nil
 }

@@ -27,7 +27,8 @@ type Engine struct {
 	behaviour map[string]Behaviour
 	faults    map[string][]error
 	taken     map[int]string // foreign holders of ports
-	made      int            // instances made so far: names and addresses count on
+	kept      map[string]imx.Kept
+	made      int // instances made so far: names and addresses count on
 	changed   func()
 }
 
@@ -53,6 +54,7 @@ type instance struct {
 	lost    time.Time // since when it has no traffic; zero while it has
 	until   time.Time // until when one that is stopping may finish its connections
 	drained bool      // it got its stop signal
+	cooling bool      // it is to be warm when its connections have ended
 	sick    string
 	log     strings.Builder
 }
@@ -68,6 +70,7 @@ func New(clock func() time.Time) *Engine {
 		behaviour: map[string]Behaviour{},
 		faults:    map[string][]error{},
 		taken:     map[int]string{},
+		kept:      map[string]imx.Kept{},
 		changed:   func() {},
 	}
 }
@@ -79,7 +82,7 @@ func (e *Engine) Restarted() *Engine {
 	defer e.mu.Unlock()
 	n := New(e.clock)
 	n.instances, n.routes, n.behaviour = e.instances, e.routes, e.behaviour
-	n.faults, n.taken, n.made = e.faults, e.taken, e.made
+	n.faults, n.taken, n.kept, n.made = e.faults, e.taken, e.kept, e.made
 	return n
 }
 
@@ -91,7 +94,7 @@ func (e *Engine) Behave(service string, release int, b Behaviour) {
 }
 
 // Fail makes the next call of an operation fail with err: "admit", "scale", "stop", "route",
-// "observe", "logs" or "remove". For "scale" that is the next instance's start.
+// "observe", "logs", "keep" or "remove". For "scale" that is the next instance's start.
 func (e *Engine) Fail(operation string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -117,6 +120,25 @@ func (e *Engine) Crash(id string, code int) {
 // Sicken makes an instance fail its checks from the next Tick on, for a reason; "" heals it.
 func (e *Engine) Sicken(id, reason string) {
 	e.change(id, func(in *instance) { in.sick = reason })
+}
+
+// Spoil makes the root of a kept release one that was changed, for a reason: its warm instances end. "" makes it sound.
+func (e *Engine) Spoil(service string, release int, fault string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	k, ok := e.kept[key(service, release)]
+	if !ok {
+		return
+	}
+	if k.Fault = fault; fault == "" {
+		k.Verified = e.clock()
+	}
+	e.kept[key(service, release)] = k
+	for _, in := range e.instances {
+		if fault != "" && in.Service == service && in.Release == release && in.warm() {
+			in.stop(e.clock(), fault)
+		}
+	}
 }
 
 // Write adds a line to an instance's log.
@@ -146,7 +168,21 @@ func (e *Engine) Tick() {
 func (e *Engine) Pick(service string, n int) (imx.Instance, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	weights, backends := e.routes[service].Weights, e.backends(service)
+	return e.pick(service, e.routes[service].Weights, n)
+}
+
+// PickPreview is Pick for the service's preview port.
+func (e *Engine) PickPreview(service string, n int) (imx.Instance, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pick(service, preview(e.routes[service]), n)
+}
+
+// preview is the weight that a service's preview gives to the release that it leads to.
+func preview(r engine.Route) imx.Weights { return imx.Weights{r.Preview: min(1, r.Preview)} }
+
+func (e *Engine) pick(service string, weights imx.Weights, n int) (imx.Instance, bool) {
+	backends := e.backends(service, weights)
 	total := 0
 	for release := range backends {
 		total += weights[release]
@@ -166,8 +202,7 @@ func (e *Engine) Pick(service string, n int) (imx.Instance, bool) {
 }
 
 // backends are the instances that a service's new connections go to, by release.
-func (e *Engine) backends(service string) map[int][]imx.Instance {
-	weights := e.routes[service].Weights
+func (e *Engine) backends(service string, weights imx.Weights) map[int][]imx.Instance {
 	backends := map[int][]imx.Instance{}
 	for _, phase := range []imx.Phase{imx.Healthy, imx.Unhealthy} {
 		if len(backends) > 0 {
@@ -186,9 +221,9 @@ func (e *Engine) backends(service string) map[int][]imx.Instance {
 // noteTraffic notes which instances new connections don't reach any more.
 func (e *Engine) noteTraffic(now time.Time) {
 	reached := map[string]bool{}
-	for service := range e.routes {
-		for _, of := range e.backends(service) {
-			for _, x := range of {
+	for service, route := range e.routes {
+		for _, weights := range []imx.Weights{route.Weights, preview(route)} {
+			for _, x := range slices.Concat(slices.Collect(maps.Values(e.backends(service, weights)))...) {
 				reached[x.ID] = true
 			}
 		}
@@ -259,7 +294,7 @@ func (e *Engine) Run(ctx context.Context, changed func()) error {
 func (in *instance) tick(now time.Time) {
 	in.age++
 	switch in.Phase {
-	case imx.Ended:
+	case imx.Ended, imx.Warm:
 	case imx.Stopping:
 		if in.drained = in.drained || in.Flows == 0 || !now.Before(in.until); !in.drained {
 			return
@@ -273,7 +308,22 @@ func (in *instance) tick(now time.Time) {
 			return
 		}
 		in.check(now)
+		in.cool(now)
 	}
+}
+
+// cool freezes an instance that is to be warm and has finished its connections, or has had its time for that.
+func (in *instance) cool(now time.Time) {
+	if !in.cooling || in.Phase == imx.Healthy && in.Flows > 0 && (in.lost.IsZero() || now.Before(in.lost.Add(in.drain))) {
+		return
+	}
+	in.cooling = false
+	if in.Phase != imx.Healthy {
+		in.stop(now, "no longer wanted")
+		return
+	}
+	in.Flows = 0
+	in.move(imx.Warm, now)
 }
 
 func (in *instance) check(now time.Time) {
@@ -314,7 +364,11 @@ func (in *instance) say(now time.Time, line string) {
 	fmt.Fprintf(&in.log, "%s stdout %s\n", now.UTC().Format(time.RFC3339Nano), line)
 }
 
-func (in *instance) runs() bool { return in.Phase != imx.Stopping && in.Phase != imx.Ended }
+func (in *instance) runs() bool {
+	return in.Phase == imx.Starting || in.Phase == imx.Healthy || in.Phase == imx.Unhealthy
+}
+
+func (in *instance) warm() bool { return in.Phase == imx.Warm }
 
 func exitReason(code int) string {
 	return fmt.Sprintf("its process ended by itself with code %d", code)

@@ -27,7 +27,7 @@ func TestTheFakeKeepsTheContract(t *testing.T) {
 	enginetest.Suite(t, func(t *testing.T) enginetest.World {
 		e := fake.New(clock())
 		sent := 0
-		w := enginetest.World{Engine: e, Pass: func() { e.Tick() }}
+		w := enginetest.World{Engine: e, PreviewPort: 9000, Pass: func() { e.Tick() }}
 		w.Release = func(service string, number int, f enginetest.Fate) imx.Release {
 			b := fake.Behaviour{Says: "hello"}
 			switch f {
@@ -59,15 +59,17 @@ func TestTheFakeKeepsTheContract(t *testing.T) {
 			}
 			return x.ID, use, func() { e.SetFlows(x.ID, 0) }
 		}
-		w.Send = func(_ *testing.T, service string, n int) map[string]int {
+		send := func(pick func(string, int) (imx.Instance, bool), service string, n int) map[string]int {
 			counts := map[string]int{}
 			for range n {
-				x, _ := e.Pick(service, sent)
+				x, _ := pick(service, sent)
 				sent++
 				counts[x.ID]++
 			}
 			return counts
 		}
+		w.Send = func(_ *testing.T, service string, n int) map[string]int { return send(e.Pick, service, n) }
+		w.Preview = func(_ *testing.T, service string, n int) map[string]int { return send(e.PickPreview, service, n) }
 		return w
 	})
 }

@@ -76,8 +76,14 @@ func (e *Engine) adoptOne(r record) (*instance, error) {
 		in.record.Instance.Reason = "its release's record was lost"
 		return in, in.init.signal(unix.SIGKILL)
 	}
+	if r.Instance.Phase == imx.Warm {
+		return in, nil // Run freezes it where the server died before it did
+	}
+	if err := e.cgroups.thaw(r.Instance.ID); err != nil {
+		return nil, err // the server may have died before it thawed it
+	}
 	if r.Instance.Phase == imx.Stopping && !r.draining() {
-		return in, in.init.signal(stopSignal(release)) // the server may have died before it sent it
+		return in, in.init.signal(stopSignal(release)) // or before it sent it
 	}
 	return in, nil
 }

@@ -31,7 +31,9 @@ const (
 //	<unified>/imx-<ID>/<instance>/monitor  conmon and, while it starts, crun
 //	<unified>/imx-<ID>/<instance>/init     the instance itself, with its limits
 //
-// so that a start that the server's death cut short leaves no process that can't be found.
+// so that a start that the server's death cut short leaves no process that can't be found. The version 2 tree freezes
+// an instance on either kind of machine: no controller is needed for that, and SIGKILL ends what is frozen, which
+// version 1's freezer would hold back.
 type cgroups struct {
 	name    string            // imx-<ID>
 	unified string            // mount point of version 2
@@ -92,10 +94,11 @@ func (c cgroups) mode() string {
 
 func (c cgroups) group(id string) string   { return filepath.Join(c.unified, c.name, id) }
 func (c cgroups) monitor(id string) string { return filepath.Join(c.group(id), "monitor") }
+func (c cgroups) first(id string) string   { return filepath.Join(c.group(id), "init") }
 
 // dirs are all directories of an instance, parents first.
 func (c cgroups) dirs(id string) []string {
-	dirs := []string{c.group(id), c.monitor(id), filepath.Join(c.group(id), "init")}
+	dirs := []string{c.group(id), c.monitor(id), c.first(id)}
 	for _, name := range controllers() {
 		if point, ok := c.v1[name]; ok {
 			dirs = append(dirs, filepath.Join(point, c.name, id))
@@ -175,7 +178,7 @@ func (c cgroups) limited(id, controller string) string {
 	if point, ok := c.v1[controller]; ok {
 		return filepath.Join(point, c.name, id)
 	}
-	return filepath.Join(c.group(id), "init")
+	return c.first(id)
 }
 
 // entrance is an instance's groups, open for processes to be put in: by descriptor, so that it
@@ -187,7 +190,7 @@ type entrance struct {
 
 // open opens the groups that make made. The caller closes the entrance.
 func (c cgroups) open(id string) (*entrance, error) {
-	dirs := []string{filepath.Join(c.group(id), "init")}
+	dirs := []string{c.first(id)}
 	for _, name := range controllers() {
 		dirs = append(dirs, c.limited(id, name))
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"imx"
 	"imx/internal/network"
@@ -33,7 +34,9 @@ type Config struct {
 	// Probe is a program of the machine. Instances whose command is ProbePath have it there, and may run it: an
 	// engine that runs what serves has none.
 	Probe string
-	Log   *slog.Logger // nil means nowhere
+	// Verify is how often the roots of kept releases are read again; 0 means every five minutes.
+	Verify time.Duration
+	Log    *slog.Logger // nil means nowhere
 }
 
 // ProbePath is where an instance has Config.Probe.
@@ -61,6 +64,9 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Verify <= 0 {
+		c.Verify = 5 * time.Minute
 	}
 	if !c.Network.IsValid() {
 		c.Network = netip.MustParsePrefix(DefaultNetwork)

@@ -48,8 +48,16 @@ func TestTheLocalEngineKeepsTheContract(t *testing.T) {
 				m.tell(t, id, "/exit?code="+strconv.Itoa(code))
 				m.awaitGone(t, id)
 			},
-			Send: m.send,
-			Hold: m.hold,
+			Send: func(t *testing.T, service string, n int) map[string]int {
+				t.Helper()
+				return m.send(t, m.ports[m.services[service]], n)
+			},
+			Preview: func(t *testing.T, _ string, n int) map[string]int {
+				t.Helper()
+				return m.send(t, m.ports[previewPort], n)
+			},
+			PreviewPort: int(m.ports[previewPort]),
+			Hold:        m.hold,
 		}
 	})
 }
@@ -114,12 +122,15 @@ func (m *machine) awaitGone(t *testing.T, id string) {
 	await(t, "process of "+id+" is gone", func() bool { return pid == 0 || unix.Kill(pid, 0) != nil })
 }
 
-// send asks the service n times by its published port, on this machine's loopback address.
-func (m *machine) send(t *testing.T, service string, n int) map[string]int {
+// previewPort is the index of the port that no service of a test publishes.
+const previewPort = 3
+
+// send asks who is behind a published port n times, on this machine's loopback address.
+func (m *machine) send(t *testing.T, port uint16, n int) map[string]int {
 	t.Helper()
 	counts := map[string]int{}
 	for range n {
-		id, err := get(t.Context(), fmt.Sprintf("http://127.0.0.1:%d/id", m.ports[m.services[service]]))
+		id, err := get(t.Context(), fmt.Sprintf("http://127.0.0.1:%d/id", port))
 		if err != nil {
 			id = ""
 		}

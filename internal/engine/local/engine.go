@@ -32,6 +32,8 @@ type Engine struct {
 	rules rules
 	wake  chan struct{} // to Run: what Observe returns has changed
 
+	verifier verifier
+
 	// gate is held for reading while something is made, for writing while what nothing needs is
 	// removed.
 	gate sync.RWMutex
@@ -42,6 +44,7 @@ type Engine struct {
 	last      netip.Addr             // the address that was given out last
 	scaling   map[string]*sync.Mutex // by service
 	kits      map[string]int         // how many commands use a root that is no release's, by its key
+	kept      map[string]*keeping    // releases that are kept for the way back, by their key
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -59,6 +62,7 @@ type instance struct {
 	nudge    chan struct{} // wakes the goroutine that watches it
 	told     chan struct{} // closed when it is told to stop
 	settling sync.Mutex    // held while its end is recorded and what it leaves is removed
+	freezing sync.Mutex    // held while its processes are frozen or thawed
 }
 
 // Open takes over the engine's folder: every instance that runs is adopted, what ended meanwhile
@@ -93,10 +97,14 @@ func takeOver(ctx context.Context, cfg Config) (*Engine, error) {
 		flows:     &flowCount{},
 		rules:     rules{held: map[int]io.Closer{}},
 		wake:      make(chan struct{}, 1),
+		verifier:  verifier{look: make(chan struct{}, 1)},
 		instances: map[string]*instance{},
 		scaling:   map[string]*sync.Mutex{},
 	}
 	if e.routes, err = s.loadRoutes(); err != nil {
+		return nil, err
+	}
+	if e.kept, err = s.loadKept(); err != nil {
 		return nil, err
 	}
 	return e, e.adopt(ctx)
@@ -133,14 +141,24 @@ func (e *Engine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n i
 	lock := e.serviceLock(r.Service)
 	lock.Lock()
 	defer lock.Unlock()
-	running := e.running(r)
-	if missing := n - len(running); missing > 0 {
+	live := e.inPhase(r, runs)
+	surplus, wanted := live[:max(0, len(live)-n)], live[max(0, len(live)-n):]
+	if n == 0 {
+		surplus = append(surplus, e.inPhase(r, isWarm)...)
+		return errors.Join(e.stopAll(ctx, "no longer wanted", surplus...), e.letGo(ctx, r))
+	}
+	e.keepRunning(ctx, wanted)
+	if missing := n - len(live); missing > 0 {
 		if err := p.Covers(r); err != nil {
 			return err
 		}
-		return e.startAll(ctx, r, missing)
+		if err := e.soundAgain(r); err != nil {
+			return err
+		}
+		thawed, err := e.thawSome(ctx, r, missing)
+		return errors.Join(err, e.startAll(ctx, r, missing-thawed))
 	}
-	return e.stopAll(ctx, "no longer wanted", running[:len(running)-n]...)
+	return e.stopAll(ctx, "no longer wanted", surplus...)
 }
 
 // serviceLock lets one Scale or Remove of a service go on at a time.
@@ -153,14 +171,14 @@ func (e *Engine) serviceLock(service string) *sync.Mutex {
 	return e.scaling[service]
 }
 
-// running returns the ids of the release's instances that are neither stopping nor ended, those
+// inPhase returns the ids of the release's instances that are in a phase and haven't ended, those
 // first that a Scale would stop first.
-func (e *Engine) running(r imx.Release) []string {
+func (e *Engine) inPhase(r imx.Release, is func(imx.Phase) bool) []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var seen []imx.Instance
 	for _, in := range e.instances {
-		if x := in.record.Instance; x.Service == r.Service && x.Release == r.Number && runs(x.Phase) && !in.init.gone() {
+		if x := in.record.Instance; x.Service == r.Service && x.Release == r.Number && is(x.Phase) && !in.init.gone() {
 			seen = append(seen, x)
 		}
 	}
@@ -183,6 +201,8 @@ func health(i imx.Instance) int {
 
 func runs(p imx.Phase) bool { return p == imx.Starting || p == imx.Healthy || p == imx.Unhealthy }
 
+func isWarm(p imx.Phase) bool { return p == imx.Warm }
+
 // Observe implements engine.Engine.
 func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
 	all := e.all()
@@ -199,8 +219,11 @@ func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
 	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
 		r := e.instances[id].record
 		x := r.Instance
-		if r.draining() {
+		switch {
+		case r.draining():
 			x.Reason = engine.Draining(x.Reason)
+		case r.Freezing:
+			x.Reason = engine.Draining(engine.Freezing)
 		}
 		if x.Phase != imx.Ended {
 			x.Flows = counts[x.Address]
@@ -214,7 +237,12 @@ func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
 		if r.Weights != nil {
 			seen.Routes[service] = maps.Clone(r.Weights)
 		}
+		seen.Previews = engine.WithPreview(seen.Previews, r)
 	}
+	for _, k := range e.kept {
+		seen.Kept = append(seen.Kept, k.seen())
+	}
+	slices.SortFunc(seen.Kept, engine.CompareKept)
 	return seen, nil
 }
 
@@ -254,6 +282,9 @@ func (e *Engine) Remove(ctx context.Context, service string, v engine.Volumes) e
 			return err
 		}
 	}
+	if err := e.letGoAll(service); err != nil {
+		return err
+	}
 	if v == engine.DeleteVolumes {
 		if err := removeVolumes(e.store.volume(service)); err != nil {
 			return err
@@ -269,7 +300,7 @@ func (e *Engine) tidy(ctx context.Context) error {
 	defer e.gate.Unlock()
 	err := e.roots.sweep(ctx, e.inUse)
 	e.mu.Lock()
-	empty := len(e.routes) == 0 && !slices.ContainsFunc(slices.Collect(maps.Values(e.instances)), func(in *instance) bool {
+	empty := len(e.routes) == 0 && len(e.kept) == 0 && !slices.ContainsFunc(slices.Collect(maps.Values(e.instances)), func(in *instance) bool {
 		return !in.record.Cleared
 	})
 	e.mu.Unlock()
@@ -279,7 +310,8 @@ func (e *Engine) tidy(ctx context.Context) error {
 	return errors.Join(err, e.vanish(ctx))
 }
 
-// inUse reports whether an instance of the release still has something in the kernel.
+// inUse reports whether an instance of the release still has something in the kernel, or it is kept. The root of one that
+// was found to be changed isn't used for being kept: what is mounted next is looked at first.
 func (e *Engine) inUse(key string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -288,7 +320,8 @@ func (e *Engine) inUse(key string) bool {
 			return true
 		}
 	}
-	return e.kits[key] > 0
+	k, kept := e.kept[key]
+	return e.kits[key] > 0 || kept && k.Fault == ""
 }
 
 func (e *Engine) all() []*instance {

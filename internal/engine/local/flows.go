@@ -2,12 +2,17 @@ package local
 
 import (
 	"errors"
+	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"imx"
 )
 
 // flowCount counts the established connections to each instance. The kernel walks its whole table
@@ -46,22 +51,63 @@ func (f *flowCount) since(t time.Time) map[netip.Addr]int {
 
 // established asks the kernel. Connections of the engine's own health checks aren't anybody's.
 func established() map[netip.Addr]int {
-	table, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // then it is off by what came or went
+	counts := map[netip.Addr]int{}
+	err := eachFlow(func(to netip.Addr, _ *netlink.ConntrackFlow) { counts[to]++ })
+	if err != nil {
 		return nil
 	}
-	counts := map[netip.Addr]int{}
-	for _, f := range table {
+	return counts
+}
+
+// eachFlow calls f for every established connection to an instance, or to anywhere else.
+func eachFlow(f func(to netip.Addr, flow *netlink.ConntrackFlow)) error {
+	table, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // then it is off by what came or went
+		return err
+	}
+	for _, flow := range table {
 		const inUse = 3 // TCP_CONNTRACK_ESTABLISHED, linux/netfilter/nf_conntrack_tcp.h
-		tcp, ok := f.ProtoInfo.(*netlink.ProtoInfoTCP)
+		tcp, ok := flow.ProtoInfo.(*netlink.ProtoInfoTCP)
 		if !ok || tcp.State != inUse {
 			continue
 		}
-		from, _ := netip.AddrFromSlice(f.Forward.SrcIP.To4())
-		to, _ := netip.AddrFromSlice(f.Reverse.SrcIP.To4())
+		from, _ := netip.AddrFromSlice(flow.Forward.SrcIP.To4())
+		to, _ := netip.AddrFromSlice(flow.Reverse.SrcIP.To4())
 		if from != Gateway() {
-			counts[to]++
+			f(to, flow)
 		}
 	}
-	return counts
+	return nil
+}
+
+// resetFlows ends the connections to an instance that doesn't answer them any more, so that who holds one learns it
+// at once. Only what counts as its flows is ended, and nothing that it opened itself.
+func (e *Engine) resetFlows(x imx.Instance) error {
+	var open []*netlink.ConntrackFlow
+	if err := eachFlow(func(to netip.Addr, flow *netlink.ConntrackFlow) {
+		if to == x.Address {
+			open = append(open, flow)
+		}
+	}); err != nil || len(open) == 0 {
+		return err
+	}
+	space, err := os.Open(filepath.Join(e.cfg.netnsDir(), x.ID))
+	if err != nil {
+		return err
+	}
+	defer space.Close() // nothing is written through it
+	onOwnThread(func() {
+		if err = unix.Setns(int(space.Fd()), unix.CLONE_NEWNET); err != nil {
+			return
+		}
+		for _, flow := range open {
+			inside := &net.TCPAddr{IP: flow.Reverse.SrcIP, Port: int(flow.Reverse.SrcPort)}
+			outside := &net.TCPAddr{IP: flow.Reverse.DstIP, Port: int(flow.Reverse.DstPort)}
+			failed := netlink.SocketDestroy(inside, outside)
+			if !errors.Is(failed, unix.ENOENT) { // it has ended by itself
+				err = errors.Join(err, failed)
+			}
+		}
+	})
+	return err
 }

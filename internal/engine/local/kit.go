@@ -105,7 +105,7 @@ func (e *Engine) living(id string) (*instance, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	in := e.instances[id]
-	return in, in != nil && !in.starting && !in.record.Cleared && !in.init.gone()
+	return in, in != nil && !in.starting && !in.record.Cleared && !isWarm(in.record.Instance.Phase) && !in.init.gone()
 }
 
 // use keeps a root from being unmounted until done is called.

@@ -28,7 +28,7 @@ import (
 func (e *Engine) portsFree(r imx.Release) error {
 	e.rules.mu.Lock()
 	defer e.rules.mu.Unlock()
-	for _, port := range published(r) {
+	for _, port := range engine.Ports(r) {
 		if other := e.portOwner(port, r.Service); other != "" {
 			return taken(port, r.Service, "service "+strconv.Quote(other))
 		}
@@ -50,7 +50,7 @@ func (e *Engine) hold(r engine.Route) error {
 	defer e.rules.mu.Unlock()
 	bound := map[int]io.Closer{}
 	for _, release := range r.Releases {
-		for _, port := range published(release) {
+		for _, port := range engine.Ports(release) {
 			err := e.holdOne(port, r.Service, bound)
 			if err != nil {
 				for _, socket := range bound {
@@ -126,22 +126,12 @@ func (e *Engine) portOwner(port int, except string) string {
 	defer e.mu.Unlock()
 	for service, route := range e.routes {
 		for _, r := range route.Releases {
-			if service != except && slices.Contains(published(r), port) {
+			if service != except && slices.Contains(engine.Ports(r), port) {
 				return service
 			}
 		}
 	}
 	return ""
-}
-
-func published(r imx.Release) []int {
-	var ports []int
-	for _, p := range r.Spec.Ports {
-		if p.Publish != 0 {
-			ports = append(ports, p.Publish)
-		}
-	}
-	return ports
 }
 
 // socket is a bound socket's descriptor.

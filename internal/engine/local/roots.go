@@ -99,15 +99,26 @@ func (rs *roots) mount(p prepared, key string) error {
 
 // mountImage mounts the image after checking its file and all parts: what is mounted is what was approved.
 func (rs *roots) mountImage(p prepared, target string) error {
-	mounted, err := isMounted(target)
-	if err != nil || mounted {
-		return err
-	}
 	if err := rs.checker.Image(p.Root, p.Release.Image.Root); err != nil {
 		rs.unlock(p)
 		return err
 	}
+	mounted, err := isMounted(target)
+	if err != nil || mounted {
+		return err
+	}
 	return remount(target, func() error { return erofs.Mount(p.Root, target) })
+}
+
+// check looks at the image of a release, whether it is mounted or not.
+func (rs *roots) check(r imx.Release) error {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	p, ok := rs.ready[releaseKey(r.Service, r.Number)]
+	if !ok {
+		return nil // it is looked at when it is mounted
+	}
+	return rs.checker.Image(p.Root, r.Image.Root)
 }
 
 // unlock lets an image's file and parts be changed again, but those that other images in use have.

@@ -49,6 +49,7 @@ func (e *Engine) Route(ctx context.Context, r engine.Route) error {
 		return err
 	}
 	e.setRoute(r.Service, &r)
+	e.keepRunning(ctx, e.ledTo(r))
 	if err := e.apply(ctx); err != nil {
 		return errors.Join(err, e.restoreRoute(r.Service, before))
 	}
@@ -65,6 +66,17 @@ func (e *Engine) restoreRoute(service string, before *engine.Route) error {
 		return e.store.put(e.store.route(service), *before)
 	}
 	return ignoreMissing(os.Remove(e.store.route(service)))
+}
+
+// ledTo returns the ids of the instances that a route leads to.
+func (e *Engine) ledTo(r engine.Route) []string {
+	var ids []string
+	for _, release := range r.Releases {
+		if r.LeadsTo(release.Number) {
+			ids = append(ids, e.inPhase(release, runs)...)
+		}
+	}
+	return ids
 }
 
 // routeOf returns a service's route, nil where it has none.
@@ -214,9 +226,11 @@ func (e *Engine) world() (w network.World, empty bool) {
 		if in.record.Cleared || x.Phase == imx.Ended {
 			continue
 		}
+		service := services[x.Service]
 		w.Instances = append(w.Instances, network.Endpoint{
 			ID: x.ID, Service: x.Service, Release: x.Release, Address: x.Address, Interface: in.record.Link,
-			Ready:   x.Phase == bestPhase(ready[x.Service], services[x.Service].Weights),
+			Ready:   x.Phase == bestPhase(ready[x.Service], service.Weights),
+			Shown:   x.Phase == bestPhase(ready[x.Service], imx.Weights{service.Preview.Release: 1}),
 			Connect: in.release.Spec.Connect,
 		})
 	}
@@ -236,7 +250,7 @@ func bestPhase(instances []imx.Instance, weights imx.Weights) imx.Phase {
 }
 
 // routed describes a service with a route. Where its releases differ in their ports, those of the
-// one with the most traffic count, of equals the newest.
+// one with the most traffic count, of equals the newest; of the preview those of the release that it leads to.
 func routed(r engine.Route) network.ServiceNet {
 	best := slices.MaxFunc(r.Releases, func(a, b imx.Release) int {
 		if d := r.Weights[a.Number] - r.Weights[b.Number]; d != 0 {
@@ -244,7 +258,15 @@ func routed(r engine.Route) network.ServiceNet {
 		}
 		return a.Number - b.Number
 	})
-	return network.ServiceNet{Name: r.Service, Address: best.Address, Ports: best.Spec.Ports, Weights: r.Weights}
+	shown := best
+	for _, release := range r.Releases {
+		if release.Number == r.Preview {
+			shown = release
+		}
+	}
+	preview := network.Preview{Release: r.Preview}
+	preview.Publish, preview.Inside = engine.PreviewOf(shown)
+	return network.ServiceNet{Name: r.Service, Address: best.Address, Ports: best.Spec.Ports, Weights: r.Weights, Preview: preview}
 }
 
 // unrouted describes a service that has had no traffic yet: others may connect to it as soon as

@@ -29,6 +29,7 @@ func (e *Engine) Run(ctx context.Context, changed func()) error {
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	defer e.dropPorts()
+	watchers.Go(func() { e.verifyKept(ctx) })
 	e.tidyUp(ctx)
 	e.holdPorts(ctx)
 	logs, rules := time.NewTicker(logCheck), time.NewTicker(rulesCheck)
@@ -131,14 +132,20 @@ func (e *Engine) tend(life context.Context, in *instance) time.Duration {
 	r := in.record
 	e.mu.Unlock()
 	switch {
+	case r.Instance.Phase == imx.Warm:
+		return e.tendWarm(life, in)
 	case runs(r.Instance.Phase):
 		err := checkUntil(life, in.told, in.release, r.Instance.Address)
 		if life.Err() == nil {
 			e.judge(life, in, err)
 		}
-		return interval(in.release, r.Instance.Phase)
+		next := interval(in.release, r.Instance.Phase)
+		if soon := e.freezeWhenIdle(life, in); soon > 0 {
+			next = min(next, soon)
+		}
+		return next
 	case r.draining():
-		if wait := e.drainFor(r, time.Now()); wait > 0 {
+		if wait := e.drainFor(r, r.Drain, time.Now()); wait > 0 {
 			return wait
 		}
 		if err := e.signalStop(life, in); err != nil {

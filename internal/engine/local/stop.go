@@ -43,7 +43,7 @@ func (e *Engine) stopAll(ctx context.Context, reason string, ids ...string) erro
 		id, signal := in.record.Instance.ID, !in.starting && !in.record.Kill.IsZero() // who starts it sends the signal
 		e.mu.Unlock()
 		if signal {
-			if err := in.init.signal(stopSignal(in.release)); err != nil {
+			if err := errors.Join(e.unfreeze(in), in.init.signal(stopSignal(in.release))); err != nil {
 				errs = append(errs, fmt.Errorf("stopping %s: %w", id, err))
 			}
 		}
@@ -60,9 +60,10 @@ func (e *Engine) tellToStop(ctx context.Context, id, reason string) (*instance, 
 	if in == nil {
 		return nil, unknown(id)
 	}
-	if !runs(in.record.Instance.Phase) {
+	if !runs(in.record.Instance.Phase) && !isWarm(in.record.Instance.Phase) {
 		return nil, nil
 	}
+	in.record.Freezing = false
 	now := time.Now()
 	in.record.Drain = in.record.drainUntil(in.release.Spec, now)
 	if !in.record.Drain.After(now) {
@@ -78,8 +79,8 @@ func (e *Engine) tellToStop(ctx context.Context, id, reason string) (*instance, 
 func (r *record) drainUntil(spec imx.Spec, now time.Time) time.Time {
 	drain := time.Duration(spec.Drain)
 	switch {
-	case r.Instance.Ready.IsZero():
-		return now // it never had any traffic
+	case r.Instance.Ready.IsZero(), r.Instance.Phase == imx.Warm:
+		return now // it never had any traffic, or lost it long ago
 	case r.Instance.Phase == imx.Unhealthy || spec.Exclusive(): // nothing can take a volume's place before it is gone
 		drain = min(drain, drainSettle)
 	}
@@ -92,10 +93,10 @@ func (r *record) drainUntil(spec imx.Spec, now time.Time) time.Time {
 // draining reports whether the instance is stopping and has not got its stop signal yet.
 func (r *record) draining() bool { return r.Instance.Phase == imx.Stopping && r.Kill.IsZero() }
 
-// drainFor returns when to look again whether a draining instance has finished its connections,
+// drainFor returns when to look again whether an instance that may do so until then has finished its connections,
 // 0 when it has, or has had its time.
-func (e *Engine) drainFor(r record, now time.Time) time.Duration {
-	left := r.Drain.Sub(now)
+func (e *Engine) drainFor(r record, until, now time.Time) time.Duration {
+	left := until.Sub(now)
 	if left <= 0 {
 		return 0
 	}

@@ -23,7 +23,8 @@ import (
 //	instances/<id>/instance.json  record: written before anything of the instance is made
 //	instances/<id>/log, log.1     its lines in the k8s-file format, the older ones in log.1
 //	instances/<id>/dropped        how many bytes of still older ones there were
-//	releases/<service>-<number>/  release.json and layer.erofs, while an instance needs them
+//	releases/<service>-<number>/  release.json and layer.erofs, while an instance needs them or they are kept
+//	kept/<service>-<number>.json  keeping: a release that is kept for the way back
 //	routes/<service>.json         engine.Route
 //	volumes/<service>/<name>/     the service's state
 type store struct {
@@ -32,7 +33,7 @@ type store struct {
 }
 
 func newStore(dir string) (store, error) {
-	for _, sub := range []string{"instances", "releases", "routes", "volumes"} {
+	for _, sub := range []string{"instances", "releases", "kept", "routes", "volumes"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return store{}, diskError(err, "opening the engine's folder")
 		}
@@ -43,14 +44,15 @@ func newStore(dir string) (store, error) {
 // record is what is kept of an instance.
 type record struct {
 	Instance imx.Instance `json:"instance"`
-	Boot     string       `json:"boot"`              // the kernel's boot id when it was started
-	Init     process      `json:"init,omitzero"`     // its first process; zero while it is half made
-	Monitor  process      `json:"monitor,omitzero"`  // its conmon
-	Link     string       `json:"link"`              // the host's side of its veth
-	Lost     time.Time    `json:"lost,omitzero"`     // since when no new connections are led to it; zero while they are
-	Drain    time.Time    `json:"drain,omitzero"`    // until when one that is stopping may finish its connections
-	Kill     time.Time    `json:"kill,omitzero"`     // when SIGKILL follows the stop signal; zero before that is due
-	Cleared  bool         `json:"cleared,omitempty"` // nothing of it is left but this record and its log
+	Boot     string       `json:"boot"`               // the kernel's boot id when it was started
+	Init     process      `json:"init,omitzero"`      // its first process; zero while it is half made
+	Monitor  process      `json:"monitor,omitzero"`   // its conmon
+	Link     string       `json:"link"`               // the host's side of its veth
+	Lost     time.Time    `json:"lost,omitzero"`      // since when no new connections are led to it; zero while they are
+	Drain    time.Time    `json:"drain,omitzero"`     // until when one that is stopping may finish its connections
+	Kill     time.Time    `json:"kill,omitzero"`      // when SIGKILL follows the stop signal; zero before that is due
+	Freezing bool         `json:"freezing,omitempty"` // it is to be warm when it has finished its connections
+	Cleared  bool         `json:"cleared,omitempty"`  // nothing of it is left but this record and its log
 }
 
 // move puts the instance into another phase, or gives it another reason for being in the one it is.
@@ -69,6 +71,7 @@ func (s store) release(service string, number int) string {
 func (s store) releaseAs(key string) string { return filepath.Join(s.dir, "releases", key) }
 
 func (s store) route(service string) string  { return filepath.Join(s.dir, "routes", service+".json") }
+func (s store) kept(key string) string       { return filepath.Join(s.dir, "kept", key+".json") }
 func (s store) volume(service string) string { return filepath.Join(s.dir, "volumes", service) }
 
 // putInstance writes the record. It isn't synced to the disk: what it is for is the death of the
@@ -137,6 +140,22 @@ func (s store) loadRoutes() (map[string]engine.Route, error) {
 		}
 	}
 	return routes, nil
+}
+
+func (s store) loadKept() (map[string]*keeping, error) {
+	kept := map[string]*keeping{}
+	names, err := os.ReadDir(filepath.Join(s.dir, "kept"))
+	if err != nil {
+		return nil, diskError(err, "reading the engine's folder")
+	}
+	for _, name := range names {
+		var k keeping
+		key, ok := strings.CutSuffix(name.Name(), ".json")
+		if ok && read(s.kept(key), &k) == nil {
+			kept[key] = &k
+		}
+	}
+	return kept, nil
 }
 
 func read(path string, v any) error {

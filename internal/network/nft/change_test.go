@@ -274,9 +274,11 @@ func BenchmarkSwap(b *testing.B) {
 			l.world.Services[0].Weights = imx.Weights{1 + i: 1}
 			rules[i] = network.Compute(l.world)
 		}
+		before := cpu(b)
 		for i := 0; b.Loop(); i++ {
 			must(b, l.table.Apply(b.Context(), rules[i%2]))
 		}
+		b.ReportMetric(float64((cpu(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/swap")
 	})
 	b.Run("nft-program", func(b *testing.B) {
 		_ = shop(b)
@@ -293,4 +295,12 @@ func BenchmarkSwap(b *testing.B) {
 			must(b, exec.Command("nft", "-f", files[i%2]).Run())
 		}
 	})
+}
+
+// cpu is the time that this process has used.
+func cpu(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u unix.Rusage
+	must(tb, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

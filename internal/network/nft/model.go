@@ -70,9 +70,11 @@ func newModel(r network.Ruleset) (model, error) {
 			return model{}, imx.Errorf(imx.Invalid, "the service name %q can't be part of a packet filter rule's name", p.Service)
 		}
 		slots := elements{}
-		for i, a := range p.Slots {
+		slot := uint32(0)
+		for _, a := range p.Slots {
 			// numgen counts in the host's byte order
-			slots[string(binary.NativeEndian.AppendUint32(nil, uint32(i&(network.Slots-1))))] = ipv4(a)
+			slots[string(binary.NativeEndian.AppendUint32(nil, slot))] = ipv4(a)
+			slot++
 		}
 		m.sets[slotsPrefix+p.Service] = slots
 	}

@@ -52,7 +52,7 @@ func chains(m model) []chain {
 	)
 }
 
-// chainOf deals new connections out over the service's 64 slots in turn. A connection that finds no
+// chainOf deals new connections out over the service's slots in turn. A connection that finds no
 // slot meets the kernel in the middle of a transaction: it is dropped, and its next SYN finds one.
 func (l lane) chainOf() chain {
 	return chain{name: l.chain(), rules: [][]expr.Any{
