@@ -57,21 +57,12 @@ func (l *Loop) tell(v imx.Service, a rollout.Action) error {
 	return l.cfg.Control.Record(imx.Server, body)
 }
 
-// keeper is an engine that keeps releases for the way back.
-type keeper interface {
-	Keep(ctx context.Context, r imx.Release, n int) error
-}
-
 func (l *Loop) keep(ctx context.Context, v imx.Service, a rollout.Keep) error {
 	r, ok := v.Release(a.Release)
 	if !ok {
 		return imx.Errorf(imx.Internal, "the log doesn't hold release %d of service %s", a.Release, v.Name)
 	}
-	k, ok := l.cfg.Engine.(keeper)
-	if !ok {
-		return l.scale(ctx, r, 0)
-	}
-	return k.Keep(ctx, r, a.Replicas)
+	return l.cfg.Engine.Keep(ctx, r, a.Replicas)
 }
 
 // scale asks for a pass whether or not something has to start for it: the engine knows that, and stops surplus
@@ -101,7 +92,7 @@ func (l *Loop) stopStrangers(ctx context.Context, service string, release int, s
 
 // route moves the traffic, and writes that down. What only the preview has moved is no news.
 func (l *Loop) route(ctx context.Context, v imx.Service, a rollout.Route) error {
-	r := engine.Route{Service: v.Name, Weights: a.Weights}
+	r := engine.Route{Service: v.Name, Weights: a.Weights, Preview: a.Preview}
 	numbers := slices.Collect(maps.Keys(a.Weights))
 	if a.Preview != 0 {
 		numbers = append(numbers, a.Preview)

@@ -70,6 +70,10 @@ func (m *mortal) Stop(ctx context.Context, id, reason string) error {
 	return m.call(func() error { return m.Engine.Stop(ctx, id, reason) })
 }
 
+func (m *mortal) Keep(ctx context.Context, r imx.Release, n int) error {
+	return m.call(func() error { return m.Engine.Keep(ctx, r, n) })
+}
+
 func (m *mortal) Remove(ctx context.Context, service string, v engine.Volumes) error {
 	return m.call(func() error { return m.Engine.Remove(ctx, service, v) })
 }

@@ -221,11 +221,10 @@ func (d *decider) lost(proved time.Time) string {
 		_, since := patience(in, d.want.Back.Spec)
 		return fmt.Sprintf("%s, started to prove it, is %s", in.ID, d.lasting(in, since))
 	}
-	for _, in := range slices.DeleteFunc(byItself(d.seen.Ended, back, proved), vanished) {
-		if in.Started.After(d.want.Moved) {
-			return quote(in.ID+", started to prove it, ended", ending(in))
-		}
-		break
+	ends := slices.DeleteFunc(byItself(d.seen.Ended, back, proved), vanished)
+	tried := d.seen.Tried.After(proved) && len(ends) > 0 && !ends[0].Ended.Before(d.seen.Tried)
+	if len(ends) > 0 && (tried || ends[0].Started.After(d.want.Moved)) && !d.want.Back.Spec.Exclusive() {
+		return quote("its last instance, "+ends[0].ID+", ended", ending(ends[0]))
 	}
 	_, kept := d.kept(back)
 	switch {

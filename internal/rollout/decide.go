@@ -152,13 +152,14 @@ func (d *decider) bring(replicas int) {
 // the target's instances go at once.
 func (d *decider) giveUp(reason string) {
 	target, current := d.want.Target.Number, d.want.Current.Number
-	switch {
-	case d.seen.Routes[target] == 0 && d.seen.Preview != target:
-		d.scaleDown(target, 0)
-	case d.straight(), d.by[current].healthy >= min(d.replicas(current), max(1, d.routed())):
+	reached := d.seen.Routes[target] > 0 || d.seen.Preview == target
+	if reached && (d.straight() || d.by[current].healthy >= min(d.replicas(current), max(1, d.routed()))) {
 		d.route(imx.Weights{current: Whole}, 0)
 	}
-	d.do(Fail{Release: target, Reason: reason})
+	d.do(Fail{Release: target, Reason: reason}) // before its instances go, or a server that dies in between would start them anew
+	if !reached {
+		d.scaleDown(target, 0)
+	}
 }
 
 // straight reports whether the current release, which shares the traffic, has kept its instances meanwhile and can have
@@ -280,12 +281,23 @@ func (d *decider) scaleUp(number, replicas int) {
 			return
 		}
 	}
-	if at := nextStart(d.seen.Ended, number); at.After(d.now) && d.by[number].warm == 0 {
+	if at := nextStart(d.past(number), number); at.After(d.now) && d.by[number].warm == 0 && at.Sub(d.now) <= LastBackOff {
 		d.wakeAt(at)
 		return
 	}
 	d.do(Scale{Release: number, Replicas: replicas})
 }
+
+// past are the instances whose ends delay a release's next start. To a release that is gone back to nothing counts that was before.
+func (d *decider) past(number int) []imx.Instance {
+	if number != d.want.Target.Number || d.want.Target.Number == d.want.Current.Number || !d.goesBack() {
+		return d.seen.Ended
+	}
+	return slices.DeleteFunc(slices.Clone(d.seen.Ended), d.older)
+}
+
+// older reports whether an instance was started before the rollout began.
+func (d *decider) older(in imx.Instance) bool { return in.Started.Before(d.want.Since) }
 
 // cleanUp lets every release go that has no part in anything, once its connections ended or
 // had the time to, but for the way back, which is kept then. Those that had to let go of a volume were so at once, by bring.

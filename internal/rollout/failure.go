@@ -83,7 +83,7 @@ func (d *decider) ends(since time.Time) []imx.Instance {
 // failure says why a target that should come to so many healthy instances has failed, or "" while it hasn't.
 func (d *decider) failure(wanted int) string {
 	target, have := d.want.Target, d.by[d.want.Target.Number]
-	ends := d.ends(d.begun())
+	ends := slices.DeleteFunc(d.ends(d.begun()), d.older)
 	switch {
 	case len(ends) >= Tries:
 		last := ends[0]

@@ -12,21 +12,29 @@ func (d *decider) rolls() bool {
 	return d.want.Target.Spec.How().Strategy == imx.Rolling && !d.alone()
 }
 
-// bounds are how many instances of both releases there may be, and how many healthy ones there must be.
-func (d *decider) bounds() (live, healthy int) {
+// bounds are how many instances more than wanted there may be of both releases, and how many fewer healthy ones.
+func (d *decider) bounds() (surge, missing int) {
 	how := d.want.Target.Spec.How()
 	a, b := d.replicas(d.want.Target.Number), d.replicas(d.want.Current.Number)
-	surge, may := how.Surge.Up(max(a, b)), how.Unavailable.Down(min(a, b))
-	if surge <= 0 && may <= 0 {
+	surge, missing = max(0, how.Surge.Up(max(a, b))), max(0, how.Unavailable.Down(min(a, b)))
+	if surge == 0 && missing == 0 {
 		surge = 1
 	}
-	return max(a, b) + max(surge, 0), max(0, min(a, b)-max(may, 0))
+	return surge, missing
 }
 
 // batch is how many instances are replaced at once.
 func (d *decider) batch() int {
-	live, healthy := d.bounds()
-	return max(1, live-healthy-max(0, d.replicas(d.want.Current.Number)-d.replicas(d.want.Target.Number)))
+	surge, missing := d.bounds()
+	return surge + missing
+}
+
+// needed is how many instances of the current release are needed beside so many healthy ones of the target: it has what they don't
+// stand in for, less what may be missing.
+func (d *decider) needed(stand int) int {
+	a, b := d.replicas(d.want.Target.Number), d.replicas(d.want.Current.Number)
+	_, missing := d.bounds()
+	return max(0, min(b, (b*(a-stand)+a-1)/a-missing))
 }
 
 // roll replaces some instances after the other. A healthy one gets its share of the traffic, and what it can
@@ -39,7 +47,7 @@ func (d *decider) roll() {
 	}
 	reason := d.rollingWaits()
 	d.wait(reason)
-	goes := reason == "" && d.want.Rollout.Paused == ""
+	goes := reason == "" && d.want.Rollout.Paused == "" && (d.seen.Routes[target] > 0 || !d.asked())
 	if goes && d.by[target].healthy >= d.replicas(target) {
 		if reason := d.unroutable(); reason != "" {
 			d.giveUp(reason)
@@ -48,8 +56,7 @@ func (d *decider) roll() {
 		d.route(imx.Weights{target: Whole}, 0)
 		return
 	}
-	d.proportion(goes)
-	d.exchange(goes)
+	d.exchange(goes, d.proportion(goes))
 	d.cleanUp()
 }
 
@@ -78,7 +85,7 @@ func (d *decider) rollingWaits() string {
 	if reason := d.holdup(); reason != "" && have >= min(d.batch(), d.replicas(d.want.Target.Number)) {
 		return reason
 	}
-	if d.want.Target.Spec.How().Judge == nil || d.want.Rollout.Confirm || d.want.Rollout.Whole || d.seen.Routes[d.want.Target.Number] == 0 {
+	if !d.asked() || d.seen.Routes[d.want.Target.Number] == 0 {
 		return ""
 	}
 	if v := d.judged(); v.Outcome == judge.TooLittle {
@@ -87,45 +94,52 @@ func (d *decider) rollingWaits() string {
 	return ""
 }
 
-// proportion shares the traffic by healthy instances. The target's part doesn't grow while it may not go on, but for its first.
-func (d *decider) proportion(goes bool) {
+// asked reports whether the first instances have to be judged by their metrics before others follow them.
+func (d *decider) asked() bool {
+	return d.want.Target.Spec.How().Judge != nil && !d.want.Rollout.Confirm && !d.want.Rollout.Whole
+}
+
+// proportion shares the traffic by healthy instances. The target's part doesn't grow while it may not go on, but for
+// its first. It reports whether the target has any.
+func (d *decider) proportion(goes bool) bool {
 	target, current := d.want.Target.Number, d.want.Current.Number
 	is, was := d.by[target].healthy, d.by[current].healthy
 	old := d.seen.Routes[target]
 	switch {
 	case d.strays() && was < min(d.replicas(current), max(1, d.routed())):
-		return // the current release comes back first
+		return old > 0 // the current release comes back first
 	case is == 0 || d.want.Rollout.Paused != "" && old == 0 || d.holdup() != "":
 		if was > 0 && d.strays() {
 			d.routeTo(current)
+			return false
 		}
-		return
+		return old > 0
 	}
 	share := max(1, min(most, (Whole*is+(is+was)/2)/(is+was)))
 	if !goes && old > 0 {
 		share = min(share, old)
 	}
 	d.route(imx.Weights{current: Whole - share, target: share}, 0)
+	return true
 }
 
 // exchange stops of the current release what isn't needed any more, brings back what it lacks, and starts as many of the target as there
-// is room for. What of the target is healthy counts once it has traffic, and while it may not go on not at all.
-func (d *decider) exchange(goes bool) {
+// is room for. What of the target is healthy counts once it has traffic; while it may not go on, the current release loses nothing.
+func (d *decider) exchange(goes, reached bool) {
 	target, current := d.want.Target.Number, d.want.Current.Number
-	live, healthy := d.bounds()
 	stand, ill := 0, 0
-	if d.seen.Routes[target] > 0 {
+	if reached {
 		stand = d.by[target].healthy
 		ill = d.by[target].live - d.by[target].starting - stand
 	}
+	keep, least := d.needed(stand), d.needed(stand+ill)
 	if !goes {
-		stand = min(stand, max(0, healthy-d.by[current].live)) // no fewer of the current release than there are
+		keep = max(keep, min(d.by[current].live, d.needed(0)))
 	}
-	keep := max(0, min(d.replicas(current), healthy-stand))
 	d.scaleDown(current, keep)
-	least := max(0, min(d.replicas(current), healthy-stand-ill))
 	d.scaleUp(current, least)
-	room := live - max(least, min(d.by[current].live, keep))
+	surge, _ := d.bounds()
+	room := max(d.replicas(target), d.replicas(current)) + surge - max(least, min(d.by[current].live, keep))
 	n := max(d.by[target].live, min(d.replicas(target), room))
 	if !goes {
 		n = max(d.by[target].live, min(n, d.batch()))

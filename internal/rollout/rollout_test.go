@@ -40,7 +40,10 @@ func TestScripts(t *testing.T) {
 //	world                                            begin anew
 //	release replicas=N healthy=2s crash=5s reason=x  make a release the target; its instances get healthy and crash so
 //	        volume[=name] deadline=1m drain=10s      after their start, or never
-//	        grace=5s
+//	        grace=5s errors=0.2 strategy=canary
+//	        steps=0/0s/confirm,10/1m judge=50
+//	        surge=1 unavailable=1 preview=9000
+//	        window=10m warm=frozen
 //	habit release=N healthy= crash= reason=          from now on the instances of a release do this
 //	run 30s                                          let time pass; ends with a summary
 //	rollback N | scale N | destroy                   as people do
@@ -49,6 +52,8 @@ func TestScripts(t *testing.T) {
 //	refuse what=scale release=N reason=x             the engine doesn't start (what=route: send traffic to) a release;
 //	                                                 without a reason it does again
 //	connections release=N open=M                     so many connections stay open to each of its instances
+//	traffic 10                                       so many requests come in each second
+//	promote [whole] | pause | abort                  as people do with the rollout that is under way
 //	restart                                          the server starts anew: it must decide the same
 func command(t *testing.T, w *world, d *datadriven.TestData) string {
 	t.Helper()
@@ -66,7 +71,9 @@ func command(t *testing.T, w *world, d *datadriven.TestData) string {
 	case "run":
 		w.run(duration(t, d, arg(0)))
 	case "rollback":
-		w.target(number(t, d, arg(0)))
+		if !w.rollback(number(t, d, arg(0))) {
+			d.Fatalf(t, "release %s was never good", arg(0))
+		}
 	case "scale":
 		w.resize(number(t, d, arg(0)))
 	case "destroy":
@@ -92,6 +99,10 @@ func command(t *testing.T, w *world, d *datadriven.TestData) string {
 		var what string
 		d.ScanArgs(t, "what", &what)
 		w.refused[fmt.Sprintf("%s %d", what, option(t, d, "release", 0))] = habits(t, d).reason
+	case "promote", "pause", "abort":
+		person(w, d.Cmd, len(d.CmdArgs) > 0)
+	case "traffic":
+		w.rate = float64(number(t, d, arg(0)))
 	case "connections":
 		w.open[option(t, d, "release", 0)] = option(t, d, "open", 0)
 	case "restart":
@@ -100,6 +111,19 @@ func command(t *testing.T, w *world, d *datadriven.TestData) string {
 		d.Fatalf(t, "there is no command %q", d.Cmd)
 	}
 	return ""
+}
+
+// person does with the rollout that is under way what people do.
+func person(w *world, wish string, whole bool) {
+	r := &w.want.Rollout
+	switch wish {
+	case "promote":
+		r.Confirm, r.Whole, r.Paused, r.Waits = true, r.Whole || whole, "", ""
+	case "pause":
+		r.Paused = "ada"
+	case "abort":
+		w.failed(w.want.Target.Number)
+	}
 }
 
 // restarted asks as a new server would, with everything read anew and in another order.
@@ -125,7 +149,35 @@ func spec(t *testing.T, d *datadriven.TestData) imx.Spec {
 		}
 		s.Volumes = []imx.Volume{{Name: name, Path: "/data"}}
 	}
+	for _, key := range []string{"strategy", "steps", "preview", "surge", "unavailable", "window", "warm", "judge"} {
+		if d.HasArg(key) {
+			s.Deploy = deploys(t, d)
+		}
+	}
 	return s
+}
+
+// deploys are how a release takes the place of another: steps=10/20s,50/1h/confirm judge=50 and so on.
+func deploys(t *testing.T, d *datadriven.TestData) *imx.Deploy {
+	t.Helper()
+	strategy, steps, warm := string(imx.BlueGreen), "", string(imx.WarmStopped)
+	for key, to := range map[string]*string{"strategy": &strategy, "steps": &steps, "warm": &warm} {
+		if d.HasArg(key) {
+			d.ScanArgs(t, key, to)
+		}
+	}
+	how := &imx.Deploy{
+		Strategy: imx.Strategy(strategy), Warm: imx.Warmth(warm), Window: imx.Duration(span(t, d, "window", "0s")), Preview: option(t, d, "preview", 0),
+		Surge: imx.Amount{Count: option(t, d, "surge", 0)}, Unavailable: imx.Amount{Count: option(t, d, "unavailable", 0)},
+	}
+	if least := option(t, d, "judge", 0); least > 0 {
+		how.Judge = &imx.Measure{AtLeast: least, Slack: 0.01}
+	}
+	for _, text := range strings.FieldsFunc(steps, func(r rune) bool { return r == ',' }) {
+		parts := strings.Split(text, "/")
+		how.Steps = append(how.Steps, imx.Step{Share: number(t, d, parts[0]), Pause: imx.Duration(duration(t, d, parts[1])), Confirm: len(parts) > 2})
+	}
+	return how
 }
 
 func habits(t *testing.T, d *datadriven.TestData) habit {
@@ -134,6 +186,9 @@ func habits(t *testing.T, d *datadriven.TestData) habit {
 	if d.HasArg("reason") {
 		d.ScanArgs(t, "reason", &h.reason)
 		h.reason = strings.ReplaceAll(h.reason, "_", " ")
+	}
+	if d.HasArg("errors") {
+		d.ScanArgs(t, "errors", &h.errors)
 	}
 	return h
 }

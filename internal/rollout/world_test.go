@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -16,28 +17,42 @@ import (
 // world is a little engine, log and loop in one. It asks Next only when something changed or when
 // Next asked to be woken, as the real loop does: a decision that forgets to ask comes too late here.
 type world struct {
-	out       io.Writer
-	start     time.Time
-	now       time.Time
-	want      rollout.Wanted
-	releases  []imx.Release // by number, from 1
-	habits    []habit       // of their instances
+	out      io.Writer
+	start    time.Time
+	now      time.Time
+	record                                               // the log, and what the server remembers beside it
+	machine                                              // the engine
+	asked    int                                         // decisions since the world began
+	dieAfter int                                         // so many actions the server dies; 0 is never
+	law      func(before rollout.Seen, a rollout.Action) // looks at each action once it is done
+	happened func()                                      // is called when something becomes of an instance by itself
+	// What the laws want to know of the moment before an action.
+	earlier    imx.Rollout
+	liveBefore int
+}
+
+// machine is the engine and what is on it.
+type machine struct {
+	habits    []habit // of the releases' instances
 	instances []imx.Instance
 	ended     []imx.Instance
 	routes    imx.Weights
-	open      map[int]int                                 // connections per release that stay open
-	count     map[int]int                                 // instances started, per release
-	refused   map[string]string                           // what the engine doesn't do, and why
-	trouble   string                                      // what it last said when it didn't
-	asked     int                                         // decisions since the world began
-	law       func(before rollout.Seen, a rollout.Action) // looks at each action once it is done
+	preview   int
+	kept      map[int]string    // releases that are kept for the way back, and what is wrong with their roots
+	open      map[int]int       // connections per release that stay open
+	count     map[int]int       // instances started, per release
+	refused   map[string]string // what the engine doesn't do, and why
+	trouble   string            // what it last said when it didn't
+	rate      float64           // requests per second to the service
+	liar      bool              // the metrics are no numbers
 }
 
 // habit is what the instances of a release do.
 type habit struct {
-	healthy time.Duration // after its start; 0 means never
+	healthy time.Duration // after its start, or after it was thawed; 0 means never
 	crash   time.Duration // after its start; 0 means never
 	reason  string
+	errors  float64 // the share of its requests that fail
 }
 
 // stopping is how long an instance takes to stop.
@@ -45,39 +60,14 @@ const stopping = time.Second
 
 func newWorld(out io.Writer) *world {
 	start := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
-	return &world{
-		out: out, start: start, now: start, open: map[int]int{}, count: map[int]int{}, refused: map[string]string{},
-		want: rollout.Wanted{Service: "web"}, law: func(rollout.Seen, rollout.Action) {},
-	}
+	w := &world{out: out, start: start, now: start, law: func(rollout.Seen, rollout.Action) {}, happened: func() {}}
+	w.machine = machine{kept: map[int]string{}, open: map[int]int{}, count: map[int]int{}, refused: map[string]string{}}
+	w.want.Service = "web"
+	return w
 }
 
 func (w *world) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(w.out, "%6s  %s\n", w.now.Sub(w.start), fmt.Sprintf(format, args...)) // to memory
-}
-
-// release makes a new release the target, with a number of instances that it keeps if it gets good.
-func (w *world) release(spec imx.Spec, h habit, replicas int) {
-	r := imx.Release{Service: "web", Number: len(w.releases) + 1, Spec: spec}
-	w.releases, w.habits = append(w.releases, r), append(w.habits, h)
-	w.target(r.Number)
-	w.want.Replicas = replicas
-}
-
-func (w *world) target(number int) {
-	if w.want.Current.Number != 0 { // nothing that failed or was called off changes the number
-		w.want.Replicas = w.want.CurrentReplicas
-	}
-	w.want.Target, w.want.Since = w.numbered(number), w.now
-	w.want.Extra = w.releases
-}
-
-func (w *world) resize(replicas int) { w.want.Replicas, w.want.CurrentReplicas = replicas, replicas }
-
-func (w *world) numbered(number int) imx.Release {
-	if number == 0 {
-		return imx.Release{}
-	}
-	return w.releases[number-1]
 }
 
 func (w *world) seen() rollout.Seen {
@@ -85,7 +75,15 @@ func (w *world) seen() rollout.Seen {
 	for i := range live {
 		live[i].Flows = w.open[live[i].Release]
 	}
-	return rollout.Seen{Instances: live, Ended: slices.Clone(w.ended), Routes: w.routes, Trouble: w.trouble}
+	s := rollout.Seen{
+		Instances: live, Ended: slices.Clone(w.ended), Routes: w.routes, Preview: w.preview, Trouble: w.trouble,
+		Counted: w.counts(), Proved: w.proved, Tried: w.tried,
+	}
+	for number, fault := range w.kept {
+		s.Kept = append(s.Kept, imx.Kept{Service: "web", Release: number, Fault: fault})
+	}
+	slices.SortFunc(s.Kept, func(a, b imx.Kept) int { return cmp.Compare(a.Release, b.Release) })
+	return s
 }
 
 // run lets time pass.
@@ -101,6 +99,7 @@ func (w *world) run(d time.Duration) {
 			next = at
 		}
 		if next.After(w.now) { // a changed habit may be due since long ago
+			w.serve(next.Sub(w.now))
 			w.now = next
 		}
 		w.happen()
@@ -115,6 +114,9 @@ func (w *world) run(d time.Duration) {
 func (w *world) settle() time.Duration {
 	const most = 20
 	for range most {
+		if rollout.Proves(w.want, w.instances) {
+			w.proved = w.now
+		}
 		d := rollout.Next(w.want, w.seen(), w.now)
 		w.asked++
 		w.trouble = w.do(d.Actions)
@@ -136,8 +138,18 @@ func (w *world) do(actions []rollout.Action) string {
 			return why
 		}
 		before := w.seen()
+		w.earlier = w.want.Rollout
+		if a, is := a.(rollout.Scale); is {
+			w.liveBefore = len(w.live(a.Release))
+		}
 		w.act(a)
 		w.law(before, a)
+		if w.dieAfter > 0 {
+			if w.dieAfter--; w.dieAfter == 0 {
+				w.forget()
+				return ""
+			}
+		}
 	}
 	return ""
 }
@@ -153,11 +165,16 @@ func (w *world) refusal(a rollout.Action) string {
 	case rollout.Route:
 		for number := range a.Weights {
 			if why := w.refused[fmt.Sprintf("route %d", number)]; why != "" {
-				w.say("route everything to release %d, which is refused", number)
+				w.say("route %s, which is refused", told(a))
 				return why
 			}
 		}
-	case rollout.Stop, rollout.Finish, rollout.Fail:
+	case rollout.Keep:
+		if why := w.refused[fmt.Sprintf("keep %d", a.Release)]; why != "" {
+			w.say("keep release %d, which is refused", a.Release)
+			return why
+		}
+	default: // the log takes everything, and instances can always be stopped
 	}
 	return ""
 }
@@ -166,25 +183,42 @@ func (w *world) act(a rollout.Action) {
 	switch a := a.(type) {
 	case rollout.Scale:
 		w.say("scale release %d to %d", a.Release, a.Replicas)
+		if a.Release == w.want.Back.Number && a.Replicas > 0 {
+			w.tried = w.now
+		}
 		w.scale(a.Release, a.Replicas)
 	case rollout.Stop:
 		w.say("stop %s: %s", a.Instance, a.Reason)
 		w.stop(a.Instance)
 	case rollout.Route:
-		w.routes, w.want.Moved = a.Weights, w.now
-		if len(a.Weights) == 0 {
-			w.say("route nothing")
+		w.say("route %s", told(a))
+		if !maps.Equal(w.routes, a.Weights) {
+			w.want.Moved = w.logTime()
 		}
-		for number := range a.Weights {
-			w.say("route everything to release %d", number)
-		}
-	case rollout.Finish:
-		w.say("finish release %d", a.Release)
-		w.want.Current, w.want.CurrentReplicas = w.numbered(a.Release), w.want.Replicas
-	case rollout.Fail:
-		w.say("fail release %d: %s", a.Release, a.Reason)
-		w.target(w.want.Current.Number)
+		w.routes, w.preview = a.Weights, a.Preview
+	case rollout.Keep:
+		w.say("keep release %d", a.Release)
+		w.keep(a.Release, a.Replicas)
+	default:
+		w.write(a)
 	}
+}
+
+// told is a Route for a person.
+func told(a rollout.Route) string {
+	text := "nothing"
+	var parts []string
+	for _, number := range slices.Sorted(maps.Keys(a.Weights)) {
+		parts = append(parts, fmt.Sprintf("%d %% to release %d", a.Weights[number], number))
+		text = fmt.Sprintf("everything to release %d", number)
+	}
+	if len(parts) > 1 {
+		text = strings.Join(parts, ", ")
+	}
+	if a.Preview != 0 {
+		text += fmt.Sprintf(", and the preview to release %d", a.Preview)
+	}
+	return text
 }
 
 // live are the instances of a release that are neither stopping nor ended, in the order in which
@@ -192,7 +226,7 @@ func (w *world) act(a rollout.Action) {
 func (w *world) live(release int) []imx.Instance {
 	var list []imx.Instance
 	for _, in := range w.instances {
-		if in.Release == release && in.Phase != imx.Stopping {
+		if in.Release == release && in.Phase != imx.Stopping && in.Phase != imx.Warm {
 			list = append(list, in)
 		}
 	}
@@ -208,7 +242,22 @@ func (w *world) live(release int) []imx.Instance {
 
 func (w *world) scale(release, n int) {
 	list := w.live(release)
-	for i := len(list); i < n; i++ {
+	missing := n - len(list)
+	for i := range w.instances {
+		in := &w.instances[i]
+		switch {
+		case in.Release != release || in.Phase != imx.Warm:
+		case n == 0:
+			w.stop(in.ID)
+		case missing > 0:
+			in.Phase, in.Changed = imx.Starting, w.now
+			missing--
+		}
+	}
+	if n == 0 {
+		delete(w.kept, release)
+	}
+	for ; missing > 0; missing-- {
 		w.count[release]++
 		w.instances = append(w.instances, imx.Instance{
 			ID:      fmt.Sprintf("web-%d-%d", release, w.count[release]),
@@ -217,6 +266,30 @@ func (w *world) scale(release, n int) {
 	}
 	for i := n; i < len(list); i++ {
 		w.stop(list[i-n].ID)
+	}
+}
+
+// keep freezes instances of a release, or stops them, as its template says. Its root stays.
+func (w *world) keep(release, n int) {
+	spec := w.numbered(release).Spec
+	if _, known := w.kept[release]; !known {
+		w.kept[release] = ""
+	}
+	if spec.Exclusive() || spec.How().Warm != imx.WarmFrozen {
+		n = 0
+	}
+	for i := range w.instances {
+		in := &w.instances[i]
+		switch {
+		case in.Release != release || in.Phase == imx.Stopping:
+		case n > 0 && in.Phase == imx.Warm:
+			n--
+		case n > 0 && in.Phase == imx.Healthy:
+			in.Phase, in.Changed = imx.Warm, w.now
+			n--
+		default:
+			w.stop(in.ID)
+		}
 	}
 }
 
@@ -256,8 +329,10 @@ func (w *world) due(in imx.Instance) (time.Time, imx.Phase) {
 	switch {
 	case in.Phase == imx.Stopping:
 		return in.Changed.Add(stopping), imx.Ended
+	case in.Phase == imx.Warm:
+		return time.Time{}, ""
 	case in.Phase == imx.Starting && h.healthy > 0 && (h.crash == 0 || h.healthy < h.crash):
-		return in.Started.Add(h.healthy), imx.Healthy
+		return in.Changed.Add(h.healthy), imx.Healthy
 	case h.crash > 0:
 		return in.Started.Add(h.crash), imx.Ended
 	}
@@ -282,6 +357,7 @@ func (w *world) happen() {
 			continue
 		}
 		reason := w.habits[in.Release-1].reason
+		w.happened()
 		switch {
 		case p == imx.Healthy:
 			w.say("        %s is healthy", in.ID)
@@ -306,7 +382,7 @@ func (w *world) summary() string {
 				kinds[in.Phase]++
 			}
 		}
-		for _, p := range []imx.Phase{imx.Starting, imx.Healthy, imx.Unhealthy, imx.Stopping} {
+		for _, p := range []imx.Phase{imx.Starting, imx.Healthy, imx.Unhealthy, imx.Warm, imx.Stopping} {
 			if kinds[p] > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s of release %d", kinds[p], p, number+1))
 			}
@@ -316,8 +392,8 @@ func (w *world) summary() string {
 		parts = []string{"no instance"}
 	}
 	where := "nowhere"
-	for number := range w.routes {
-		where = fmt.Sprintf("to release %d", number)
+	if len(w.routes) > 0 {
+		where = strings.TrimPrefix(told(rollout.Route{Weights: w.routes, Preview: w.preview}), "everything ")
 	}
 	return fmt.Sprintf("current %d, target %d; %s; traffic goes %s",
 		w.want.Current.Number, w.want.Target.Number, strings.Join(parts, ", "), where)
