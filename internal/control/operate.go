@@ -9,9 +9,10 @@ import (
 )
 
 // Rollback makes an earlier good release the service's target again: the newest one before the
-// current, or the one numbered to if it isn't 0. It returns that release.
+// current, or the one numbered to if it isn't 0. It returns that release. The other services of its group go back with it, each to
+// what it was at when that release was made; all of them are held there.
 // Errors: NotFound for an unknown service or release; Conflict where there is nothing to go back to,
-// or where the release publishes a port that another service has now, or connects to a service that
+// or where a release publishes a port that another service has now, or connects to a service that
 // was destroyed.
 func (c *Control) Rollback(by imx.Principal, name string, to int) (imx.Release, error) {
 	return decide(c, by, func(s *imx.State) (imx.Release, []imx.Body, error) {
@@ -23,14 +24,51 @@ func (c *Control) Rollback(by imx.Principal, name string, to int) (imx.Release, 
 		if err != nil || r.Number == v.Target {
 			return r, nil, err
 		}
-		if err := ports(s, map[string]imx.Spec{name: r.Spec}); err != nil {
+		going := append([]imx.Release{r}, companions(s, v, r)...)
+		coming := map[string]imx.Spec{}
+		for _, g := range going {
+			coming[g.Service] = g.Spec
+		}
+		if err := ports(s, coming); err != nil {
 			return r, nil, err
 		}
-		if err := connections(s, r); err != nil {
-			return r, nil, err
+		var bodies []imx.Body
+		for _, g := range going {
+			if err := connections(s, g); err != nil {
+				return r, nil, err
+			}
+			bodies = append(bodies, imx.RolledBack{Service: g.Service, From: s.Services[g.Service].Target, To: g.Number})
 		}
-		return r, []imx.Body{imx.RolledBack{Service: name, From: v.Target, To: r.Number}}, nil
+		return r, bodies, nil
 	})
+}
+
+// companions are the releases that the other services of a service's group go back to with it: of each the newest good one
+// that was made with r or before it. Those that are at it already stay.
+func companions(s *imx.State, v imx.Service, r imx.Release) []imx.Release {
+	target, _ := v.Release(v.Target)
+	group := target.Spec.How().Group
+	if group == "" {
+		return nil
+	}
+	var list []imx.Release
+	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
+		other := s.Services[name]
+		at, _ := other.Release(other.Target)
+		if name == v.Name || other.Destroyed || at.Spec.How().Group != group {
+			continue
+		}
+		for _, was := range slices.Backward(other.Releases) {
+			if was.State != imx.ReleaseGood || was.Apply != r.Apply && was.Made.After(r.Made) {
+				continue
+			}
+			if was.Number != other.Target {
+				list = append(list, was)
+			}
+			break
+		}
+	}
+	return list
 }
 
 // Destination is the release that a rollback goes to: the one with the number or, for 0, what has the traffic while something else

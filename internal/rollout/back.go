@@ -224,7 +224,7 @@ func (d *decider) lost(proved time.Time) string {
 	ends := slices.DeleteFunc(byItself(d.seen.Ended, back, proved), vanished)
 	tried := d.seen.Tried.After(proved) && len(ends) > 0 && !ends[0].Ended.Before(d.seen.Tried)
 	if len(ends) > 0 && (tried || ends[0].Started.After(d.want.Moved)) && !d.want.Back.Spec.Exclusive() {
-		return quote("its last instance, "+ends[0].ID+", ended", ending(ends[0]))
+		return quote("its last instance ended", ending(ends[0]))
 	}
 	_, kept := d.kept(back)
 	switch {

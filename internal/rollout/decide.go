@@ -197,8 +197,23 @@ func (d *decider) keep() {
 	d.cleanUp()
 	if have.live == d.replicas(target) {
 		d.replaceBad(target)
+		d.stopWarm(target)
 	}
 	d.wayBack()
+}
+
+// stopWarm stops those instances of a release that were kept for the way to it and aren't wanted on it.
+func (d *decider) stopWarm(number int) {
+	ids := []string{}
+	for _, in := range d.seen.Instances {
+		if in.Release == number && in.Phase == imx.Warm {
+			ids = append(ids, in.ID)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		d.do(Stop{Instance: id, Reason: "no longer wanted"})
+	}
 }
 
 // route moves the traffic and the preview, where they aren't there already.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"imx"
@@ -32,16 +33,30 @@ func due(sources map[string]imx.GitSource, l looks, now time.Time) (names []stri
 	return names, wait
 }
 
-// ready returns the open candidates of sources that release by themselves, without those that were tried in vain.
-func ready(s *imx.State, tried map[string]bool) []imx.GitSource {
+// ready returns the open candidates of sources that release by themselves, without those that were tried in vain. What was tried
+// while a service was held is tried again once another is, or none.
+func ready(s *imx.State, tried map[string]string) []imx.GitSource {
 	var found []imx.GitSource
 	for _, name := range slices.Sorted(maps.Keys(s.Sources)) {
 		src := s.Sources[name]
-		if c := s.Candidates[src.Candidate]; src.Release && c.State == imx.CandidateOpen && !tried[c.ID] {
+		c := s.Candidates[src.Candidate]
+		under, was := tried[c.ID]
+		if src.Release && c.State == imx.CandidateOpen && (!was || under != holds(s, c)) {
 			found = append(found, src)
 		}
 	}
 	return found
+}
+
+// holds tells which of a candidate's services are held, and since when; "" for none.
+func holds(s *imx.State, c imx.Candidate) string {
+	var list []string
+	for _, name := range c.Services {
+		if h := s.Services[name].Hold; h != nil {
+			list = append(list, name+" "+h.Since.String())
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // bases are the commits of the running releases of some services: what came before them somebody released already.

@@ -69,11 +69,14 @@ func (f *Follower) releaseReady(ctx context.Context, s *imx.State) {
 		if err == nil {
 			_, err = f.cfg.Releaser.Release(ctx, imx.Server, c.ID, quiet)
 		}
+		if err == nil && src.Fault != "" {
+			f.tell(ctx, src.Name, imx.CommitSeen{Source: src.Name, Commit: c.Commit, Candidate: c.ID, Notice: src.Notice}) // what kept it is over
+		}
 		if err == nil || ctx.Err() != nil || f.cfg.Control.State().Apply != nil {
 			continue // another apply is under way: its end is a change, after which this is tried again
 		}
 		f.mu.Lock()
-		f.tried[c.ID] = true
+		f.tried[c.ID] = holds(s, c)
 		f.mu.Unlock()
 		f.tell(ctx, src.Name, imx.CommitSeen{Source: src.Name, Commit: c.Commit, Candidate: c.ID, Fault: "it can't be released: " + says(err), Notice: src.Notice})
 	}

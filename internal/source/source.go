@@ -47,7 +47,7 @@ type Follower struct {
 
 	mu      sync.Mutex
 	looks   looks
-	tried   map[string]bool // candidates that couldn't be released though they were admitted
+	tried   map[string]string // candidates that couldn't be released though they were admitted, and the holds of that moment
 	noted   map[string]imx.CommitStatus
 	refused map[string]int64
 	rang    chan struct{}
@@ -57,7 +57,7 @@ type Follower struct {
 func New(cfg Config) *Follower {
 	return &Follower{
 		cfg: cfg, looks: looks{last: map[string]time.Time{}, woken: map[string]bool{}},
-		tried: map[string]bool{}, noted: map[string]imx.CommitStatus{}, refused: map[string]int64{}, rang: make(chan struct{}, 1),
+		tried: map[string]string{}, noted: map[string]imx.CommitStatus{}, refused: map[string]int64{}, rang: make(chan struct{}, 1),
 	}
 }
 

@@ -330,6 +330,41 @@ func TestASourceReleasesByItselfWhatIsAdmitted(t *testing.T) {
 	}
 }
 
+// A rollback that a person made isn't undone by the repository: that says so, and goes on once the hold has ended.
+func TestWhatIsHeldIsToldAndReleasedOnceTheHoldHasEnded(t *testing.T) {
+	w := newWorld(t)
+	w.add(func(r *imx.SourceRequest) { r.Source.Release, r.Source.Notes = true, true })
+	release := imx.Release{Service: "web", Number: 1, Address: netip.MustParseAddr("10.0.0.1")}
+	next := release
+	next.Number = 2
+	for _, body := range []imx.Body{
+		imx.ApplyStarted{Apply: "a"}, imx.Applied{Apply: "a", Releases: []imx.Release{release}}, imx.RolloutFinished{Service: "web", Release: 1},
+		imx.ApplyStarted{Apply: "b"}, imx.Applied{Apply: "b", Releases: []imx.Release{next}}, imx.RolloutFinished{Service: "web", Release: 2},
+		imx.RolledBack{Service: "web", From: 2, To: 1, Reason: "it answers with errors"},
+	} {
+		if err := w.control.Record("ada", body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := w.push(template("hi"))
+	w.look()
+	w.admitted, w.broken = true, imx.Errorf(imx.Conflict, "service web is held at release 1 by ada").WithHint("imx hold release web lets it go on")
+	w.Settle(t.Context())
+	w.Settle(t.Context())
+	if note := w.git("-C", w.url, "notes", "--ref=imx", "show", id); len(w.released) != 1 || !strings.Contains(note, "held at release 1 by ada; imx hold release web") {
+		t.Errorf("tried %d times, the note is %q", len(w.released), note)
+	}
+	w.broken = nil
+	if err := w.control.Record("ada", imx.HoldEnded{Service: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	w.Settle(t.Context())
+	w.Settle(t.Context())
+	if note := w.git("-C", w.url, "notes", "--ref=imx", "show", id); len(w.released) != 2 || !strings.HasPrefix(note, "success") {
+		t.Errorf("tried %d times, the note is %q", len(w.released), note)
+	}
+}
+
 func TestARefreshLooksAgainAtWhatFailed(t *testing.T) {
 	w := newWorld(t)
 	w.add(nil)
