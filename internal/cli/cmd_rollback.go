@@ -28,7 +28,8 @@ func newRollbackCommand(g *Global, t *term.Terminal) *cobra.Command {
 		use:   "rollback SERVICE [--to N]",
 		short: "Go back to an earlier good release",
 		long: `Makes an earlier good release the current one again: image, configuration, ports and routes
-together, without building or downloading anything. The service stays there until the next apply.`,
+together, without building or downloading anything. The service is held there:
+no apply and no followed repository moves it on, until the hold is released.`,
 		example: `
 $ imx rollback web --to 3
 web is back on release 3 (0.84 s)`,

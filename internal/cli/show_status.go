@@ -130,7 +130,7 @@ func statusNotes(ink term.Ink, s imx.State, environment string) string {
 			note(v, ink.Warn("release "+strconv.Itoa(v.Target)+" is being rolled out"))
 		}
 		if v.Hold != nil {
-			note(v, ink.Warn("rolled back by hand, and stays there until the next apply"))
+			note(v, ink.Warn(heldBecause(*v.Hold)))
 		}
 		if n := len(v.Releases); n > 0 && v.Releases[n-1].State == imx.ReleaseFailed {
 			note(v, ink.Bad(fmt.Sprintf("release %d failed: %s", v.Releases[n-1].Number, term.Clean(v.Releases[n-1].Reason))))
@@ -143,4 +143,17 @@ func statusNotes(ink term.Ink, s imx.State, environment string) string {
 		}
 	}
 	return b.String()
+}
+
+// heldBecause says why a service stays where it is.
+func heldBecause(h imx.Hold) string {
+	who := "by " + string(h.By)
+	if h.By == imx.Server {
+		who = "by itself"
+	}
+	text := fmt.Sprintf("rolled back %s from release %d, and held there", term.Clean(who), h.From)
+	if h.Reason != "" {
+		text += ": " + term.Clean(h.Reason)
+	}
+	return text
 }

@@ -20,6 +20,7 @@ import (
 	"imx/internal/engine/fake"
 	"imx/internal/eventlog"
 	"imx/internal/reconcile"
+	"imx/internal/rollout"
 )
 
 // world is a server in pieces: a log on disk, an engine that outlives it, a clock.
@@ -33,7 +34,8 @@ type world struct {
 	engine  *fake.Engine
 	mortal  *mortal
 	loop    *reconcile.Loop
-	said    *bytes.Buffer // by the loop's logger
+	said    *bytes.Buffer                      // by the loop's logger
+	counts  map[string]map[int]rollout.Counted // by service
 	deaths  int
 }
 
@@ -115,7 +117,7 @@ func (w *world) boot() {
 	}
 	w.mortal.Engine = w.engine
 	w.loop = reconcile.New(reconcile.Config{
-		Control: w.control, Engine: w.mortal, Pass: w.pass, Now: w.clock, Log: slog.New(slog.NewTextHandler(w.said, nil)),
+		Control: w.control, Engine: w.mortal, Pass: w.pass, Count: w.counted, Now: w.clock, Log: slog.New(slog.NewTextHandler(w.said, nil)),
 	})
 }
 

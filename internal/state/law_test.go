@@ -49,6 +49,7 @@ func body(t *rapid.T, s *imx.State) imx.Body {
 		imx.Scaled{Service: name, Replicas: number},
 		imx.Destroyed{Service: name},
 		imx.Removed{Service: name},
+		rolloutBody(t, name, v, number),
 		imx.InstanceStarted{Instance: in},
 		imx.InstanceChanged{Instance: in},
 		imx.InstanceEnded{Instance: in},
@@ -61,6 +62,19 @@ func body(t *rapid.T, s *imx.State) imx.Body {
 		imx.MirrorRemoved{Name: name},
 		imx.RegistryRepaired{},
 	}).Draw(t, "body")
+}
+
+// rolloutBody draws an event about a rollout, or a way back.
+func rolloutBody(t *rapid.T, name string, v imx.Service, number int) imx.Body {
+	return rapid.SampledFrom([]imx.Body{
+		imx.RolloutStepped{Service: name, Release: v.Target, Step: number, Share: 10, Reason: "so"},
+		imx.RolloutWaits{Service: name, Release: v.Target, Reason: "too little"},
+		imx.RolloutPaused{Service: name, Release: v.Target},
+		imx.RolloutPromoted{Service: name, Release: v.Target, Step: number, Whole: number > 1},
+		imx.TurnedBad{Service: name, From: v.Current, To: number, Reason: "it crashes"},
+		imx.HoldEnded{Service: name},
+		imx.WayBackChanged{Service: name, Way: imx.WayBack{Release: number, Ready: true}},
+	}).Draw(t, "rollout")
 }
 
 // trustBody draws an event about who and what is counted on, and about what waits for a yes.
@@ -202,6 +216,12 @@ func coherent(t *rapid.T, v imx.Service) {
 	}
 	if v.Current != 0 && v.Target == v.Current && v.Replicas != v.CurrentReplicas {
 		t.Fatalf("%s rolls nothing out and wants %d and %d instances", v.Name, v.Replicas, v.CurrentReplicas)
+	}
+	if v.Target == v.Current && v.Rollout != (imx.Rollout{}) {
+		t.Fatalf("%s rolls nothing out and is at %+v", v.Name, v.Rollout)
+	}
+	if v.Destroyed && (v.Hold != nil || v.WayBack != (imx.WayBack{})) {
+		t.Fatalf("%s is destroyed, and held or kept: %+v", v.Name, v)
 	}
 	if !v.Destroyed && v.Removed {
 		t.Fatalf("%s is removed and not destroyed", v.Name)

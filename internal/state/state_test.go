@@ -152,6 +152,45 @@ func TestAFirstReleaseThatFailsLeavesNoTarget(t *testing.T) {
 	st.web(imx.Service{Replicas: 1, Since: at(2)})
 }
 
+func TestARolloutStepsWaitsIsStoppedAndGoesOn(t *testing.T) {
+	st := tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, 1)}}).then(imx.RolloutFinished{Service: "web", Release: 1})
+	st.refuses(imx.RolloutPaused{Service: "web", Release: 1}, "isn't being rolled out")
+	st.apply(imx.Applied{Releases: []imx.Release{release(2, 1)}})
+	st.then(imx.RolloutStepped{Service: "web", Release: 2, Reason: "it begins"}, imx.RolloutWaits{Service: "web", Release: 2, Reason: "too little"},
+		imx.RolloutPaused{Service: "web", Release: 2})
+	want := imx.Rollout{Since: at(5), Reason: "it begins", Waits: "too little", Paused: "root"}
+	if got := st.s.Services["web"].Rollout; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	st.refuses(imx.RolloutPromoted{Service: "web", Release: 2, Step: 1}, "is at step 0")
+	st.then(imx.RolloutPromoted{Service: "web", Release: 2, Whole: true}, imx.RolloutStepped{Service: "web", Release: 2, Step: 1, Reason: "promoted"})
+	want = imx.Rollout{Step: 1, Since: at(9), Reason: "promoted", Whole: true}
+	if got := st.s.Services["web"].Rollout; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	st.then(imx.RolloutFinished{Service: "web", Release: 2})
+	if got := st.s.Services["web"].Rollout; got != (imx.Rollout{}) {
+		t.Errorf("afterwards it is at %+v", got)
+	}
+}
+
+func TestWhatTurnedBadIsFailedAndTheServiceHeld(t *testing.T) {
+	st := tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, 1)}}).then(imx.RolloutFinished{Service: "web", Release: 1})
+	st.apply(imx.Applied{Releases: []imx.Release{release(2, 1)}}).then(imx.RolloutFinished{Service: "web", Release: 2})
+	st.refuses(imx.TurnedBad{Service: "web", From: 1, To: 2}, "isn't at release 1")
+	st.refuses(imx.TurnedBad{Service: "web", From: 2, To: 3}, "nothing to go back to")
+	st.refuses(imx.HoldEnded{Service: "web"}, "isn't held")
+	st.then(imx.TurnedBad{Service: "web", From: 2, To: 1, Reason: "it crashes"})
+	st.releases("1 good, 2 failed: it crashes")
+	if v := st.s.Services["web"]; v.Target != 1 || v.Hold == nil || v.Hold.From != 2 || v.Hold.Reason != "it crashes" {
+		t.Errorf("the service is %+v", v)
+	}
+	st.then(imx.HoldEnded{Service: "web"})
+	if st.s.Services["web"].Hold != nil {
+		t.Error("it is still held")
+	}
+}
+
 // number checks how many instances are wanted of the target, and of the current release.
 func (st *story) number(target, current int) {
 	st.t.Helper()
