@@ -40,6 +40,7 @@ type order struct {
 	Network string      `json:"network"`
 	Release imx.Release `json:"release"`
 	Count   int         `json:"count"`
+	Keep    int         `json:"keep"` // so many are frozen once all are healthy
 }
 
 func TestMain(m *testing.M) {
@@ -76,19 +77,38 @@ func serve(text string) error {
 	if err := e.Scale(ctx, admission.ForTrial(o.Release), o.Release, o.Count); err != nil {
 		return err
 	}
-	return e.Run(ctx, func() {})
+	changed := make(chan struct{}, 1)
+	go func() {
+		for range changed {
+			seen, err := e.Observe(ctx)
+			healthy := slices.DeleteFunc(seen.Instances, func(x imx.Instance) bool { return x.Phase != imx.Healthy })
+			if o.Keep > 0 && err == nil && len(healthy) == o.Count {
+				_ = e.Keep(ctx, o.Release, o.Keep) // the test sees what comes of it
+			}
+		}
+	}()
+	return e.Run(ctx, func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	})
 }
 
 // server starts a server process over the machine's folder.
 func (m *machine) server(t *testing.T, r imx.Release, n int) *exec.Cmd {
 	t.Helper()
-	root, err := m.cfg.Roots(t.Context(), r.Image.Digest)
+	return m.serverWith(t, order{Release: r, Count: n})
+}
+
+func (m *machine) serverWith(t *testing.T, o order) *exec.Cmd {
+	t.Helper()
+	root, err := m.cfg.Roots(t.Context(), o.Release.Image.Digest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(order{
-		Dir: m.cfg.Dir, ID: m.cfg.ID, Table: m.table, Root: root, Network: m.cfg.Network.String(), Release: r, Count: n,
-	})
+	o.Dir, o.ID, o.Table, o.Root, o.Network = m.cfg.Dir, m.cfg.ID, m.table, root, m.cfg.Network.String()
+	text, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,6 +115,9 @@ func (e *Engine) rootSound(ctx context.Context, r imx.Release) error {
 func (e *Engine) mountKept(ctx context.Context, r imx.Release) error {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
+	if err := e.roots.forgetLost(releaseKey(r.Service, r.Number)); err != nil {
+		return err
+	}
 	_, err := e.roots.prepare(ctx, r)
 	return err
 }
