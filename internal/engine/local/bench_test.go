@@ -129,7 +129,7 @@ func BenchmarkCommandCheck(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64((ownCPU(b) - before).Microseconds())/1000/float64(b.N), "cpu-ms/check")
+	b.ReportMetric(float64((ownCPU(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/check")
 }
 
 func ownCPU(tb testing.TB) time.Duration {

@@ -26,6 +26,8 @@ var (
 	Serving   = serving
 	Interval  = interval
 	Timeout   = timeout
+
+	ReadSlowly = readSlowly
 )
 
 // Resolve follows the links of a path in an image.

@@ -4,6 +4,7 @@
 package local_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 
 	"imx"
 	"imx/internal/engine"
+	"imx/internal/engine/local"
 	"imx/internal/erofs"
 )
 
@@ -348,6 +350,26 @@ func TestAKeptRootThatSomebodyUnmountsIsMountedAgain(t *testing.T) {
 	await(t, "root is mounted", mounted)
 	e.scale(t, r, 0)
 	await(t, "root of a release that was let go is unmounted", func() bool { return !mounted() })
+}
+
+func TestAKeptRootIsReadWithAHundredthOfACore(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "root")
+	data := []byte(strings.Repeat("root", 2<<20))
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.New()
+	before, start := ownCPU(t), time.Now()
+	if err := local.ReadSlowly(t.Context(), file, sum); err != nil {
+		t.Fatal(err)
+	}
+	spent, took := ownCPU(t)-before, time.Since(start)
+	if got, want := fmt.Sprintf("%x", sum.Sum(nil)), imx.DigestBytes(data).Hex(); got != want {
+		t.Errorf("it read what sums up to %s, want %s", got, want)
+	}
+	if spent > took/25 { // what else the test's process does counts too
+		t.Errorf("it took %s of the processor in %s", spent, took)
+	}
 }
 
 func TestAKeptReleaseOutlivesTheMachinesRestart(t *testing.T) {
