@@ -97,7 +97,7 @@ func takeOver(ctx context.Context, cfg Config) (*Engine, error) {
 		flows:     &flowCount{},
 		rules:     rules{held: map[int]io.Closer{}},
 		wake:      make(chan struct{}, 1),
-		verifier:  verifier{look: make(chan struct{}, 1)},
+		verifier:  newVerifier(),
 		instances: map[string]*instance{},
 		scaling:   map[string]*sync.Mutex{},
 	}

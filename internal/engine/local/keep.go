@@ -20,6 +20,7 @@ type keeping struct {
 	Release  imx.Release `json:"release"`
 	Verified time.Time   `json:"verified,omitzero"` // when its root's bytes were last found to be those of its image
 	Fault    string      `json:"fault,omitempty"`   // why it is no way back
+	looked   time.Time   // when this server last looked
 }
 
 func (k *keeping) seen() imx.Kept {

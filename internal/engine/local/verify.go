@@ -19,8 +19,13 @@ import (
 // verifyShare is what of a core the reading of kept roots may take: one part in so many.
 const verifyShare = 100
 
-// verifier is what wakes the goroutine of Run that reads the roots of kept releases.
-type verifier struct{ look chan struct{} }
+// verifier is what the goroutine of Run has that reads the roots of kept releases.
+type verifier struct {
+	look chan struct{}            // wakes it
+	read map[imx.Digest]time.Time // when an image's root was last read and found to be sound; many releases may have it
+}
+
+func newVerifier() verifier { return verifier{make(chan struct{}, 1), map[imx.Digest]time.Time{}} }
 
 func (v verifier) wake() {
 	select {
@@ -32,29 +37,30 @@ func (v verifier) wake() {
 // verifyKept sees to it that the roots of kept releases are mounted, and reads them: each when it comes to be kept,
 // and again every Config.Verify. It goes on until ctx ends.
 func (e *Engine) verifyKept(ctx context.Context) {
-	tick := time.NewTicker(e.cfg.Verify)
-	defer tick.Stop()
-	for all := true; ; {
-		for _, key := range e.unverified(all) {
+	for ctx.Err() == nil {
+		key, wait := e.nextToVerify(time.Now())
+		if wait <= 0 {
 			e.verifyOne(ctx, key)
+			continue
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-e.verifier.look:
-			all = false
-		case <-tick.C:
-			all = true
+		case <-time.After(wait):
 		}
 	}
 }
 
-// unverified returns the keys of the releases that are kept, all or those that never were looked at.
-func (e *Engine) unverified(all bool) []string {
+// nextToVerify returns the key of the kept release that was looked at the longest ago, or never, and how long that may wait.
+func (e *Engine) nextToVerify(now time.Time) (string, time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if len(e.kept) == 0 {
+		return "", e.cfg.Verify
+	}
 	keys := slices.Sorted(maps.Keys(e.kept))
-	return slices.DeleteFunc(keys, func(key string) bool { return !all && (!e.kept[key].Verified.IsZero() || e.kept[key].Fault != "") })
+	first := slices.MinFunc(keys, func(a, b string) int { return e.kept[a].looked.Compare(e.kept[b].looked) })
+	return first, e.kept[first].looked.Add(e.cfg.Verify).Sub(now)
 }
 
 // verifyOne looks whether a kept release's root is mounted, and all of it what its digest says.
@@ -67,7 +73,7 @@ func (e *Engine) verifyOne(ctx context.Context, key string) {
 	}
 	release := k.Release
 	e.mu.Unlock()
-	err := e.rootSound(ctx, release)
+	read, err := e.rootSound(ctx, release)
 	if ctx.Err() != nil {
 		return
 	}
@@ -76,13 +82,14 @@ func (e *Engine) verifyOne(ctx context.Context, key string) {
 		fault = imx.AsError(err).Message
 	}
 	e.mu.Lock()
+	k.looked = time.Now()
 	if e.kept[key] != k {
 		e.mu.Unlock()
 		return
 	}
 	before := k.Fault
 	if k.Fault = fault; fault == "" {
-		k.Verified = time.Now().UTC()
+		k.Verified = read.UTC()
 	}
 	err = e.store.put(e.store.kept(key), k)
 	e.mu.Unlock()
@@ -100,16 +107,26 @@ func (e *Engine) verifyOne(ctx context.Context, key string) {
 	e.tidyUp(ctx) // its root is unmounted; before it is mounted again, it is looked at
 }
 
-// rootSound mounts a release's root if it isn't mounted, and reads all of it, slowly.
-func (e *Engine) rootSound(ctx context.Context, r imx.Release) error {
+// rootSound mounts a release's root if it isn't mounted, and reads all of it, slowly. It returns when it was read: what
+// was read for another release just now isn't read again.
+func (e *Engine) rootSound(ctx context.Context, r imx.Release) (time.Time, error) {
 	if err := e.mountKept(ctx, r); err != nil {
-		return err
+		return time.Time{}, err
 	}
+	read := e.verifier.read
+	if last := read[r.Image.Root]; time.Since(last) < e.cfg.Verify/2 {
+		return last, nil
+	}
+	delete(read, r.Image.Root)
 	file, err := e.cfg.Roots(ctx, r.Image.Digest)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
-	return e.roots.checker.Again(file, r.Image.Root, func(path string, to io.Writer) error { return readSlowly(ctx, path, to) })
+	err = e.roots.checker.Again(file, r.Image.Root, func(path string, to io.Writer) error { return readSlowly(ctx, path, to) })
+	if err == nil {
+		read[r.Image.Root] = time.Now()
+	}
+	return read[r.Image.Root], err
 }
 
 func (e *Engine) mountKept(ctx context.Context, r imx.Release) error {
