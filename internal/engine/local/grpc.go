@@ -93,17 +93,17 @@ var errGarbled = errors.New("its answer is no HealthCheckResponse")
 
 // serving reads a HealthCheckResponse, of which field 1 is the state. Nil means SERVING.
 func serving(body []byte) error {
-	if len(body) < frameHeader || body[0] != 0 || uint64(len(body)-frameHeader) != uint64(binary.BigEndian.Uint32(body[1:])) {
+	if len(body) < frameHeader || body[0] != 0 || int64(len(body)-frameHeader) != int64(binary.BigEndian.Uint32(body[1:])) {
 		return errGarbled
 	}
 	state := uint64(0)
 	for message := body[frameHeader:]; len(message) > 0; {
-		key, value, rest, ok := field(message)
+		f, rest, ok := nextField(message)
 		if !ok {
 			return errGarbled
 		}
-		if key == 1<<3|varintField {
-			state = value // the last one counts
+		if f.key == 1<<3|varintField {
+			state = f.value // the last one counts
 		}
 		message = rest
 	}
@@ -116,31 +116,35 @@ func serving(body []byte) error {
 	return nil
 }
 
-// field reads the first field of a message: its number and wire type, and its value if that is a number.
-func field(message []byte) (key, value uint64, rest []byte, ok bool) {
+// field is a message's: its number and wire type, and its value if that is a number.
+type field struct{ key, value uint64 }
+
+// nextField reads the first field of a message.
+func nextField(message []byte) (f field, rest []byte, ok bool) {
 	key, n := binary.Uvarint(message)
 	if n <= 0 {
-		return 0, 0, nil, false
+		return field{}, nil, false
 	}
-	rest, size := message[n:], uint64(0)
+	rest = message[n:]
+	size := uint64(0)
 	switch key & 7 {
 	case varintField:
-		value, n = binary.Uvarint(rest)
-		return key, value, rest[max(n, 0):], n > 0
+		value, n := binary.Uvarint(rest)
+		return field{key, value}, rest[max(n, 0):], n > 0
 	case longField:
 		size = 8
 	case shortField:
 		size = 4
 	case bytesField:
 		if size, n = binary.Uvarint(rest); n <= 0 {
-			return 0, 0, nil, false
+			return field{}, nil, false
 		}
 		rest = rest[n:]
 	default:
-		return 0, 0, nil, false
+		return field{}, nil, false
 	}
 	if size > uint64(len(rest)) {
-		return 0, 0, nil, false
+		return field{}, nil, false
 	}
-	return key, 0, rest[size:], true
+	return field{key: key}, rest[size:], true
 }

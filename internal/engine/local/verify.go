@@ -45,7 +45,7 @@ func (e *Engine) verifyKept(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-e.verifier.look:
+		case <-e.uses.verifier.look:
 		case <-time.After(wait):
 		}
 	}
@@ -55,18 +55,18 @@ func (e *Engine) verifyKept(ctx context.Context) {
 func (e *Engine) nextToVerify(now time.Time) (string, time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.kept) == 0 {
+	if len(e.uses.kept) == 0 {
 		return "", e.cfg.Verify
 	}
-	keys := slices.Sorted(maps.Keys(e.kept))
-	first := slices.MinFunc(keys, func(a, b string) int { return e.kept[a].looked.Compare(e.kept[b].looked) })
-	return first, e.kept[first].looked.Add(e.cfg.Verify).Sub(now)
+	keys := slices.Sorted(maps.Keys(e.uses.kept))
+	first := slices.MinFunc(keys, func(a, b string) int { return e.uses.kept[a].looked.Compare(e.uses.kept[b].looked) })
+	return first, e.uses.kept[first].looked.Add(e.cfg.Verify).Sub(now)
 }
 
 // verifyOne looks whether a kept release's root is mounted, and all of it what its digest says.
 func (e *Engine) verifyOne(ctx context.Context, key string) {
 	e.mu.Lock()
-	k := e.kept[key]
+	k := e.uses.kept[key]
 	if k == nil {
 		e.mu.Unlock()
 		return // let go
@@ -83,7 +83,7 @@ func (e *Engine) verifyOne(ctx context.Context, key string) {
 	}
 	e.mu.Lock()
 	k.looked = time.Now()
-	if e.kept[key] != k {
+	if e.uses.kept[key] != k {
 		e.mu.Unlock()
 		return
 	}
@@ -113,7 +113,7 @@ func (e *Engine) rootSound(ctx context.Context, r imx.Release) (time.Time, error
 	if err := e.mountKept(ctx, r); err != nil {
 		return time.Time{}, err
 	}
-	read := e.verifier.read
+	read := e.uses.verifier.read
 	if last := read[r.Image.Root]; time.Since(last) < e.cfg.Verify/2 {
 		return last, nil
 	}
@@ -143,7 +143,7 @@ func (e *Engine) mountKept(ctx context.Context, r imx.Release) error {
 // runs: some of it may still be mounted.
 func (e *Engine) soundAgain(r imx.Release) error {
 	e.mu.Lock()
-	k := e.kept[releaseKey(r.Service, r.Number)]
+	k := e.uses.kept[releaseKey(r.Service, r.Number)]
 	faulty := k != nil && k.Fault != ""
 	e.mu.Unlock()
 	if !faulty {
