@@ -168,25 +168,31 @@ func keepGivenUp(s *session) {
 
 func thawedSick(s *session) {
 	r := s.warmable(1)
-	x := s.healthy(r, 1)[0]
+	r.Spec.Health.Timeout = imx.Duration(300 * time.Millisecond)
+	x := s.frozen(r, 1)[0]
 	s.Sicken(s.T, x.ID)
-	s.keep(r, 1)
-	if s.find(x.ID).Phase == imx.Unhealthy {
-		s.Skip("its check came first")
-	}
-	s.until("it is frozen, or its check came first", func(imx.Seen) bool {
-		return s.find(x.ID).Phase == imx.Warm || s.find(x.ID).Phase == imx.Ended
-	})
-	if s.find(x.ID).Phase == imx.Ended {
-		return // one that is unhealthy isn't kept
-	}
 	s.scale(r, 1)
 	s.until("its check has failed", func(imx.Seen) bool { return s.find(x.ID).Reason != "" })
-	if got := s.find(x.ID); got.Phase != imx.Starting {
-		s.Errorf("a thawed instance that fails its check is %s", got.Phase)
+	if got := s.find(x.ID); got.Phase != imx.Starting || got.Changed.Before(x.Changed) {
+		s.Errorf("a thawed instance that fails its check shows %+v, was %+v", got, x)
 	}
 	s.Heal(s.T, x.ID)
 	s.untilAll(r, 1, imx.Healthy)
+}
+
+func illBeforeFrozen(s *session) {
+	r := s.warmable(1)
+	r.Spec.Drain = imx.Duration(time.Hour)
+	id, _, end := s.held(r)
+	defer end()
+	s.route(nil, r)
+	s.keep(r, 2)
+	s.Sicken(s.T, id)
+	s.untilAll(r, 1, imx.Ended)
+	if x := s.find(id); x.Phase != imx.Ended || !x.Exit.Wanted {
+		s.Errorf("the one that fell ill is %s", x.Phase)
+	}
+	s.untilAll(r, 1, imx.Warm)
 }
 
 func thawNeedsPass(s *session) {
