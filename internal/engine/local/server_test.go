@@ -117,4 +117,3 @@ func (m *machine) serverWith(t *testing.T, o order) *exec.Cmd {
 	})
 	return cmd
 }
-
