@@ -3,6 +3,8 @@
 package erofs_test
 
 import (
+	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -71,6 +73,38 @@ func TestEachFileOfAnImageThatWasChangedOrRemovedIsFound(t *testing.T) {
 		for name := range files {
 			erofs.Unlock(name)
 		}
+	}
+}
+
+// One that is changed without a trace, as a disk does it, has the state of one that is sound.
+func TestReadingAgainFindsWhatLeftNoTrace(t *testing.T) {
+	s, root := checked(t)
+	c := &erofs.Checker{}
+	if err := c.Image(s.image(), root); err != nil {
+		t.Fatal(err)
+	}
+	from := func(change string) func(string, io.Writer) error {
+		return func(file string, to io.Writer) error {
+			data, err := os.ReadFile(file)
+			if err == nil && file == change {
+				data[len(data)-1]++
+			}
+			return errors.Join(err, func() error { _, err := to.Write(data); return err }())
+		}
+	}
+	if err := c.Again(s.image(), root, from("")); err != nil {
+		t.Errorf("of a sound one: %v", err)
+	}
+	for _, file := range []string{s.image(), erofs.PartFile(s.image(), s.parts[1].Digest)} {
+		if err := c.Again(s.image(), root, from(file)); imx.KindOf(err) != imx.Refused {
+			t.Errorf("%s changed: %v", file, err)
+		}
+	}
+	if err := os.Remove(s.image()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Again(s.image(), root, from("")); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("removed: %v", err)
 	}
 }
 

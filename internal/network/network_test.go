@@ -22,8 +22,8 @@ import (
 
 // Each file holds worlds, a line for each service and instance, and the rules that follow:
 //
-//	service web 10.99.0.1 http=8080:80 weights=1:9,2:1
-//	instance web-1 10.99.1.1 veth1 release=1 ready connect=app.http
+//	service web 10.99.0.1 http=8080:80 weights=1:9,2:1 preview=2:81:8080
+//	instance web-1 10.99.1.1 veth1 release=1 ready shown connect=app.http
 func TestGoldenWorlds(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -57,6 +57,11 @@ func parseService(t *testing.T, words []string) network.ServiceNet {
 			}
 			continue
 		}
+		if name == "preview" {
+			p := strings.Split(value, ":")
+			s.Preview = network.Preview{Release: number(t, p[0]), Publish: number(t, p[1]), Inside: number(t, p[2])}
+			continue
+		}
 		inside, published, _ := strings.Cut(value, ":")
 		s.Ports = append(s.Ports, imx.Port{Name: name, Container: number(t, inside), Publish: number(t, published)})
 	}
@@ -74,6 +79,8 @@ func parseInstance(t *testing.T, words []string) network.Endpoint {
 			e.Release = number(t, value)
 		case "ready":
 			e.Ready = true
+		case "shown":
+			e.Shown = true
 		case "connect":
 			service, port, _ := strings.Cut(value, ".")
 			e.Connect = append(e.Connect, imx.PortRef{Service: service, Port: port})
@@ -114,12 +121,16 @@ func world(t *rapid.T) network.World {
 		for range rapid.IntRange(0, 3).Draw(t, "weights") {
 			s.Weights[rapid.IntRange(1, 4).Draw(t, "release")] = rapid.OneOf(rapid.IntRange(-1, 5), rapid.Int()).Draw(t, "weight")
 		}
+		s.Preview = network.Preview{
+			Release: rapid.IntRange(0, 4).Draw(t, "preview"), Publish: rapid.IntRange(0, 3).Draw(t, "at"), Inside: rapid.IntRange(-1, 70000).Draw(t, "inside"),
+		}
 		w.Services = append(w.Services, s)
 	}
 	for i := range rapid.IntRange(0, 80).Draw(t, "instances") {
 		e := network.Endpoint{
 			ID: fmt.Sprintf("i%d", i), Service: name.Draw(t, "of"), Release: rapid.IntRange(1, 4).Draw(t, "release"),
 			Address: address(1), Interface: fmt.Sprintf("v%d", i), Ready: rapid.Bool().Draw(t, "ready"),
+			Shown: rapid.Bool().Draw(t, "shown"),
 		}
 		if rapid.IntRange(0, 20).Draw(t, "stray") == 0 {
 			e.Address = rapid.SampledFrom([]netip.Addr{{}, netip.MustParseAddr("192.0.2.1"), netip.IPv6Loopback()}).Draw(t, "elsewhere")
@@ -166,11 +177,13 @@ func TestEverySlotNamesAReadyRoutedInstance(t *testing.T) {
 		for _, p := range network.Compute(w).Pools {
 			good := map[netip.Addr]bool{}
 			for _, e := range w.Instances {
-				if e.Service == p.Service && e.Ready && routed(w, e) && w.Network.Contains(e.Address) {
+				here := w.Network.Contains(e.Address)
+				if here && (e.Service == p.Service && e.Ready && routed(w, e) || network.PreviewOf(e.Service) == p.Service && e.Shown && previewed(w, e)) {
 					good[e.Address] = true
 				}
 			}
-			if len(p.Slots) != network.Slots && (len(p.Slots) != 0 || len(good) > 0 && unique(w, p.Service)) {
+			name, _, _ := strings.Cut(p.Service, ".")
+			if len(p.Slots) != network.Slots && (len(p.Slots) != 0 || len(good) > 0 && unique(w, name)) {
 				t.Fatalf("%s has %d slots for %d instances", p.Service, len(p.Slots), len(good))
 			}
 			for _, a := range p.Slots {
@@ -186,6 +199,10 @@ func routed(w network.World, e network.Endpoint) bool {
 	return slices.ContainsFunc(w.Services, func(s network.ServiceNet) bool { return s.Name == e.Service && s.Weights[e.Release] > 0 })
 }
 
+func previewed(w network.World, e network.Endpoint) bool {
+	return slices.ContainsFunc(w.Services, func(s network.ServiceNet) bool { return s.Name == e.Service && s.Preview.Release == e.Release })
+}
+
 func unique(w network.World, name string) bool {
 	n := 0
 	for _, s := range w.Services {
@@ -196,7 +213,7 @@ func unique(w network.World, name string) bool {
 	return n == 1
 }
 
-func TestSharesAreWithinOneSlotOfTheWeights(t *testing.T) {
+func TestSharesAreAtLeastASlotAndLessThanOneMoreThanTheWeights(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := sensible(t)
 		r := network.Compute(w)
@@ -218,7 +235,8 @@ func TestSharesAreWithinOneSlotOfTheWeights(t *testing.T) {
 			}
 			for a, n := range release {
 				exact := min(float64(s.Weights[n]), 1<<40) / total * network.Slots
-				if got := float64(shares[n]); got < exact-1 || got > exact+1 {
+				// Each release with less than a slot's worth may take one from those with the most.
+				if got := float64(shares[n]); got < 1 || got >= exact+1 || got < exact-float64(len(s.Weights)) {
 					t.Fatalf("release %d of %s has %v slots, its weight is worth %v", n, s.Name, got, exact)
 				}
 				for b, m := range release {
@@ -229,6 +247,25 @@ func TestSharesAreWithinOneSlotOfTheWeights(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWholePercentsAreExact(t *testing.T) {
+	for percent := 1; percent < 100; percent++ {
+		w := network.World{Network: netip.MustParsePrefix("10.99.0.0/16")}
+		w.Services = []network.ServiceNet{{Name: "web", Weights: imx.Weights{1: 100 - percent, 2: percent}}}
+		for i := range 6 {
+			w.Instances = append(w.Instances, network.Endpoint{
+				ID: fmt.Sprintf("web-%d", i), Service: "web", Release: 1 + i%2, Ready: true, Address: netip.AddrFrom4([4]byte{10, 99, 1, byte(i)}),
+			})
+		}
+		got := 0
+		for _, a := range network.Compute(w).Pool("web").Slots {
+			got += int(a.As4()[3]) % 2
+		}
+		if got*100 != percent*network.Slots {
+			t.Errorf("%d %% are %d of %d slots", percent, got, network.Slots)
+		}
+	}
 }
 
 func TestNobodyIsAllowedWhoDidNotConnect(t *testing.T) {
@@ -273,7 +310,9 @@ func listens(w network.World, c imx.PortRef, port uint16) bool {
 
 func publishes(w network.World, service string, inside uint16) bool {
 	return slices.ContainsFunc(w.Services, func(s network.ServiceNet) bool {
-		return s.Name == service && slices.ContainsFunc(s.Ports, func(p imx.Port) bool { return p.Publish > 0 && p.Container == int(inside) })
+		return (s.Name == service || network.PreviewOf(s.Name) == service) &&
+			(s.Preview.Publish > 0 && s.Preview.Inside == int(inside) ||
+				slices.ContainsFunc(s.Ports, func(p imx.Port) bool { return p.Publish > 0 && p.Container == int(inside) }))
 	})
 }
 

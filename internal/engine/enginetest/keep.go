@@ -12,9 +12,9 @@ import (
 )
 
 // warmable is a release whose instances may be frozen.
-func (s *session) warmable(number int, f Fate) imx.Release {
+func (s *session) warmable(number int) imx.Release {
 	s.Helper()
-	r := s.Release("web", number, f)
+	r := s.Release("web", number, Well)
 	r.Spec.Deploy = &imx.Deploy{Strategy: imx.BlueGreen, Warm: imx.WarmFrozen}
 	return r
 }
@@ -51,7 +51,7 @@ func (s *session) verified(r imx.Release) {
 }
 
 func keptFrozen(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	before := s.healthy(r, 2)
 	s.route(imx.Weights{1: 1}, r)
 	s.route(nil, r)
@@ -79,7 +79,7 @@ func keptFrozen(s *session) {
 }
 
 func warmWithoutTraffic(s *session) {
-	one, two := s.warmable(1, Well), s.warmable(2, Well)
+	one, two := s.warmable(1), s.warmable(2)
 	s.frozen(one, 1)
 	twos := s.healthy(two, 1)
 	s.route(imx.Weights{2: 1}, one, two)
@@ -93,7 +93,7 @@ func warmWithoutTraffic(s *session) {
 }
 
 func freezesWhenIdle(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	r.Spec.Drain = imx.Duration(time.Hour)
 	id, use, end := s.held(r)
 	s.route(nil, r)
@@ -109,7 +109,7 @@ func freezesWhenIdle(s *session) {
 }
 
 func freezesInTime(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	r.Spec.Drain = imx.Duration(time.Second)
 	_, _, end := s.held(r)
 	defer end()
@@ -122,7 +122,7 @@ func freezesInTime(s *session) {
 }
 
 func keepsSoMany(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	oldest := s.healthy(r, 1)[0]
 	s.healthy(r, 2)
 	all := s.healthy(r, 3)
@@ -142,7 +142,7 @@ func keepsSoMany(s *session) {
 }
 
 func keepRefused(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	s.healthy(r, 1)
 	s.route(imx.Weights{1: 1}, r)
 	s.refused(s.Engine.Keep(s.Context(), r, 1), imx.Conflict, "web")
@@ -152,7 +152,7 @@ func keepRefused(s *session) {
 }
 
 func keepGivenUp(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	r.Spec.Drain = imx.Duration(time.Hour)
 	id, _, end := s.held(r)
 	s.route(nil, r)
@@ -167,37 +167,43 @@ func keepGivenUp(s *session) {
 }
 
 func thawedSick(s *session) {
-	r := s.warmable(1, Well)
-	x := s.healthy(r, 1)[0]
+	r := s.warmable(1)
+	r.Spec.Health.Timeout = imx.Duration(300 * time.Millisecond)
+	x := s.frozen(r, 1)[0]
 	s.Sicken(s.T, x.ID)
-	s.keep(r, 1)
-	if s.find(x.ID).Phase == imx.Unhealthy {
-		s.Skip("its check came first")
-	}
-	s.until("it is frozen, or its check came first", func(imx.Seen) bool {
-		return s.find(x.ID).Phase == imx.Warm || s.find(x.ID).Phase == imx.Ended
-	})
-	if s.find(x.ID).Phase == imx.Ended {
-		return // one that is unhealthy isn't kept
-	}
 	s.scale(r, 1)
 	s.until("its check has failed", func(imx.Seen) bool { return s.find(x.ID).Reason != "" })
-	if got := s.find(x.ID); got.Phase != imx.Starting {
-		s.Errorf("a thawed instance that fails its check is %s", got.Phase)
+	if got := s.find(x.ID); got.Phase != imx.Starting || got.Changed.Before(x.Changed) {
+		s.Errorf("a thawed instance that fails its check shows %+v, was %+v", got, x)
 	}
 	s.Heal(s.T, x.ID)
 	s.untilAll(r, 1, imx.Healthy)
 }
 
+func illBeforeFrozen(s *session) {
+	r := s.warmable(1)
+	r.Spec.Drain = imx.Duration(time.Hour)
+	id, _, end := s.held(r)
+	defer end()
+	s.route(nil, r)
+	s.keep(r, 2)
+	s.Sicken(s.T, id)
+	s.untilAll(r, 1, imx.Ended)
+	if x := s.find(id); x.Phase != imx.Ended || !x.Exit.Wanted {
+		s.Errorf("the one that fell ill is %s", x.Phase)
+	}
+	s.untilAll(r, 1, imx.Warm)
+}
+
 func thawNeedsPass(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	s.frozen(r, 1)
 	s.refused(s.Engine.Scale(s.Context(), admission.Pass{}, r, 1), imx.Refused, "verdict", "web")
 	s.untilAll(r, 1, imx.Warm)
 }
 
 func warmStops(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	all := s.frozen(r, 2)
 	s.must(s.Engine.Stop(s.Context(), all[0].ID, "no reason"))
 	x := s.untilAll(r, 1, imx.Ended)[0]
@@ -209,7 +215,7 @@ func warmStops(s *session) {
 }
 
 func volumeNotFrozen(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	r.Spec.Volumes = []imx.Volume{{Name: "state", Path: "/state"}}
 	s.healthy(r, 1)
 	s.keep(r, 1)
@@ -218,7 +224,7 @@ func volumeNotFrozen(s *session) {
 }
 
 func keptStopped(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	r.Spec.Deploy.Warm = imx.WarmStopped
 	s.healthy(r, 2)
 	s.keep(r, 2)
@@ -236,7 +242,7 @@ func keptStopped(s *session) {
 }
 
 func scaledToNothing(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	s.frozen(r, 2)
 	s.scale(r, 0)
 	s.untilAll(r, 2, imx.Ended)
@@ -246,7 +252,7 @@ func scaledToNothing(s *session) {
 }
 
 func warmAdopted(s *session) {
-	r := s.warmable(1, Well)
+	r := s.warmable(1)
 	before := s.frozen(r, 2)
 	s.verified(r)
 	s.restart(func() {})

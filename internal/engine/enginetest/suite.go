@@ -27,7 +27,7 @@ type World struct {
 	// Restart returns another engine over the same instances, as after the server's death. The one
 	// before isn't used any more.
 	Restart func(t *testing.T) engine.Engine
-	// Sicken makes an instance fail its checks; Heal makes it pass them again.
+	// Sicken makes an instance fail its checks, a warm one once it is thawed; Heal makes it pass them again.
 	Sicken, Heal func(t *testing.T, id string)
 	// Crash ends an instance's process with an exit code, in a way that the engine didn't ask for.
 	Crash func(t *testing.T, id string, code int)
@@ -94,6 +94,7 @@ func Suite(t *testing.T, world func(t *testing.T) World) {
 		{"a release with traffic can't be kept aside", keepRefused},
 		{"traffic that comes back keeps an instance from being frozen", keepGivenUp},
 		{"a thawed instance that isn't well is starting", thawedSick},
+		{"an instance that falls ill before it is frozen isn't kept", illBeforeFrozen},
 		{"nothing is thawed without a pass", thawNeedsPass},
 		{"a warm instance can be stopped", warmStops},
 		{"a release that holds a volume is kept without instances", volumeNotFrozen},

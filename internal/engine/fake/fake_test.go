@@ -121,6 +121,30 @@ func TestAForeignProcessHoldsAPort(t *testing.T) {
 	}
 }
 
+func TestASpoiltRootEndsWhatIsFrozenOnIt(t *testing.T) {
+	e := fake.New(clock())
+	r := release("web", 1)
+	r.Spec.Deploy = &imx.Deploy{Warm: imx.WarmFrozen}
+	if err := e.Scale(t.Context(), admission.ForTrial(r), r, 1); err != nil {
+		t.Fatal(err)
+	}
+	e.Tick()
+	if err := e.Keep(t.Context(), r, 1); err != nil {
+		t.Fatal(err)
+	}
+	e.Tick()
+	e.Spoil("web", 1, "changed")
+	e.Tick()
+	seen, err := e.Observe(t.Context())
+	if err != nil || len(seen.Kept) != 1 || seen.Kept[0].Fault != "changed" || seen.Instances[0].Phase != imx.Ended {
+		t.Errorf("there is %+v, %v", seen, err)
+	}
+	e.Spoil("web", 1, "")
+	if seen, err = e.Observe(t.Context()); err != nil || seen.Kept[0].Fault != "" {
+		t.Errorf("mended, there is %+v, %v", seen, err)
+	}
+}
+
 func phases(t *testing.T, e *fake.Engine) []imx.Phase {
 	t.Helper()
 	seen, err := e.Observe(t.Context())

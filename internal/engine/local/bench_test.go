@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,53 @@ func BenchmarkRoute(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkWarm freezes 20 instances and thaws them again. It reports what an instance costs this process for the one
+// (cpu-ms/freeze) and the other, with its check (cpu-ms/thaw), and how long it takes from a Scale until all are healthy.
+func BenchmarkWarm(b *testing.B) {
+	const count = 20
+	m := newMachine(b)
+	e := m.running(b)
+	r := m.warmable(1)
+	r.Spec.Health.Every = imx.Duration(time.Minute)
+	e.healthy(b, r, count)
+	var froze, thawed time.Duration
+	var waits []time.Duration
+	for b.Loop() {
+		before := ownCPU(b)
+		e.keep(b, r, count)
+		e.until(b, r, count, imx.Warm)
+		froze += ownCPU(b) - before
+		before = ownCPU(b)
+		start := time.Now()
+		e.scale(b, r, count)
+		e.until(b, r, count, imx.Healthy)
+		waits = append(waits, time.Since(start))
+		thawed += ownCPU(b) - before
+	}
+	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 / float64(b.N*count) }
+	slices.Sort(waits)
+	b.ReportMetric(each(froze), "cpu-ms/freeze")
+	b.ReportMetric(each(thawed), "cpu-ms/thaw")
+	b.ReportMetric(float64(waits[len(waits)/2].Microseconds())/1000, "p50-ms/20-healthy")
+	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds())/1000, "p99-ms/20-healthy")
+}
+
+// BenchmarkCommandCheck reports what a check by a command costs, with all that it starts.
+func BenchmarkCommandCheck(b *testing.B) {
+	m := newMachine(b)
+	e := m.running(b)
+	r := m.release("web", 1)
+	r.Spec.Health.HTTP = nil
+	id := e.healthy(b, r, 1)[0].ID
+	before := ownCPU(b)
+	for b.Loop() {
+		if err := e.CheckCommand(b.Context(), id, "/bin/app", "child"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((ownCPU(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/check")
 }
 
 func ownCPU(tb testing.TB) time.Duration {

@@ -30,6 +30,7 @@ const (
 //	<unified>/imx-<ID>/<instance>/         cgroup.kill ends all of it, cgroup.events says when it is empty
 //	<unified>/imx-<ID>/<instance>/monitor  conmon and, while it starts, crun
 //	<unified>/imx-<ID>/<instance>/init     the instance itself, with its limits
+//	<unified>/imx-<ID>/<instance>/init/check  the command that checks it, if there is one, within the same limits
 //
 // so that a start that the server's death cut short leaves no process that can't be found. The version 2 tree freezes
 // an instance on either kind of machine: no controller is needed for that, and SIGKILL ends what is frozen, which
@@ -189,10 +190,15 @@ type entrance struct {
 }
 
 // open opens the groups that make made. The caller closes the entrance.
-func (c cgroups) open(id string) (*entrance, error) {
-	dirs := []string{c.first(id)}
+func (c cgroups) open(id string) (*entrance, error) { return c.openAt(id, c.first(id)) }
+
+// openAt is open of another group in the version 2 tree, at or below the instance's own.
+func (c cgroups) openAt(id, group string) (*entrance, error) {
+	dirs := []string{group}
 	for _, name := range controllers() {
-		dirs = append(dirs, c.limited(id, name))
+		if point, ok := c.v1[name]; ok {
+			dirs = append(dirs, filepath.Join(point, c.name, id))
+		}
 	}
 	slices.Sort(dirs)
 	monitor, err := os.Open(c.monitor(id))
@@ -252,7 +258,7 @@ func (c cgroups) clear(ctx context.Context, id string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("ending %s: %w", id, err)
 	}
-	dirs := c.dirs(id)
+	dirs := append(c.dirs(id), c.aside(id))
 	slices.Reverse(dirs)
 	for _, dir := range dirs {
 		if err := removeGroup(ctx, dir); err != nil {

@@ -41,8 +41,8 @@ func TestTheLocalEngineKeepsTheContract(t *testing.T) {
 				return r
 			},
 			Restart: func(t *testing.T) engine.Engine { t.Helper(); return m.open(t) },
-			Sicken:  func(t *testing.T, id string) { t.Helper(); m.tell(t, id, "/sick") },
-			Heal:    func(t *testing.T, id string) { t.Helper(); m.tell(t, id, "/heal") },
+			Sicken:  m.sicken,
+			Heal:    func(t *testing.T, id string) { t.Helper(); m.signal(t, id, unix.SIGCONT); m.tell(t, id, "/heal") },
 			Crash: func(t *testing.T, id string, code int) {
 				t.Helper()
 				m.tell(t, id, "/exit?code="+strconv.Itoa(code))
@@ -112,6 +112,23 @@ func (m *machine) ask(t *testing.T, id, path string) (string, error) {
 func (m *machine) tell(t *testing.T, id, path string) {
 	t.Helper()
 	if _, err := m.ask(t, id, path); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+		t.Fatal(err)
+	}
+}
+
+// sicken makes an instance say that it isn't well, or one that is frozen, and can't be told, not answer when it goes on.
+func (m *machine) sicken(t *testing.T, id string) {
+	t.Helper()
+	if m.instance(t, id).Phase == imx.Warm {
+		m.signal(t, id, unix.SIGSTOP)
+		return
+	}
+	m.tell(t, id, "/sick")
+}
+
+func (m *machine) signal(t *testing.T, id string, s unix.Signal) {
+	t.Helper()
+	if err := unix.Kill(m.instance(t, id).Pid, s); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -32,8 +32,6 @@ type Engine struct {
 	rules rules
 	wake  chan struct{} // to Run: what Observe returns has changed
 
-	verifier verifier
-
 	// gate is held for reading while something is made, for writing while what nothing needs is
 	// removed.
 	gate sync.RWMutex
@@ -43,11 +41,17 @@ type Engine struct {
 	routes    map[string]engine.Route
 	last      netip.Addr             // the address that was given out last
 	scaling   map[string]*sync.Mutex // by service
-	kits      map[string]int         // how many commands use a root that is no release's, by its key
-	kept      map[string]*keeping    // releases that are kept for the way back, by their key
+	uses      uses
 }
 
 var _ engine.Engine = (*Engine)(nil)
+
+// uses are what keeps a root mounted beside an instance. Engine.mu guards the maps.
+type uses struct {
+	kits     map[string]int      // how many commands use a root that is no release's, by its key
+	kept     map[string]*keeping // releases that are kept for the way back, by their key
+	verifier verifier
+}
 
 // instance is what the engine holds of one in memory. Engine.mu guards record, starting, watched
 // and fails; init and monitor are set once, before starting ends.
@@ -97,14 +101,14 @@ func takeOver(ctx context.Context, cfg Config) (*Engine, error) {
 		flows:     &flowCount{},
 		rules:     rules{held: map[int]io.Closer{}},
 		wake:      make(chan struct{}, 1),
-		verifier:  verifier{look: make(chan struct{}, 1)},
+		uses:      uses{kits: map[string]int{}, verifier: newVerifier()},
 		instances: map[string]*instance{},
 		scaling:   map[string]*sync.Mutex{},
 	}
 	if e.routes, err = s.loadRoutes(); err != nil {
 		return nil, err
 	}
-	if e.kept, err = s.loadKept(); err != nil {
+	if e.uses.kept, err = s.loadKept(); err != nil {
 		return nil, err
 	}
 	return e, e.adopt(ctx)
@@ -239,7 +243,7 @@ func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
 		}
 		seen.Previews = engine.WithPreview(seen.Previews, r)
 	}
-	for _, k := range e.kept {
+	for _, k := range e.uses.kept {
 		seen.Kept = append(seen.Kept, k.seen())
 	}
 	slices.SortFunc(seen.Kept, engine.CompareKept)
@@ -300,7 +304,7 @@ func (e *Engine) tidy(ctx context.Context) error {
 	defer e.gate.Unlock()
 	err := e.roots.sweep(ctx, e.inUse)
 	e.mu.Lock()
-	empty := len(e.routes) == 0 && len(e.kept) == 0 && !slices.ContainsFunc(slices.Collect(maps.Values(e.instances)), func(in *instance) bool {
+	empty := len(e.routes) == 0 && len(e.uses.kept) == 0 && !slices.ContainsFunc(slices.Collect(maps.Values(e.instances)), func(in *instance) bool {
 		return !in.record.Cleared
 	})
 	e.mu.Unlock()
@@ -320,8 +324,8 @@ func (e *Engine) inUse(key string) bool {
 			return true
 		}
 	}
-	k, kept := e.kept[key]
-	return e.kits[key] > 0 || kept && k.Fault == ""
+	k, kept := e.uses.kept[key]
+	return e.uses.kits[key] > 0 || kept && k.Fault == ""
 }
 
 func (e *Engine) all() []*instance {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -29,20 +30,34 @@ func (e *Engine) Exec(ctx context.Context, id string, args []string, out io.Writ
 	if !ok {
 		return -1, unknown(id)
 	}
-	process, err := processOf(e.store.instance(id), args)
-	if err != nil {
-		return -1, err
-	}
 	way, err := e.cgroups.open(id)
 	if err != nil {
 		return -1, err
 	}
 	defer way.close()
+	return e.runBeside(ctx, in, besideArgs{args, way, nil}, out)
+}
+
+// besideArgs say what runBeside runs, in which groups, and what ends it when its time is over, but for a given pid: crun's,
+// which then ends by itself. Where nothing does, only the wait for it ends.
+type besideArgs struct {
+	args []string
+	way  *entrance
+	end  func(crun int) error
+}
+
+// runBeside is Exec of an instance that runs.
+func (e *Engine) runBeside(ctx context.Context, in *instance, b besideArgs, out io.Writer) (int, error) {
+	id := in.record.Instance.ID // never changes
+	process, err := processOf(e.store.instance(id), b.args)
+	if err != nil {
+		return -1, err
+	}
 	code := -1
 	before := e.cgroups.oomKills(id)
 	onOwnThread(func() {
 		if err = hideUnified(e.cgroups); err == nil {
-			code, err = beside{e.crunArgs("exec", "--process", "/proc/self/fd/3", id), process, way}.run(ctx, out)
+			code, err = beside{e.crunArgs("exec", "--process", "/proc/self/fd/3", id), process, b.way, b.end}.run(ctx, out)
 		}
 	})
 	if err == nil && code == killed {
@@ -50,6 +65,9 @@ func (e *Engine) Exec(ctx context.Context, id string, args []string, out io.Writ
 	}
 	return code, err
 }
+
+// reaping is how long crun may take to end after what it ran was killed.
+const reaping = 2 * time.Second
 
 // killed is the status of what SIGKILL ended.
 const killed = 128 + int(unix.SIGKILL)
@@ -77,6 +95,7 @@ type beside struct {
 	args     []string // crun's
 	document []byte   // what crun reads from descriptor 3: it says what to run
 	way      *entrance
+	end      func(crun int) error // see besideArgs
 }
 
 // run runs the program, on a thread that crun accepts, as Exec says.
@@ -94,6 +113,10 @@ func (b beside) run(ctx context.Context, out io.Writer) (int, error) {
 	defer said.Close() // read-only
 	cmd := exec.CommandContext(ctx, Runtime(), b.args...)
 	cmd.Dir = "/"
+	if b.end != nil {
+		cmd.Cancel = func() error { return b.end(cmd.Process.Pid) }
+		cmd.WaitDelay = reaping
+	}
 	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{words}, hear, hear
 	cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(b.way.monitor.Fd()), Setsid: true}
 	err = cmd.Start()

@@ -23,6 +23,11 @@ func (e *Engine) FailWrites(err error) {
 var (
 	Listening = listening
 	Rotate    = rotate
+	Serving   = serving
+	Interval  = interval
+	Timeout   = timeout
+
+	ReadSlowly = readSlowly
 )
 
 // Resolve follows the links of a path in an image.
@@ -69,6 +74,12 @@ func (e *Engine) BareCrun(ctx context.Context, id, name string) (string, error) 
 		err = cmd.Run()
 	})
 	return group, err
+}
+
+// CheckCommand asks an instance by a command.
+func (e *Engine) CheckCommand(ctx context.Context, id string, args ...string) error {
+	in, _ := e.living(id)
+	return e.checkCommand(ctx, in, args)
 }
 
 // Cgroup is the instance's version 2 group.

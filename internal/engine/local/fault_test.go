@@ -5,12 +5,10 @@ package local_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,94 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
-	"imx/internal/admission"
 	"imx/internal/engine"
 	"imx/internal/engine/local"
 	"imx/internal/erofs"
 	"imx/internal/network"
-	"imx/internal/network/nft"
 )
-
-// serverEnv makes the test's program a server of its own, with an order to carry out.
-const serverEnv = "IMX_TEST_SERVER"
-
-// order is what a server in a process of its own is told.
-type order struct {
-	Dir     string      `json:"dir"`
-	ID      string      `json:"id"`
-	Table   string      `json:"table"`
-	Root    string      `json:"root"`
-	Network string      `json:"network"`
-	Release imx.Release `json:"release"`
-	Count   int         `json:"count"`
-}
-
-func TestMain(m *testing.M) {
-	if text := os.Getenv(serverEnv); text != "" {
-		if err := serve(text); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// serve starts what it is told to start, and then waits for its death.
-func serve(text string) error {
-	var o order
-	if err := json.Unmarshal([]byte(text), &o); err != nil {
-		return err
-	}
-	table, err := nft.New(o.Table)
-	if err != nil {
-		return err
-	}
-	cfg := local.Config{Dir: o.Dir, ID: o.ID, Firewall: table}
-	if err := cfg.Network.UnmarshalText([]byte(o.Network)); err != nil {
-		return err
-	}
-	cfg.Roots = func(context.Context, imx.Digest) (string, error) { return o.Root, nil }
-	ctx := context.Background()
-	e, err := local.Open(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	if err := e.Scale(ctx, admission.ForTrial(o.Release), o.Release, o.Count); err != nil {
-		return err
-	}
-	return e.Run(ctx, func() {})
-}
-
-// server starts a server process over the machine's folder.
-func (m *machine) server(t *testing.T, r imx.Release, n int) *exec.Cmd {
-	t.Helper()
-	root, err := m.cfg.Roots(t.Context(), r.Image.Digest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal(order{
-		Dir: m.cfg.Dir, ID: m.cfg.ID, Table: m.table, Root: root, Network: m.cfg.Network.String(), Release: r, Count: n,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), serverEnv+"="+string(text))
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may be dead already
-		_ = cmd.Wait()
-	})
-	return cmd
-}
 
 func TestAServerKilledInTheMiddleOfStartsLeavesNothingHalfMade(t *testing.T) {
 	// Each step of a start is known by what it leaves.

@@ -20,6 +20,7 @@ type keeping struct {
 	Release  imx.Release `json:"release"`
 	Verified time.Time   `json:"verified,omitzero"` // when its root's bytes were last found to be those of its image
 	Fault    string      `json:"fault,omitempty"`   // why it is no way back
+	looked   time.Time   // when this server last looked
 }
 
 func (k *keeping) seen() imx.Kept {
@@ -205,7 +206,7 @@ func (e *Engine) unfreeze(in *instance) error {
 func (e *Engine) noteKept(r imx.Release) error {
 	key := releaseKey(r.Service, r.Number)
 	e.mu.Lock()
-	_, known := e.kept[key]
+	_, known := e.uses.kept[key]
 	e.mu.Unlock()
 	if known {
 		return nil
@@ -215,9 +216,9 @@ func (e *Engine) noteKept(r imx.Release) error {
 		return err
 	}
 	e.mu.Lock()
-	e.kept[key] = k
+	e.uses.kept[key] = k
 	e.mu.Unlock()
-	e.verifier.wake()
+	e.uses.verifier.wake()
 	return nil
 }
 
@@ -225,8 +226,8 @@ func (e *Engine) noteKept(r imx.Release) error {
 func (e *Engine) letGo(ctx context.Context, r imx.Release) error {
 	key := releaseKey(r.Service, r.Number)
 	e.mu.Lock()
-	_, known := e.kept[key]
-	delete(e.kept, key)
+	_, known := e.uses.kept[key]
+	delete(e.uses.kept, key)
 	e.mu.Unlock()
 	if !known {
 		return nil
@@ -241,9 +242,9 @@ func (e *Engine) letGoAll(service string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var errs []error
-	for key, k := range e.kept {
+	for key, k := range e.uses.kept {
 		if k.Release.Service == service {
-			delete(e.kept, key)
+			delete(e.uses.kept, key)
 			errs = append(errs, ignoreMissing(os.Remove(e.store.kept(key))))
 		}
 	}

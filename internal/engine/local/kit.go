@@ -112,15 +112,12 @@ func (e *Engine) living(id string) (*instance, bool) {
 func (e *Engine) use(key string) (done func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.kits == nil {
-		e.kits = map[string]int{}
-	}
-	e.kits[key]++
+	e.uses.kits[key]++
 	return func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if e.kits[key]--; e.kits[key] == 0 {
-			delete(e.kits, key)
+		if e.uses.kits[key]--; e.uses.kits[key] == 0 {
+			delete(e.uses.kits, key)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func Purge(ctx context.Context, cfg Config) error {
 		in.monitor.close()
 	}
 	err = errors.Join(err, e.removeRoutes())
-	for _, k := range e.kept {
+	for _, k := range e.uses.kept {
 		err = errors.Join(err, e.letGoAll(k.Release.Service))
 	}
 	return errors.Join(err, e.tidy(ctx), ignoreMissing(os.Remove(filepath.Join(cfg.Dir, "network.json"))))

@@ -121,6 +121,17 @@ func (rs *roots) check(r imx.Release) error {
 	return rs.checker.Image(p.Root, r.Image.Root)
 }
 
+// forgetLost lets a release's root be mounted again that somebody unmounted.
+func (rs *roots) forgetLost(key string) error {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	mounted, err := isMounted(rs.at("roots", key))
+	if err == nil && !mounted {
+		delete(rs.ready, key)
+	}
+	return err
+}
+
 // unlock lets an image's file and parts be changed again, but those that other images in use have.
 func (rs *roots) unlock(p prepared) {
 	if rs.cfg.Guest {

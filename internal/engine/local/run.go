@@ -20,6 +20,8 @@ const (
 	// eager is how often an instance is checked that isn't healthy yet, if its own interval is
 	// longer: the start of a release waits for it.
 	eager = 200 * time.Millisecond
+	// eagerCommand is eager of a check by a command, which costs as much as a start.
+	eagerCommand = time.Second
 	// retryClear is how long to wait before trying again to remove what an ended instance left.
 	retryClear = time.Second
 )
@@ -135,11 +137,11 @@ func (e *Engine) tend(life context.Context, in *instance) time.Duration {
 	case r.Instance.Phase == imx.Warm:
 		return e.tendWarm(life, in)
 	case runs(r.Instance.Phase):
-		err := checkUntil(life, in.told, in.release, r.Instance.Address)
+		err := e.checkUntilTold(life, in, r.Instance)
 		if life.Err() == nil {
 			e.judge(life, in, err)
 		}
-		next := interval(in.release, r.Instance.Phase)
+		next := interval(in.release.Spec.Health, r.Instance.Phase)
 		if soon := e.freezeWhenIdle(life, in); soon > 0 {
 			next = min(next, soon)
 		}
@@ -159,17 +161,6 @@ func (e *Engine) tend(life context.Context, in *instance) time.Duration {
 		logFailure(life, e.cfg.Log, "an instance could not be ended", err)
 	}
 	return retryClear
-}
-
-func interval(r imx.Release, p imx.Phase) time.Duration {
-	every := time.Duration(r.Spec.Health.Every)
-	if every <= 0 {
-		every = time.Second
-	}
-	if p == imx.Starting {
-		return min(every, eager)
-	}
-	return every
 }
 
 // judge takes the result of a check into account.

@@ -19,8 +19,13 @@ import (
 // verifyShare is what of a core the reading of kept roots may take: one part in so many.
 const verifyShare = 100
 
-// verifier is what wakes the goroutine of Run that reads the roots of kept releases.
-type verifier struct{ look chan struct{} }
+// verifier is what the goroutine of Run has that reads the roots of kept releases.
+type verifier struct {
+	look chan struct{}            // wakes it
+	read map[imx.Digest]time.Time // when an image's root was last read and found to be sound; many releases may have it
+}
+
+func newVerifier() verifier { return verifier{make(chan struct{}, 1), map[imx.Digest]time.Time{}} }
 
 func (v verifier) wake() {
 	select {
@@ -32,42 +37,43 @@ func (v verifier) wake() {
 // verifyKept sees to it that the roots of kept releases are mounted, and reads them: each when it comes to be kept,
 // and again every Config.Verify. It goes on until ctx ends.
 func (e *Engine) verifyKept(ctx context.Context) {
-	tick := time.NewTicker(e.cfg.Verify)
-	defer tick.Stop()
-	for all := true; ; {
-		for _, key := range e.unverified(all) {
+	for ctx.Err() == nil {
+		key, wait := e.nextToVerify(time.Now())
+		if wait <= 0 {
 			e.verifyOne(ctx, key)
+			continue
 		}
 		select {
 		case <-ctx.Done():
-			return
-		case <-e.verifier.look:
-			all = false
-		case <-tick.C:
-			all = true
+		case <-e.uses.verifier.look:
+		case <-time.After(wait):
 		}
 	}
 }
 
-// unverified returns the keys of the releases that are kept, all or those that never were looked at.
-func (e *Engine) unverified(all bool) []string {
+// nextToVerify returns the key of the kept release that was looked at the longest ago, or never, and how long that may wait.
+func (e *Engine) nextToVerify(now time.Time) (string, time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	keys := slices.Sorted(maps.Keys(e.kept))
-	return slices.DeleteFunc(keys, func(key string) bool { return !all && (!e.kept[key].Verified.IsZero() || e.kept[key].Fault != "") })
+	if len(e.uses.kept) == 0 {
+		return "", e.cfg.Verify
+	}
+	keys := slices.Sorted(maps.Keys(e.uses.kept))
+	first := slices.MinFunc(keys, func(a, b string) int { return e.uses.kept[a].looked.Compare(e.uses.kept[b].looked) })
+	return first, e.uses.kept[first].looked.Add(e.cfg.Verify).Sub(now)
 }
 
 // verifyOne looks whether a kept release's root is mounted, and all of it what its digest says.
 func (e *Engine) verifyOne(ctx context.Context, key string) {
 	e.mu.Lock()
-	k := e.kept[key]
+	k := e.uses.kept[key]
 	if k == nil {
 		e.mu.Unlock()
 		return // let go
 	}
 	release := k.Release
 	e.mu.Unlock()
-	err := e.rootSound(ctx, release)
+	read, err := e.rootSound(ctx, release)
 	if ctx.Err() != nil {
 		return
 	}
@@ -76,13 +82,14 @@ func (e *Engine) verifyOne(ctx context.Context, key string) {
 		fault = imx.AsError(err).Message
 	}
 	e.mu.Lock()
-	if e.kept[key] != k {
+	k.looked = time.Now()
+	if e.uses.kept[key] != k {
 		e.mu.Unlock()
 		return
 	}
 	before := k.Fault
 	if k.Fault = fault; fault == "" {
-		k.Verified = time.Now().UTC()
+		k.Verified = read.UTC()
 	}
 	err = e.store.put(e.store.kept(key), k)
 	e.mu.Unlock()
@@ -100,21 +107,34 @@ func (e *Engine) verifyOne(ctx context.Context, key string) {
 	e.tidyUp(ctx) // its root is unmounted; before it is mounted again, it is looked at
 }
 
-// rootSound mounts a release's root if it isn't mounted, and reads all of it, slowly.
-func (e *Engine) rootSound(ctx context.Context, r imx.Release) error {
+// rootSound mounts a release's root if it isn't mounted, and reads all of it, slowly. It returns when it was read: what
+// was read for another release just now isn't read again.
+func (e *Engine) rootSound(ctx context.Context, r imx.Release) (time.Time, error) {
 	if err := e.mountKept(ctx, r); err != nil {
-		return err
+		return time.Time{}, err
 	}
+	read := e.uses.verifier.read
+	if last := read[r.Image.Root]; time.Since(last) < e.cfg.Verify/2 {
+		return last, nil
+	}
+	delete(read, r.Image.Root)
 	file, err := e.cfg.Roots(ctx, r.Image.Digest)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
-	return e.roots.checker.Again(file, r.Image.Root, func(path string, to io.Writer) error { return readSlowly(ctx, path, to) })
+	err = e.roots.checker.Again(file, r.Image.Root, func(path string, to io.Writer) error { return readSlowly(ctx, path, to) })
+	if err == nil {
+		read[r.Image.Root] = time.Now()
+	}
+	return read[r.Image.Root], err
 }
 
 func (e *Engine) mountKept(ctx context.Context, r imx.Release) error {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
+	if err := e.roots.forgetLost(releaseKey(r.Service, r.Number)); err != nil {
+		return err
+	}
 	_, err := e.roots.prepare(ctx, r)
 	return err
 }
@@ -123,7 +143,7 @@ func (e *Engine) mountKept(ctx context.Context, r imx.Release) error {
 // runs: some of it may still be mounted.
 func (e *Engine) soundAgain(r imx.Release) error {
 	e.mu.Lock()
-	k := e.kept[releaseKey(r.Service, r.Number)]
+	k := e.uses.kept[releaseKey(r.Service, r.Number)]
 	faulty := k != nil && k.Fault != ""
 	e.mu.Unlock()
 	if !faulty {

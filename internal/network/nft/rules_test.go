@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/network"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -170,6 +171,40 @@ func TestConnectionsFollowTheWeights(t *testing.T) {
 		if got := count["web1"]; got < want-10 || got > want+10 || count["web1"]+count["web2"] != 640 {
 			t.Errorf("weights %v gave %v", weights, count)
 		}
+	}
+}
+
+func TestAPreviewLeadsToItsReleaseAloneAndRefusesWithoutOne(t *testing.T) {
+	l := shop(t)
+	for i := range l.world.Instances {
+		l.world.Instances[i].Shown = true
+	}
+	web := &l.world.Services[0]
+	web.Weights = imx.Weights{1: 1}
+	for release, want := range map[int]string{1: "web1", 2: "web2", 0: refused} {
+		web.Preview = network.Preview{Release: release, Publish: 81, Inside: 8080}
+		l.apply()
+		for _, to := range []string{"192.0.2.1:81", "127.0.0.1:81"} {
+			if got := outcome(to, want); got != want {
+				t.Errorf("with a preview of release %d the machine to %s gave %s", release, to, got)
+			}
+		}
+		if got := l.boxes["out"].outcome("192.0.2.1:81", want); got != want {
+			t.Errorf("with a preview of release %d a neighbour got %s", release, got)
+		}
+		if got := l.boxes["out"].outcome("192.0.2.1:80", "web1"); got != "web1" {
+			t.Errorf("with a preview of release %d the service gave %s", release, got)
+		}
+	}
+	web.Preview.Release = 1
+	l.apply()
+	if got := l.boxes["app1"].outcome("192.0.2.1:81", dropped); got != dropped {
+		t.Errorf("an instance that may not reached the preview: %s", got)
+	}
+	web.Preview = network.Preview{}
+	l.apply()
+	if text := l.list(); strings.Contains(text, "preview") {
+		t.Errorf("of the preview is left:\n%s", text)
 	}
 }
 

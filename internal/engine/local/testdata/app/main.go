@@ -49,6 +49,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "look" {
 		look(os.Args[2:])
 	}
+	if len(os.Args) > 1 && os.Args[1] == "check" {
+		check()
+	}
 	fmt.Println("hello from", os.Getenv("IMX_INSTANCE"))
 	if code, err := strconv.Atoi(os.Getenv("CRASH")); err == nil {
 		os.Exit(code)
@@ -60,6 +63,14 @@ func main() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
+	http.HandleFunc("POST /grpc.health.v1.Health/Check", func(w http.ResponseWriter, r *http.Request) { tellHealth(w, r, sick.Load()) })
+	var beats atomic.Int64
+	go func() {
+		for range time.Tick(time.Millisecond) {
+			beats.Add(1)
+		}
+	}()
+	http.HandleFunc("/beats", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, beats.Load()) })
 	http.HandleFunc("/sick", func(http.ResponseWriter, *http.Request) { sick.Store(true) })
 	http.HandleFunc("/heal", func(http.ResponseWriter, *http.Request) { sick.Store(false) })
 	http.HandleFunc("/id", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, os.Getenv("IMX_INSTANCE")) })
@@ -95,8 +106,38 @@ func main() {
 	} else {
 		go stopAtSignal()
 	}
-	fmt.Fprintln(os.Stderr, http.ListenAndServe(":"+os.Getenv("PORT"), nil))
+	server := http.Server{Addr: ":" + os.Getenv("PORT"), Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	fmt.Fprintln(os.Stderr, server.ListenAndServe())
 	os.Exit(1)
+}
+
+// tellHealth answers as a server of grpc.health.v1 does that knows the service "shop", and all of itself.
+func tellHealth(w http.ResponseWriter, r *http.Request, sick bool) {
+	asked, _ := io.ReadAll(r.Body)
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Trailer", "Grpc-Status")
+	switch service := string(asked[min(len(asked), 7):]); {
+	case service != "" && service != "shop":
+		w.Header().Set("Grpc-Status", "5")
+	case sick:
+		w.Write([]byte{0, 0, 0, 0, 2, 8, 2})
+		w.Header().Set("Grpc-Status", "0")
+	default:
+		w.Write([]byte{0, 0, 0, 0, 2, 8, 1})
+		w.Header().Set("Grpc-Status", "0")
+	}
+}
+
+// check asks the server of the same instance how it is.
+func check() {
+	response, err := http.Get("http://127.0.0.1:" + os.Getenv("PORT") + "/healthz")
+	if err != nil || response.StatusCode != http.StatusOK {
+		fmt.Println("asking\nit is not well", text(err))
+		os.Exit(3)
+	}
+	os.Exit(0)
 }
 
 func stopAtSignal() {

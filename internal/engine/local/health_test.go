@@ -1,0 +1,223 @@
+// How instances are asked for their health: by gRPC, by a command within their own walls, at another pace while they
+// start; and what becomes of those that hang.
+
+package local_test
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imx"
+	"imx/internal/engine/local"
+)
+
+// reason waits for an instance's phase with a reason that has some words in it.
+func (e *runningEngine) reason(t *testing.T, r imx.Release, p imx.Phase, words string) {
+	t.Helper()
+	await(t, "instance is "+string(p)+" and says "+words, func() bool {
+		seen, err := e.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range seen.Instances {
+			if x.Service == r.Service && x.Release == r.Number && x.Phase == p && strings.Contains(x.Reason, words) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func TestAHealthServiceIsAskedByGRPC(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	r.Spec.Health.HTTP, r.Spec.Health.GRPC = nil, &imx.GRPCCheck{Port: "http", Service: "shop"}
+	x := e.healthy(t, r, 1)[0]
+	m.tell(t, x.ID, "/sick")
+	e.reason(t, r, imx.Unhealthy, "asking the health service on port 80: it is NOT_SERVING")
+	m.tell(t, x.ID, "/heal")
+	e.until(t, r, 1, imx.Healthy)
+	whole := m.release("web", 2)
+	whole.Spec.Health.HTTP, whole.Spec.Health.GRPC = nil, &imx.GRPCCheck{Port: "http"}
+	e.healthy(t, whole, 1)
+	stranger := m.release("other", 1)
+	stranger.Spec.Health.HTTP, stranger.Spec.Health.GRPC = nil, &imx.GRPCCheck{Port: "http", Service: "bank"}
+	e.scale(t, stranger, 1)
+	e.reason(t, stranger, imx.Starting, `it knows no service "bank"`)
+}
+
+func TestWhatAHealthServiceAnswersIsRead(t *testing.T) {
+	frame := func(message ...byte) []byte {
+		return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
+	}
+	for name, c := range map[string]struct {
+		body []byte
+		want string
+	}{
+		"serving":                         {frame(8, 1), ""},
+		"serving, with fields to come":    {frame(0x12, 1, 'x', 8, 1, 0x1d, 0, 0, 0, 0, 0x21, 0, 0, 0, 0, 0, 0, 0, 0), ""},
+		"not serving":                     {frame(8, 2), "it is NOT_SERVING"},
+		"unknown, which is left out":      {frame(), "it is UNKNOWN"},
+		"a state that doesn't exist":      {frame(8, 9), "its answer is no HealthCheckResponse"},
+		"nothing":                         {nil, "its answer is no HealthCheckResponse"},
+		"less than it says":               {frame(8, 1)[:6], "its answer is no HealthCheckResponse"},
+		"more than it says":               {append(frame(8, 1), 0), "its answer is no HealthCheckResponse"},
+		"compressed":                      {append([]byte{1}, frame(8, 1)[1:]...), "its answer is no HealthCheckResponse"},
+		"a field longer than the message": {frame(0x12, 9), "its answer is no HealthCheckResponse"},
+		"a number without an end":         {frame(8, 0x80), "its answer is no HealthCheckResponse"},
+	} {
+		got := ""
+		if err := local.Serving(c.body); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func FuzzAnyAnswerOfAHealthServiceIsReadOrRefused(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0, 2, 8, 1})
+	f.Add([]byte{0, 0, 0, 0, 4, 0x12, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if err := local.Serving(body); err == nil && (len(body) < 7 || body[0] != 0) {
+			t.Errorf("%x means SERVING", body)
+		}
+	})
+}
+
+func TestACommandChecksAnInstanceFromWithin(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	r.Spec.Health.HTTP, r.Spec.Health.Command = nil, &imx.CommandCheck{Command: []string{"/bin/app", "check"}}
+	x := e.healthy(t, r, 1)[0]
+	m.tell(t, x.ID, "/sick")
+	e.reason(t, r, imx.Unhealthy, "/bin/app check: it exited with 3: it is not well")
+	m.tell(t, x.ID, "/heal")
+	e.until(t, r, 1, imx.Healthy)
+	for words, command := range map[string][]string{
+		"executable file `/bin/missing` not found": {"/bin/missing"},
+		"it exited with 7":                         {"/bin/app", "look", "/proc/self/status"},
+	} {
+		other := m.release("other", 1)
+		other.Spec.Health.HTTP, other.Spec.Health.Command = nil, &imx.CommandCheck{Command: command}
+		e.scale(t, other, 1)
+		e.reason(t, other, imx.Starting, words)
+		e.scale(t, other, 0)
+		e.until(t, other, 0, imx.Starting)
+	}
+}
+
+func TestACheckByCommandIsWithinTheInstancesLimits(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	r.Spec.Health.HTTP, r.Spec.Health.Command = nil, &imx.CommandCheck{Command: []string{"/bin/app", "hang"}}
+	r.Spec.Health.Timeout, r.Spec.Grace = imx.Duration(time.Minute), imx.Duration(300*time.Millisecond)
+	e.scale(t, r, 1)
+	x := e.until(t, r, 1, imx.Starting)[0]
+	var status, groups string
+	await(t, "command runs", func() bool {
+		for _, pid := range procs(t, filepath.Join(e.Cgroup(x.ID), "init", "check")) {
+			if args, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && strings.HasPrefix(string(args), "/bin/app\x00hang") {
+				status, groups = read(t, "/proc/"+pid+"/status"), read(t, "/proc/"+pid+"/cgroup")
+				return true
+			}
+		}
+		return false
+	})
+	for _, want := range []string{"Uid:\t4711\t4711", "NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "NSpid:"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("it has no %q in its status:\n%s", want, status)
+		}
+	}
+	if !strings.Contains(groups, "memory:/imx-"+m.cfg.ID+"/"+x.ID) && !strings.Contains(groups, "0::/imx-"+m.cfg.ID+"/"+x.ID+"/init/check") {
+		t.Errorf("it is in the groups:\n%s", groups)
+	}
+	e.scale(t, r, 0)
+	e.until(t, r, 1, imx.Ended)
+	m.compare(t, e)
+}
+
+// procs are the processes in a group.
+func procs(t *testing.T, group string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(text))
+}
+
+func TestACheckThatHangsIsKilledAtItsTime(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	r.Spec.Health.HTTP, r.Spec.Health.Command = nil, &imx.CommandCheck{Command: []string{"/bin/app", "hang"}}
+	r.Spec.Health.Start = &imx.Pace{Every: imx.Duration(time.Hour), Timeout: imx.Duration(500 * time.Millisecond)}
+	e.scale(t, r, 1)
+	x := e.until(t, r, 1, imx.Starting)[0]
+	e.reason(t, r, imx.Starting, "/bin/app hang: no answer within 500ms")
+	await(t, "check has left nothing", func() bool { return len(procs(t, filepath.Join(e.Cgroup(x.ID), "init", "check"))) == 0 })
+	if all := procs(t, filepath.Join(e.Cgroup(x.ID), "init")); len(all) != 1 {
+		t.Errorf("the instance has the processes %v", all)
+	}
+	children, err := os.ReadFile("/proc/" + procs(t, filepath.Join(e.Cgroup(x.ID), "init"))[0] + "/task/" + procs(t, filepath.Join(e.Cgroup(x.ID), "init"))[0] + "/children")
+	if err != nil || len(children) > 0 {
+		t.Errorf("what was killed is left to the first process: %q, %v", children, err)
+	}
+}
+
+func TestAnInstanceThatStartsIsAskedAtAPaceOfItsOwn(t *testing.T) {
+	second := imx.Duration(time.Second)
+	plain := imx.Health{Every: 10 * second, Timeout: 2 * second, HTTP: &imx.HTTPCheck{}}
+	command := plain
+	command.HTTP, command.Command = nil, &imx.CommandCheck{}
+	start := plain
+	start.Start = &imx.Pace{Every: 3 * second, Timeout: 30 * second}
+	for _, c := range []struct {
+		says           string
+		health         imx.Health
+		phase          imx.Phase
+		every, timeout time.Duration
+	}{
+		{"without one, often", plain, imx.Starting, 200 * time.Millisecond, 2 * time.Second},
+		{"a command less often", command, imx.Starting, time.Second, 2 * time.Second},
+		{"later as the check says", plain, imx.Healthy, 10 * time.Second, 2 * time.Second},
+		{"with one, as it says", start, imx.Starting, 3 * time.Second, 30 * time.Second},
+		{"and later as the check says", start, imx.Unhealthy, 10 * time.Second, 2 * time.Second},
+		{"with nothing said at all", imx.Health{}, imx.Healthy, time.Second, time.Second},
+	} {
+		if every, timeout := local.Interval(c.health, c.phase), local.Timeout(c.health, c.phase); every != c.every || timeout != c.timeout {
+			t.Errorf("%s: every %s for %s, want %s for %s", c.says, every, timeout, c.every, c.timeout)
+		}
+	}
+}
+
+func TestAnInstanceThatHangsIsUnhealthyAndCanBeReplaced(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	r.Spec.Health.Timeout, r.Spec.Grace = imx.Duration(300*time.Millisecond), imx.Duration(300*time.Millisecond)
+	x := e.healthy(t, r, 1)[0]
+	if err := unix.Kill(x.Pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	e.reason(t, r, imx.Unhealthy, "no answer within 300ms")
+	if err := e.Stop(t.Context(), x.ID, "it hangs"); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.until(t, r, 1, imx.Ended)[0]; got.ID != x.ID || got.Exit.Code != 137 || got.Reason != "it hangs" {
+		t.Errorf("it ended with %+v: %s", got.Exit, got.Reason)
+	}
+	e.healthy(t, r, 1)
+	m.compare(t, e)
+}
