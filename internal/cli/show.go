@@ -37,7 +37,7 @@ func phase(ink term.Ink, in imx.Instance) string {
 		return ink.Warn(string(in.Phase))
 	case imx.Unhealthy:
 		return ink.Bad(string(in.Phase))
-	case imx.Ended:
+	case imx.Warm, imx.Ended:
 		return ink.Dim(string(in.Phase))
 	}
 	return string(in.Phase)

@@ -141,8 +141,15 @@ func TestProbesCountOnceSeveralFailed(t *testing.T) {
 		probed, missed int
 		want           judge.Outcome
 	}{
-		{0, 0, judge.TooLittle}, {2, 2, judge.NotWorse}, {3, 3, judge.Worse}, {100, 3, judge.NotWorse}, {100, 4, judge.Worse},
-		{10000, 100, judge.NotWorse}, {10000, 150, judge.Worse}, {5, 9, judge.Worse}, {5, -1, judge.NotWorse},
+		{0, 0, judge.TooLittle},
+		{2, 2, judge.NotWorse},
+		{3, 3, judge.Worse},
+		{100, 3, judge.NotWorse},
+		{100, 4, judge.Worse},
+		{10000, 100, judge.NotWorse},
+		{10000, 150, judge.Worse},
+		{5, 9, judge.Worse},
+		{5, -1, judge.NotWorse},
 	} {
 		if got := judge.Probes(c.probed, c.missed, "refused"); got.Outcome != c.want {
 			t.Errorf("%d of %d: %+v, want %s", c.missed, c.probed, got, c.want)

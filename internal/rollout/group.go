@@ -32,7 +32,7 @@ func Ready(w Wanted, instances []imx.Instance) bool {
 	d := &decider{want: w, by: tally(instances)}
 	n := d.replicas(w.Target.Number)
 	if d.rolls() {
-		n = min(n, d.batch())
+		n = min(n, d.atATime())
 	}
 	return d.by[w.Target.Number].healthy >= n
 }

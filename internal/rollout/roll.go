@@ -23,8 +23,8 @@ func (d *decider) bounds() (surge, missing int) {
 	return surge, missing
 }
 
-// batch is how many instances are replaced at once.
-func (d *decider) batch() int {
+// atATime is how many instances are replaced at once.
+func (d *decider) atATime() int {
 	surge, missing := d.bounds()
 	return surge + missing
 }
@@ -37,6 +37,12 @@ func (d *decider) needed(stand int) int {
 	return max(0, min(b, (b*(a-stand)+a-1)/a-missing))
 }
 
+// batch is how it stands with the next instances that are replaced.
+type batch struct {
+	goes    bool // they may be
+	reached bool // the traffic reaches the target
+}
+
 // roll replaces some instances after the other. A healthy one gets its share of the traffic, and what it can
 // stand in for of the current release goes.
 func (d *decider) roll() {
@@ -47,8 +53,8 @@ func (d *decider) roll() {
 	}
 	reason := d.rollingWaits()
 	d.wait(reason)
-	goes := reason == "" && d.want.Rollout.Paused == "" && (d.seen.Routes[target] > 0 || !d.asked())
-	if goes && d.by[target].healthy >= d.replicas(target) {
+	b := batch{goes: reason == "" && d.want.Rollout.Paused == "" && (d.seen.Routes[target] > 0 || !d.asked())}
+	if b.goes && d.by[target].healthy >= d.replicas(target) {
 		if reason := d.unroutable(); reason != "" {
 			d.giveUp(reason)
 			return
@@ -56,7 +62,8 @@ func (d *decider) roll() {
 		d.route(imx.Weights{target: Whole}, 0)
 		return
 	}
-	d.exchange(goes, d.proportion(goes))
+	b.reached = d.proportion(b)
+	d.exchange(b)
 	d.cleanUp()
 }
 
@@ -82,7 +89,7 @@ func (d *decider) rollingBad() string {
 // rollingWaits says why no further instance is replaced: the group isn't ready, or the first ones can't be judged yet.
 func (d *decider) rollingWaits() string {
 	have := d.by[d.want.Target.Number].healthy
-	if reason := d.holdup(); reason != "" && have >= min(d.batch(), d.replicas(d.want.Target.Number)) {
+	if reason := d.holdup(); reason != "" && have >= min(d.atATime(), d.replicas(d.want.Target.Number)) {
 		return reason
 	}
 	if !d.asked() || d.seen.Routes[d.want.Target.Number] == 0 {
@@ -101,7 +108,7 @@ func (d *decider) asked() bool {
 
 // proportion shares the traffic by healthy instances. The target's part doesn't grow while it may not go on, but for
 // its first. It reports whether the target has any.
-func (d *decider) proportion(goes bool) bool {
+func (d *decider) proportion(b batch) bool {
 	target, current := d.want.Target.Number, d.want.Current.Number
 	is, was := d.by[target].healthy, d.by[current].healthy
 	old := d.seen.Routes[target]
@@ -116,7 +123,7 @@ func (d *decider) proportion(goes bool) bool {
 		return old > 0
 	}
 	share := max(1, min(most, (Whole*is+(is+was)/2)/(is+was)))
-	if !goes && old > 0 {
+	if !b.goes && old > 0 {
 		share = min(share, old)
 	}
 	d.route(imx.Weights{current: Whole - share, target: share}, 0)
@@ -125,15 +132,15 @@ func (d *decider) proportion(goes bool) bool {
 
 // exchange stops of the current release what isn't needed any more, brings back what it lacks, and starts as many of the target as there
 // is room for. What of the target is healthy counts once it has traffic; while it may not go on, the current release loses nothing.
-func (d *decider) exchange(goes, reached bool) {
+func (d *decider) exchange(b batch) {
 	target, current := d.want.Target.Number, d.want.Current.Number
 	stand, ill := 0, 0
-	if reached {
+	if b.reached {
 		stand = d.by[target].healthy
 		ill = d.by[target].live - d.by[target].starting - stand
 	}
 	keep, least := d.needed(stand), d.needed(stand+ill)
-	if !goes {
+	if !b.goes {
 		keep = max(keep, min(d.by[current].live, d.needed(0)))
 	}
 	d.scaleDown(current, keep)
@@ -141,8 +148,8 @@ func (d *decider) exchange(goes, reached bool) {
 	surge, _ := d.bounds()
 	room := max(d.replicas(target), d.replicas(current)) + surge - max(least, min(d.by[current].live, keep))
 	n := max(d.by[target].live, min(d.replicas(target), room))
-	if !goes {
-		n = max(d.by[target].live, min(n, d.batch()))
+	if !b.goes {
+		n = max(d.by[target].live, min(n, d.atATime()))
 	}
 	d.bring(n)
 }

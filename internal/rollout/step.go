@@ -50,7 +50,7 @@ func (d *decider) place(steps []imx.Step) place {
 		return at
 	}
 	at.Step = steps[at.index]
-	at.share = max(0, min(at.Step.Share, most))
+	at.share = max(0, min(at.Share, most))
 	if d.want.Target.Spec.How().Strategy == imx.Canary && len(d.want.Peers) == 0 {
 		at.need = max(1, (at.share*n+Whole-1)/Whole)
 	}

@@ -338,8 +338,12 @@ func TestWhatIsHeldIsToldAndReleasedOnceTheHoldHasEnded(t *testing.T) {
 	next := release
 	next.Number = 2
 	for _, body := range []imx.Body{
-		imx.ApplyStarted{Apply: "a"}, imx.Applied{Apply: "a", Releases: []imx.Release{release}}, imx.RolloutFinished{Service: "web", Release: 1},
-		imx.ApplyStarted{Apply: "b"}, imx.Applied{Apply: "b", Releases: []imx.Release{next}}, imx.RolloutFinished{Service: "web", Release: 2},
+		imx.ApplyStarted{Apply: "a"},
+		imx.Applied{Apply: "a", Releases: []imx.Release{release}},
+		imx.RolloutFinished{Service: "web", Release: 1},
+		imx.ApplyStarted{Apply: "b"},
+		imx.Applied{Apply: "b", Releases: []imx.Release{next}},
+		imx.RolloutFinished{Service: "web", Release: 2},
 		imx.RolledBack{Service: "web", From: 2, To: 1, Reason: "it answers with errors"},
 	} {
 		if err := w.control.Record("ada", body); err != nil {
