@@ -82,7 +82,7 @@ func (u used) of(q imx.RegistryQuota) use {
 // charge takes room for one name, or refuses it: of pushes that race for the last room one gets it. What was held for its bytes, if
 // anything, becomes the name's. The caller makes the name and then says by settle whether it is a new one. Errors: Exhausted, with the quota.
 func (u *usage) charge(v Visitor, repo string, more use, held *hold) (settle func(kept bool), err error) {
-	if err := u.begin(v.limited()); err != nil {
+	if err := u.beginFor(v); err != nil {
 		return nil, err
 	}
 	defer u.mu.Unlock()
@@ -104,12 +104,16 @@ func (u *usage) charge(v Visitor, repo string, more use, held *hold) (settle fun
 	}, nil
 }
 
-// begin returns with naming held for reading and mu held; and, if the caller needs them, with the numbers known.
-func (u *usage) begin(needed bool) error {
+// enter returns with naming held for reading and mu held.
+func (u *usage) enter() {
+	u.naming.RLock()
+	u.mu.Lock()
+}
+
+// begin is enter, with the numbers known.
+func (u *usage) begin() error {
 	for {
-		u.naming.RLock()
-		u.mu.Lock()
-		if u.known || !needed {
+		if u.enter(); u.known {
 			return nil
 		}
 		u.mu.Unlock()
@@ -118,6 +122,15 @@ func (u *usage) begin(needed bool) error {
 			return err
 		}
 	}
+}
+
+// beginFor is begin for those whom something bounds, and enter for others.
+func (u *usage) beginFor(v Visitor) error {
+	if v.limited() {
+		return u.begin()
+	}
+	u.enter()
+	return nil
 }
 
 func (u *usage) count() error {
@@ -151,15 +164,13 @@ func (h *hold) reach(bytes int64) error {
 		return nil
 	}
 	u := h.usage
-	if err := u.begin(h.v.limited() && len(u.quotas()) > 0); err != nil {
+	if err := u.beginFor(h.v); err != nil {
 		return err
 	}
 	defer u.naming.RUnlock()
 	defer u.mu.Unlock()
-	if u.known {
-		if err := u.fits(h.v, h.repo, use{bytes: bytes - h.bytes}); err != nil {
-			return err
-		}
+	if err := u.fits(h.v, h.repo, use{bytes: bytes - h.bytes}); err != nil {
+		return err
 	}
 	h.set(bytes)
 	return nil
@@ -250,7 +261,7 @@ func (r *Registry) Used() (map[string]imx.RegistryUse, error) {
 	if len(quotas) == 0 {
 		return all, nil
 	}
-	if err := r.usage.begin(true); err != nil {
+	if err := r.usage.begin(); err != nil {
 		return nil, err
 	}
 	defer r.usage.naming.RUnlock()

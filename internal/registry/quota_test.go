@@ -127,7 +127,7 @@ func TestTagsCountForAQuotaAndOneTooManyIsNoEvent(t *testing.T) {
 		t.Errorf("%d events", *events)
 	}
 	before := g.use(t, "owner ci")
-	g.restart() // whose a tag is is on the disk
+	g.restart() // the owner of a tag is on the disk
 	if after := g.use(t, "owner ci"); before.UsedTags != 3 || after != before {
 		t.Errorf("used: %+v; after a restart: %+v", before, after)
 	}

@@ -92,8 +92,8 @@ func (r *Registry) readManifest(d, kept imx.Digest) ([]byte, error) {
 }
 
 // whole reads a manifest that isn't damaged.
-func (r *Registry) whole(bytes imx.Digest) (*manifest, bool) {
-	raw, err := r.blobs.ReadAll(bytes, MaxManifest)
+func (r *Registry) whole(kept imx.Digest) (*manifest, bool) {
+	raw, err := r.blobs.ReadAll(kept, MaxManifest)
 	if err != nil {
 		return nil, false
 	}
