@@ -85,7 +85,7 @@ func current(s *imx.State, role imx.Role) imx.Key {
 }
 
 // SetPerson makes somebody known, or changes what is known of them, and adds keys that they haven't yet.
-// Errors: Invalid for somebody new without a role; Conflict for a key that is somebody else's, or ended.
+// Errors: Invalid for somebody new without a role; Conflict for a login or a key that is somebody else's, or a key that ended.
 func (c *Control) SetPerson(by imx.Principal, p imx.Person, keys []imx.Key) (imx.Person, error) {
 	return decide(c, by, func(s *imx.State) (imx.Person, []imx.Body, error) {
 		known, ok := s.People[p.Name]
@@ -95,11 +95,20 @@ func (c *Control) SetPerson(by imx.Principal, p imx.Person, keys []imx.Key) (imx
 		if len(p.Emails) == 0 {
 			p.Emails = known.Emails
 		}
+		if len(p.Logins) == 0 {
+			p.Logins = known.Logins
+		}
 		if !ok && len(p.Roles) == 0 {
 			return p, nil, imx.Errorf(imx.Invalid, "what %s may do isn't said", p.Name).WithHint("give --role reviewer, --role author, or both")
 		}
+		for _, login := range p.Logins {
+			if other, taken := imx.WithLogin(s.People, login); taken && other.Name != p.Name {
+				return p, nil, imx.Errorf(imx.Conflict, "the login %s is %s's", login, other.Name).
+					WithHint("an account has one holder: give %s other logins, or end it with imx person remove", other.Name)
+			}
+		}
 		var bodies []imx.Body
-		if p.Since = known.Since; !ok || !slices.Equal(p.Roles, known.Roles) || !slices.Equal(p.Emails, known.Emails) {
+		if p.Since = known.Since; !ok || !sameKnown(p, known) {
 			bodies = append(bodies, imx.PersonSet{Person: p})
 		}
 		for _, k := range keys {
@@ -117,6 +126,11 @@ func (c *Control) SetPerson(by imx.Principal, p imx.Person, keys []imx.Key) (imx
 		}
 		return p, bodies, nil
 	})
+}
+
+// sameKnown reports whether the same is known of a person.
+func sameKnown(a, b imx.Person) bool {
+	return slices.Equal(a.Roles, b.Roles) && slices.Equal(a.Emails, b.Emails) && slices.Equal(a.Logins, b.Logins)
 }
 
 // RemovePerson ends what somebody may do, and their keys. Errors: NotFound.
