@@ -28,4 +28,4 @@ else := sprintf("%s brought it", [input.plan.person]) if input.plan.person
 
 else := sprintf("%s brought it, who is nobody that imx knows", [input.plan.by])
 
-hint := "let who brings plans log in by name, and say whose login it is: imx person add NAME --login ACCOUNT; or follow a repository: imx source add URL" if not met
+hint := "log in by name and use sudo, and say whose login that is: imx person add NAME --login ACCOUNT; or follow a repository: imx source add URL" if not met
