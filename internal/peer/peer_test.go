@@ -3,6 +3,8 @@
 package peer_test
 
 import (
+	"bufio"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -24,11 +26,16 @@ const (
 	loginEnv  = "IMX_TEST_PEER_LOGIN" // whom the kernel has as logged in
 	userEnv   = "IMX_TEST_PEER_USER"  // as whom it connects
 	leaveEnv  = "IMX_TEST_PEER_LEAVE" // it hands the connection to another process, and ends
+	askEnv    = "IMX_TEST_PEER_ASK"   // of a process that is connected to: it says who connects
 )
 
 func TestMain(m *testing.M) {
 	if socket := os.Getenv(socketEnv); socket != "" {
-		if err := connect(socket); err != nil {
+		do := connect
+		if os.Getenv(askEnv) != "" {
+			do = ask
+		}
+		if err := do(socket); err != nil {
 			_, _ = io.WriteString(os.Stderr, err.Error()+"\n")
 			os.Exit(1)
 		}
@@ -44,7 +51,7 @@ func connect(socket string) error {
 			return err
 		}
 	}
-	conn, err := net.Dial("unix", socket)
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
 		return err
 	}
@@ -52,13 +59,31 @@ func connect(socket string) error {
 		_, err := io.Copy(io.Discard, conn)
 		return err
 	}
-	f, err := conn.(*net.UnixConn).File()
+	f, err := conn.File()
 	if err != nil {
 		return err
 	}
 	heir := exec.Command("cat")
 	heir.Stdin = f
 	return heir.Start()
+}
+
+// ask writes to its output that it listens, and then who connected.
+func ask(socket string) error {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(os.Stdout, "ready\n"); err != nil {
+		return err
+	}
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		return err
+	}
+	account, err := peer.Account(conn)
+	_, _ = io.WriteString(os.Stdout, account+"\n")
+	return err
 }
 
 // from is a connection from a process of its own, with what its environment tells it, and that process, which ends with the test.
@@ -75,11 +100,11 @@ func from(t *testing.T, env ...string) (*net.UnixConn, *exec.Cmd) {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "s")
-	l, err := net.Listen("unix", socket)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if err := os.Chmod(socket, 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +118,7 @@ func from(t *testing.T, env ...string) (*net.UnixConn, *exec.Cmd) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := l.Accept()
+	conn, err := l.AcceptUnix()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +126,7 @@ func from(t *testing.T, env ...string) (*net.UnixConn, *exec.Cmd) {
 		_ = conn.Close()
 		_ = cmd.Wait()
 	})
-	return conn.(*net.UnixConn), cmd
+	return conn, cmd
 }
 
 // nameless is a user that no machine has a name for.
@@ -154,4 +179,59 @@ func TestAProcessNumberThatIsAnothersByNowIsNotBelieved(t *testing.T) {
 	if uid, err := peer.LoginOfAnother(conn, os.Getpid()); imx.KindOf(err) != imx.Refused {
 		t.Errorf("got %d, %v: it is the login of another process", uid, err)
 	}
+}
+
+// From a container that has the server alone in it, nobody who connects can be seen, nor how they logged in.
+func TestOfAProcessThatCannotBeSeenTheUserCounts(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a process that sees no other")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "s")
+	cmd := exec.Command(self)
+	cmd.Env, cmd.Stderr = append(os.Environ(), socketEnv+"="+socket, askEnv+"=yes"), os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(out)
+	if _, err := said.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if got, err := said.ReadString('\n'); err != nil || got != "root\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkAccount(b *testing.B) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fds[0]), "socket")
+	conn, err := net.FileConn(f)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := peer.Account(conn.(*net.UnixConn)); err != nil { //nolint:errcheck // it is one
+			b.Fatal(err)
+		}
+	}
+	_ = errors.Join(conn.Close(), f.Close(), syscall.Close(fds[1]))
 }
