@@ -123,12 +123,12 @@ type LineChange struct {
 	Kept    []string `json:"kept,omitempty"`
 }
 
-// Authors are those who had a hand in a candidate, so that they can't approve it: who brought it, and whom the commits
-// since the running release are from.
-func (c Candidate) Authors() []Principal {
+// Authors are those who had a hand in a candidate, so that they can't approve it: who brought it, and whom the commits that are new
+// to its services are from, by what is known of people now.
+func (c Candidate) Authors(people map[Principal]Person) []Principal {
 	all := []Principal{c.By}
 	if c.Commit != nil {
-		all = append(all, c.Commit.People...)
+		all = append(all, c.Commit.Known(people)...)
 		if c.Commit.Signer != "" {
 			all = append(all, c.Commit.Signer)
 		}

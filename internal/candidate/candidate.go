@@ -107,7 +107,8 @@ func (d *Desk) now(s *imx.State) time.Time {
 	return s.Time
 }
 
-// Candidate returns a candidate with what it would change now, if it is open. What can't be compared a notice tells.
+// Candidate returns a candidate with the people behind its commit as they are known now, and with what it would change now, if it
+// is open. What can't be compared a notice tells.
 // Errors: NotFound; Refused where what is kept of it was changed.
 func (d *Desk) Candidate(ctx context.Context, id string) (imx.CandidateView, error) {
 	const tries = 3 // what runs can change while it is looked at: an approved candidate may be released by itself
@@ -122,6 +123,11 @@ func (d *Desk) Candidate(ctx context.Context, id string) (imx.CandidateView, err
 func (d *Desk) candidate(ctx context.Context, id string) (imx.CandidateView, error) {
 	s := d.cfg.Control.State()
 	c, err := control.FindCandidate(s, id)
+	if c.Commit != nil {
+		seen := *c.Commit
+		seen.People = seen.Known(s.People)
+		c.Commit = &seen
+	}
 	v := imx.CandidateView{Candidate: c, Changes: []imx.Change{}, Diff: []imx.ServiceChange{}, Verdicts: []imx.Verdict{}}
 	if err != nil || c.State != imx.CandidateOpen {
 		return v, err

@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"imx"
@@ -141,36 +140,6 @@ func (r *Repository) Tags(ctx context.Context, commit string) ([]Object, error) 
 		}
 	}
 	return tags, nil
-}
-
-// Emails returns the addresses of all who wrote or made the commits that lead to one and to none of some others, and of those
-// whom their messages name as authors too; sorted. Others that the copy doesn't have are left out.
-func (r *Repository) Emails(ctx context.Context, commit string, others ...string) ([]string, error) {
-	if err := named(commit); err != nil {
-		return nil, err
-	}
-	args := []string{"log", "--format=%ae%n%ce%n%(trailers:key=Co-authored-by,valueonly)", commit}
-	for _, id := range others {
-		if _, err := r.object(ctx, "commit", id); err == nil {
-			args = append(args, "^"+id)
-		}
-	}
-	out, err := r.run(ctx, nil, append(args, "--")...)
-	if err != nil {
-		return nil, err
-	}
-	var all []string
-	for line := range strings.Lines(string(out)) {
-		line = strings.TrimSpace(line)
-		if _, address, ok := strings.Cut(line, "<"); ok {
-			line, _, _ = strings.Cut(address, ">")
-		}
-		if line != "" {
-			all = append(all, line)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
 }
 
 // Leads reports whether an earlier commit is one of those that lead to another.

@@ -36,7 +36,7 @@ func newWorld(t *testing.T) *world {
 		candidate: imx.Candidate{
 			ID: "c1", Plan: imx.DigestBytes([]byte("plan")), Environment: "production", By: "ann", State: imx.CandidateOpen,
 			Images: []imx.Image{{Name: "web", Digest: imx.DigestBytes([]byte("image"))}},
-			Commit: &imx.Commit{People: []imx.Principal{"eve"}, Signer: "gus"},
+			Commit: &imx.Commit{People: []imx.Principal{"eve"}, Emails: []string{"fay@example.com"}, Signer: "gus"},
 		},
 	}
 	for _, name := range []imx.Principal{"ann", "bob", "cat", "eve", "gus"} {
@@ -126,7 +126,11 @@ func TestAnswersThatArentTakenSayWhy(t *testing.T) {
 	}{
 		"one's own change, as who brought it": {by("ann"), imx.Refused, "ann had a hand in candidate c1"},
 		"one's own change, as who wrote it":   {by("eve"), imx.Refused, "eve had a hand in"},
-		"one's own change, as who signed it":  {by("gus"), imx.Refused, "gus had a hand in"},
+		"one's own change, as who is known since": {func(w *world) []byte {
+			w.state.People["bob"] = imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Emails: []string{"Fay@Example.com"}}
+			return w.seal("bob", w.candidate, nil)
+		}, imx.Refused, "bob had a hand in"},
+		"one's own change, as who signed it": {by("gus"), imx.Refused, "gus had a hand in"},
 		"approving twice": {func(w *world) []byte {
 			w.candidate.Reviews = []imx.Review{{By: "bob", Approves: true}}
 			return w.seal("bob", w.candidate, nil)

@@ -23,12 +23,16 @@ import (
 
 // Releaser makes candidates and releases them: the pipeline.
 type Releaser interface {
-	// Propose makes a candidate of a template; false if it would change nothing.
-	Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, commit *imx.Commit, report imx.Report) (imx.Candidate, bool, error)
+	// Propose makes a candidate of a template; false if it would change nothing. It asks seen for the template's commit, as new to the
+	// services that would be changed.
+	Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, seen Seen, report imx.Report) (imx.Candidate, bool, error)
 	Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error)
 	// Admitted reports whether a candidate would be released now. Errors: Conflict if it never will.
 	Admitted(ctx context.Context, c imx.Candidate) (bool, error)
 }
+
+// Seen tells what the server itself saw of a commit, with all who had a hand in what of it is new to any of some services.
+type Seen = func(ctx context.Context, services []string) (*imx.Commit, error)
 
 // Config is what a Follower joins.
 type Config struct {

@@ -19,6 +19,12 @@ import (
 // is what it is.
 func inputs(s *imx.State, p imx.Policy, r imx.Release) imx.Digest {
 	r.State, r.Reason, r.Number, r.Apply, r.Made = "", "", 0, "", time.Time{}
+	all := candidates(s, r.Service, p.Environment)
+	for i := range all {
+		if all[i].Plan != r.Plan {
+			all[i].Commit = nil // of another plan only the reviews are told
+		}
+	}
 	return imx.DigestJSON(struct {
 		Policy     imx.Digest
 		Release    imx.Release
@@ -27,7 +33,7 @@ func inputs(s *imx.State, p imx.Policy, r imx.Release) imx.Digest {
 		People     map[imx.Principal]imx.Person
 		Exceptions []imx.Exception
 		Candidates []imx.Candidate
-	}{p.Digest(), r, standing(s, r.Image.Digest), s.Keys, s.People, exceptions(s, r), candidates(s, r.Service, p.Environment)})
+	}{p.Digest(), r, standing(s, r.Image.Digest), s.Keys, s.People, exceptions(s, r), all})
 }
 
 // standing is the evidence that a verdict stands on: all but verdicts themselves, and reviews, which are the plan's and not the image's.
@@ -81,7 +87,7 @@ func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 			if c.Commit != nil { // the same plan is the same template, whoever else brought it
 				in.Commit = stillSigned(s, c)
 			}
-			in.Authors = append(in.Authors, c.Authors()...)
+			in.Authors = append(in.Authors, c.Authors(s.People)...)
 		}
 		for _, v := range c.Reviews {
 			in.Reviews = append(in.Reviews, j.review(s, v, r))
@@ -168,10 +174,11 @@ func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (said, error) {
 	return known, nil
 }
 
-// stillSigned is what the server saw of a candidate's commit, without its signer where that one's key, or role, doesn't count
+// stillSigned is what the server saw of a candidate's commit, with the people that are known now, and without its signer where that one's key, or role, doesn't count
 // any more for what it signed before the candidate was made.
 func stillSigned(s *imx.State, c imx.Candidate) *imx.Commit {
 	seen := *c.Commit
+	seen.People = seen.Known(s.People)
 	k := s.Keys[seen.Key]
 	switch {
 	case seen.Signer == "":
