@@ -47,6 +47,7 @@ type Review struct {
 	Key      string    `json:"key"`    // Key.ID
 	Bundle   Digest    `json:"bundle"` // of the signed statement
 	Made     time.Time `json:"made"`
+	Signed   time.Time `json:"signed,omitzero"` // by the reviewer's clock
 }
 
 // ReviewPredicate is the predicate of a review's statement. Its subjects are the plan, named "plan", and each image.
@@ -62,16 +63,16 @@ type ReviewPredicate struct {
 
 // What happens to candidates.
 type (
-	// CandidateMade opens a candidate. Open ones of the same services are superseded.
+	// CandidateMade opens a candidate. Open ones of the same services are superseded. It has the reviews of its plan that stand.
 	CandidateMade struct {
 		Candidate Candidate `json:"candidate"`
 	}
-	// Reviewed adds a review to an open candidate.
+	// Reviewed adds a review to an open candidate, or to a rejected one: the yes of who rejected it opens it again.
 	Reviewed struct {
 		Candidate string `json:"candidate"`
 		Review    Review `json:"review"`
 	}
-	// CandidateEnded ends a candidate.
+	// CandidateEnded ends a candidate. One that is rejected can be opened again.
 	CandidateEnded struct {
 		Candidate string         `json:"candidate"`
 		State     CandidateState `json:"state"`

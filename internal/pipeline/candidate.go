@@ -36,6 +36,10 @@ func (p *Pipeline) wait(w work, images []imx.Image, verdicts []imx.Verdict, refu
 	if err != nil {
 		return errors.Join(refused, err)
 	}
+	if c.State == imx.CandidateRejected {
+		return imx.Errorf(imx.Refused, "this plan was rejected by %s: %w", c.Why, refused).
+			WithHint("change the template; or who rejected it approves it: imx approve %s", c.ID)
+	}
 	said := imx.Errorf(imx.Refused, "candidate %s waits for approvals: %w", c.ID, refused).
 		WithHint("imx review %s shows what would change, imx approve %s says yes", c.ID, c.ID)
 	return waitingError{said, c}

@@ -102,6 +102,20 @@ func TestAnotherPlanOfTheSameServicesTakesACandidatesPlace(t *testing.T) {
 	}
 }
 
+func TestAPlanThatWasRejectedDoesntWaitAgain(t *testing.T) {
+	w := newWorld(t)
+	c := waiting(t, w, "hi")
+	err := w.control.Record("bob", imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}}},
+		imx.Reviewed{Candidate: c.ID, Review: imx.Review{By: "bob"}}, imx.CandidateEnded{Candidate: c.ID, State: imx.CandidateRejected, Why: "bob: rude"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := w.Apply(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet)
+	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "this plan was rejected by bob: rude") || result.Candidate != nil {
+		t.Errorf("%+v, %v", result.Candidate, err)
+	}
+}
+
 func TestACandidateIsntReleasedOntoServicesThatMoved(t *testing.T) {
 	w := newWorld(t)
 	w.rolled(t)

@@ -94,11 +94,16 @@ func TestAnAnswerOfAReviewerIsTaken(t *testing.T) {
 	w := newWorld(t)
 	raw := w.seal("bob", w.candidate, nil)
 	r, err := review.Accept(w.state, w.candidate, raw, w.now)
-	want := imx.Review{By: "bob", Approves: true, Plan: w.candidate.Plan, Key: r.Key, Bundle: imx.DigestBytes(raw), Made: w.now}
+	want := imx.Review{By: "bob", Approves: true, Plan: w.candidate.Plan, Key: r.Key, Bundle: imx.DigestBytes(raw), Made: w.now, Signed: w.now}
 	if diff := cmp.Diff(want, r); err != nil || diff != "" || w.state.Keys[r.Key].Owner != "bob" {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	w.candidate.Reviews = []imx.Review{r}
+	before := w.seal("bob", w.candidate, func(p *imx.ReviewPredicate) { p.Approves, p.Reason = false, "too soon" })
+	if _, err := review.Accept(w.state, w.candidate, before, w.now); imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), "before the one that counts") {
+		t.Errorf("another answer that isn't newer: %v", err)
+	}
+	w.now = w.now.Add(time.Millisecond)
 	no := w.seal("bob", w.candidate, func(p *imx.ReviewPredicate) { p.Approves, p.Reason = false, "too soon" })
 	if r, err := review.Accept(w.state, w.candidate, no, w.now); err != nil || r.Approves || r.Reason != "too soon" {
 		t.Errorf("a change of mind: %+v, %v", r, err)

@@ -95,6 +95,7 @@ func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	}
 	in.Authors = slices.Compact(slices.Sorted(slices.Values(in.Authors)))
 	slices.SortStableFunc(in.Reviews, func(a, b policy.Review) int { return a.Made.Compare(b.Made) })
+	in.Reviews = slices.CompactFunc(in.Reviews, func(a, b policy.Review) bool { return a.Bundle == b.Bundle }) // one that stands is told with each candidate
 	return in
 }
 
@@ -228,9 +229,9 @@ func (j *Judge) answered(s *imx.State, v imx.Review, r imx.Release) error {
 	switch {
 	case err != nil:
 		return imx.Errorf(imx.Refused, "what is signed is no review: %w", err)
-	case !statement.About(st, r.Image.Digest):
+	case p.Approves && !statement.About(st, r.Image.Digest): // a no is for the plan, whatever it is built to and tested by
 		return imx.Errorf(imx.Refused, "it isn't about the image %s", r.Image.Digest.Short())
-	case p.Plan == r.Plan && p.Proof != r.Proof:
+	case p.Approves && p.Plan == r.Plan && p.Proof != r.Proof:
 		return imx.Errorf(imx.Refused, "it is for other tests or waivers of the plan, or for tests that aren't skipped")
 	case v.Made.Before(s.People[v.By].Since):
 		return imx.Errorf(imx.Refused, "it is older than what is known of %s", v.By)

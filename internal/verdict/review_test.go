@@ -121,6 +121,14 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 			w.approve("bob")
 			w.flip(w.control.State().Candidates["c1"].Reviews[0].Bundle)
 		}, "bob's doesn't count: "},
+		"a rejection of the plan with other tests, built otherwise": {func(w *world) {
+			w.approve("cat")
+			p := imx.ReviewPredicate{
+				Candidate: "c1", Environment: policy.Production, Plan: plan, Proof: imx.DigestBytes([]byte("tests that were taken out since")), Reason: "no", Made: w.now,
+			}
+			e := w.seal("bob", plan, imx.PredicateReview, p, imx.DigestBytes([]byte("another image")))
+			w.record(imx.Reviewed{Candidate: "c1", Review: imx.Review{By: "bob", Plan: plan, Key: e.Signer, Bundle: e.Bundle}})
+		}, "rejected by bob"},
 		"a rejection": {func(w *world) {
 			w.approve("cat")
 			w.record(imx.Reviewed{Candidate: "c1", Review: w.review("bob", "bob", imx.ReviewPredicate{Plan: plan})})
