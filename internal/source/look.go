@@ -88,12 +88,22 @@ func (f *Follower) fetch(ctx context.Context, src imx.GitSource) (*git.Repositor
 	if within.Err() != nil && ctx.Err() == nil {
 		err = imx.Errorf(imx.Unavailable, "%s didn't answer, or has more than can be fetched, in %s", src.URL, fetchTime)
 	}
+	err = f.sized(src, err)
 	return repo, head, err
+}
+
+// sized says of what is too large what can be done about it.
+func (f *Follower) sized(src imx.GitSource, err error) error {
+	if _, over := errors.AsType[*git.TooLargeError](err); !over {
+		return err
+	}
+	return imx.Errorf(imx.Exhausted, "source %s is too large, %s: %w", src.Name, src.URL, err).
+		WithHint("take large files out of the history, follow a smaller repository, or start the server with a larger --source-size")
 }
 
 // propose makes a candidate of a commit, and fills in what is to be known of it.
 func (f *Follower) propose(ctx context.Context, repo *git.Repository, src imx.GitSource, seen *imx.CommitSeen, report imx.Report) (imx.Candidate, bool, error) {
-	req, err := read(ctx, repo, src, seen.Commit.ID)
+	req, err := f.read(ctx, repo, src, seen.Commit.ID)
 	if told := f.describe(ctx, repo, seen.Commit); err == nil {
 		err = told
 	}
@@ -142,10 +152,12 @@ func (f *Follower) hands(ctx context.Context, repo *git.Repository, src imx.GitS
 }
 
 // read reads a commit's template and lock. Errors: Invalid, with the first mistake's file and line; NotFound without a folder or lock.
-func read(ctx context.Context, repo *git.Repository, src imx.GitSource, commit string) (imx.PlanRequest, error) {
-	files, err := repo.Files(ctx, commit, src.Folder)
+func (f *Follower) read(ctx context.Context, repo *git.Repository, src imx.GitSource, commit string) (imx.PlanRequest, error) {
+	within, cancel := context.WithTimeout(ctx, fetchTime) // it may fetch files that were left out
+	defer cancel()
+	files, err := repo.Files(within, commit, src.Folder)
 	if err != nil {
-		return imx.PlanRequest{}, err
+		return imx.PlanRequest{}, f.sized(src, err)
 	}
 	t, said := template.Parse(files)
 	if err := said.Err(); err != nil {

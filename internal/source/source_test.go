@@ -4,6 +4,7 @@ package source_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -55,6 +56,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWithin(t, 0)
+}
+
+// newWorldWithin is a world whose copies may have so much.
+func newWorldWithin(t *testing.T, limit imx.Size) *world {
+	t.Helper()
 	dir := t.TempDir()
 	w := &world{t: t, url: filepath.Join(dir, "shop.git"), tree: filepath.Join(dir, "tree"), data: filepath.Join(dir, "data")}
 	events, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(dir, "log"), Now: time.Now})
@@ -70,7 +77,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.Follower = source.New(source.Config{
-		Dir: w.data, Control: w.control, Releaser: w, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Dir: w.data, Limit: limit, Control: w.control, Releaser: w, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	w.git("init", "--quiet", "--bare", "--initial-branch=main", w.url)
 	w.git("init", "--quiet", "--initial-branch=main", w.tree)
@@ -450,6 +457,55 @@ func TestASourceReleasesByItselfWhatIsAdmitted(t *testing.T) {
 	w.Settle(t.Context())
 	if v := w.shop(); len(w.released) != 2 || !strings.Contains(v.Fault, "can't be released: what runs has changed") {
 		t.Errorf("it was tried %d times: %+v", len(w.released), v)
+	}
+}
+
+func TestARepositoryThatIsTooLargeIsToldAndWhatWasSeenStays(t *testing.T) {
+	w := newWorldWithin(t, 1<<20)
+	w.add(nil)
+	id := w.push(template("hi"))
+	c := w.look().Candidate
+	noise := make([]byte, 1<<18)
+	files := template("hello")
+	for i := range 8 {
+		_, _ = rand.Read(noise)
+		files[fmt.Sprint("other/", i)] = string(noise)
+	}
+	w.push(files)
+	v := w.look()
+	for _, want := range []string{"source shop is too large", w.url, "KiB", "more than 1.0 MiB", "--source-size"} {
+		if !strings.Contains(v.Unread, want) || v.Status.State != "error" || v.Seen != id || v.Candidate != c {
+			t.Errorf("want %q: %+v", want, v)
+		}
+	}
+	w.in("reset", "--quiet", "--hard", id)
+	w.push(template("hello"))
+	if v := w.look(); v.Unread != "" || v.Candidate == "" || v.Candidate == c {
+		t.Errorf("small again: %+v", v)
+	}
+}
+
+func TestWhatIsLeftOfSourcesThatArentFollowedIsRemoved(t *testing.T) {
+	w := newWorld(t)
+	w.push(template("hi"))
+	w.add(func(r *imx.SourceRequest) { r.Secret = strings.Repeat("s", 32) })
+	for _, name := range []string{"gone.git/objects", ".new-123/objects"} {
+		if err := os.MkdirAll(filepath.Join(w.data, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(w.data, "gone.secret"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := w.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(w.data, "*"))
+	hidden, _ := filepath.Glob(filepath.Join(w.data, ".*"))
+	if want := []string{filepath.Join(w.data, "shop.git"), filepath.Join(w.data, "shop.secret")}; err != nil || !slices.Equal(left, want) || len(hidden) > 0 {
+		t.Errorf("left are %v, %v, %v", left, hidden, err)
 	}
 }
 
