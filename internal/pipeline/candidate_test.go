@@ -133,6 +133,49 @@ func TestACandidateIsntReleasedOntoServicesThatMoved(t *testing.T) {
 	if _, _, err := w.Changes(c); imx.KindOf(err) != imx.Conflict {
 		t.Errorf("its changes: %v", err)
 	}
+	if got := w.control.State().Candidates[c.ID]; got.State != imx.CandidateSuperseded {
+		t.Errorf("it is %s still", got.State)
+	}
+}
+
+// A first release is compared with nothing, though its image was just built: who looks at it sees all of it.
+func TestACandidateShowsTheImageThatNothingRunsYet(t *testing.T) {
+	w := newWorld(t)
+	c := waiting(t, w, "hi")
+	_, changes, err := w.Changes(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, has := range map[string]func(imx.Change) bool{
+		"the image":   func(c imx.Change) bool { return c.Op == imx.OpAdd && c.Kind == "image" && c.Subject == "image.plain" },
+		"its command": func(c imx.Change) bool { return c.Subject == "image.plain" && c.Name == "command" && c.After != "" },
+		"its files":   func(c imx.Change) bool { return c.Subject == "image.plain" && c.Kind == "file" },
+		"the service": func(c imx.Change) bool { return c.Op == imx.OpAdd && c.Subject == "service.plain" },
+	} {
+		if !slices.ContainsFunc(changes, has) {
+			t.Errorf("%s isn't among %+v", what, changes)
+		}
+	}
+}
+
+// Applying what waits is releasing it, with the answers that it has; the same plan on another ground is another candidate.
+func TestAnApplyOfWhatWaitsIsTheCandidates(t *testing.T) {
+	w := newWorld(t)
+	w.rolled(t)
+	c := waiting(t, w, "hi")
+	var judged []string
+	w.judge = func(r imx.Release) bool { judged = append(judged, r.Candidate); return r.Candidate == c.ID }
+	result, err := w.Apply(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet)
+	if err != nil || len(result.Releases) != 1 || result.Releases[0].Candidate != c.ID {
+		t.Fatalf("%+v, %v, judged %v", result, err, judged)
+	}
+	w.judge = func(imx.Release) bool { return true }
+	if result, err = w.Apply(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hello"))}, quiet); err != nil || result.Releases[0].Candidate != "" {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	if again := waiting(t, w, "hi"); again.ID == c.ID || again.Plan != c.Plan || len(again.Reviews) != 0 {
+		t.Errorf("the plan of long ago: %+v", again)
+	}
 }
 
 func TestACommitsCandidateIsMadeWithoutAskingThePolicyAndOnlyIfItChangesSomething(t *testing.T) {

@@ -123,6 +123,25 @@ func keyOf(s *imx.State, b sign.Bundle) (imx.Key, error) {
 		WithHint("imx person list shows who is known; imx person add NAME --key FILE.pub --role reviewer makes somebody known")
 }
 
+// Marked are the answers to a candidate, each with why it doesn't count any more, where that can be told from the state alone.
+func Marked(s *imx.State, c imx.Candidate) []imx.Review {
+	list := slices.Clone(c.Reviews)
+	for i, r := range list {
+		k, p := s.Keys[r.Key], s.People[r.By]
+		switch {
+		case k.Compromised:
+			list[i].Void = "its key is compromised: " + k.Reason
+		case !p.Has(imx.RoleReviewer):
+			list[i].Void = string(r.By) + " is no reviewer any more"
+		case r.Made.Before(p.Since) || k.Owner != r.By || !k.Until.IsZero() && !r.Made.Before(k.Until):
+			list[i].Void = "it isn't signed by a key that was known of " + string(r.By) + " then"
+		case r.Approves && slices.Contains(c.Authors(s.People), r.By):
+			list[i].Void = string(r.By) + " had a hand in it"
+		}
+	}
+	return list
+}
+
 // may says whether a person may give an answer.
 func may(s *imx.State, c imx.Candidate, r imx.Review) error {
 	if !s.People[r.By].Has(imx.RoleReviewer) {

@@ -275,8 +275,8 @@ func TestWhatAReleaseGainsAndLosesIsNamed(t *testing.T) {
 			Removed: []string{"user 65534"}, Kept: []string{"writable /tmp (memory)"},
 		},
 		Firewall: imx.LineChange{
-			Added: []string{"allow web -> db:5432", "door *:443 -> 8000"}, Removed: []string{"door *:80 -> 8000"},
-			Kept: []string{"door web:8000 -> 8000", "expose web:8000"},
+			Added: []string{"port 443 of this machine leads to its port 8000", "web may reach db:5432"}, Removed: []string{"port 80 of this machine leads to its port 8000"},
+			Kept: []string{"anybody may reach web:8000 through a published port", "port 8000 of web leads to its port 8000"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -125,6 +125,14 @@ func (j *Judge) Policy(environment string) (imx.PolicyView, error) {
 	return shown, err
 }
 
+// AsksSigned reports whether nothing is released of a followed repository's commit that nobody known signed.
+func (j *Judge) AsksSigned() bool {
+	s := j.cfg.Control.State()
+	p := policy.Of(s, j.cfg.Environment).Settings
+	excused := slices.ContainsFunc(j.Exceptions(), func(x imx.Exception) bool { return x.Condition == "source" })
+	return (p.SignedCommits || p.SignedSources) && !excused && !slices.Contains(p.Warn, "source")
+}
+
 func view(p imx.Policy) (imx.PolicyView, error) {
 	book, err := policy.Compile(p)
 	if err != nil {
