@@ -79,7 +79,7 @@ type about struct {
 func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	in := policy.Input{
 		Purpose: a.purpose, Environment: j.cfg.Environment, Now: a.now, Service: r.Service, Image: r.Image, Inputs: a.inputs,
-		Plan:     policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Service: r.Spec, Image: r.Config},
+		Plan:     policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Person: person(s, r.By), Service: r.Spec, Image: r.Config},
 		Evidence: j.evidence(s, r), Exceptions: exceptions(s, r), Authors: []imx.Principal{}, Reviews: []policy.Review{},
 	}
 	for _, c := range candidates(s, r.Service, j.cfg.Environment) {
@@ -93,10 +93,21 @@ func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 			in.Reviews = append(in.Reviews, j.review(s, v, r))
 		}
 	}
+	if in.Plan.Person != "" {
+		in.Authors = append(in.Authors, in.Plan.Person)
+	}
 	in.Authors = slices.Compact(slices.Sorted(slices.Values(in.Authors)))
 	slices.SortStableFunc(in.Reviews, func(a, b policy.Review) int { return a.Made.Compare(b.Made) })
 	in.Reviews = slices.CompactFunc(in.Reviews, func(a, b policy.Review) bool { return a.Bundle == b.Bundle }) // one that stands is told with each candidate
 	return in
+}
+
+// person is who acted, if imx knows them now: they, or whose login the account is; "" for anybody else.
+func person(s *imx.State, by imx.Principal) imx.Principal {
+	if p, ok := imx.WithLogin(s.People, by.Account()); ok {
+		return p.Name
+	}
+	return s.People[by].Name
 }
 
 // evidence checks what is stated of an image.
