@@ -91,9 +91,10 @@ func (j *Judge) compiled(s *imx.State) (*policy.Book, imx.Policy, error) {
 	return book, p, nil
 }
 
-// Release says whether a release may be made: all that this stands on is read anew. Errors: as policy.Compile; not that it may not, which the verdict says.
-func (j *Judge) Release(ctx context.Context, r imx.Release) (imx.Verdict, error) {
-	x, err := j.explained(ctx, j.cfg.Control.State(), r, imx.ForRelease)
+// Release says whether a release may be made, if some exceptions are made with it: all that this stands on is read anew.
+// Errors: as policy.Compile; not that it may not, which the verdict says.
+func (j *Judge) Release(ctx context.Context, r imx.Release, excused ...imx.Exception) (imx.Verdict, error) {
+	x, err := j.explained(ctx, with(j.cfg.Control.State(), excused), r, imx.ForRelease)
 	return x.verdict, err
 }
 

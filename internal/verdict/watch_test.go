@@ -30,15 +30,15 @@ func (w *world) events(kind string) []imx.Event {
 
 func TestARefusedReleaseIsOnTheLogOnceForTheSameReasons(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.Allowed(t.Context(), "ann", []imx.Release{release()})
+	_, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil)
 	if e := imx.AsError(err); imx.KindOf(err) != imx.Refused || !strings.Contains(e.Message, "signed: nothing is stated") || !strings.Contains(e.Message, "tests: ") || e.Hint == "" {
 		t.Fatalf("err = %v", err)
 	}
-	if _, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}); err == nil || len(w.events("verdict-given")) != 1 {
+	if _, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil); err == nil || len(w.events("verdict-given")) != 1 {
 		t.Errorf("%v, %d verdicts on the log", err, len(w.events("verdict-given")))
 	}
 	w.put(w.good(imx.PredicateTest))
-	if _, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}); err == nil || len(w.events("verdict-given")) != 2 {
+	if _, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil); err == nil || len(w.events("verdict-given")) != 2 {
 		t.Errorf("%v, %d verdicts on the log", err, len(w.events("verdict-given")))
 	}
 	if v := w.control.State().Verdicts["web"][0]; v.Allowed || v.Plan != release().Plan {
@@ -49,11 +49,11 @@ func TestARefusedReleaseIsOnTheLogOnceForTheSameReasons(t *testing.T) {
 func TestAVerdictIsASignedSummaryAsSLSAHasIt(t *testing.T) {
 	w := newWorld(t)
 	w.stateAll()
-	all, err := w.Allowed(t.Context(), "ann", []imx.Release{release()})
+	all, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := w.Made(w.control.State(), []imx.Release{release()}, all)
+	made, err := w.Made(w.control.State(), []imx.Release{release()}, all, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
