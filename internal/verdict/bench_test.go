@@ -2,7 +2,6 @@ package verdict_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
-	"imx/internal/vuln"
 )
 
 // large is a world whose image has the evidence of one of 300 packages: an SBOM of 1 MB, a scan that found 300 vulnerabilities.
@@ -19,17 +17,7 @@ func large(b *testing.B) *world {
 	b.Helper()
 	w := newWorld(b)
 	w.stateAll()
-	scan := imx.ImageScan{Image: image().Digest, Name: "web", Packages: 300}
-	for i := range 300 {
-		scan.Vulnerabilities = append(scan.Vulnerabilities, imx.Vulnerability{
-			ID: fmt.Sprintf("CVE-2026-%05d", i), Level: imx.High, Feeds: []string{"dsa"}, Aliases: []string{"x"},
-			Package: imx.Affected{Ecosystem: "Debian:bookworm", Name: fmt.Sprintf("package%d", i), Version: "1.2-3", Fixed: "1.2-4"},
-		})
-	}
-	raw, err := vuln.Predicate(scan, nil, "1", w.now)
-	if err != nil {
-		b.Fatal(err)
-	}
+	raw := json.RawMessage(w.scanned(image().Digest, 300))
 	for kind, predicate := range map[string]json.RawMessage{
 		imx.PredicateScan: raw, imx.PredicateSPDX: json.RawMessage(`{"x":"` + strings.Repeat("0123456789abcdef", 1<<16) + `"}`),
 	} {
