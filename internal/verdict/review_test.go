@@ -265,18 +265,18 @@ func TestACommitsSignerCountsAsLongAsTheirKeyDoes(t *testing.T) {
 func TestNoReleaseIsMadeByAVerdictWhoseGroundIsGone(t *testing.T) {
 	w := reviewed(t)
 	w.approve("bob")
-	all, err := w.Allowed(t.Context(), "ann", []imx.Release{release()})
+	all, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all); err != nil {
+	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.record(imx.PersonRemoved{Person: "bob"})
-	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all); imx.KindOf(err) != imx.Conflict {
+	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all, nil); imx.KindOf(err) != imx.Conflict {
 		t.Errorf("%v", err)
 	}
-	if _, err := w.Made(w.control.State(), []imx.Release{release()}, nil); imx.KindOf(err) != imx.Conflict {
+	if _, err := w.Made(w.control.State(), []imx.Release{release()}, nil, nil); imx.KindOf(err) != imx.Conflict {
 		t.Errorf("without a verdict: %v", err)
 	}
 }
