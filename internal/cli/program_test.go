@@ -55,7 +55,7 @@ func withPrograms(m *testing.M) int {
 // plainProgram is the path of imx as make builds it, for as long as the tests run.
 func plainProgram(t *testing.T) string {
 	t.Helper()
-	return builtProgram(t, "plain", "CGO_ENABLED=0")
+	return builtProgram(t, "plain", "CGO_ENABLED=0", "-trimpath")
 }
 
 // watchedProgram is the path of imx under the race detector, where that watches the tests too, and otherwise of the plain one.
@@ -67,7 +67,8 @@ func watchedProgram(t *testing.T) string {
 	return builtProgram(t, "watched", "CGO_ENABLED=1", "-race")
 }
 
-// builtProgram builds imx in a folder by that name, unless another test has done so.
+// builtProgram builds imx in a folder by that name, unless another test has done so. The watched one is compiled as these tests are, and the
+// plain one as make does it, so that little is compiled twice.
 func builtProgram(t *testing.T, name, env string, flags ...string) string {
 	t.Helper()
 	dir := filepath.Join(os.Getenv(programs), name)
@@ -89,7 +90,7 @@ func builtProgram(t *testing.T, name, env string, flags ...string) string {
 	if cli.ClientOnly {
 		flags = append(flags, "-tags", "client")
 	}
-	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w -X main.version=0.0.0-test", "-o", path}, flags...)
+	args := append([]string{"build", "-ldflags", "-s -w -X main.version=0.0.0-test", "-o", path}, flags...)
 	cmd := exec.CommandContext(t.Context(), "go", append(args, "imx/cmd/imx")...)
 	cmd.Env = append(os.Environ(), env)
 	if out, err := cmd.CombinedOutput(); err != nil {
