@@ -22,6 +22,8 @@ type Pipeline interface {
 	Changes(c imx.Candidate) (imx.Plan, []imx.Change, error)
 	// Drafts returns the releases that would be made now.
 	Drafts(c imx.Candidate) ([]imx.Release, error)
+	// Verdicts says of each whether it could be made now.
+	Verdicts(ctx context.Context, c imx.Candidate, drafts []imx.Release) ([]imx.Verdict, error)
 	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
 	// Enter keeps what is put into the stores from being collected until leave is called.
 	Enter(ctx context.Context) (leave func(), err error)
@@ -31,8 +33,6 @@ type Pipeline interface {
 type Config struct {
 	Control  *control.Control
 	Pipeline Pipeline
-	// Judge says whether a release could be made now.
-	Judge func(ctx context.Context, r imx.Release) (imx.Verdict, error)
 	// Scan returns the vulnerabilities of an image by its name and digest, NAME@DIGEST.
 	Scan func(ctx context.Context, image string) ([]imx.Vulnerability, error)
 	// Keep keeps a signed statement about an image that is in a repository.
@@ -141,12 +141,10 @@ func (d *Desk) candidate(ctx context.Context, id string) (imx.CandidateView, err
 	if err != nil {
 		return v, err
 	}
+	if v.Verdicts, err = d.cfg.Pipeline.Verdicts(ctx, c, drafts); err != nil {
+		return v, err
+	}
 	for _, r := range drafts {
-		verdict, err := d.cfg.Judge(ctx, r)
-		if err != nil {
-			return v, err
-		}
-		v.Verdicts = append(v.Verdicts, verdict)
 		was, said := d.side(ctx, running(s, r.Service), beside(s, nil))
 		is, more := d.side(ctx, r, beside(s, drafts))
 		v.Diff = append(v.Diff, review.Compare(was, is))

@@ -73,7 +73,7 @@ func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.
 	}
 	return p.cfg.Control.Propose(w.by, imx.Candidate{
 		Plan: w.planned.Digest, Proof: w.proof(), Request: imx.DigestBytes(raw), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
-		Commit: commit, By: w.by, Images: images, Services: w.planned.Plan.Names(),
+		Commit: commit, By: w.by, Account: w.account, Images: images, Services: w.planned.Plan.Names(),
 	})
 }
 
@@ -89,7 +89,7 @@ func (p *Pipeline) Propose(ctx context.Context, by imx.Principal, req imx.PlanRe
 		return imx.Candidate{}, false, err
 	}
 	defer leave()
-	w := work{by: by, template: req.Template, planned: planned, report: report}
+	w := work{by: by, account: req.Account, template: req.Template, planned: planned, report: report}
 	images, err := p.build(ctx, w)
 	if err != nil {
 		return imx.Candidate{}, false, err
@@ -200,11 +200,27 @@ func (p *Pipeline) Admitted(ctx context.Context, c imx.Candidate) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	for _, r := range drafts {
-		v, err := p.cfg.Judge.Release(ctx, r)
-		if err != nil || !v.Allowed {
-			return false, err
-		}
+	verdicts, err := p.Verdicts(ctx, c, drafts)
+	return err == nil && !slices.ContainsFunc(verdicts, func(v imx.Verdict) bool { return !v.Allowed }), err
+}
+
+// Verdicts says of releases that releasing a candidate would make whether they could be made now. Errors: those of the Judge; as Changes.
+func (p *Pipeline) Verdicts(ctx context.Context, c imx.Candidate, drafts []imx.Release) ([]imx.Verdict, error) {
+	var req imx.PlanRequest
+	if err := p.kept(c.Request, &req); err != nil {
+		return nil, err
 	}
-	return true, nil
+	excused, err := p.excused(work{untested: req.SkipTests, candidate: &c}, drafts)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]imx.Verdict, 0, len(drafts))
+	for _, r := range drafts {
+		v, err := p.cfg.Judge.Release(ctx, r, excused...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }
