@@ -23,6 +23,8 @@ type Pipeline interface {
 	Changes(c imx.Candidate) (imx.Plan, []imx.Change, error)
 	// Drafts returns the releases that would be made now.
 	Drafts(c imx.Candidate) ([]imx.Release, error)
+	// Verdicts says of each whether it could be made now.
+	Verdicts(ctx context.Context, c imx.Candidate, drafts []imx.Release) ([]imx.Verdict, error)
 	Image(ctx context.Context, wanted string) (imx.ImageDetail, error)
 	// Kept returns what is kept by its digest. Errors: NotFound; Refused for changed bytes, and for more than are wanted.
 	Kept(d imx.Digest, most int64) ([]byte, error)
@@ -36,8 +38,6 @@ type Pipeline interface {
 type Config struct {
 	Control  *control.Control
 	Pipeline Pipeline
-	// Judge says whether a release could be made now.
-	Judge func(ctx context.Context, r imx.Release) (imx.Verdict, error)
 	// Scan returns the vulnerabilities of an image by its name and digest, NAME@DIGEST.
 	Scan func(ctx context.Context, image string) ([]imx.Vulnerability, error)
 	// Keep keeps a signed statement about an image that is in a repository.
@@ -218,12 +218,10 @@ func (d *Desk) look(ctx context.Context, s *imx.State, c imx.Candidate) (imx.Can
 	if err != nil {
 		return v, err
 	}
+	if v.Verdicts, err = d.cfg.Pipeline.Verdicts(ctx, c, drafts); err != nil {
+		return v, err
+	}
 	for _, r := range drafts {
-		verdict, err := d.cfg.Judge(ctx, r)
-		if err != nil {
-			return v, err
-		}
-		v.Verdicts = append(v.Verdicts, verdict)
 		was, said := d.side(ctx, running(s, r.Service), beside(s, nil))
 		is, more := d.side(ctx, r, beside(s, drafts))
 		v.Diff = append(v.Diff, review.Compare(was, is))

@@ -54,6 +54,14 @@ func (w *world) Drafts(c imx.Candidate) ([]imx.Release, error) {
 	return []imx.Release{{Service: "web", Plan: c.Plan, Image: c.Images[0], Address: netip.MustParseAddr("10.0.0.1")}}, nil
 }
 
+func (w *world) Verdicts(_ context.Context, _ imx.Candidate, drafts []imx.Release) ([]imx.Verdict, error) {
+	var all []imx.Verdict
+	for _, r := range drafts {
+		all = append(all, imx.Verdict{Service: r.Service})
+	}
+	return all, nil
+}
+
 func (w *world) Image(_ context.Context, wanted string) (imx.ImageDetail, error) {
 	return imx.ImageDetail{Inventory: imx.Inventory{Packages: []imx.InventoryPackage{{Package: imx.Package{Name: wanted, Version: "1"}}}}}, w.unknown
 }
@@ -77,9 +85,6 @@ func newWorld(t *testing.T) (*world, imx.Candidate) {
 	}
 	w.Desk = candidate.New(candidate.Config{
 		Control: w.control, Pipeline: w, Now: time.Now,
-		Judge: func(_ context.Context, r imx.Release) (imx.Verdict, error) {
-			return imx.Verdict{Service: r.Service}, nil
-		},
 		Scan: func(context.Context, string) ([]imx.Vulnerability, error) {
 			return []imx.Vulnerability{{ID: "CVE-1"}}, w.unknown
 		},

@@ -266,11 +266,27 @@ func (p *Pipeline) Admitted(ctx context.Context, c imx.Candidate) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	for _, r := range drafts {
-		v, err := p.cfg.Judge.Release(ctx, r)
-		if err != nil || !v.Allowed {
-			return false, err
-		}
+	verdicts, err := p.Verdicts(ctx, c, drafts)
+	return err == nil && !slices.ContainsFunc(verdicts, func(v imx.Verdict) bool { return !v.Allowed }), err
+}
+
+// Verdicts says of releases that releasing a candidate would make whether they could be made now. Errors: those of the Judge; as Changes.
+func (p *Pipeline) Verdicts(ctx context.Context, c imx.Candidate, drafts []imx.Release) ([]imx.Verdict, error) {
+	var req imx.PlanRequest
+	if err := p.kept(c.Request, &req); err != nil {
+		return nil, err
 	}
-	return true, nil
+	excused, err := p.excused(work{untested: req.SkipTests, candidate: &c}, drafts)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]imx.Verdict, 0, len(drafts))
+	for _, r := range drafts {
+		v, err := p.cfg.Judge.Release(ctx, r, excused...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }

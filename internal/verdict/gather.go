@@ -153,9 +153,7 @@ func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (said, error) {
 	}
 	id := e
 	id.Passed, id.Made, id.Summary = nil, time.Time{}, keys[e.Signer].Public
-	j.mu.Lock()
-	known, ok := j.checked[id]
-	j.mu.Unlock()
+	known, ok := j.checked.get(id)
 	if ok {
 		return known, nil
 	}
@@ -170,12 +168,7 @@ func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (said, error) {
 	if name == "vex" {
 		known.vex = st.Predicate
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.checked) >= maxKnown {
-		clear(j.checked)
-	}
-	j.checked[id] = known
+	j.checked.put(id, known)
 	return known, nil
 }
 

@@ -73,6 +73,11 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 	}{
 		"one's own change, as who brought it": {func(w *world) { w.approve("ann") }, "ann had a hand in it"},
 		"one's own change, as who wrote it":   {func(w *world) { w.approve("eve") }, "eve had a hand in it"},
+		"one's own change, as who is known since": {func(w *world) {
+			w.person("fay", imx.RoleReviewer)
+			w.approve("fay")
+			w.record(imx.PersonSet{Person: imx.Person{Name: "fay", Roles: []imx.Role{imx.RoleReviewer}, Emails: []string{"Fay@Example.com"}}})
+		}, "fay had a hand in it"},
 		"one's own change, from an account that became known as theirs afterwards": {func(w *world) {
 			w.approve("bob")
 			w.record(imx.CandidateMade{Candidate: imx.Candidate{
@@ -80,11 +85,6 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 			}})
 			w.record(imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"b"}}})
 		}, "bob had a hand in it"},
-		"one's own change, as who is known since": {func(w *world) {
-			w.person("fay", imx.RoleReviewer)
-			w.approve("fay")
-			w.record(imx.PersonSet{Person: imx.Person{Name: "fay", Roles: []imx.Role{imx.RoleReviewer}, Emails: []string{"Fay@Example.com"}}})
-		}, "fay had a hand in it"},
 		"losing the role afterwards": {func(w *world) {
 			w.approve("bob")
 			w.record(imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleAuthor}}})
@@ -300,18 +300,18 @@ func TestWhoSignedTheCommitsBelowIsAskedToo(t *testing.T) {
 func TestNoReleaseIsMadeByAVerdictWhoseGroundIsGone(t *testing.T) {
 	w := reviewed(t)
 	w.approve("bob")
-	all, err := w.Allowed(t.Context(), "ann", []imx.Release{release()})
+	all, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all); err != nil {
+	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.record(imx.PersonRemoved{Person: "bob"})
-	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all); imx.KindOf(err) != imx.Conflict {
+	if _, err := w.Made(w.control.State(), []imx.Release{release()}, all, nil); imx.KindOf(err) != imx.Conflict {
 		t.Errorf("%v", err)
 	}
-	if _, err := w.Made(w.control.State(), []imx.Release{release()}, nil); imx.KindOf(err) != imx.Conflict {
+	if _, err := w.Made(w.control.State(), []imx.Release{release()}, nil, nil); imx.KindOf(err) != imx.Conflict {
 		t.Errorf("without a verdict: %v", err)
 	}
 }
