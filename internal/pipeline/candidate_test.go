@@ -220,9 +220,9 @@ func TestAnOpenCandidatesThingsAreKept(t *testing.T) {
 	state := w.control.State()
 	ended := *state
 	c.State = imx.CandidateRejected
-	c.Reviews = []imx.Review{{Bundle: "sha256:b"}}
+	c.Reviews = []imx.Review{{Bundle: "sha256:b", Shown: "sha256:s"}}
 	ended.Candidates = map[string]imx.Candidate{c.ID: c}
-	if roots := gc.Roots(ended, nil, 1); len(roots) != 1 || roots[0].Key != "sha256:b" {
+	if roots := gc.Roots(ended, nil, 1); len(roots) != 2 || roots[0].Key != "sha256:b" || roots[1].Key != "sha256:s" {
 		t.Errorf("an ended one keeps %v", roots)
 	}
 }

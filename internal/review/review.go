@@ -150,12 +150,12 @@ func may(s *imx.State, c imx.Candidate, r imx.Review) error {
 	if r.Approves && slices.Contains(c.Authors(s.People), r.By) {
 		return imx.Errorf(imx.Refused, "%s had a hand in candidate %s, and can't approve it", r.By, c.ID).WithHint("somebody else has to look at it")
 	}
-	for _, o := range c.Reviews {
+	for _, o := range Marked(s, c) {
 		if o.By == r.By && o.Approves != r.Approves && !r.Signed.After(o.Signed) { // somebody else could send an earlier one again
 			return imx.Errorf(imx.Conflict, "%s has signed this answer to candidate %s before the one that counts, of %s", r.By, c.ID, o.Signed.Format(time.RFC3339Nano)).
 				WithHint("sign a new one, with a clock that is right")
 		}
-		if o.By == r.By && o.Approves == r.Approves {
+		if o.By == r.By && o.Approves == r.Approves && o.Void == "" { // what doesn't count any more is said again with another key
 			return imx.Errorf(imx.Conflict, "%s has answered candidate %s so already", r.By, c.ID).WithHint("each person counts once: imx review %s shows who is missing", c.ID)
 		}
 	}

@@ -217,7 +217,9 @@ func TestTheCandidateThatRunsIsKept(t *testing.T) {
 	r := imx.Release{Service: "web", Number: 1, Candidate: "0", Spec: imx.Spec{Name: "web"}, Address: netip.MustParseAddr("10.0.0.1")}
 	bodies := []imx.Body{
 		imx.CandidateMade{Candidate: imx.Candidate{ID: "0", Services: []string{"web"}}},
-		imx.ApplyStarted{Apply: "a"}, imx.Applied{Apply: "a", Releases: []imx.Release{r}}, imx.CandidateEnded{Candidate: "0", State: imx.CandidateReleased},
+		imx.ApplyStarted{Apply: "a"},
+		imx.Applied{Apply: "a", Releases: []imx.Release{r}},
+		imx.CandidateEnded{Candidate: "0", State: imx.CandidateReleased},
 		imx.RolloutFinished{Service: "web", Release: 1},
 	}
 	s := told(t, append(bodies, others(2*state.KeptCandidates)...)...)
