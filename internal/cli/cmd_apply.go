@@ -87,7 +87,7 @@ func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Termina
 	if err != nil || !goOn {
 		return err
 	}
-	f.lock = &planned.Lock // what was shown is what is applied,
+	f.lock, f.template.Source = &planned.Lock, planned.Plan.Source // what was shown is what is applied,
 	req := f.request()
 	req.Expect = planned.Base // and to what it was compared with
 	req.SkipTests = strings.TrimSpace(opts.SkipTests)

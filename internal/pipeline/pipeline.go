@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -110,6 +111,7 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites, Priorities: snapshot.Priorities}
 	}
 	resolved, lock, said := plan.Resolve(in)
+	resolved.Source = locked(resolved.Source, req.Lock, lock)
 	if err := p.wereRead(in.Indexes); err != nil {
 		return imx.PlanResult{}, err
 	}
@@ -126,6 +128,17 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 		Findings: found,
 		Base:     control.Base(&s, resolved.Names()),
 	}, nil
+}
+
+// locked is where a plan comes from: a commit's template whose packages the plan chose, and not the commit's lock, is no more what is committed.
+func locked(source imx.Source, given *imx.Lock, made imx.Lock) imx.Source {
+	if source.Commit == "" || given != nil && bytes.Equal(plan.FormatLock(*given), plan.FormatLock(made)) {
+		return source
+	}
+	says := imx.LockFile + " isn't in the commit as it is written now"
+	others := slices.DeleteFunc(slices.Clone(source.Changes), func(c string) bool { return strings.HasPrefix(c, imx.LockFile+" ") })
+	source.Dirty, source.Changes = true, append([]string{says}, others...)
+	return source
 }
 
 // wereRead makes sure that what was chosen was chosen from all that the indexes have.
