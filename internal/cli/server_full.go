@@ -8,6 +8,7 @@ import (
 
 	"imx"
 	"imx/internal/daemon"
+	"imx/internal/policy"
 	"imx/internal/probe"
 	"imx/internal/term"
 )
@@ -22,7 +23,7 @@ const (
 
 func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Terminal) error {
 	return daemon.Run(ctx, daemon.Config{
-		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Anonymous: opts.anonymous(), Refuse: leastLevel(opts.Refuse), Environment: opts.Environment,
+		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Anonymous: opts.anonymous(), Refuse: leastLevel(opts.Refuse), Environment: opts.Environment, ChangeEnvironment: policy.Change(opts.ChangeEnvironment),
 		Identity: opts.Identity, Token: opts.Token, Version: g.Version, Probe: g.Probe, Log: t.Err,
 		Ready: func() {
 			if g.JSON {

@@ -17,6 +17,7 @@ import (
 
 	"imx"
 	"imx/internal/api"
+	"imx/internal/policy"
 )
 
 // DefaultListen is where the registry answers, apart from the unix socket.
@@ -33,8 +34,9 @@ type Config struct {
 	Network   string    // address range in CIDR form; "" means the one it had, or else a free one
 	// Refuse is the least level of which an unwaived finding refuses a template; "" refuses none.
 	Refuse imx.Level
-	// Environment is whose policy says what may run here; "" means policy.Development.
-	Environment string
+	// Environment is whose policy says what may run here; "" means the one that the data folder has, policy.Development in a new one.
+	Environment       string
+	ChangeEnvironment policy.Change // it may be another than the data folder has
 	// Identity is the file with the age identity that keys are sealed to; "" means the one in the data folder.
 	Identity string
 	Token    string // of PKCS#11 that has the keys, as keyring.OpenToken takes it; "" means that files have them

@@ -51,7 +51,7 @@ type server struct {
 	version     string
 	probe       string // as of Config
 	refuse      imx.Level
-	environment string // as of Config
+	environment string // whose policy counts
 	logger      *slog.Logger
 	log         *eventlog.Log
 	control     *control.Control
@@ -92,7 +92,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	}
 	s := &server{
 		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse,
-		environment: cmp.Or(cfg.Environment, policy.Development), logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
+		logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
 	}
 	defer func() {
 		if err != nil {
@@ -118,6 +118,9 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.settle(ctx, cfg); err != nil {
+		return nil, err
+	}
 	if err := s.openKeys(cfg); err != nil {
 		return nil, err
 	}
@@ -126,6 +129,20 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 		return nil, err
 	}
 	return s, s.join(ctx, prefix, blobs)
+}
+
+// settle finds for which environment the data folder is, and keeps that.
+func (s *server) settle(ctx context.Context, cfg Config) (err error) {
+	now := s.control.State()
+	s.environment, err = policy.Settle(now, cfg.Environment, cfg.ChangeEnvironment)
+	if err != nil || s.environment == now.Environment {
+		return err
+	}
+	if now.Environment != "" {
+		s.logger.WarnContext(ctx, "the environment is another from now on: what runs is judged by its policy",
+			slog.String("environment", s.environment), slog.String("before", now.Environment))
+	}
+	return s.control.Record(imx.Server, imx.EnvironmentSet{Environment: s.environment, Before: now.Environment})
 }
 
 // openKeys opens the keys with which the server's parts sign, and makes them at the first start.

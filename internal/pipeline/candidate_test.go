@@ -163,3 +163,36 @@ func TestAnOpenCandidatesThingsAreKept(t *testing.T) {
 		t.Errorf("an ended one keeps %v", roots)
 	}
 }
+
+func TestACandidateIsReleasedInItsEnvironmentAlone(t *testing.T) {
+	w := newWorld(t)
+	w.rolled(t)
+	c := waiting(t, w, "hi")
+	w.judge, w.moved = func(imx.Release) bool { return true }, "development"
+	if _, err := w.Release(t.Context(), "bob", c.ID, quiet); imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), "is for test, and this is development now") {
+		t.Errorf("in another environment: %v", err)
+	}
+	w.moved = ""
+	if _, err := w.Release(t.Context(), "bob", c.ID, quiet); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPlanWhoseLockIsNewIsNotItsCommits(t *testing.T) {
+	w := newWorld(t)
+	template := w.parse(t, service("hi"))
+	template.Source = imx.Source{Commit: strings.Repeat("a", 40)}
+	planned, err := w.Plan(t.Context(), "ada", imx.PlanRequest{Template: template}, quiet)
+	if s := planned.Plan.Source; err != nil || !s.Dirty || len(s.Changes) != 1 || !strings.HasPrefix(s.Changes[0], "imx.lock ") {
+		t.Fatalf("without a lock: %+v, %v", s, err)
+	}
+	again, err := w.Plan(t.Context(), "ada", imx.PlanRequest{Template: template, Lock: &planned.Lock}, quiet)
+	if s := again.Plan.Source; err != nil || s.Dirty || s.Changes != nil {
+		t.Errorf("with it: %+v, %v", s, err)
+	}
+	template.Source.Dirty, template.Source.Changes = true, []string{"a is missing", "imx.lock is missing"}
+	planned, err = w.Plan(t.Context(), "ada", imx.PlanRequest{Template: template}, quiet)
+	if s := planned.Plan.Source; err != nil || strings.Join(s.Changes, "; ") != "imx.lock isn't in the commit as it is written now; a is missing" {
+		t.Errorf("with other changes: %+v, %v", s, err)
+	}
+}

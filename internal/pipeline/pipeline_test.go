@@ -3,6 +3,7 @@
 package pipeline_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -41,6 +42,7 @@ type world struct {
 	check   func(imx.Template) ([]imx.Finding, error)
 	judge   func(imx.Release) bool
 	unmet   []string // conditions that aren't met where judge says no
+	moved   string   // the environment, where it is another than it was
 	judged  []string // releases that were made, with whether their verdict was yes
 	checked []string // of each built image: by whom, its name, how many findings
 	tags    []string
@@ -139,7 +141,7 @@ func (j judge) verdict(r imx.Release) (imx.Verdict, error) {
 	return v, nil
 }
 
-func (j judge) Environment() string { return "test" }
+func (j judge) Environment() string { return cmp.Or(j.moved, "test") }
 
 func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release) ([]imx.Verdict, error) {
 	var all []imx.Verdict

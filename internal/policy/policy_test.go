@@ -437,3 +437,50 @@ func TestARecordedInputGivesTheSameVerdict(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestADataFolderIsForOneEnvironmentUntilSomebodyChangesIt(t *testing.T) {
+	for what, c := range map[string]struct {
+		has, wanted string
+		change      policy.Change
+		want        string
+		kind        imx.Kind
+	}{
+		"the first start":                 {"", policy.Production, false, policy.Production, ""},
+		"the first start, not told":       {"", "", false, policy.Development, ""},
+		"told as before":                  {policy.Production, policy.Production, false, policy.Production, ""},
+		"not told":                        {policy.Production, "", false, policy.Production, ""},
+		"told otherwise":                  {policy.Production, policy.Development, false, "", imx.Conflict},
+		"told to change":                  {policy.Production, policy.Staging, true, policy.Staging, ""},
+		"misspelled":                      {"", "prodution", false, "", imx.NotFound},
+		"misspelled where it may change":  {policy.Production, "prodution", true, "", imx.NotFound},
+		"one that was made":               {"", "preview", false, "preview", ""},
+		"no name at all":                  {"", "Not a name", true, "", imx.Invalid},
+		"what it has, though nobody made": {"older", "older", false, "older", ""},
+	} {
+		s := &imx.State{Environment: c.has, Policies: map[string]imx.Policy{"preview": policy.Default("preview")}}
+		got, err := policy.Settle(s, c.wanted, c.change)
+		if got != c.want || imx.KindOf(err) != c.kind {
+			t.Errorf("%s: %q, %v", what, got, err)
+		}
+		if c.kind == imx.NotFound && !strings.Contains(err.Error(), "known are development, preview, production, staging") {
+			t.Errorf("%s: %v names not all that there are", what, err)
+		}
+	}
+}
+
+func TestAFolderThatDiffersIsToldFromOneWhoseLockIsNew(t *testing.T) {
+	for what, c := range map[string]struct {
+		changes    []string
+		says, hint string
+	}{
+		"a page":   {[]string{"index.html isn't in the commit"}, "differs from its commit: index.html isn't in the commit", "git add --force"},
+		"the lock": {[]string{"imx.lock isn't in the commit as it is written now"}, "imx.lock isn't in the commit", "commit imx.lock"},
+		"both":     {[]string{"imx.lock is otherwise in the commit", "a is missing"}, "imx.lock is otherwise in the commit, a is missing", "git add --force"},
+		"unknown":  {nil, "the template's folder differs from its commit", "commit all"},
+	} {
+		in := with(func(in *policy.Input) { in.Plan.Source.Dirty, in.Plan.Source.Changes = true, c.changes })
+		if got := condition(t, judge(t, policy.Default(policy.Production), in), "source"); !strings.HasSuffix(got.Says, c.says) && !strings.Contains(got.Says, c.says) || !strings.Contains(got.Hint, c.hint) {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+}

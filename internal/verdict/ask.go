@@ -112,13 +112,13 @@ func (j *Judge) ofImage(s *imx.State, image imx.Image) imx.Release {
 	return r
 }
 
-// Policy returns an environment's policy, this server's for "", and what its conditions ask for. Errors: Invalid.
+// Policy returns an environment's policy, this server's for "", and what its conditions ask for. Errors: as policy.CheckKnown.
 func (j *Judge) Policy(environment string) (imx.PolicyView, error) {
 	environment = cmp.Or(environment, j.cfg.Environment)
-	if err := policy.CheckEnvironment(environment); err != nil {
+	s := j.cfg.Control.State()
+	if err := policy.CheckKnown(s, environment); err != nil && environment != j.cfg.Environment {
 		return imx.PolicyView{}, err
 	}
-	s := j.cfg.Control.State()
 	_, set := s.Policies[environment]
 	shown, err := view(policy.Of(s, environment))
 	shown.Shipped = !set
@@ -133,10 +133,11 @@ func view(p imx.Policy) (imx.PolicyView, error) {
 	return imx.PolicyView{Policy: p, Digest: p.Digest(), Conditions: book.Conditions()}, nil
 }
 
-// SetPolicy gives an environment a policy. Errors: Invalid, with file and line for rules that don't compile.
+// SetPolicy gives an environment a policy, and makes the environment that isn't known yet. Errors: Invalid, with file and line for rules that don't compile.
 func (j *Judge) SetPolicy(by imx.Principal, p imx.Policy) (imx.PolicyView, error) {
 	shown, err := view(p)
-	if err != nil || policy.Of(j.cfg.Control.State(), p.Environment).Digest() == p.Digest() {
+	s := j.cfg.Control.State()
+	if err != nil || policy.CheckKnown(s, p.Environment) == nil && policy.Of(s, p.Environment).Digest() == p.Digest() {
 		return shown, err
 	}
 	return shown, j.cfg.Control.Record(by, imx.PolicySet{Policy: p})
