@@ -208,7 +208,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
-		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Attest: s.attest, Doubted: func(d imx.Digest) error { return s.attester.Doubted(d) }, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
 		Judge: s.judge,
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)

@@ -6,6 +6,7 @@ import (
 
 	"imx"
 	"imx/internal/gc"
+	"imx/internal/provenance"
 	"imx/internal/trial"
 )
 
@@ -194,5 +195,26 @@ func TestAPlanWhoseLockIsNewIsNotItsCommits(t *testing.T) {
 	planned, err = w.Plan(t.Context(), "ada", imx.PlanRequest{Template: template}, quiet)
 	if s := planned.Plan.Source; err != nil || strings.Join(s.Changes, "; ") != "imx.lock isn't in the commit as it is written now; a is missing" {
 		t.Errorf("with other changes: %+v, %v", s, err)
+	}
+}
+
+func TestWhatWasFoundBuiltIsBuiltAnewWhereItCantBeCountedOn(t *testing.T) {
+	w := newWorld(t)
+	build := func() provenance.How {
+		t.Helper()
+		if _, err := w.Build(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet); err != nil {
+			t.Fatal(err)
+		}
+		return w.how[len(w.how)-1]
+	}
+	if got := build(); got != provenance.Made {
+		t.Errorf("at first it is %s", got)
+	}
+	if got := build(); got != provenance.Found {
+		t.Errorf("the second time it is %s", got)
+	}
+	w.doubted = imx.Errorf(imx.Refused, "its key was stolen")
+	if got := build(); got != provenance.Compared {
+		t.Errorf("in doubt it is %s", got)
 	}
 }

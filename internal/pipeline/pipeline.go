@@ -44,6 +44,8 @@ type Config struct {
 	Stores []func() gc.Store
 	// Attest states what is known of an image that was built, or was found built. What was stated isn't stated anew.
 	Attest func(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error
+	// Doubted says why an image that was found built can't be counted on; nil if it can.
+	Doubted func(image imx.Digest) error
 	// Admit asks the engine whether it could run a release.
 	Admit func(ctx context.Context, r imx.Release) error
 	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.

@@ -43,11 +43,13 @@ type world struct {
 	judge   func(imx.Release) bool
 	unmet   []string // conditions that aren't met where judge says no
 	moved   string   // the environment, where it is another than it was
+	doubted error    // why what was found built can't be counted on
 	judged  []string // releases that were made, with whether their verdict was yes
 	checked []string // of each built image: by whom, its name, how many findings
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
 	mu      sync.Mutex
+	how     []provenance.How
 	stated  []string // of images that were built or found, as who, name
 }
 
@@ -112,7 +114,8 @@ func newWorld(t *testing.T) *world {
 			w.checked = append(w.checked, fmt.Sprint(by, " ", image.Name, " ", len(planned.Findings)))
 			return nil
 		},
-		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
+		Check:   func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
+		Doubted: func(imx.Digest) error { return w.doubted },
 		Attest: func(_ context.Context, by imx.Principal, b provenance.Build, _ imx.Report) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -120,6 +123,7 @@ func newWorld(t *testing.T) *world {
 				return imx.Errorf(imx.Internal, "a build that doesn't fit together: %+v", b)
 			}
 			w.stated = append(w.stated, fmt.Sprint(by, " ", b.Image.Name))
+			w.how = append(w.how, b.Bytes.How)
 			return nil
 		},
 		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) }, Judge: judge{w},

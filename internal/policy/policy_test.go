@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -480,6 +481,33 @@ func TestAFolderThatDiffersIsToldFromOneWhoseLockIsNew(t *testing.T) {
 	} {
 		in := with(func(in *policy.Input) { in.Plan.Source.Dirty, in.Plan.Source.Changes = true, c.changes })
 		if got := condition(t, judge(t, policy.Default(policy.Production), in), "source"); !strings.HasSuffix(got.Says, c.says) && !strings.Contains(got.Says, c.says) || !strings.Contains(got.Hint, c.hint) {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+}
+
+func TestProvenanceTellsWhereAReleaseOfTheSameImageIsFrom(t *testing.T) {
+	a, b := strings.Repeat("a1", 20), strings.Repeat("b2", 20)
+	for what, c := range map[string]struct {
+		built   facts
+		release imx.Source
+		says    string
+	}{
+		"the same commit": {facts{"source": "a1", "commit": a}, imx.Source{Commit: a}, "built by the builder of imx 1; template: a1"},
+		"a later one":     {facts{"source": "a1", "commit": a}, imx.Source{Commit: b}, "template: a1; this release's, b2b2b2b2b2b2, gives the same image"},
+		"with changes":    {facts{"source": "a1", "commit": a}, imx.Source{Commit: a, Dirty: true}, "; this release's, with changes, gives the same image"},
+		"in no Git":       {facts{"source": "a1", "commit": a}, imx.Source{Folder: "x"}, "; this release's, not in Git, gives the same image"},
+		"found":           {facts{"source": "a1", "commit": a, "bytes": facts{"how": "found"}}, imx.Source{Commit: a}, "found as an earlier build made it by the builder of imx 1; template: a1"},
+		"compared":        {facts{"source": "a1", "commit": a, "bytes": facts{"how": "compared"}}, imx.Source{Commit: a}, "built anew, with the same bytes by the builder"},
+	} {
+		in := with(func(in *policy.Input) {
+			e := in.Evidence["provenance"]
+			whole := facts{"builder": "urn:imx:builder:v1", "version": "1", "imagePlan": string(in.Image.Plan)}
+			maps.Copy(whole, c.built)
+			e.Facts = whole
+			in.Evidence["provenance"], in.Plan.Source = e, c.release
+		})
+		if got := condition(t, judge(t, policy.Default(policy.Development), in), "provenance"); !got.Met || !strings.HasSuffix(got.Says, c.says) && !strings.HasPrefix(got.Says, c.says) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/provenance"
 	"imx/internal/sign"
 )
 
@@ -199,4 +200,35 @@ func TestAClockThatJumpsBackMakesNothingFreshAgain(t *testing.T) {
 	if v, err := again.Release(t.Context(), release()); err != nil || v.Made.Before(w.control.State().Time) {
 		t.Errorf("judged at %s, before the log's last event: %v", v.Made, err)
 	}
+}
+
+func TestAnImageThatWasFoundOnTheWordOfACompromisedKeyIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.stateAll()
+	old := w.good(imx.PredicateProvenance)
+	w.now = w.now.Add(time.Minute)
+	w.key(imx.Principal(imx.RoleBuilder), imx.Key{Owner: imx.Server, Role: imx.RoleBuilder})
+	p, ok := w.predicate(imx.PredicateProvenance).(provenance.Predicate)
+	if !ok {
+		t.Fatal("the provenance is none")
+	}
+	p.Definition.Internal.Bytes = provenance.Bytes{How: provenance.Found, Signer: old.Signer, Statement: old.Statement}
+	w.put(w.seal(imx.Principal(imx.RoleBuilder), image().Digest, imx.PredicateProvenance, p))
+	if v := w.verdict(imx.ForRelease, release()); !v.Allowed || !strings.Contains(says(v, "provenance"), "found as an earlier build made it by the builder") {
+		t.Errorf("allowed: %t, %s", v.Allowed, says(v, "provenance"))
+	}
+	w.record(imx.KeyEnded{Key: old.Signer, Until: w.now, Compromised: true, Reason: "it was stolen"})
+	if v := w.verdict(imx.ForRelease, release()); v.Allowed || !strings.Contains(says(v, "provenance"), "made under the key "+old.Signer+", which is compromised: it was stolen") {
+		t.Errorf("allowed: %t, %s", v.Allowed, says(v, "provenance"))
+	}
+}
+
+// says is what a verdict says of a condition.
+func says(v imx.Verdict, id string) string {
+	for _, c := range v.Conditions {
+		if c.ID == id {
+			return c.Says
+		}
+	}
+	return ""
 }
