@@ -305,7 +305,8 @@ func (s *server) openJudge(blobs *blob.Store) (*verdict.Judge, error) {
 		State: func(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error) {
 			return s.attester.Add(ctx, by, c)
 		},
-		Find: func(ctx context.Context, wanted string) (imx.ImageView, error) { return s.pipeline.Find(ctx, wanted) },
+		Find:   func(ctx context.Context, wanted string) (imx.ImageView, error) { return s.pipeline.Find(ctx, wanted) },
+		Drafts: func(c imx.Candidate) ([]imx.Release, error) { return s.pipeline.Drafts(c) },
 	})
 }
 

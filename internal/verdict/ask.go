@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/policy"
@@ -83,33 +84,48 @@ func (j *Judge) subject(ctx context.Context, s *imx.State, wanted string) (imx.R
 	if err != nil {
 		return imx.Release{}, "", err
 	}
-	return j.ofImage(s, view.Image), fmt.Sprintf("image %s", view.Name), nil
+	r, as := j.ofImage(s, view.Image)
+	return r, "image " + view.Name + as, nil
 }
 
-// ofImage is the newest release that has an image or, where none does, one that it could have: of the plan that it was tested under
-// last, and the template that it was built from.
-func (j *Judge) ofImage(s *imx.State, image imx.Image) imx.Release {
-	r := imx.Release{Image: image}
+// ofImage is the release that an image is judged as, and what to call it: of the open candidate or the release that has it, whichever is
+// newer; where there is neither, one that it could have: of the plan and the template that it was built from.
+func (j *Judge) ofImage(s *imx.State, image imx.Image) (imx.Release, string) {
+	r, as := imx.Release{Image: image}, ""
 	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
 		for _, has := range s.Services[name].Releases {
 			if has.Image.Digest == image.Digest && has.Made.After(r.Made) {
-				r = has
+				r, as = has, fmt.Sprintf(", as release %d of %s has it", has.Number, name)
 			}
 		}
 	}
-	if r.Number > 0 {
-		r.Number = 0 // it isn't that release that is asked about, but one like it
-		return r
+	if draft, c, ok := j.proposed(s, image, r.Made); ok {
+		r, as = draft, fmt.Sprintf(", as candidate %s has it", c.ID)
 	}
-	for _, e := range j.evidence(s, r) {
-		switch f := e.Facts.(type) {
-		case testFacts:
-			r.Plan = f.Plan
-		case provenanceFacts:
-			r.Source = imx.Source{Commit: f.Commit, Dirty: f.Dirty}
+	if as != "" {
+		r.Number = 0 // it isn't that release that is asked about, but one like it
+		return r, as
+	}
+	if f, ok := j.evidence(s, r)["provenance"].Facts.(provenanceFacts); ok {
+		r.Plan, r.Source = f.Plan, imx.Source{Commit: f.Commit, Dirty: f.Dirty}
+	}
+	return r, ""
+}
+
+// proposed is the release that the newest open candidate with an image would make, if it was made after some moment.
+func (j *Judge) proposed(s *imx.State, image imx.Image, after time.Time) (r imx.Release, c imx.Candidate, ok bool) {
+	for _, id := range slices.Sorted(maps.Keys(s.Candidates)) {
+		one := s.Candidates[id]
+		if one.State != imx.CandidateOpen || one.Environment != j.cfg.Environment || !one.Made.After(after) {
+			continue
+		}
+		drafts, err := j.cfg.Drafts(one)
+		i := slices.IndexFunc(drafts, func(d imx.Release) bool { return d.Image.Digest == image.Digest })
+		if err == nil && i >= 0 { // one that can't be released any more says nothing of its image
+			r, c, ok, after = drafts[i], one, true, one.Made
 		}
 	}
-	return r
+	return r, c, ok
 }
 
 // Policy returns an environment's policy, this server's for "", and what its conditions ask for. Errors: as policy.CheckKnown.

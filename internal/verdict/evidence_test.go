@@ -214,21 +214,11 @@ func TestAnImageThatWasFoundOnTheWordOfACompromisedKeyIsRefused(t *testing.T) {
 	}
 	p.Definition.Internal.Bytes = provenance.Bytes{How: provenance.Found, Signer: old.Signer, Statement: old.Statement}
 	w.put(w.seal(imx.Principal(imx.RoleBuilder), image().Digest, imx.PredicateProvenance, p))
-	if v := w.verdict(imx.ForRelease, release()); !v.Allowed || !strings.Contains(says(v, "provenance"), "found as an earlier build made it by the builder") {
-		t.Errorf("allowed: %t, %s", v.Allowed, says(v, "provenance"))
+	if v := w.verdict(imx.ForRelease, release()); !v.Allowed || !strings.Contains(condition(t, v, "provenance").Says, "found as an earlier build made it by the builder") {
+		t.Errorf("allowed: %t, %s", v.Allowed, condition(t, v, "provenance").Says)
 	}
 	w.record(imx.KeyEnded{Key: old.Signer, Until: w.now, Compromised: true, Reason: "it was stolen"})
-	if v := w.verdict(imx.ForRelease, release()); v.Allowed || !strings.Contains(says(v, "provenance"), "made under the key "+old.Signer+", which is compromised: it was stolen") {
-		t.Errorf("allowed: %t, %s", v.Allowed, says(v, "provenance"))
+	if v := w.verdict(imx.ForRelease, release()); v.Allowed || !strings.Contains(condition(t, v, "provenance").Says, "made under the key "+old.Signer+", which is compromised: it was stolen") {
+		t.Errorf("allowed: %t, %s", v.Allowed, condition(t, v, "provenance").Says)
 	}
-}
-
-// says is what a verdict says of a condition.
-func says(v imx.Verdict, id string) string {
-	for _, c := range v.Conditions {
-		if c.ID == id {
-			return c.Says
-		}
-	}
-	return ""
 }

@@ -58,4 +58,4 @@ else := sprintf("it was built by %s, and not by %s", [stated.facts.builder, buil
 
 else := sprintf("it is of the image plan %s, and not of %s", [stated.facts.imagePlan, input.image.plan])
 
-hint := "imx build makes the image again of its packages, compares the bytes, and states how" if not met
+hint := "imx build makes the image again of its packages, compares the bytes, and states how; imx apply does it for what runs" if not met
