@@ -2,7 +2,7 @@
 //
 // Promise 2, "nothing runs unproved", is a matter of types here. engine.Runner.Scale starts nothing without a Pass for the
 // release, and a Pass can't be made but by Issue, from a verdict that says yes to that very release, or by ForTrial,
-// for the instances of a test, which nothing but the test can reach. TestOnlyTheseMakePasses holds the list of who calls the two.
+// for the instances of a test, which nothing but the test can reach. internal/arch holds the list of who calls the two.
 package admission
 
 import (

@@ -38,6 +38,14 @@ func (w *world) Drafts(c imx.Candidate) ([]imx.Release, error) {
 	return []imx.Release{{Service: "web", Plan: c.Plan, Image: c.Images[0], Address: netip.MustParseAddr("10.0.0.1")}}, nil
 }
 
+func (w *world) Verdicts(_ context.Context, _ imx.Candidate, drafts []imx.Release) ([]imx.Verdict, error) {
+	var all []imx.Verdict
+	for _, r := range drafts {
+		all = append(all, imx.Verdict{Service: r.Service})
+	}
+	return all, nil
+}
+
 func (w *world) Image(_ context.Context, wanted string) (imx.ImageDetail, error) {
 	return imx.ImageDetail{Inventory: imx.Inventory{Packages: []imx.InventoryPackage{{Package: imx.Package{Name: wanted, Version: "1"}}}}}, w.unknown
 }
@@ -61,9 +69,6 @@ func newWorld(t *testing.T) (*world, imx.Candidate) {
 	}
 	w.Desk = candidate.New(candidate.Config{
 		Control: w.control, Pipeline: w, Now: time.Now,
-		Judge: func(_ context.Context, r imx.Release) (imx.Verdict, error) {
-			return imx.Verdict{Service: r.Service}, nil
-		},
 		Scan: func(context.Context, string) ([]imx.Vulnerability, error) {
 			return []imx.Vulnerability{{ID: "CVE-1"}}, w.unknown
 		},
@@ -136,7 +141,15 @@ func TestAnAnswerIsKeptAsEvidenceOfEachImageAndOnTheLog(t *testing.T) {
 		t.Errorf("a no: %+v, %v", got, err)
 	}
 	if _, err := w.Review(t.Context(), "root", c.ID, yes); imx.KindOf(err) != imx.Conflict {
-		t.Errorf("what was rejected: %v", err)
+		t.Errorf("the yes from before the no: %v", err)
+	}
+	w.conflict = imx.Errorf(imx.NotFound, "the blob is gone")
+	if _, err := w.Review(t.Context(), "root", c.ID, w.seal(t, c, "")); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("what was rejected and isn't kept: %v", err)
+	}
+	w.conflict = nil
+	if got, err = w.Review(t.Context(), "root", c.ID, w.seal(t, c, "")); err != nil || got.State != imx.CandidateOpen || got.Why != "" {
+		t.Errorf("a change of mind: %+v, %v", got, err)
 	}
 	if _, err := w.Review(t.Context(), "root", "c9", yes); imx.KindOf(err) != imx.NotFound {
 		t.Errorf("what isn't there: %v", err)

@@ -142,7 +142,8 @@ func newRegistryQuotaCommand(g *Global, t *term.Terminal) *cobra.Command {
 		use:   "quota",
 		short: "Bound what may be pushed",
 		long: `A quota bounds what is in the repositories of a pattern together, or what one owner of tokens pushed. It refuses pushes at
-the registry's address that have no room; what the server builds and what root pushes counts, and is never refused.`,
+the registry's address that have no room; what the server builds and what root pushes counts, and is never refused. Without a quota
+one owner's tokens bring 100,000 manifests and 100,000 tags at most, because each is on the log for good; and 1,000,000 blobs.`,
 		example: `
 $ imx registry quota set "team/*" --bytes 10GiB
 $ imx registry quota list`,
@@ -156,23 +157,25 @@ type quotaOptions struct {
 	Owner     string
 	Bytes     string
 	Manifests int
+	Tags      int
 }
 
 func (o *quotaOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Owner, "owner", "", "`NAME` of the owner of tokens that it is for, in place of repositories")
-	f.StringVar(&o.Bytes, "bytes", "0", "the most that blobs and manifests may have: `SIZE`, as 10GiB; 0 is any number")
-	f.IntVar(&o.Manifests, "manifests", 0, "the most manifests; 0 is any number")
+	f.StringVar(&o.Bytes, "bytes", "0", "the most that blobs and manifests may have, with uploads under way: `SIZE`, as 10GiB; 0 is any number")
+	f.IntVar(&o.Manifests, "manifests", 0, "the most manifests; 0 is 100,000 of an owner")
+	f.IntVar(&o.Tags, "tags", 0, "the most tags; 0 is 100,000 of an owner")
 }
 
 func newQuotaSetCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts quotaOptions
 	cmd := page{
-		use:   "set [REPOSITORY] [--owner NAME] [--bytes SIZE] [--manifests N]",
+		use:   "set [REPOSITORY] [--owner NAME] [--bytes SIZE] [--manifests N] [--tags N]",
 		short: "Set a quota, or end one",
 		long: `Bounds what is in the repositories that REPOSITORY covers ("team/*", "*" or one's name), or what the owner's tokens pushed, in
-place of an earlier quota of the same. Without --bytes and --manifests it ends.`,
+place of an earlier quota of the same. Without --bytes, --manifests and --tags it ends.`,
 		example: `
-$ imx registry quota set "team/*" --bytes 10GiB --manifests 1000
+$ imx registry quota set "team/*" --bytes 10GiB --manifests 1000 --tags 500
 $ imx registry quota set --owner ci --bytes 1GiB`,
 		exits: asking(status{2, "there can't be such a quota"}),
 		most:  1,
@@ -182,7 +185,7 @@ $ imx registry quota set --owner ci --bytes 1GiB`,
 			return err
 		}
 		all, err := g.client().SetQuota(ctx, imx.RegistryQuota{
-			Repositories: strings.Join(args, ""), Owner: imx.Principal(opts.Owner), Bytes: size, Manifests: opts.Manifests,
+			Repositories: strings.Join(args, ""), Owner: imx.Principal(opts.Owner), Bytes: size, Manifests: opts.Manifests, Tags: opts.Tags,
 		})
 		if err != nil {
 			return err
@@ -195,9 +198,10 @@ $ imx registry quota set --owner ci --bytes 1GiB`,
 
 func newQuotaListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
-		use:     "list",
-		short:   "Show the quotas, and how much of each is used",
-		long:    `Shows each quota, and how much of it is used. Each blob counts once for each repository that has it.`,
+		use:   "list",
+		short: "Show the quotas, and how much of each is used",
+		long: `Shows each quota, and how much of it is used. Each blob counts once for each repository that has it; the bytes of uploads that are
+under way take room too, until they end.`,
 		example: `$ imx registry quota list`,
 		exits:   asking(),
 	}.command(func(ctx context.Context, _ []string) error {
@@ -236,9 +240,9 @@ func newRegistryAuditCommand(g *Global, t *term.Terminal) *cobra.Command {
 	cmd := page{
 		use:   "audit [--since TIME] [--repository PATTERN]",
 		short: "Show who pulled and pushed what",
-		long: `Shows who pulled and pushed which manifest, when and from where, and who was turned away; the oldest first. What repeats within
-an hour is one line more, with how often. The trail has a bounded size, so that nobody who may pull can fill the disk: the oldest lines
-go. Pushes are on the log too, for good.`,
+		long: `Shows who pulled and pushed which manifest, who read blobs without their manifest, when and from where, and who was turned away; the
+oldest first. What repeats within an hour is one line more, with how often. The trail has a bounded size, so that nobody who may pull can
+fill the disk: the oldest lines go; refusals have a trail of their own, and push out no pulls. Pushes are on the log too, for good.`,
 		example: `
 $ imx registry audit --since 24h
 $ imx registry audit --json | jq -r '.[] | select(.refused) | .from'`,

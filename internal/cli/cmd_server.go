@@ -22,6 +22,7 @@ type serverOptions struct {
 	ChangeEnvironment bool
 	Identity          string
 	Token             string
+	SourceSize        string
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
@@ -33,13 +34,14 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Token, "pkcs11", "", "`MODULE:LABEL:PINFILE`: the server's keys are in a PKCS#11 token; only in a build with it")
 	f.StringVar(&o.Environment, "environment", "", "`NAME` of the environment whose policy says what may run: development, staging, production, or one of yours; the folder's own from before, else development")
 	f.BoolVar(&o.ChangeEnvironment, "change-environment", false, "let --environment be another than the folder had before")
+	f.StringVar(&o.SourceSize, "source-size", "2GiB", "`SIZE` that the server's copy of each followed repository may have")
 	f.StringVar(&o.Network, "network", "", "`RANGE` of addresses for services and instances; the folder's own from before, else one that is free")
 }
 
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts serverOptions
 	cmd := page{
-		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL] [--environment NAME [--change-environment]] [--identity FILE]",
+		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL] [--environment NAME [--change-environment]] [--identity FILE] [--source-size SIZE]",
 		short: "Run the server",
 		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
 runs instances. The registry's address gives images to whoever reaches it, if only this machine

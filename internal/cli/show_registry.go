@@ -45,6 +45,9 @@ func quotaText(q imx.RegistryQuota) string {
 	if q.Manifests > 0 {
 		parts = append(parts, term.Count(int64(q.Manifests), "manifest"))
 	}
+	if q.Tags > 0 {
+		parts = append(parts, term.Count(int64(q.Tags), "tag"))
+	}
 	if len(parts) == 0 {
 		return "none any more"
 	}
@@ -64,9 +67,9 @@ func tokensText(ink term.Ink, columns int, tokens []imx.RegistryToken, now time.
 }
 
 func quotasText(ink term.Ink, columns int, all []imx.RegistryUse) string {
-	table := term.Table{Head: []string{"OF", "QUOTA", "USED", "MANIFESTS"}}
+	table := term.Table{Head: []string{"OF", "QUOTA", "USED", "UNDER WAY", "MANIFESTS", "TAGS"}}
 	for _, q := range all {
-		table.Add(ink.Name(q.Scope()), quotaText(q.RegistryQuota), q.UsedBytes.String(), term.Number(int64(q.UsedManifests)))
+		table.Add(ink.Name(q.Scope()), quotaText(q.RegistryQuota), q.UsedBytes.String(), q.UnderWay.String(), term.Number(int64(q.UsedManifests)), term.Number(int64(q.UsedTags)))
 	}
 	return table.Text(ink, columns)
 }
@@ -75,15 +78,18 @@ func pullsText(ink term.Ink, columns int, all []imx.RegistryPull) string {
 	table := term.Table{Head: []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "DIGEST"}}
 	for _, p := range all {
 		did := "pulled"
-		if p.Push {
+		switch {
+		case p.Push:
 			did = "pushed"
+		case p.Blobs:
+			did = "read blobs"
 		}
 		if p.Count > 0 {
 			did += fmt.Sprintf(" %d more", p.Count)
 		}
 		what := strings.TrimSuffix(p.Repository+":"+p.Tag, ":")
 		if p.Refused != "" {
-			did, what = ink.Warn("refused"), p.Repository+" "+p.Refused
+			did, what = ink.Warn(strings.Replace(did, "pulled", "refused", 1)), p.Repository+" "+p.Refused
 		}
 		table.Add(term.Stamp(p.Time), term.Clean(string(p.By)), p.From, did, term.Clean(what), p.Digest.Short())
 	}

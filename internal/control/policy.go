@@ -8,15 +8,28 @@ import (
 // Whether it makes sense is for check to say, which sees it as it would be. Errors: those of check.
 func (c *Control) Except(by imx.Principal, x imx.Exception, check func(imx.Exception) error) (imx.Exception, error) {
 	return decide(c, by, func(s *imx.State) (imx.Exception, []imx.Body, error) {
-		x.Owner, x.Made = by, c.now(s)
-		const tries = 100
-		for range tries {
-			if x.ID = c.cfg.NewID(); s.Exceptions[x.ID].ID == "" {
-				return x, []imx.Body{imx.ExceptionMade{Exception: x}}, check(x)
-			}
+		x, err := c.exception(s, by, x)
+		if err == nil {
+			err = check(x)
 		}
-		return x, nil, imx.Errorf(imx.Internal, "no new id for an exception was found in %d tries", tries)
+		return x, []imx.Body{imx.ExceptionMade{Exception: x}}, err
 	})
+}
+
+// DraftException returns an exception as Except would make it now, without making it.
+func (c *Control) DraftException(by imx.Principal, x imx.Exception) (imx.Exception, error) {
+	return c.exception(c.State(), by, x)
+}
+
+func (c *Control) exception(s *imx.State, by imx.Principal, x imx.Exception) (imx.Exception, error) {
+	x.Owner, x.Made = by, c.now(s)
+	const tries = 100
+	for range tries {
+		if x.ID = c.cfg.NewID(); s.Exceptions[x.ID].ID == "" {
+			return x, nil
+		}
+	}
+	return x, imx.Errorf(imx.Internal, "no new id for an exception was found in %d tries", tries)
 }
 
 // EndException ends an exception before its time. Errors: NotFound; Conflict for one that has ended.
@@ -25,7 +38,7 @@ func (c *Control) EndException(by imx.Principal, id, reason string) error {
 		x, ok := s.Exceptions[id]
 		switch {
 		case !ok:
-			return struct{}{}, nil, imx.Errorf(imx.NotFound, "there is no exception %q", id).WithHint("imx exception list shows those that there are")
+			return struct{}{}, nil, imx.Errorf(imx.NotFound, "there is no exception %q", id).WithHint("imx exception list shows those that haven't ended, imx log each that there was")
 		case !x.Until.After(c.now(s)):
 			return struct{}{}, nil, imx.Errorf(imx.Conflict, "exception %s has ended already", id)
 		}

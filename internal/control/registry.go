@@ -53,14 +53,17 @@ func (c *Control) SetQuota(by imx.Principal, q imx.RegistryQuota) error {
 		switch {
 		case (q.Repositories == "") == (q.Owner == ""):
 			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a quota is for repositories or for an owner of tokens: one of the two").WithHint("imx registry quota set team/* --bytes 10GiB")
-		case q.Bytes < 0 || q.Manifests < 0:
+		case q.Bytes < 0 || q.Manifests < 0 || q.Tags < 0:
 			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a quota can't be below 0").WithHint("0 means any number")
+		case q.Owner == grant.Anonymous:
+			return struct{}{}, nil, imx.Errorf(imx.Invalid, "%s owns no tokens: what came without one isn't counted apart", grant.Anonymous).
+				WithHint(`a quota of all repositories, "*", bounds it too`)
 		case q.Owner == "":
 			if err := grant.CheckPatterns([]string{q.Repositories}); err != nil {
 				return struct{}{}, nil, err
 			}
 		}
-		if s.Registry.Quotas[q.Scope()] == q || (s.Registry.Quotas[q.Scope()] == imx.RegistryQuota{} && q.Bytes == 0 && q.Manifests == 0) {
+		if s.Registry.Quotas[q.Scope()] == q || (s.Registry.Quotas[q.Scope()] == imx.RegistryQuota{} && !q.Bounds()) {
 			return struct{}{}, nil, nil
 		}
 		return struct{}{}, []imx.Body{imx.QuotaSet{Quota: q}}, nil

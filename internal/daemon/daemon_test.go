@@ -68,7 +68,7 @@ func TestADataFolderKeepsItsEnvironment(t *testing.T) {
 		{"", false, "", "staging"},
 		{"prodution", true, imx.NotFound, "staging"},
 	} {
-		stop, err := start(t, daemon.Config{Data: dir, Network: "10.251.2.0/24", Environment: c.wanted, ChangeEnvironment: c.change})
+		stop, err := start(t, daemon.Config{Data: dir, Network: "10.251.2.0/24", Environment: daemon.Environment{Name: c.wanted, Change: c.change}})
 		if imx.KindOf(err) != c.kind {
 			t.Fatalf("%d: --environment %q: %v", i, c.wanted, err)
 		}

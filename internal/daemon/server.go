@@ -51,7 +51,8 @@ type server struct {
 	version     string
 	probe       string // as of Config
 	refuse      imx.Level
-	environment string // whose policy counts
+	environment string   // whose policy counts
+	sourceSize  imx.Size // as of Config
 	logger      *slog.Logger
 	log         *eventlog.Log
 	control     *control.Control
@@ -91,7 +92,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
 	s := &server{
-		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse,
+		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse, sourceSize: cfg.SourceSize,
 		logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
 	}
 	defer func() {
@@ -134,7 +135,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 // settle finds for which environment the data folder is, and keeps that.
 func (s *server) settle(ctx context.Context, cfg Config) (err error) {
 	now := s.control.State()
-	s.environment, err = policy.Settle(now, cfg.Environment, cfg.ChangeEnvironment)
+	s.environment, err = policy.Settle(now, cfg.Environment.Name, cfg.Environment.Change)
 	if err != nil || s.environment == now.Environment {
 		return err
 	}
@@ -147,10 +148,10 @@ func (s *server) settle(ctx context.Context, cfg Config) (err error) {
 
 // openKeys opens the keys with which the server's parts sign, and makes them at the first start.
 func (s *server) openKeys(cfg Config) (err error) {
-	if cfg.Token != "" {
-		s.keys, err = keyring.OpenToken(cfg.Token)
+	if cfg.Keys.Token != "" {
+		s.keys, err = keyring.OpenToken(cfg.Keys.Token)
 	} else {
-		s.keys, err = keyring.OpenFiles(filepath.Join(cfg.Data, keyFolder), cmp.Or(cfg.Identity, filepath.Join(cfg.Data, identityFile)))
+		s.keys, err = keyring.OpenFiles(filepath.Join(cfg.Data, keyFolder), cmp.Or(cfg.Keys.Identity, filepath.Join(cfg.Data, identityFile)))
 	}
 	if err != nil {
 		return err
@@ -268,13 +269,20 @@ func (s *server) pushed(ctx context.Context, p imx.ManifestPushed) error {
 	by, known := registry.Caller(ctx)
 	if !known { // not through the registry's door: a request of the API, or the server by itself
 		if caller, err := api.Caller(ctx); err == nil {
-			by, known = caller, true
+			by, known = s.who(caller), true
 		}
 	}
 	if !known || strings.HasPrefix(p.Tag, registry.BuiltTag) {
 		by = imx.Server
 	}
 	return s.control.Record(by, p)
+}
+
+// who is who acts when a local account asks.
+func (s *server) who(account string) imx.Principal { return who(s.control, account) }
+
+func who(c *control.Control, account string) imx.Principal {
+	return imx.Caller(c.State().People, account)
 }
 
 func (s *server) publish(ctx context.Context, repository, tag string, r build.Result) error {
@@ -328,6 +336,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Images:    s.pipeline,
 		Evidence:  s.attester,
 		Trust:     s.trust,
+		Who:       s.who,
 		Judge:     s.judge,
 		Desk:      s.desk,
 		Sources:   s.follower,

@@ -36,6 +36,10 @@ func (p *Pipeline) wait(w work, images []imx.Image, verdicts []imx.Verdict, refu
 	if err != nil {
 		return errors.Join(refused, err)
 	}
+	if c.State == imx.CandidateRejected {
+		return imx.Errorf(imx.Refused, "this plan was rejected by %s: %w", c.Why, refused).
+			WithHint("change the template; or who rejected it approves it: imx approve %s", c.ID)
+	}
 	said := imx.Errorf(imx.Refused, "candidate %s waits for approvals: %w", c.ID, refused).
 		WithHint("imx review %s shows what would change, imx approve %s says yes", c.ID, c.ID)
 	return waitingError{said, c}
@@ -73,13 +77,16 @@ func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.
 	}
 	return p.cfg.Control.Propose(w.by, imx.Candidate{
 		Plan: w.planned.Digest, Proof: w.proof(), Request: imx.DigestBytes(raw), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
-		Commit: commit, By: w.by, Images: images, Services: w.planned.Plan.Names(),
+		Commit: commit, By: w.by, Account: w.account, Images: images, Services: w.planned.Plan.Names(),
 	})
 }
 
 // Propose plans, builds and tests a template and makes a candidate of it, without releasing anything; false if it would change
-// nothing. commit is what the server itself saw of the template's. Errors: as Apply, but for what the policy says.
-func (p *Pipeline) Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, commit *imx.Commit, report imx.Report) (imx.Candidate, bool, error) {
+// nothing. seen tells what the server itself saw of the template's commit, as new to the services that would be changed. Errors: as Apply,
+// but for what the policy says; those of seen.
+func (p *Pipeline) Propose(
+	ctx context.Context, by imx.Principal, req imx.PlanRequest, seen func(ctx context.Context, services []string) (*imx.Commit, error), report imx.Report,
+) (imx.Candidate, bool, error) {
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil || len(planned.Changes) == 0 {
 		return imx.Candidate{}, false, err
@@ -89,19 +96,33 @@ func (p *Pipeline) Propose(ctx context.Context, by imx.Principal, req imx.PlanRe
 		return imx.Candidate{}, false, err
 	}
 	defer leave()
-	w := work{by: by, template: req.Template, planned: planned, report: report}
+	w := work{by: by, account: req.Account, template: req.Template, planned: planned, report: report}
 	images, err := p.build(ctx, w)
 	if err != nil {
 		return imx.Candidate{}, false, err
 	}
-	if _, err := p.admitted(ctx, w, images); err != nil {
+	drafts, err := p.admitted(ctx, w, images)
+	if err != nil {
 		return imx.Candidate{}, false, err
 	}
 	if err := p.passed(ctx, w, images); err != nil {
 		return imx.Candidate{}, false, err
 	}
+	commit, err := seen(ctx, changed(planned, drafts))
+	if err != nil {
+		return imx.Candidate{}, false, err
+	}
 	c, err := p.propose(w, images, commit)
 	return c, err == nil, err
+}
+
+// changed names the services that a plan changes in any way: that get a release, or another number of instances.
+func changed(planned imx.PlanResult, drafts []imx.Release) []string {
+	return slices.DeleteFunc(planned.Plan.Names(), func(name string) bool {
+		drafted := slices.ContainsFunc(drafts, func(r imx.Release) bool { return r.Service == name })
+		told := slices.ContainsFunc(planned.Changes, func(c imx.Change) bool { return c.Subject == "service."+name })
+		return !drafted && !told
+	})
 }
 
 // Release releases a candidate, if the policy admits it now, and waits as Apply does. Nothing is planned anew: what was approved
@@ -204,11 +225,27 @@ func (p *Pipeline) Admitted(ctx context.Context, c imx.Candidate) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	for _, r := range drafts {
-		v, err := p.cfg.Judge.Release(ctx, r)
-		if err != nil || !v.Allowed {
-			return false, err
-		}
+	verdicts, err := p.Verdicts(ctx, c, drafts)
+	return err == nil && !slices.ContainsFunc(verdicts, func(v imx.Verdict) bool { return !v.Allowed }), err
+}
+
+// Verdicts says of releases that releasing a candidate would make whether they could be made now. Errors: those of the Judge; as Changes.
+func (p *Pipeline) Verdicts(ctx context.Context, c imx.Candidate, drafts []imx.Release) ([]imx.Verdict, error) {
+	var req imx.PlanRequest
+	if err := p.kept(c.Request, &req); err != nil {
+		return nil, err
 	}
-	return true, nil
+	excused, err := p.excused(work{untested: req.SkipTests, candidate: &c}, drafts)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]imx.Verdict, 0, len(drafts))
+	for _, r := range drafts {
+		v, err := p.cfg.Judge.Release(ctx, r, excused...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }

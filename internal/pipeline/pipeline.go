@@ -63,14 +63,14 @@ type Config struct {
 type Judge interface {
 	// Environment is the one whose policy counts here.
 	Environment() string
-	// Allowed returns the verdicts on releases that are about to be made. Errors: Refused, with each unmet condition; the verdicts
-	// are returned then, too.
-	Allowed(ctx context.Context, by imx.Principal, drafts []imx.Release) ([]imx.Verdict, error)
-	// Release says whether a release could be made, and writes nothing down.
-	Release(ctx context.Context, r imx.Release) (imx.Verdict, error)
-	// Made returns the events that tell by which verdicts releases are made. Errors: Conflict if something that a verdict stands on
-	// isn't any more, in the state, what it was then.
-	Made(s *imx.State, releases []imx.Release, all []imx.Verdict) ([]imx.Body, error)
+	// Allowed returns the verdicts on releases that are about to be made, with exceptions that would be made with them. Errors: Refused,
+	// with each unmet condition; the verdicts are returned then, too.
+	Allowed(ctx context.Context, by imx.Principal, drafts []imx.Release, excused []imx.Exception) ([]imx.Verdict, error)
+	// Release says whether a release could be made, if exceptions were made with it, and writes nothing down.
+	Release(ctx context.Context, r imx.Release, excused ...imx.Exception) (imx.Verdict, error)
+	// Made returns the events that tell by which verdicts releases are made, and that make those of the exceptions that excuse something.
+	// Errors: Conflict if something that a verdict stands on isn't any more, in the state, what it was then.
+	Made(s *imx.State, releases []imx.Release, all []imx.Verdict, excused []imx.Exception) ([]imx.Body, error)
 	// Pass lets instances of a release start. Errors: Refused, as Allowed.
 	Pass(ctx context.Context, r imx.Release) (admission.Pass, error)
 }
@@ -246,6 +246,7 @@ func (p *Pipeline) fetcher(t imx.Template) build.Fetch {
 // work is a planned template on its way to images and releases.
 type work struct {
 	by       imx.Principal
+	account  string // as of the request
 	apply    string // "" for a build alone
 	template imx.Template
 	planned  imx.PlanResult

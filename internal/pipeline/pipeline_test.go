@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -134,12 +135,23 @@ func newWorld(t *testing.T) *world {
 // judge answers as the world says.
 type judge struct{ *world }
 
-func (j judge) verdict(r imx.Release) (imx.Verdict, error) {
-	v := imx.Verdict{Service: r.Service, Image: r.Image.Digest, Plan: r.Plan, Allowed: j.judge(r)}
-	if !v.Allowed {
-		for _, id := range j.unmet {
-			v.Conditions = append(v.Conditions, imx.Condition{ID: id, Refuses: true})
+func (j judge) verdict(r imx.Release, excused []imx.Exception) (imx.Verdict, error) {
+	v := imx.Verdict{Service: r.Service, Image: r.Image.Digest, Plan: r.Plan, Allowed: true}
+	if j.judge(r) {
+		return v, nil
+	}
+	v.Allowed = len(j.unmet) > 0
+	for _, id := range j.unmet {
+		c := imx.Condition{ID: id, Refuses: true}
+		for _, x := range excused {
+			if x.Condition == id && x.Service == r.Service && x.Image == r.Image.Digest {
+				c.Exception = x.ID
+			}
 		}
+		v.Allowed = v.Allowed && c.Holds()
+		v.Conditions = append(v.Conditions, c)
+	}
+	if !v.Allowed {
 		return v, admission.Denied(v)
 	}
 	return v, nil
@@ -147,10 +159,10 @@ func (j judge) verdict(r imx.Release) (imx.Verdict, error) {
 
 func (j judge) Environment() string { return cmp.Or(j.moved, "test") }
 
-func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release) ([]imx.Verdict, error) {
+func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release, excused []imx.Exception) ([]imx.Verdict, error) {
 	var all []imx.Verdict
 	for _, r := range drafts {
-		v, err := j.verdict(r)
+		v, err := j.verdict(r, excused)
 		all = append(all, v)
 		if err != nil {
 			return all, err
@@ -159,20 +171,26 @@ func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release)
 	return all, nil
 }
 
-func (j judge) Release(_ context.Context, r imx.Release) (imx.Verdict, error) {
-	v, _ := j.verdict(r)
+func (j judge) Release(_ context.Context, r imx.Release, excused ...imx.Exception) (imx.Verdict, error) {
+	v, _ := j.verdict(r, excused)
 	return v, nil
 }
 
-func (j judge) Made(_ *imx.State, releases []imx.Release, all []imx.Verdict) ([]imx.Body, error) {
+func (j judge) Made(_ *imx.State, releases []imx.Release, all []imx.Verdict, excused []imx.Exception) ([]imx.Body, error) {
+	var made []imx.Body
 	for i, r := range releases {
 		j.judged = append(j.judged, fmt.Sprint(r.Service, " ", r.Number, " ", all[i].Allowed))
+		for _, x := range excused {
+			if slices.ContainsFunc(all[i].Conditions, func(c imx.Condition) bool { return c.Exception == x.ID }) {
+				made = append(made, imx.ExceptionMade{Exception: x})
+			}
+		}
 	}
-	return nil, nil
+	return made, nil
 }
 
 func (j judge) Pass(_ context.Context, r imx.Release) (admission.Pass, error) {
-	_, err := j.verdict(r)
+	_, err := j.verdict(r, nil)
 	return admission.Pass{}, err
 }
 

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -234,16 +233,6 @@ func (k *checker) damaged(d imx.Digest, what string, ranges [][2]int64) {
 	k.add(fix{digest: d, RegistryFault: imx.RegistryFault{Kind: kind, Thing: string(d), What: what, Ranges: ranges}})
 }
 
-// whole reads a manifest that isn't damaged.
-func (k *checker) whole(bytes imx.Digest) (*manifest, bool) {
-	raw, err := k.r.blobs.ReadAll(bytes, MaxManifest)
-	if err != nil {
-		return nil, false
-	}
-	m := &manifest{raw: raw}
-	return m, json.Unmarshal(raw, m) == nil
-}
-
 // manifests compares what each manifest names with the names that its repository has.
 func (k *checker) manifests(context.Context) error {
 	for bytes, places := range k.named {
@@ -251,7 +240,7 @@ func (k *checker) manifests(context.Context) error {
 			if p.sort != manifestNames {
 				continue
 			}
-			m, ok := k.whole(bytes)
+			m, ok := k.r.whole(bytes)
 			if !ok {
 				continue // which is a fault already
 			}
@@ -359,7 +348,7 @@ func (k *checker) tagFault(t Tagged, what string, logged imx.Digest) {
 	f := k.add(fix{RegistryFault: imx.RegistryFault{Kind: imx.FaultTag, Thing: t.Repository + ":" + t.Tag, What: what}})
 	if logged != "" {
 		f.mend, f.from = func(context.Context) error {
-			return k.write(place{t.Repository, tagNames, ""}, t.Tag, string(logged)+"\n")
+			return k.write(place{t.Repository, tagNames, ""}, t.Tag, tagText(logged, ""))
 		}, "the log"
 		return
 	}

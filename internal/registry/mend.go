@@ -160,7 +160,7 @@ func (k *checker) write(p place, file, content string) error {
 
 // retype gives a manifest the media type that its bytes have.
 func (k *checker) retype(p place, bytes imx.Digest, says mark) error {
-	m, ok := k.whole(bytes)
+	m, ok := k.r.whole(bytes)
 	if !ok {
 		return imx.Errorf(imx.NotFound, "the manifest can't be read, so its media type isn't known")
 	}
@@ -231,5 +231,5 @@ func (k *checker) retag(ctx context.Context, t Tagged) error {
 	if _, _, err := k.r.manifestMark(t.Repository, d); err != nil {
 		return fmt.Errorf("registry %s says that %s:%s is %s: %w", k.Name, t.Repository, t.Tag, d, err)
 	}
-	return k.write(place{t.Repository, tagNames, ""}, t.Tag, string(d)+"\n")
+	return k.write(place{t.Repository, tagNames, ""}, t.Tag, tagText(d, ""))
 }

@@ -39,24 +39,29 @@ type Config struct {
 type Judge struct {
 	cfg Config
 
+	known *memory[imx.Digest, imx.Verdict] // for starts, by what they stand on
+	// checked are statements whose bytes were found to be signed, by what the log has of them and the public key.
+	checked *memory[imx.Evidence, said]
+
 	mu     sync.Mutex
 	latest time.Time // no verdict is of an earlier moment than one before it
 	book   *policy.Book
-	of     imx.Digest                 // the policy that book is
-	known  map[imx.Digest]imx.Verdict // for starts, by what they stand on
-	// checked are statements whose bytes were found to be signed, by what the log has of them and the public key.
-	checked map[imx.Evidence]said
+	of     imx.Digest // the policy that book is
 }
 
-// maxKnown bounds how many verdicts, and how many statements, are remembered: far more than a machine runs releases.
-const maxKnown = 4096
+// The bytes that verdicts, and what statements say, may take in memory: far more than the releases of a machine need. A verdict has some
+// 3 KB, and what is stated of an image with 300 vulnerabilities 190 KB.
+const (
+	maxKnown   = 16 << 20
+	maxChecked = 64 << 20
+)
 
 // New returns a Judge. It starts nothing. Errors: Invalid for the name of an environment that is none.
 func New(cfg Config) (*Judge, error) {
 	if err := policy.CheckEnvironment(cfg.Environment); err != nil {
 		return nil, err
 	}
-	return &Judge{cfg: cfg, known: map[imx.Digest]imx.Verdict{}, checked: map[imx.Evidence]said{}}, nil
+	return &Judge{cfg: cfg, known: newMemory[imx.Digest, imx.Verdict](maxKnown), checked: newMemory[imx.Evidence, said](maxChecked)}, nil
 }
 
 // Environment is whose policy counts here.
@@ -93,9 +98,10 @@ func (j *Judge) compiled(s *imx.State) (*policy.Book, imx.Policy, error) {
 	return book, p, nil
 }
 
-// Release says whether a release may be made: all that this stands on is read anew. Errors: as policy.Compile; not that it may not, which the verdict says.
-func (j *Judge) Release(ctx context.Context, r imx.Release) (imx.Verdict, error) {
-	x, err := j.explained(ctx, j.cfg.Control.State(), r, imx.ForRelease)
+// Release says whether a release may be made, if some exceptions are made with it: all that this stands on is read anew.
+// Errors: as policy.Compile; not that it may not, which the verdict says.
+func (j *Judge) Release(ctx context.Context, r imx.Release, excused ...imx.Exception) (imx.Verdict, error) {
+	x, err := j.explained(ctx, with(j.cfg.Control.State(), excused), r, imx.ForRelease)
 	return x.verdict, err
 }
 
@@ -117,9 +123,7 @@ func (j *Judge) start(ctx context.Context, s *imx.State, r imx.Release) (imx.Ver
 	}
 	now := j.now(s)
 	id := inputs(s, p, r)
-	j.mu.Lock()
-	v, ok := j.known[id]
-	j.mu.Unlock()
+	v, ok := j.known.get(id)
 	if ok && now.Before(v.Until) && !now.Before(v.Made) {
 		return v, nil
 	}
@@ -127,12 +131,7 @@ func (j *Judge) start(ctx context.Context, s *imx.State, r imx.Release) (imx.Ver
 	if err != nil {
 		return v, err
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.known) >= maxKnown {
-		clear(j.known)
-	}
-	j.known[id] = v
+	j.known.put(id, v)
 	return v, nil
 }
 

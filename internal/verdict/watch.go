@@ -20,10 +20,12 @@ const (
 	again = time.Hour
 )
 
-// judged is what the watch remembers of a release.
+// judged is what the watch remembers of a release that is admitted, or about which there is nothing to do. What was done about one isn't
+// remembered: doing it twice changes nothing, and somebody may have undone it.
 type judged struct {
-	inputs imx.Digest
-	next   time.Time // when time alone changes the answer, or it is time to look again
+	inputs  imx.Digest
+	next    time.Time // when time alone changes the answer, or it is time to look again
+	allowed bool
 }
 
 // Run watches until ctx ends whether what runs would still be admitted: when something changes that a verdict stands on, when time
@@ -64,27 +66,31 @@ func sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) bool {
 	return true
 }
 
-// look judges all that runs and of which something has changed, and returns when to look again at the latest.
+// look judges all that runs and of which something has changed, does what the policy says about what isn't admitted, and returns when to
+// look again at the latest. What doesn't run any more is forgotten.
 func (j *Judge) look(ctx context.Context, seen map[string]judged) (time.Duration, error) {
 	s := j.cfg.Control.State()
 	now := j.now(s)
 	next := now.Add(again)
 	var failed error
+	runs := map[string]bool{}
 	for _, r := range running(s) {
 		id := fmt.Sprintf("%s %d", r.Service, r.Number)
+		runs[id] = true
 		what := inputs(s, policy.Of(s, j.cfg.Environment), r)
-		if last := seen[id]; last.inputs != what || !now.Before(last.next) {
+		if last := seen[id]; last.inputs != what || !now.Before(last.next) || !last.allowed && j.acts(s, r) {
 			v, err := j.judge(ctx, s, r)
 			if err != nil {
 				failed = err
 				continue
 			}
-			seen[id] = judged{what, turn(v, now)}
+			seen[id] = judged{what, turn(v, now), v.Allowed}
 		}
 		if seen[id].next.Before(next) {
 			next = seen[id].next
 		}
 	}
+	maps.DeleteFunc(seen, func(id string, _ judged) bool { return !runs[id] })
 	return max(next.Sub(now), pause), failed
 }
 
@@ -124,18 +130,21 @@ func (j *Judge) judge(ctx context.Context, s *imx.State, r imx.Release) (imx.Ver
 	if err := j.tell(ctx, imx.Server, r, r.Number, v); err != nil {
 		return v, err
 	}
-	if v.Allowed || s.Services[r.Service].Target != r.Number {
+	if v.Allowed || !j.acts(s, r) {
 		return v, nil
 	}
 	return v, j.act(ctx, s, r, v)
 }
 
+// acts reports whether something is to be done about a release if it isn't admitted: it is what its service is to run, and the policy
+// doesn't only show it.
+func (j *Judge) acts(s *imx.State, r imx.Release) bool {
+	return s.Services[r.Service].Target == r.Number && policy.Of(s, j.cfg.Environment).Settings.Denied != imx.DeniedShow
+}
+
 // act does about a release that isn't admitted any more what the policy says.
 func (j *Judge) act(ctx context.Context, s *imx.State, r imx.Release, v imx.Verdict) error {
 	action := policy.Of(s, j.cfg.Environment).Settings.Denied
-	if action == imx.DeniedShow {
-		return nil
-	}
 	reason := "the policy doesn't allow it any more: " + strings.Join(unmet(v), ", ")
 	to, err := j.back(ctx, s, r)
 	if err != nil {
