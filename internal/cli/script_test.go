@@ -38,7 +38,7 @@ func params(t *testing.T, dir string) testscript.Params {
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			// Short, because a socket's path is; the work folder's name need not be.
-			data, err := os.MkdirTemp("", "imx-script-")
+			data, err := os.MkdirTemp("", "imx-script-") //nolint:usetesting // for its length
 			if err != nil {
 				return err
 			}

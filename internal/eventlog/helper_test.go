@@ -28,7 +28,7 @@ func record(i int) []byte {
 // sync and each new name says nothing.
 func memory(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "imx-eventlog-")
+	dir, err := os.MkdirTemp("/dev/shm", "imx-eventlog-") //nolint:usetesting // t's are on a disk
 	if err != nil {
 		return t.TempDir()
 	}
