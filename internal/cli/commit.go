@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io/fs"
 	"maps"
 	"os"
@@ -193,7 +192,7 @@ func firstLink(root *os.Root, name string) (link, rest string, ok bool) {
 
 // blobName is Git's name of a file's bytes, in a repository whose names are so long.
 func blobName(text []byte, length int) string {
-	var sum hash.Hash = sha1.New() //nolint:gosec // as above
+	sum := sha1.New() //nolint:gosec // as above
 	if length == 2*sha256.Size {
 		sum = sha256.New()
 	}
