@@ -59,6 +59,11 @@ type (
 	PolicySet struct {
 		Policy Policy `json:"policy"`
 	}
+	// EnvironmentSet says for which environment a data folder is from now on: at its first start, and where somebody changes it.
+	EnvironmentSet struct {
+		Environment string `json:"environment"`
+		Before      string `json:"before,omitempty"` // "" at the first start
+	}
 	// ExceptionMade excuses a condition.
 	ExceptionMade struct {
 		Exception Exception `json:"exception"`
@@ -71,6 +76,7 @@ type (
 )
 
 func (PolicySet) kind() string      { return "policy-set" }
+func (EnvironmentSet) kind() string { return "environment-set" }
 func (ExceptionMade) kind() string  { return "exception-made" }
 func (ExceptionEnded) kind() string { return "exception-ended" }
 

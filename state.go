@@ -11,6 +11,8 @@ type State struct {
 	Images    map[Digest]Image    `json:"images"`    // by ImagePlan.Digest
 	// Evidence is the newest of each predicate type, by Image.Digest and that type.
 	Evidence map[Digest]map[string]Evidence `json:"evidence,omitempty"`
+	// Environment is whose policy counts here; "" before a server's first start.
+	Environment string `json:"environment,omitempty"`
 	// Keys are by ID, People and Candidates too, Policies by environment, Sources by name.
 	Keys       map[string]Key       `json:"keys,omitempty"`
 	People     map[Principal]Person `json:"people,omitempty"`

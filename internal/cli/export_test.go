@@ -26,6 +26,7 @@ var (
 	ShowImageFiles = showImageFiles
 	ParseMoment    = parseMoment
 	GitSource      = gitSource
+	BlobName       = blobName
 	InFolder       = inFolder
 	WriteOutput    = writeOutput
 )

@@ -149,11 +149,15 @@ func changed(planned imx.PlanResult, drafts []imx.Release) []string {
 }
 
 // Release releases a candidate, if the policy admits it now, and waits as Apply does. Nothing is planned anew: what was approved
-// is released. Errors: NotFound; Conflict if it isn't open, or if services stand elsewhere than when it was made; as Apply.
+// is released. Errors: NotFound; Conflict if it isn't open, is for another environment, or if services stand elsewhere than when it was made; as Apply.
 func (p *Pipeline) Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error) {
 	c, err := control.OpenCandidate(p.cfg.Control.State(), id)
 	if err != nil {
 		return imx.ApplyResult{}, err
+	}
+	if here := p.cfg.Judge.Environment(); c.Environment != here {
+		return imx.ApplyResult{}, imx.Errorf(imx.Conflict, "candidate %s is for %s, and this is %s now", id, c.Environment, here).
+			WithHint("imx apply makes one for %s", here)
 	}
 	w, err := p.proposed(ctx, c)
 	if err != nil {

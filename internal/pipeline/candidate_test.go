@@ -8,6 +8,7 @@ import (
 
 	"imx"
 	"imx/internal/gc"
+	"imx/internal/provenance"
 	"imx/internal/trial"
 )
 
@@ -224,5 +225,59 @@ func TestAnOpenCandidatesThingsAreKept(t *testing.T) {
 	ended.Candidates = map[string]imx.Candidate{c.ID: c}
 	if roots := gc.Roots(ended, nil, 1); len(roots) != 2 || roots[0].Key != "sha256:b" || roots[1].Key != "sha256:s" {
 		t.Errorf("an ended one keeps %v", roots)
+	}
+}
+
+func TestACandidateIsReleasedInItsEnvironmentAlone(t *testing.T) {
+	w := newWorld(t)
+	w.rolled(t)
+	c := waiting(t, w, "hi")
+	w.judge, w.moved = func(imx.Release) bool { return true }, "development"
+	if _, err := w.Release(t.Context(), "bob", c.ID, quiet); imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), "is for test, and this is development now") {
+		t.Errorf("in another environment: %v", err)
+	}
+	w.moved = ""
+	if _, err := w.Release(t.Context(), "bob", c.ID, quiet); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPlanWhoseLockIsNewIsNotItsCommits(t *testing.T) {
+	w := newWorld(t)
+	template := w.parse(t, service("hi"))
+	template.Source = imx.Source{Commit: strings.Repeat("a", 40)}
+	planned, err := w.Plan(t.Context(), "ada", imx.PlanRequest{Template: template}, quiet)
+	if s := planned.Plan.Source; err != nil || !s.Dirty || len(s.Changes) != 1 || !strings.HasPrefix(s.Changes[0], "imx.lock ") {
+		t.Fatalf("without a lock: %+v, %v", s, err)
+	}
+	again, err := w.Plan(t.Context(), "ada", imx.PlanRequest{Template: template, Lock: &planned.Lock}, quiet)
+	if s := again.Plan.Source; err != nil || s.Dirty || s.Changes != nil {
+		t.Errorf("with it: %+v, %v", s, err)
+	}
+	template.Source.Dirty, template.Source.Changes = true, []string{"a is missing", "imx.lock is missing"}
+	planned, err = w.Plan(t.Context(), "ada", imx.PlanRequest{Template: template}, quiet)
+	if s := planned.Plan.Source; err != nil || strings.Join(s.Changes, "; ") != "imx.lock isn't in the commit as it is written now; a is missing" {
+		t.Errorf("with other changes: %+v, %v", s, err)
+	}
+}
+
+func TestWhatWasFoundBuiltIsBuiltAnewWhereItCantBeCountedOn(t *testing.T) {
+	w := newWorld(t)
+	build := func() provenance.How {
+		t.Helper()
+		if _, err := w.Build(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet); err != nil {
+			t.Fatal(err)
+		}
+		return w.how[len(w.how)-1]
+	}
+	if got := build(); got != provenance.Made {
+		t.Errorf("at first it is %s", got)
+	}
+	if got := build(); got != provenance.Found {
+		t.Errorf("the second time it is %s", got)
+	}
+	w.doubted = imx.Errorf(imx.Refused, "its key was stolen")
+	if got := build(); got != provenance.Compared {
+		t.Errorf("in doubt it is %s", got)
 	}
 }

@@ -117,6 +117,9 @@ func (j *Judge) evidence(s *imx.State, r imx.Release) map[string]policy.Evidence
 		if name == "vex" {
 			vex = said.vex
 		}
+		if f, ok := said.facts.(provenanceFacts); ok && err == nil {
+			err = f.Bytes.Counts(s.Keys)
+		}
 		if one.Counts = err == nil; err != nil {
 			one.Why = reason(err)
 		}

@@ -343,3 +343,26 @@ func TestAnImageThatIsReleasedIsJudgedAsThatRelease(t *testing.T) {
 		t.Errorf("%+v, %v", after.Verdict.Conditions, err)
 	}
 }
+
+// An image that a candidate has is asked about with what the candidate has, and not with the plan of the one and the facts of another.
+func TestAnImageOfACandidateIsJudgedAsThatWouldBeReleased(t *testing.T) {
+	w := newWorld(t)
+	w.stateAll()
+	built, err := w.Verify(t.Context(), imx.VerifyQuery{Subject: "image.web"})
+	if r := release(); err != nil || built.Subject != "image web" && built.Subject != "image " || built.Verdict.Plan != r.Plan {
+		t.Fatalf("%+v, %v", built, err)
+	}
+	draft := release()
+	draft.Plan, draft.Source = imx.DigestBytes([]byte("another plan")), imx.Source{Commit: strings.Repeat("c", 40)}
+	c := imx.Candidate{ID: "c1", Plan: draft.Plan, Environment: staging, Services: []string{"web"}, Images: []imx.Image{image()}}
+	w.record(imx.CandidateMade{Candidate: c})
+	if stale, err := w.Verify(t.Context(), imx.VerifyQuery{Subject: "image.web"}); err != nil || stale.Subject != built.Subject {
+		t.Errorf("one that can't be released any more: %+v, %v", stale.Subject, err)
+	}
+	w.drafts = func(imx.Candidate) []imx.Release { return []imx.Release{draft} }
+	found, err := w.Verify(t.Context(), imx.VerifyQuery{Subject: "image.web"})
+	if err != nil || !strings.HasSuffix(found.Subject, ", as candidate c1 has it") || found.Verdict.Plan != draft.Plan || found.Verdict.Service != "web" ||
+		!strings.Contains(condition(t, found.Verdict, "source").Says, "commit cccccccccccc") {
+		t.Errorf("%s of %s: %s, %v", found.Subject, found.Verdict.Plan, condition(t, found.Verdict, "source").Says, err)
+	}
+}

@@ -38,7 +38,8 @@ type world struct {
 	control *control.Control
 	blobs   *blob.Store
 	now     time.Time
-	keys    map[imx.Principal]crypto.Signer // of roles and people
+	drafts  func(c imx.Candidate) []imx.Release // what a candidate would release; nil if it can't be
+	keys    map[imx.Principal]crypto.Signer     // of roles and people
 }
 
 // staging asks for all but reviews.
@@ -76,6 +77,12 @@ func (w *world) judge(environment string) *verdict.Judge {
 	j, err := verdict.New(verdict.Config{
 		Control: w.control, Environment: environment, Now: w.clock, Log: slog.New(slog.DiscardHandler), State: w.state,
 		Bundle: func(d imx.Digest) ([]byte, error) { return w.blobs.ReadAll(d, 1<<30) },
+		Drafts: func(c imx.Candidate) ([]imx.Release, error) {
+			if w.drafts == nil {
+				return nil, imx.Errorf(imx.Conflict, "candidate %s can't be released any more", c.ID)
+			}
+			return w.drafts(c), nil
+		},
 		Find: func(_ context.Context, wanted string) (imx.ImageView, error) {
 			if wanted == "image.web" {
 				return imx.ImageView{Image: image()}, nil

@@ -22,7 +22,11 @@ lacking contains "the template's folder is in no Git repository" if {
 	not commit
 }
 
-lacking contains "the template's folder differs from its commit" if {
+changes := object.get(input.plan.source, "changes", [])
+
+differs := concat(": ", array.concat(["the template's folder differs from its commit"], [concat(", ", changes) | count(changes) > 0]))
+
+lacking contains differs if {
 	not data.settings.dirty
 	dirty
 }
@@ -78,9 +82,19 @@ hint := "sign each commit that is new, with a key of somebody with the role auth
 	unsigned
 }
 
+else := "commit imx.lock, which pins the packages that were chosen, and apply again" if {
+	not met
+	not data.settings.signedCommits
+	count(changes) == 1
+	startswith(changes[0], "imx.lock ")
+}
+
+else := "commit all that the template reads, files that Git ignores too (git add --force), and apply that" if {
+	not met
+	not data.settings.signedCommits
+}
+
 else := "sign the commit, push it, and follow its repository: imx source add URL" if {
 	not met
 	data.settings.signedCommits
 }
-
-else := "commit what there is, and apply that" if not met
