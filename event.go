@@ -2,11 +2,29 @@ package imx
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
-// Principal is who acts: "root" for a person by user name, "imx" for the server itself.
+// Principal is who acts: a Person by name, "imx" for the server itself, "account:root" for an account that is nobody's whom imx
+// knows. A person's name has no colon, so that nobody becomes somebody else by the name of an account. Logs of old have an account's
+// bare name.
 type Principal string
+
+// accountMark begins the Principal of an account.
+const accountMark = "account:"
+
+// AccountPrincipal is the Principal of a local account that is nobody's whom imx knows.
+func AccountPrincipal(account string) Principal { return Principal(accountMark + account) }
+
+// Account returns the name of the account that acts, "" where it isn't one that acts.
+func (p Principal) Account() string {
+	name, found := strings.CutPrefix(string(p), accountMark)
+	if !found {
+		return ""
+	}
+	return name
+}
 
 // Server is imx acting by itself.
 const Server Principal = "imx"

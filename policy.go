@@ -21,6 +21,8 @@ type PolicySettings struct {
 	Dirty bool `json:"dirty"`
 	// SignedCommits asks for a commit that somebody known signed, seen by the server itself in a repository.
 	SignedCommits bool `json:"signedCommits"`
+	// KnownAuthor refuses plans that neither somebody known nor a followed repository brought; else that is only shown.
+	KnownAuthor bool `json:"knownAuthor"`
 	// Warn are ids of conditions that are shown and don't refuse.
 	Warn []string `json:"warn,omitempty"`
 	// Denied says what becomes of a running release that would no longer be admitted.
@@ -85,6 +87,8 @@ type ConditionView struct {
 	Asks  string `json:"description,omitempty"`
 	// Firm says that nothing excuses it: no exception, no warning.
 	Firm bool `json:"firm,omitempty"`
+	// Warns says that the settings let it only be shown, whatever is asked.
+	Warns bool `json:"warns,omitempty"`
 	// Shown says that it is only shown where an instance of a release that was admitted is started.
 	Shown bool   `json:"shown,omitempty"`
 	File  string `json:"file"`

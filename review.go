@@ -17,9 +17,11 @@ type Candidate struct {
 	Source      Source    `json:"source"`           // as the template's sender says
 	Commit      *Commit   `json:"commit,omitempty"` // what the server itself saw in a repository
 	By          Principal `json:"by"`
-	Images      []Image   `json:"images"`
-	Services    []string  `json:"services"`
-	Made        time.Time `json:"made"`
+	// Account is the local account that By brought it from; "" for a commit's. Whose login it is can become known, or another's.
+	Account  string    `json:"account,omitempty"`
+	Images   []Image   `json:"images"`
+	Services []string  `json:"services"`
+	Made     time.Time `json:"made"`
 
 	State CandidateState `json:"state"`
 	// Why it is in that state: a rejection's reason, the failed condition, the apply that released it.
@@ -123,10 +125,13 @@ type LineChange struct {
 	Kept    []string `json:"kept,omitempty"`
 }
 
-// Authors are those who had a hand in a candidate, so that they can't approve it: who brought it, and whom the commits
-// since the running release are from.
-func (c Candidate) Authors() []Principal {
+// Authors are those who had a hand in a candidate, so that they can't approve it: who brought it, whose login that account is
+// now, and whom the commits since the running release are from.
+func (c Candidate) Authors(people map[Principal]Person) []Principal {
 	all := []Principal{c.By}
+	if p, ok := WithLogin(people, c.Account); ok {
+		all = append(all, p.Name)
+	}
 	if c.Commit != nil {
 		all = append(all, c.Commit.People...)
 		if c.Commit.Signer != "" {

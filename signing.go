@@ -68,11 +68,30 @@ type Person struct {
 	Name   Principal `json:"name"`
 	Emails []string  `json:"emails,omitempty"` // as in their commits
 	Roles  []Role    `json:"roles,omitempty"`  // RoleReviewer, RoleAuthor
+	Logins []string  `json:"logins,omitempty"` // accounts on the server's machine; no two people have the same
 	Since  time.Time `json:"since"`
 }
 
 // Has reports whether the person has a role.
 func (p Person) Has(r Role) bool { return slices.Contains(p.Roles, r) }
+
+// WithLogin returns the person one of whose logins an account is, or false.
+func WithLogin(people map[Principal]Person, account string) (Person, bool) {
+	for _, p := range people {
+		if slices.Contains(p.Logins, account) {
+			return p, true
+		}
+	}
+	return Person{}, false
+}
+
+// Caller is who acts when a local account asks: the person whose login it is, or else the account itself.
+func Caller(people map[Principal]Person, account string) Principal {
+	if p, ok := WithLogin(people, account); ok {
+		return p.Name
+	}
+	return AccountPrincipal(account)
+}
 
 // KnownPerson is a person with their keys, the newest last.
 type KnownPerson struct {
@@ -85,6 +104,7 @@ type PersonRequest struct {
 	Name   Principal `json:"name"`
 	Emails []string  `json:"emails,omitempty"` // none leave those that are known
 	Roles  []Role    `json:"roles,omitempty"`  // as Emails
+	Logins []string  `json:"logins,omitempty"` // as Emails
 	Keys   []string  `json:"keys,omitempty"`   // files as they are: SSH public keys, or armored OpenPGP keys
 }
 

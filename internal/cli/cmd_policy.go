@@ -69,6 +69,7 @@ type policyOptions struct {
 	Reviews                  int
 	ScanAge                  time.Duration
 	Dirty, SignedCommits     bool
+	KnownAuthor              bool
 	Warn                     []string
 	Reset                    bool
 	flags                    *pflag.FlagSet
@@ -81,6 +82,7 @@ func (o *policyOptions) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.ScanAge, "scan-age", 0, "how old the newest scan may be: `TIME`, such as 24h")
 	f.BoolVar(&o.Dirty, "dirty", false, "allow templates from folders that differ from their commit, or are in none")
 	f.BoolVar(&o.SignedCommits, "signed-commits", false, "ask for a commit that somebody known signed, in a repository that the server follows")
+	f.BoolVar(&o.KnownAuthor, "known-author", false, "refuse plans that neither somebody known nor a followed repository brought")
 	f.StringSliceVar(&o.Warn, "warn", nil, "`CONDITIONS` that are shown and don't refuse, with commas between; \"\" for none")
 	f.StringVar(&o.Denied, "denied", "", "what is done about a running release that may not run any more: `ACTION` show, replace or stop")
 	f.BoolVar(&o.Reset, "reset", false, "begin with imx's own policy for the environment, without rules of yours")
@@ -89,8 +91,8 @@ func (o *policyOptions) addFlags(f *pflag.FlagSet) {
 func newPolicySetCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts policyOptions
 	cmd := page{
-		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--warn CONDITIONS] " +
-			"[--denied ACTION] [--reset]",
+		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--known-author] " +
+			"[--warn CONDITIONS] [--denied ACTION] [--reset]",
 		short: "Change what an environment asks for",
 		long: `Changes an environment's policy: the settings that are given, and with DIR the rules of your own, its *.rego files. A file with the
 name of one of imx's takes its place, the others are added. What doesn't compile is refused. What runs is judged anew at once.`,
@@ -136,8 +138,9 @@ func (o *policyOptions) apply(s *imx.PolicySettings) {
 	for name, set := range map[string]func(){
 		"reviews": func() { s.Reviews = o.Reviews }, "scan-age": func() { s.ScanAge = imx.Duration(o.ScanAge) },
 		"dirty": func() { s.Dirty = o.Dirty }, "signed-commits": func() { s.SignedCommits = o.SignedCommits },
-		"warn":   func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
-		"denied": func() { s.Denied = imx.DeniedAction(o.Denied) },
+		"known-author": func() { s.KnownAuthor = o.KnownAuthor },
+		"warn":         func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
+		"denied":       func() { s.Denied = imx.DeniedAction(o.Denied) },
 	} {
 		if o.flags.Changed(name) {
 			set()

@@ -84,6 +84,8 @@ func params(dir string) testscript.Params {
 				return cli.ClientOnly, nil
 			case "root":
 				return os.Geteuid() == 0, nil
+			case "login": // the kernel lets a process say who logged in
+				return exec.Command("sh", "-ec", "echo 0 > /proc/self/loginuid").Run() == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},

@@ -57,7 +57,7 @@ func showCandidate(out term.Stream, v imx.CandidateView, now time.Time) error {
 	fmt.Fprintf(&b, "%s %s, for %s in %s\n", ink.Bold("candidate "+v.ID), candidateState(ink, v.State), term.Clean(strings.Join(v.Services, ", ")), v.Environment)
 	facts := term.Table{}
 	facts.Add(ink.Dim("plan"), string(v.Plan))
-	facts.Add(ink.Dim("by"), fmt.Sprintf("%s, %s ago", term.Clean(string(v.By)), term.Age(v.Made, now)))
+	facts.Add(ink.Dim("by"), fmt.Sprintf("%s%s, %s ago", term.Clean(string(v.By)), accountWord(v), term.Age(v.Made, now)))
 	facts.Add(ink.Dim("from"), origin(v.Source)+sourceWord(v))
 	if c := v.Commit; c != nil {
 		facts.Add(ink.Dim("commit"), fmt.Sprintf("%.12s %s", c.ID, term.Clean(c.Subject)))
@@ -80,6 +80,14 @@ func showCandidate(out term.Stream, v imx.CandidateView, now time.Time) error {
 	b.WriteString(reviewsText(out, v.Candidate, now) + candidateNext(ink, v))
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// accountWord says from which account somebody known brought a candidate.
+func accountWord(v imx.CandidateView) string {
+	if v.Account == "" || v.By.Account() != "" {
+		return ""
+	}
+	return fmt.Sprintf(" (account %s)", term.Clean(v.Account))
 }
 
 // sourceWord says how much the place is worth that a template is said to be from.
@@ -195,18 +203,22 @@ func candidateNext(ink term.Ink, v imx.CandidateView) string {
 	if v.Conflict != "" {
 		return ink.Bad("it can't be released: ") + term.Clean(v.Conflict) + "\n"
 	}
-	var b strings.Builder
+	var missing, shown strings.Builder
 	for _, verdict := range v.Verdicts {
 		for _, c := range verdict.Conditions {
-			if !c.Holds() {
-				fmt.Fprintf(&b, "%s %s: %s%s\n", ink.Bad("missing:"), c.ID, term.Clean(c.Says), before("; ", term.Clean(c.Hint)))
+			says := fmt.Sprintf(" %s: %s%s\n", c.ID, term.Clean(c.Says), before("; ", term.Clean(c.Hint)))
+			switch {
+			case !c.Holds():
+				missing.WriteString(ink.Bad("missing:") + says)
+			case !c.Met && c.Exception == "":
+				shown.WriteString(ink.Warn("warning:") + says)
 			}
 		}
 	}
-	if b.Len() == 0 {
-		return ink.Good("it may be released:") + " imx release " + v.ID + "\n"
+	if missing.Len() == 0 {
+		missing.WriteString(ink.Good("it may be released:") + " imx release " + v.ID + "\n")
 	}
-	return b.String()
+	return shown.String() + missing.String()
 }
 
 // reviewNotes says, a line each, which candidates wait, and what is wrong with repositories that are followed.

@@ -87,6 +87,7 @@ func showPolicy(out term.Stream, v imx.PolicyView) error {
 		{"scan age", s.ScanAge.String()},
 		{"dirty", yesNo(s.Dirty)},
 		{"signed commits", yesNo(s.SignedCommits)},
+		{"known author", yesNo(s.KnownAuthor)},
 		{"warn", cmp.Or(strings.Join(s.Warn, ", "), "of none")},
 		{"denied", string(s.Denied)},
 	} {
@@ -96,10 +97,8 @@ func showPolicy(out term.Stream, v imx.PolicyView) error {
 	table := term.Table{Head: []string{"CONDITION", "RELEASE", "START", "ASKS", "FROM"}}
 	for _, c := range v.Conditions {
 		release, start := "refuses", "refuses"
-		for _, id := range s.Warn {
-			if id == c.ID {
-				release, start = "warns", "warns"
-			}
+		if c.Warns {
+			release, start = "warns", "warns"
 		}
 		if c.Shown {
 			start = "warns"
@@ -162,7 +161,7 @@ func verdictNotes(ink term.Ink, s imx.State, v imx.Service, environment string) 
 		if !ok {
 			continue
 		}
-		refused, stale := unmetOf(verdict, policy.Of(&s, cmp.Or(environment, verdict.Environment)).Settings.Warn)
+		refused, stale := unmetOf(verdict, policy.Warned(policy.Of(&s, cmp.Or(environment, verdict.Environment)).Settings))
 		switch {
 		case !verdict.Allowed:
 			fmt.Fprintf(&b, "%s: %s\n", ink.Name(v.Name), ink.Bad(fmt.Sprintf("release %d may not run any more: %s; imx verify %s", number, refused, v.Name)))

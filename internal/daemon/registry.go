@@ -82,8 +82,8 @@ func (r *registrar) door(everybody []imx.RegistryRight) registry.Door {
 		Tokens:    func() map[string]imx.RegistryToken { return r.control.Registry().Tokens },
 		Anonymous: everybody, Audit: r.audit, Now: time.Now,
 		Known: func(ctx context.Context) (imx.Principal, bool) {
-			by, err := api.Caller(ctx)
-			return by, err == nil
+			account, err := api.Caller(ctx)
+			return who(r.control, account), err == nil
 		},
 	}
 }

@@ -251,13 +251,20 @@ func (s *server) pushed(ctx context.Context, p imx.ManifestPushed) error {
 	by, known := registry.Caller(ctx)
 	if !known { // not through the registry's door: a request of the API, or the server by itself
 		if caller, err := api.Caller(ctx); err == nil {
-			by, known = caller, true
+			by, known = s.who(caller), true
 		}
 	}
 	if !known || strings.HasPrefix(p.Tag, registry.BuiltTag) {
 		by = imx.Server
 	}
 	return s.control.Record(by, p)
+}
+
+// who is who acts when a local account asks.
+func (s *server) who(account string) imx.Principal { return who(s.control, account) }
+
+func who(c *control.Control, account string) imx.Principal {
+	return imx.Caller(c.State().People, account)
 }
 
 func (s *server) publish(ctx context.Context, repository, tag string, r build.Result) error {
@@ -310,6 +317,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Images:    s.pipeline,
 		Evidence:  s.attester,
 		Trust:     s.trust,
+		Who:       s.who,
 		Judge:     s.judge,
 		Desk:      s.desk,
 		Sources:   s.follower,

@@ -21,7 +21,9 @@ func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequ
 	if err != nil {
 		return imx.ApplyResult{}, err
 	}
-	return p.apply(ctx, work{by: by, template: req.Template, planned: planned, expect: req.Expect, untested: req.SkipTests, report: report})
+	return p.apply(ctx, work{
+		by: by, account: req.Account, template: req.Template, planned: planned, expect: req.Expect, untested: req.SkipTests, report: report,
+	})
 }
 
 // apply builds and releases what was planned.

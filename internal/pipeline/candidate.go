@@ -73,7 +73,7 @@ func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.
 	}
 	return p.cfg.Control.Propose(w.by, imx.Candidate{
 		Plan: w.planned.Digest, Proof: w.proof(), Request: imx.DigestBytes(raw), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
-		Commit: commit, By: w.by, Images: images, Services: w.planned.Plan.Names(),
+		Commit: commit, By: w.by, Account: w.account, Images: images, Services: w.planned.Plan.Names(),
 	})
 }
 
@@ -89,7 +89,7 @@ func (p *Pipeline) Propose(ctx context.Context, by imx.Principal, req imx.PlanRe
 		return imx.Candidate{}, false, err
 	}
 	defer leave()
-	w := work{by: by, template: req.Template, planned: planned, report: report}
+	w := work{by: by, account: req.Account, template: req.Template, planned: planned, report: report}
 	images, err := p.build(ctx, w)
 	if err != nil {
 		return imx.Candidate{}, false, err

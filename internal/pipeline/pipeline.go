@@ -231,6 +231,7 @@ func (p *Pipeline) fetcher(t imx.Template) build.Fetch {
 // work is a planned template on its way to images and releases.
 type work struct {
 	by       imx.Principal
+	account  string // as of the request
 	apply    string // "" for a build alone
 	template imx.Template
 	planned  imx.PlanResult

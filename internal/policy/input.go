@@ -31,7 +31,8 @@ type Input struct {
 type Plan struct {
 	Digest  imx.Digest    `json:"digest"`
 	Source  imx.Source    `json:"source"`
-	By      imx.Principal `json:"by"` // who applied it
+	By      imx.Principal `json:"by"`               // who applied it
+	Person  imx.Principal `json:"person,omitempty"` // whom imx knows of that name, or by the login that the account is now
 	Service imx.Spec      `json:"service"`
 	Image   imx.ImageSpec `json:"image"`
 }

@@ -43,7 +43,6 @@ type condition struct {
 	imx.ConditionView
 
 	query rego.Query
-	warn  bool
 }
 
 // Conditions describes the policy's conditions in the order of their IDs.
@@ -83,7 +82,7 @@ func Compile(p imx.Policy) (*Book, error) {
 		return nil, err
 	}
 	b := &Book{policy: p, digest: p.Digest(), firm: map[string]bool{}}
-	b.read(program, faults)
+	b.read(program, settings, faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
@@ -91,7 +90,7 @@ func Compile(p imx.Policy) (*Book, error) {
 }
 
 // read takes the conditions out of a program.
-func (b *Book) read(program *rego.Program, faults *rego.Faults) {
+func (b *Book) read(program *rego.Program, settings map[string]any, faults *rego.Faults) {
 	ids, paths := map[string]imx.Pos{}, map[string]imx.Pos{}
 	for _, p := range program.Packages() {
 		if first, ok := paths[p.Path]; ok {
@@ -102,7 +101,11 @@ func (b *Book) read(program *rego.Program, faults *rego.Faults) {
 			continue // it helps others
 		}
 		c := condition{ConditionView: describe(p)}
-		if flaw := flawOf(c.ConditionView, p); flaw != "" {
+		flaw := flawOf(c.ConditionView, p)
+		if flaw == "" {
+			c.Warns, flaw = warns(p, settings)
+		}
+		if flaw != "" {
 			faults.Add(p.Notes.At, flaw, "docs/policy.md shows how conditions begin")
 			continue
 		}
@@ -129,7 +132,7 @@ func (b *Book) warn() error {
 		case b.conditions[i].Firm:
 			return imx.Errorf(imx.Invalid, "the condition %s can't only be warned of: what it asks for is what all others stand on", id)
 		}
-		b.conditions[i].warn = true
+		b.conditions[i].Warns = true
 	}
 	return nil
 }
@@ -182,6 +185,21 @@ func flawOf(d imx.ConditionView, p rego.Package) string {
 		return "the condition " + d.ID + " doesn't have both rules met and says"
 	}
 	return ""
+}
+
+// warns reports whether a condition is only shown, because it refuses where a setting is true and that isn't; or says what is
+// wrong with the setting's name.
+func warns(p rego.Package, settings map[string]any) (only bool, flaw string) {
+	named, ok := p.Notes.Custom["refuses"]
+	if !ok {
+		return false, ""
+	}
+	name, _ := named.(string)
+	on, ok := settings[name].(bool)
+	if !ok {
+		return false, fmt.Sprintf("refuses names %v, which is no setting that is true or false", named)
+	}
+	return !on, ""
 }
 
 // asMap is what encoding/json makes of a value.
@@ -259,7 +277,7 @@ func until(conditions []imx.Condition, now time.Time) time.Time {
 
 // judge asks one condition, and returns its package's values, too. One that fails isn't met.
 func (c condition) judge(ctx context.Context, in Input, input rego.Input) (imx.Condition, ast.Value, error) {
-	said := imx.Condition{ID: c.ID, Refuses: c.Firm || !c.warn && (!c.Shown || in.Purpose != imx.ForStart)}
+	said := imx.Condition{ID: c.ID, Refuses: c.Firm || !c.Warns && (!c.Shown || in.Purpose != imx.ForStart)}
 	value, err := c.query.Run(ctx, input)
 	if err != nil && ctx.Err() != nil {
 		return said, nil, err

@@ -46,6 +46,15 @@ func Of(s *imx.State, environment string) imx.Policy {
 	return Default(environment)
 }
 
+// Warned are the ids of the conditions that settings let only be shown, whatever is asked.
+func Warned(s imx.PolicySettings) []string {
+	ids := slices.Clone(s.Warn)
+	if !s.KnownAuthor {
+		ids = append(ids, "author")
+	}
+	return ids
+}
+
 // CheckEnvironment says what is wrong with an environment's name. The error is of kind Invalid.
 func CheckEnvironment(name string) error {
 	if regexp.MustCompile(`^[a-z][a-z0-9-]{0,29}$`).MatchString(name) {

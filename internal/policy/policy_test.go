@@ -102,7 +102,7 @@ func review(change func(r *policy.Review)) policy.Input {
 func TestWhatHasAllThatProductionAsksForIsAllowed(t *testing.T) {
 	for _, purpose := range []imx.Purpose{imx.ForRelease, imx.ForStart} {
 		v := judge(t, policy.Default(policy.Production), with(func(in *policy.Input) { in.Purpose = purpose }))
-		if !v.Allowed || len(v.Conditions) != 9 || v.Until.After(now().Add(time.Minute)) {
+		if !v.Allowed || len(v.Conditions) != 10 || v.Until.After(now().Add(time.Minute)) {
 			t.Errorf("%s: %+v", purpose, v)
 		}
 		for _, c := range v.Conditions {
@@ -228,6 +228,74 @@ func TestSignedCommitsAreThoseThatTheServerSaw(t *testing.T) {
 	}
 }
 
+// Root on a console can be anybody, a reviewer too. That is said where reviews are asked for, and refused where a policy wants that.
+func TestWhoBroughtAPlanIsKnownOrSaidNotToBe(t *testing.T) {
+	root := with(func(in *policy.Input) { in.Commit, in.Plan.By = nil, "account:root" })
+	ann := with(func(in *policy.Input) { in.Commit, in.Plan.Person = nil, "ann" })
+	strict := policy.Default(policy.Production)
+	strict.Settings.KnownAuthor = true
+	strictAlone := policy.Default(policy.Development)
+	strictAlone.Settings.KnownAuthor = true
+	for what, c := range map[string]struct {
+		policy       imx.Policy
+		in           policy.Input
+		met, refuses bool
+		says         string
+	}{
+		"root, where reviews are asked for":         {policy.Default(policy.Production), root, false, false, "account:root brought it, who is nobody that imx knows"},
+		"root, where none are":                      {policy.Default(policy.Development), root, true, false, "account:root brought it"},
+		"root, where the author must be known":      {strict, root, false, true, "account:root brought it"},
+		"root, where only the author must be known": {strictAlone, root, false, true, "account:root brought it"},
+		"somebody known":                            {strict, ann, true, true, "ann brought it"},
+		"a commit that the server itself saw":       {strict, good(), true, true, "the server itself saw its commit"},
+	} {
+		got := condition(t, judge(t, c.policy, c.in), "author")
+		if got.Met != c.met || got.Refuses != c.refuses || !strings.Contains(got.Says, c.says) || (got.Hint == "") != got.Met {
+			t.Errorf("%s: %+v", what, got)
+		}
+		start := c.in
+		start.Purpose = imx.ForStart
+		if condition(t, judge(t, c.policy, start), "author").Refuses {
+			t.Errorf("%s: what was admitted isn't started", what)
+		}
+	}
+	if ids := policy.Warned(strict.Settings); slices.Contains(ids, "author") {
+		t.Errorf("warned of: %v", ids)
+	}
+	if ids := policy.Warned(policy.Default(policy.Development).Settings); !slices.Equal(ids, []string{"scan", "author"}) {
+		t.Errorf("warned of: %v", ids)
+	}
+}
+
+// A condition can leave it to a setting whether it refuses, and what it names must be one.
+func TestARuleNamesTheSettingWithWhichItRefuses(t *testing.T) {
+	for setting, says := range map[string]string{
+		"signedCommits": "", "reviews": "refuses names reviews, which is no setting", "mood": "refuses names mood", "[]": "refuses names []",
+	} {
+		p := policy.Default(policy.Production)
+		p.Rules = map[string]string{"own.rego": "# METADATA\n# title: Own\n# custom:\n#   id: own\n#   refuses: " + setting + "\npackage own\n\nmet := false\n\nsays := \"no\"\n"}
+		book, err := policy.Compile(p)
+		if says != "" {
+			if imx.KindOf(err) != imx.Invalid || !strings.Contains(imx.AsError(err).Diagnostics.Err().Error(), says) {
+				t.Errorf("%s: %v", setting, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range book.Conditions() {
+			if c.Warns != (c.ID == "own" || c.ID == "author") {
+				t.Errorf("%+v", c)
+			}
+		}
+		p.Settings.SignedCommits = true
+		if c := condition(t, judge(t, p, good()), "own"); !c.Refuses {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
 func TestAnExceptionExcusesItsConditionForItsTimeAndPlace(t *testing.T) {
 	in := with(func(in *policy.Input) { delete(in.Evidence, "test") })
 	x := imx.Exception{ID: "x1", Condition: "tests", Reason: "the moon", Owner: "ann", Made: now(), Until: now().Add(30 * time.Second)}
@@ -291,7 +359,7 @@ func TestOwnConditionsAreAddedAndTakeThePlaceOfThoseOfTheirName(t *testing.T) {
 	}
 	in := with(func(in *policy.Input) { in.Reviews = nil })
 	v := judge(t, p, in)
-	if !v.Allowed || len(v.Conditions) != 10 || condition(t, v, "reviews").Says != "1" {
+	if !v.Allowed || len(v.Conditions) != 11 || condition(t, v, "reviews").Says != "1" {
 		t.Errorf("%+v", v)
 	}
 	in.Plan.Service.Command = []string{"/bin/sh"}

@@ -128,7 +128,7 @@ func may(s *imx.State, c imx.Candidate, r imx.Review) error {
 	if !s.People[r.By].Has(imx.RoleReviewer) {
 		return imx.Errorf(imx.Refused, "%s is no reviewer", r.By).WithHint("imx person add %s --role reviewer makes them one", r.By)
 	}
-	if r.Approves && slices.Contains(c.Authors(), r.By) {
+	if r.Approves && slices.Contains(c.Authors(s.People), r.By) {
 		return imx.Errorf(imx.Refused, "%s had a hand in candidate %s, and can't approve it", r.By, c.ID).WithHint("somebody else has to look at it")
 	}
 	for _, o := range c.Reviews {

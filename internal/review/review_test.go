@@ -108,6 +108,15 @@ func TestAnAnswerOfAReviewerIsTaken(t *testing.T) {
 	}
 }
 
+// An account's name is no person's: whose login it is, is said of each person.
+func TestANamesakeOfAnAccountHasNoHandInWhatItBrought(t *testing.T) {
+	w := newWorld(t)
+	w.candidate.By, w.candidate.Account = imx.AccountPrincipal("bob"), "bob"
+	if _, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnswersThatArentTakenSayWhy(t *testing.T) {
 	by := func(name imx.Principal) func(*world) []byte {
 		return func(w *world) []byte { return w.seal(name, w.candidate, nil) }
@@ -127,6 +136,16 @@ func TestAnswersThatArentTakenSayWhy(t *testing.T) {
 		"one's own change, as who brought it": {by("ann"), imx.Refused, "ann had a hand in candidate c1"},
 		"one's own change, as who wrote it":   {by("eve"), imx.Refused, "eve had a hand in"},
 		"one's own change, as who signed it":  {by("gus"), imx.Refused, "gus had a hand in"},
+		"one's own change, from an account that became known as theirs afterwards": {func(w *world) []byte {
+			w.candidate.By, w.candidate.Account = imx.AccountPrincipal("b"), "b"
+			w.state.People["bob"] = imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"b"}}
+			return w.seal("bob", w.candidate, nil)
+		}, imx.Refused, "bob had a hand in candidate c1"},
+		"one's own change, under the name that one had then": {func(w *world) []byte {
+			w.candidate.Account = "a"
+			w.state.People["bob"] = imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"a"}}
+			return w.seal("bob", w.candidate, nil)
+		}, imx.Refused, "bob had a hand in candidate c1"},
 		"approving twice": {func(w *world) []byte {
 			w.candidate.Reviews = []imx.Review{{By: "bob", Approves: true}}
 			return w.seal("bob", w.candidate, nil)

@@ -73,7 +73,7 @@ type about struct {
 func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	in := policy.Input{
 		Purpose: a.purpose, Environment: j.cfg.Environment, Now: a.now, Service: r.Service, Image: r.Image, Inputs: a.inputs,
-		Plan:     policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Service: r.Spec, Image: r.Config},
+		Plan:     policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Person: person(s, r.By), Service: r.Spec, Image: r.Config},
 		Evidence: j.evidence(s, r), Exceptions: exceptions(s, r), Authors: []imx.Principal{}, Reviews: []policy.Review{},
 	}
 	for _, c := range candidates(s, r.Service, j.cfg.Environment) {
@@ -81,15 +81,26 @@ func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 			if c.Commit != nil { // the same plan is the same template, whoever else brought it
 				in.Commit = stillSigned(s, c)
 			}
-			in.Authors = append(in.Authors, c.Authors()...)
+			in.Authors = append(in.Authors, c.Authors(s.People)...)
 		}
 		for _, v := range c.Reviews {
 			in.Reviews = append(in.Reviews, j.review(s, v, r))
 		}
 	}
+	if in.Plan.Person != "" {
+		in.Authors = append(in.Authors, in.Plan.Person)
+	}
 	in.Authors = slices.Compact(slices.Sorted(slices.Values(in.Authors)))
 	slices.SortStableFunc(in.Reviews, func(a, b policy.Review) int { return a.Made.Compare(b.Made) })
 	return in
+}
+
+// person is who acted, if imx knows them now: they, or whose login the account is; "" for anybody else.
+func person(s *imx.State, by imx.Principal) imx.Principal {
+	if p, ok := imx.WithLogin(s.People, by.Account()); ok {
+		return p.Name
+	}
+	return s.People[by].Name
 }
 
 // evidence checks what is stated of an image.

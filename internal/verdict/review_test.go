@@ -59,6 +59,13 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 	}{
 		"one's own change, as who brought it": {func(w *world) { w.approve("ann") }, "ann had a hand in it"},
 		"one's own change, as who wrote it":   {func(w *world) { w.approve("eve") }, "eve had a hand in it"},
+		"one's own change, from an account that became known as theirs afterwards": {func(w *world) {
+			w.approve("bob")
+			w.record(imx.CandidateMade{Candidate: imx.Candidate{
+				ID: "c2", Plan: plan, Environment: policy.Production, By: imx.AccountPrincipal("b"), Account: "b", Services: []string{"web"}, Made: w.now,
+			}})
+			w.record(imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"b"}}})
+		}, "bob had a hand in it"},
 		"losing the role afterwards": {func(w *world) {
 			w.approve("bob")
 			w.record(imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleAuthor}}})
@@ -148,6 +155,50 @@ func TestApprovingTwiceCountsOnce(t *testing.T) {
 	w.approve("cat")
 	if v := w.verdict(imx.ForRelease, release()); !v.Allowed {
 		t.Errorf("%+v", v.Conditions)
+	}
+}
+
+// Whose account brought a plan is asked each time: who is known later was there before.
+func TestWhoBroughtAPlanIsWhoseLoginTheAccountIsNow(t *testing.T) {
+	for what, c := range map[string]struct {
+		by     imx.Principal
+		person imx.Person
+		met    bool
+		says   string
+	}{
+		"somebody known":              {"ann", imx.Person{Name: "ann"}, true, "ann brought it"},
+		"an account that is theirs":   {"account:ann", imx.Person{Name: "ada", Logins: []string{"ann"}}, true, "ada brought it"},
+		"a namesake of somebody":      {"account:ann", imx.Person{Name: "ann", Logins: []string{"other"}}, false, "account:ann brought it, who is nobody"},
+		"somebody who isn't any more": {"ann", imx.Person{Name: "ada"}, false, "ann brought it, who is nobody"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			w.Judge = w.judge(policy.Production)
+			w.stateAll()
+			c.person.Roles = []imx.Role{imx.RoleReviewer}
+			w.record(imx.PersonSet{Person: c.person})
+			r := release()
+			r.By = c.by
+			got := condition(t, w.verdict(imx.ForRelease, r), "author")
+			if got.Met != c.met || !strings.Contains(got.Says, c.says) || got.Refuses {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+// Nobody approves what they brought, though it was released without a candidate and their login became known later.
+func TestWhoAppliedFromAnAccountOfTheirsIsAnAuthor(t *testing.T) {
+	w := reviewed(t)
+	w.approve("bob")
+	r := release()
+	r.By = imx.AccountPrincipal("b")
+	if v := w.verdict(imx.ForRelease, r); !v.Allowed {
+		t.Fatalf("%+v", v.Conditions)
+	}
+	w.record(imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"b"}}})
+	if v := w.verdict(imx.ForRelease, r); v.Allowed || !strings.Contains(condition(t, v, "reviews").Says, "bob had a hand in it") {
+		t.Errorf("%+v", condition(t, v, "reviews"))
 	}
 }
 
