@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -67,7 +66,7 @@ func printPolicy(v imx.PolicyView, g *Global, t *term.Terminal) error {
 type policyOptions struct {
 	Environment, Dir, Denied string
 	Reviews                  int
-	ScanAge                  time.Duration
+	ScanAge                  imx.Duration
 	Dirty, SignedCommits     bool
 	KnownAuthor              bool
 	Warn                     []string
@@ -79,7 +78,7 @@ func (o *policyOptions) addFlags(f *pflag.FlagSet) {
 	o.flags = f
 	f.StringVar(&o.Environment, "environment", "", "`NAME` of the environment; the server's, unless given")
 	f.IntVar(&o.Reviews, "reviews", 0, "ask for approvals by `N` people, none of them an author")
-	f.DurationVar(&o.ScanAge, "scan-age", 0, "how old the newest scan may be: `TIME`, such as 24h")
+	lengthVar(f, &o.ScanAge, "scan-age", 0, "how old the newest scan may be: `TIME`, such as 24h or 2d")
 	f.BoolVar(&o.Dirty, "dirty", false, "allow templates from folders that differ from their commit, or are in none")
 	f.BoolVar(&o.SignedCommits, "signed-commits", false, "ask for a commit that somebody known signed, in a repository that the server follows")
 	f.BoolVar(&o.KnownAuthor, "known-author", false, "refuse plans that neither somebody known nor a followed repository brought")
@@ -136,7 +135,7 @@ func runPolicySet(ctx context.Context, opts policyOptions, g *Global, t *term.Te
 // apply changes the settings whose flags were given.
 func (o *policyOptions) apply(s *imx.PolicySettings) {
 	for name, set := range map[string]func(){
-		"reviews": func() { s.Reviews = o.Reviews }, "scan-age": func() { s.ScanAge = imx.Duration(o.ScanAge) },
+		"reviews": func() { s.Reviews = o.Reviews }, "scan-age": func() { s.ScanAge = o.ScanAge },
 		"dirty": func() { s.Dirty = o.Dirty }, "signed-commits": func() { s.SignedCommits = o.SignedCommits },
 		"known-author": func() { s.KnownAuthor = o.KnownAuthor },
 		"warn":         func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },

@@ -25,6 +25,8 @@ var (
 	ShowImageList  = showImageList
 	ShowImageFiles = showImageFiles
 	ParseMoment    = parseMoment
+	ParseBack      = parseBack
+	ParseUntil     = parseUntil
 	GitSource      = gitSource
 	InFolder       = inFolder
 	WriteOutput    = writeOutput
