@@ -26,6 +26,7 @@ var (
 	ShowImageFiles = showImageFiles
 	ParseMoment    = parseMoment
 	ParseBack      = parseBack
+	LookedAt       = lookedAt
 	ParseUntil     = parseUntil
 	GitSource      = gitSource
 	InFolder       = inFolder

@@ -94,7 +94,8 @@ func CheckException(x imx.Exception) error {
 	return nil
 }
 
-// excuse marks the conditions that exceptions excuse: of several the one that ends last.
+// excuse marks the conditions that exceptions excuse: of several the one that ends last. At a start what is only shown is told as excused, too:
+// somebody answers for it. For a release what is only warned of needs no exception, and uses up none.
 func excuse(conditions []imx.Condition, in Input, firm map[string]bool) {
 	for i := range conditions {
 		c := &conditions[i]
@@ -104,7 +105,7 @@ func excuse(conditions []imx.Condition, in Input, firm map[string]bool) {
 				last = x
 			}
 		}
-		if c.Met || !c.Refuses || firm[c.ID] || last.ID == "" {
+		if c.Met || firm[c.ID] || last.ID == "" || !c.Refuses && in.Purpose != imx.ForStart {
 			continue
 		}
 		c.Exception, c.Until = last.ID, last.Until

@@ -112,36 +112,6 @@ func (j *Judge) ofImage(s *imx.State, image imx.Image) imx.Release {
 	return r
 }
 
-// Policy returns an environment's policy, this server's for "", and what its conditions ask for. Errors: Invalid.
-func (j *Judge) Policy(environment string) (imx.PolicyView, error) {
-	environment = cmp.Or(environment, j.cfg.Environment)
-	if err := policy.CheckEnvironment(environment); err != nil {
-		return imx.PolicyView{}, err
-	}
-	s := j.cfg.Control.State()
-	_, set := s.Policies[environment]
-	shown, err := view(policy.Of(s, environment))
-	shown.Shipped = !set
-	return shown, err
-}
-
-func view(p imx.Policy) (imx.PolicyView, error) {
-	book, err := policy.Compile(p)
-	if err != nil {
-		return imx.PolicyView{}, err
-	}
-	return imx.PolicyView{Policy: p, Digest: p.Digest(), Conditions: book.Conditions()}, nil
-}
-
-// SetPolicy gives an environment a policy. Errors: Invalid, with file and line for rules that don't compile.
-func (j *Judge) SetPolicy(by imx.Principal, p imx.Policy) (imx.PolicyView, error) {
-	shown, err := view(p)
-	if err != nil || policy.Of(j.cfg.Control.State(), p.Environment).Digest() == p.Digest() {
-		return shown, err
-	}
-	return shown, j.cfg.Control.Record(by, imx.PolicySet{Policy: p})
-}
-
 // Except excuses a condition for a while. Errors: Invalid for a condition that there isn't or that nothing excuses, and for an
 // exception without a reason, without an end, with one in the past, or one too far away.
 func (j *Judge) Except(by imx.Principal, x imx.Exception) (imx.Exception, error) {

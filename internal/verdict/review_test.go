@@ -143,7 +143,7 @@ func TestApprovingTwiceCountsOnce(t *testing.T) {
 	w := reviewed(t)
 	p := policy.Default(policy.Production)
 	p.Settings.Reviews = 2
-	if _, err := w.SetPolicy("root", p); err != nil {
+	if _, err := w.SetPolicy(t.Context(), "root", imx.PolicyRequest{Policy: p}); err != nil {
 		t.Fatal(err)
 	}
 	w.approve("bob")
@@ -224,7 +224,7 @@ func TestACommitsSignerCountsAsLongAsTheirKeyDoes(t *testing.T) {
 			w.person("bob", imx.RoleReviewer)
 			p := policy.Default(policy.Production)
 			p.Settings.SignedCommits = true
-			if _, err := w.SetPolicy("root", p); err != nil {
+			if _, err := w.SetPolicy(t.Context(), "root", imx.PolicyRequest{Policy: p}); err != nil {
 				t.Fatal(err)
 			}
 			var key string
