@@ -21,6 +21,8 @@ type PolicySettings struct {
 	Dirty bool `json:"dirty"`
 	// SignedCommits asks for a commit that somebody known signed, seen by the server itself in a repository.
 	SignedCommits bool `json:"signedCommits"`
+	// SignedSources asks that all commits of a followed repository that are new are signed by somebody known. Of folders it asks nothing.
+	SignedSources bool `json:"signedSources"`
 	// KnownAuthor refuses plans that neither somebody known nor a followed repository brought; else that is only shown.
 	KnownAuthor bool `json:"knownAuthor"`
 	// Warn are ids of conditions that are shown and don't refuse.

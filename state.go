@@ -32,6 +32,19 @@ type State struct {
 	ApplyAt   time.Time         `json:"applyAt,omitzero"`
 }
 
+// Base names where some services stand, as far as a plan of them is compared with it: their
+// targets and numbers of instances. A rollout that is finished meanwhile doesn't change it, one
+// that failed does.
+func (s *State) Base(services []string) Digest {
+	type standing struct{ Target, Replicas int }
+	base := map[string]standing{}
+	for _, name := range services {
+		v := s.Services[name]
+		base[name] = standing{v.Target, v.Replicas}
+	}
+	return DigestJSON(base)
+}
+
 // Checkpoint is a signed statement that the log had Size events with this Merkle root.
 type Checkpoint struct {
 	Size int64  `json:"size"`

@@ -38,8 +38,10 @@ type sight struct {
 
 // listed is what `go list` says of a package.
 type listed struct {
-	ImportPath, Dir, Export string
-	GoFiles                 []string
+	ImportPath string   `json:"ImportPath"`
+	Dir        string   `json:"Dir"`
+	Export     string   `json:"Export"`
+	GoFiles    []string `json:"GoFiles"`
 }
 
 // code has the module's packages as `go list` names them, and what they import as the compiler left it.
@@ -316,7 +318,7 @@ func (u unit) takesPass(d *ast.FuncDecl) bool {
 
 // asksFirst reports whether a function calls Covers, and before it nothing that starts.
 func (u unit) asksFirst(d *ast.FuncDecl, starts func(name string) bool) bool {
-	asked, first := token.NoPos, token.Pos(d.Body.End())
+	asked, first := token.NoPos, d.Body.End()
 	ast.Inspect(d.Body, func(n ast.Node) bool {
 		id, ok := n.(*ast.Ident)
 		if !ok {

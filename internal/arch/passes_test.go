@@ -55,7 +55,7 @@ func programsThatRun() map[string]string {
 		"internal/build.sandbox.start":               "a build's scripts, in a sandbox without a network",
 		"internal/build.decompressAll":               "xz",
 		"internal/archive.unxz":                      "xz",
-		"internal/git.Repository.into":               "git, on the server",
+		"internal/git.Repository.command":            "git, on the server",
 		"internal/cli.git":                           "git, where people type",
 		"internal/demo.stage.imx":                    "imx itself, as people type it",
 		"internal/demo.stage.findings":               "imx itself, as people type it",
@@ -111,6 +111,7 @@ func unread() map[string]string {
 		"imx/bench/grype/main.go":              "a module of its own",
 		"imx/internal/keyring/token.go":        "needs cgo and a build tag; keys alone",
 		"imx/internal/client/shorten_other.go": "of other systems than Linux, where nothing runs",
+		"imx/internal/raced/with.go":           "one constant, under the race detector",
 	}
 }
 

@@ -68,6 +68,7 @@ type policyOptions struct {
 	Reviews                  int
 	ScanAge                  imx.Duration
 	Dirty, SignedCommits     bool
+	SignedSources            bool
 	KnownAuthor              bool
 	Warn                     []string
 	Reset                    bool
@@ -89,6 +90,7 @@ func (o *policyOptions) addFlags(f *pflag.FlagSet) {
 	lengthVar(f, &o.ScanAge, "scan-age", 0, "how old the newest scan may be: `TIME`, such as 24h or 2d")
 	f.BoolVar(&o.Dirty, "dirty", false, "allow templates from folders that differ from their commit, or are in none")
 	f.BoolVar(&o.SignedCommits, "signed-commits", false, "ask for a commit that somebody known signed, in a repository that the server follows")
+	f.BoolVar(&o.SignedSources, "signed-sources", false, "ask that all new commits of a followed repository are signed by somebody known, and nothing of folders")
 	f.BoolVar(&o.KnownAuthor, "known-author", false, "refuse plans that neither somebody known nor a followed repository brought")
 	f.StringSliceVar(&o.Warn, "warn", nil, "`CONDITIONS` that are shown and don't refuse, with commas between; \"\" for none")
 	f.StringVar(&o.Denied, "denied", "", "what is done about a running release that may not run any more: `ACTION` show, replace or stop")
@@ -102,8 +104,8 @@ func (o *policyOptions) addFlags(f *pflag.FlagSet) {
 func newPolicySetCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts policyOptions
 	cmd := page{
-		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--known-author] [--warn CONDITIONS] " +
-			"[--denied ACTION] [--reset] [--replace-firm] [--reason WHY] [--dry-run] [--yes]",
+		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--signed-sources] " +
+			"[--known-author] [--warn CONDITIONS] [--denied ACTION] [--reset] [--replace-firm] [--reason WHY] [--dry-run] [--yes]",
 		short: "Change what an environment asks for",
 		long: `Changes an environment's policy: the settings that are given, and with DIR the rules of your own, its *.rego files. A file with the
 name of one of imx's takes its place, the others are added. What doesn't compile is refused. What runs is judged anew at once: where
@@ -190,9 +192,10 @@ func (o *policyOptions) apply(s *imx.PolicySettings) {
 	for name, set := range map[string]func(){
 		"reviews": func() { s.Reviews = o.Reviews }, "scan-age": func() { s.ScanAge = o.ScanAge },
 		"dirty": func() { s.Dirty = o.Dirty }, "signed-commits": func() { s.SignedCommits = o.SignedCommits },
-		"known-author": func() { s.KnownAuthor = o.KnownAuthor },
-		"warn":         func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
-		"denied":       func() { s.Denied = imx.DeniedAction(o.Denied) },
+		"signed-sources": func() { s.SignedSources = o.SignedSources },
+		"known-author":   func() { s.KnownAuthor = o.KnownAuthor },
+		"warn":           func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
+		"denied":         func() { s.Denied = imx.DeniedAction(o.Denied) },
 	} {
 		if o.flags.Changed(name) {
 			set()

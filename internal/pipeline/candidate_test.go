@@ -1,6 +1,8 @@
 package pipeline_test
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,6 +102,20 @@ func TestAnotherPlanOfTheSameServicesTakesACandidatesPlace(t *testing.T) {
 	}
 }
 
+func TestAPlanThatWasRejectedDoesntWaitAgain(t *testing.T) {
+	w := newWorld(t)
+	c := waiting(t, w, "hi")
+	err := w.control.Record("bob", imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}}},
+		imx.Reviewed{Candidate: c.ID, Review: imx.Review{By: "bob"}}, imx.CandidateEnded{Candidate: c.ID, State: imx.CandidateRejected, Why: "bob: rude"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := w.Apply(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet)
+	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "this plan was rejected by bob: rude") || result.Candidate != nil {
+		t.Errorf("%+v, %v", result.Candidate, err)
+	}
+}
+
 func TestACandidateIsntReleasedOntoServicesThatMoved(t *testing.T) {
 	w := newWorld(t)
 	w.rolled(t)
@@ -117,6 +133,49 @@ func TestACandidateIsntReleasedOntoServicesThatMoved(t *testing.T) {
 	if _, _, err := w.Changes(c); imx.KindOf(err) != imx.Conflict {
 		t.Errorf("its changes: %v", err)
 	}
+	if got := w.control.State().Candidates[c.ID]; got.State != imx.CandidateSuperseded {
+		t.Errorf("it is %s still", got.State)
+	}
+}
+
+// A first release is compared with nothing, though its image was just built: who looks at it sees all of it.
+func TestACandidateShowsTheImageThatNothingRunsYet(t *testing.T) {
+	w := newWorld(t)
+	c := waiting(t, w, "hi")
+	_, changes, err := w.Changes(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, has := range map[string]func(imx.Change) bool{
+		"the image":   func(c imx.Change) bool { return c.Op == imx.OpAdd && c.Kind == "image" && c.Subject == "image.plain" },
+		"its command": func(c imx.Change) bool { return c.Subject == "image.plain" && c.Name == "command" && c.After != "" },
+		"its files":   func(c imx.Change) bool { return c.Subject == "image.plain" && c.Kind == "file" },
+		"the service": func(c imx.Change) bool { return c.Op == imx.OpAdd && c.Subject == "service.plain" },
+	} {
+		if !slices.ContainsFunc(changes, has) {
+			t.Errorf("%s isn't among %+v", what, changes)
+		}
+	}
+}
+
+// Applying what waits is releasing it, with the answers that it has; the same plan on another ground is another candidate.
+func TestAnApplyOfWhatWaitsIsTheCandidates(t *testing.T) {
+	w := newWorld(t)
+	w.rolled(t)
+	c := waiting(t, w, "hi")
+	var judged []string
+	w.judge = func(r imx.Release) bool { judged = append(judged, r.Candidate); return r.Candidate == c.ID }
+	result, err := w.Apply(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet)
+	if err != nil || len(result.Releases) != 1 || result.Releases[0].Candidate != c.ID {
+		t.Fatalf("%+v, %v, judged %v", result, err, judged)
+	}
+	w.judge = func(imx.Release) bool { return true }
+	if result, err = w.Apply(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hello"))}, quiet); err != nil || result.Releases[0].Candidate != "" {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	if again := waiting(t, w, "hi"); again.ID == c.ID || again.Plan != c.Plan || len(again.Reviews) != 0 {
+		t.Errorf("the plan of long ago: %+v", again)
+	}
 }
 
 func TestACommitsCandidateIsMadeWithoutAskingThePolicyAndOnlyIfItChangesSomething(t *testing.T) {
@@ -124,20 +183,24 @@ func TestACommitsCandidateIsMadeWithoutAskingThePolicyAndOnlyIfItChangesSomethin
 	w.rolled(t)
 	w.judge = func(imx.Release) bool { t.Error("the policy was asked"); return false }
 	req := imx.PlanRequest{Template: w.parse(t, service("hi"))}
-	commit := imx.Commit{Repository: "shop", ID: "0123", People: []imx.Principal{"eve"}}
-	c, ok, err := w.Propose(t.Context(), imx.Server, req, &commit, quiet)
-	if err != nil || !ok || c.Commit.ID != "0123" || c.By != imx.Server {
+	var services []string
+	commit := func(_ context.Context, changed []string) (*imx.Commit, error) {
+		services = changed
+		return &imx.Commit{Repository: "shop", ID: "0123", People: []imx.Principal{"eve"}}, nil
+	}
+	c, ok, err := w.Propose(t.Context(), imx.Server, req, commit, quiet)
+	if err != nil || !ok || c.Commit.ID != "0123" || c.By != imx.Server || !slices.Equal(services, []string{"plain"}) {
 		t.Fatalf("%+v, %v, %v", c, ok, err)
 	}
 	w.judge = func(imx.Release) bool { return true }
 	if _, err := w.Release(t.Context(), "bob", c.ID, quiet); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, err := w.Propose(t.Context(), imx.Server, req, &commit, quiet); ok || err != nil {
+	if _, ok, err := w.Propose(t.Context(), imx.Server, req, commit, quiet); ok || err != nil {
 		t.Errorf("what changes nothing: %v, %v", ok, err)
 	}
 	w.test = func(trial.Run) ([]imx.TestResult, error) { return []imx.TestResult{{Test: "home"}}, nil }
-	if _, ok, err := w.Propose(t.Context(), imx.Server, imx.PlanRequest{Template: w.parse(t, service("salve"))}, &commit, quiet); ok || imx.KindOf(err) != imx.Refused {
+	if _, ok, err := w.Propose(t.Context(), imx.Server, imx.PlanRequest{Template: w.parse(t, service("salve"))}, commit, quiet); ok || imx.KindOf(err) != imx.Refused {
 		t.Errorf("what fails its tests: %v, %v", ok, err)
 	}
 }
@@ -157,9 +220,9 @@ func TestAnOpenCandidatesThingsAreKept(t *testing.T) {
 	state := w.control.State()
 	ended := *state
 	c.State = imx.CandidateRejected
-	c.Reviews = []imx.Review{{Bundle: "sha256:b"}}
+	c.Reviews = []imx.Review{{Bundle: "sha256:b", Shown: "sha256:s"}}
 	ended.Candidates = map[string]imx.Candidate{c.ID: c}
-	if roots := gc.Roots(ended, nil, 1); len(roots) != 1 || roots[0].Key != "sha256:b" {
+	if roots := gc.Roots(ended, nil, 1); len(roots) != 2 || roots[0].Key != "sha256:b" || roots[1].Key != "sha256:s" {
 		t.Errorf("an ended one keeps %v", roots)
 	}
 }

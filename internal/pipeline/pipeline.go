@@ -124,7 +124,7 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 		Plan: resolved, Digest: resolved.Digest(), Lock: lock, Changes: plan.Diff(resolved, s, p.built),
 		Notices:  slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
 		Findings: found,
-		Base:     control.Base(&s, resolved.Names()),
+		Base:     s.Base(resolved.Names()),
 	}, nil
 }
 
@@ -239,6 +239,7 @@ type work struct {
 	untested string     // why nothing is tested; as of the request
 	// candidate is what is released; nil for an apply of a template, and a build.
 	candidate *imx.Candidate
+	waits     string // the id of the open candidate that an apply would leave, whose approvals are its own; "" for none
 	report    imx.Report
 }
 

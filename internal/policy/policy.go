@@ -12,7 +12,7 @@ import (
 	"imx"
 )
 
-// The environments that policies are shipped for. Any other has production's but for its reviews.
+// The environments that policies are shipped for. Any other has production's but for its reviews and for who signs commits.
 const (
 	Development = "development"
 	Production  = "production"
@@ -33,7 +33,7 @@ func Default(environment string) imx.Policy {
 	case Development:
 		p.Settings.Dirty, p.Settings.Warn = true, []string{"scan"}
 	case Production:
-		p.Settings.Reviews = 1
+		p.Settings.Reviews, p.Settings.SignedSources = 1, true
 	}
 	return p
 }

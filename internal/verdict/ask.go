@@ -112,6 +112,14 @@ func (j *Judge) ofImage(s *imx.State, image imx.Image) imx.Release {
 	return r
 }
 
+// AsksSigned reports whether nothing is released of a followed repository's commit that nobody known signed.
+func (j *Judge) AsksSigned() bool {
+	s := j.cfg.Control.State()
+	p := policy.Of(s, j.cfg.Environment).Settings
+	excused := slices.ContainsFunc(j.Exceptions(), func(x imx.Exception) bool { return x.Condition == "source" })
+	return (p.SignedCommits || p.SignedSources) && !excused && !slices.Contains(p.Warn, "source")
+}
+
 // Except excuses a condition for a while. Errors: Invalid for a condition that there isn't or that nothing excuses, and for an
 // exception without a reason, without an end, with one in the past, or one too far away.
 func (j *Judge) Except(by imx.Principal, x imx.Exception) (imx.Exception, error) {

@@ -6,12 +6,16 @@ type Memory = memory[string, string]
 // NewMemory returns one.
 func NewMemory(limit int) *Memory { return newMemory[string, string](limit) }
 
-// Get and Put are its get and put.
+// Get is its get.
 func (m *memory[K, V]) Get(k K) (V, bool) { return m.get(k) }
-func (m *memory[K, V]) Put(k K, v V)      { m.put(k, v) }
 
-// Held is how many bytes are counted for a value, and Bytes for all that a memory remembers.
+// Put is its put.
+func (m *memory[K, V]) Put(k K, v V) { m.put(k, v) }
+
+// Held is how many bytes are counted for a value.
 func Held(v any) int { return held(v) }
+
+// Bytes is how many are counted for all that a memory remembers.
 func (m *memory[K, V]) Bytes() int {
 	n := 0
 	for _, generation := range []map[K]V{m.newer, m.older} {

@@ -103,8 +103,8 @@ func behind(v reflect.Value) int {
 			n += behind(v.Index(i))
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			n += behind(v.Field(i))
+		for _, field := range v.Fields() {
+			n += behind(field)
 		}
 	case reflect.Map:
 		for it := v.MapRange(); it.Next(); {

@@ -1,6 +1,7 @@
 package verdict_test
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -14,21 +15,34 @@ func reviewed(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
 	w.Judge = w.judge(policy.Production)
-	for _, name := range []imx.Principal{"ann", "bob", "cat", "eve"} {
+	for _, name := range []imx.Principal{"ann", "bob", "cat"} {
 		w.person(name, imx.RoleReviewer)
 	}
+	w.person("eve", imx.RoleReviewer, imx.RoleAuthor)
 	w.stateAll()
 	w.record(imx.CandidateMade{Candidate: imx.Candidate{
 		ID: "c1", Plan: release().Plan, Environment: policy.Production, By: "ann", Services: []string{"web"}, Made: w.now,
-		Commit: &imx.Commit{ID: release().Source.Commit, People: []imx.Principal{"eve"}},
+		Commit: &imx.Commit{ID: release().Source.Commit, Emails: []string{"fay@example.com"}, Signer: "eve", Key: w.keyOf("eve")},
 	}})
 	return w
+}
+
+// keyOf is the id of somebody's key.
+func (w *world) keyOf(owner imx.Principal) string {
+	w.t.Helper()
+	for id, k := range w.control.State().Keys {
+		if k.Owner == owner {
+			return id
+		}
+	}
+	w.t.Fatalf("%s has no key", owner)
+	return ""
 }
 
 // review is somebody's signed answer to a plan.
 func (w *world) review(whose, by imx.Principal, p imx.ReviewPredicate) imx.Review {
 	w.t.Helper()
-	p.Candidate, p.Environment, p.Made = "c1", policy.Production, w.now
+	p.Candidate, p.Environment, p.Made = cmp.Or(p.Candidate, "c1"), policy.Production, w.now
 	e := w.seal(whose, p.Plan, imx.PredicateReview, p, image().Digest)
 	return imx.Review{By: by, Approves: p.Approves, Plan: p.Plan, Key: e.Signer, Bundle: e.Bundle, Made: w.now}
 }
@@ -59,6 +73,11 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 	}{
 		"one's own change, as who brought it": {func(w *world) { w.approve("ann") }, "ann had a hand in it"},
 		"one's own change, as who wrote it":   {func(w *world) { w.approve("eve") }, "eve had a hand in it"},
+		"one's own change, as who is known since": {func(w *world) {
+			w.person("fay", imx.RoleReviewer)
+			w.approve("fay")
+			w.record(imx.PersonSet{Person: imx.Person{Name: "fay", Roles: []imx.Role{imx.RoleReviewer}, Emails: []string{"Fay@Example.com"}}})
+		}, "fay had a hand in it"},
 		"one's own change, from an account that became known as theirs afterwards": {func(w *world) {
 			w.approve("bob")
 			w.record(imx.CandidateMade{Candidate: imx.Candidate{
@@ -78,7 +97,15 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 			r := w.review("bob", "bob", imx.ReviewPredicate{Plan: changed, Approves: true})
 			w.record(imx.CandidateMade{Candidate: imx.Candidate{ID: "c2", Plan: changed, Environment: policy.Production, Services: []string{"web"}, Made: w.now}})
 			w.record(imx.Reviewed{Candidate: "c2", Review: r})
-		}, "bob's is for the plan " + string(changed)},
+		}, "nobody approved it"},
+		"an approval of the same plan as another candidate": {func(w *world) {
+			r := w.review("bob", "bob", imx.ReviewPredicate{Candidate: "c0", Plan: plan, Approves: true})
+			w.record(imx.CandidateMade{Candidate: imx.Candidate{ID: "c0", Plan: plan, Environment: policy.Production, Services: []string{"web"}, Made: w.now}})
+			w.record(imx.Reviewed{Candidate: "c0", Review: r})
+		}, "nobody approved it; bob's is for the candidate c0, and not for this one"},
+		"an approval of another candidate, kept as one of this": {func(w *world) {
+			w.record(imx.Reviewed{Candidate: "c1", Review: w.review("bob", "bob", imx.ReviewPredicate{Candidate: "c0", Plan: plan, Approves: true})})
+		}, "nobody approved it; bob's is for the candidate c0"},
 		"an approval of another plan, kept as one of this": {func(w *world) {
 			r := w.review("bob", "bob", imx.ReviewPredicate{Plan: changed, Approves: true})
 			r.Plan = plan
@@ -123,6 +150,14 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 			w.approve("bob")
 			w.flip(w.control.State().Candidates["c1"].Reviews[0].Bundle)
 		}, "bob's doesn't count: "},
+		"a rejection of the plan with other tests, built otherwise": {func(w *world) {
+			w.approve("cat")
+			p := imx.ReviewPredicate{
+				Candidate: "c1", Environment: policy.Production, Plan: plan, Proof: imx.DigestBytes([]byte("tests that were taken out since")), Reason: "no", Made: w.now,
+			}
+			e := w.seal("bob", plan, imx.PredicateReview, p, imx.DigestBytes([]byte("another image")))
+			w.record(imx.Reviewed{Candidate: "c1", Review: imx.Review{By: "bob", Plan: plan, Key: e.Signer, Bundle: e.Bundle}})
+		}, "rejected by bob"},
 		"a rejection": {func(w *world) {
 			w.approve("cat")
 			w.record(imx.Reviewed{Candidate: "c1", Review: w.review("bob", "bob", imx.ReviewPredicate{Plan: plan})})
@@ -227,12 +262,7 @@ func TestACommitsSignerCountsAsLongAsTheirKeyDoes(t *testing.T) {
 			if _, err := w.SetPolicy(t.Context(), "root", imx.PolicyRequest{Policy: p}); err != nil {
 				t.Fatal(err)
 			}
-			var key string
-			for id, k := range w.control.State().Keys {
-				if k.Owner == "dan" {
-					key = id
-				}
-			}
+			key := w.keyOf("dan")
 			w.record(imx.CandidateMade{Candidate: imx.Candidate{
 				ID: "c1", Plan: release().Plan, Environment: policy.Production, By: imx.Server, Services: []string{"web"},
 				Commit: &imx.Commit{ID: release().Source.Commit, Signer: "dan", Key: key},
@@ -245,6 +275,24 @@ func TestACommitsSignerCountsAsLongAsTheirKeyDoes(t *testing.T) {
 				t.Errorf("met %t: %s", got.Met, got.Says)
 			}
 		})
+	}
+}
+
+// Each commit that is new is asked for, not the newest alone.
+func TestWhoSignedTheCommitsBelowIsAskedToo(t *testing.T) {
+	w := reviewed(t)
+	w.person("dan", imx.RoleAuthor)
+	w.record(imx.CandidateMade{Candidate: imx.Candidate{
+		ID: "c2", Plan: release().Plan, Environment: policy.Production, By: imx.Server, Services: []string{"web"}, Made: w.now,
+		Commit: &imx.Commit{ID: release().Source.Commit, Signer: "eve", Key: w.keyOf("eve"), Keys: []string{w.keyOf("dan")}},
+	}})
+	if got := condition(t, w.verdict(imx.ForRelease, release()), "source"); !got.Met || !strings.HasSuffix(got.Says, "signed by eve") {
+		t.Errorf("%+v", got)
+	}
+	w.record(imx.KeyEnded{Key: w.keyOf("dan"), Until: w.now, Compromised: true, Reason: "stolen"})
+	got := condition(t, w.verdict(imx.ForRelease, release()), "source")
+	if got.Met || !strings.Contains(got.Says, "another commit that was new with it: its signer's key is compromised: stolen") || !strings.Contains(got.Hint, "sign each commit") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -165,7 +165,7 @@ func image() imx.Image {
 func release() imx.Release {
 	return imx.Release{
 		Service: "web", Number: 1, Image: image(), Spec: imx.Spec{Name: "web", Image: "web", Replicas: 1}, Plan: imx.DigestBytes([]byte("plan")),
-		Source: imx.Source{Commit: strings.Repeat("a1", 20)}, By: "ann",
+		Source: imx.Source{Commit: strings.Repeat("a1", 20)}, Candidate: "c1", By: "ann",
 	}
 }
 
@@ -256,8 +256,12 @@ func (w *world) apply(r imx.Release) imx.Release {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	waits := "" // an apply of what waits is the candidate's
+	if c := w.control.State().Candidates[r.Candidate]; c.State == imx.CandidateOpen {
+		waits = c.ID
+	}
 	rs, err := w.control.Promote("ann", control.Promotion{
-		Apply: id, Plan: r.Plan, Source: r.Source, Judged: func(*imx.State, []imx.Release) ([]imx.Body, error) { return nil, nil },
+		Apply: id, Candidate: waits, Plan: r.Plan, Source: r.Source, Judged: func(*imx.State, []imx.Release) ([]imx.Body, error) { return nil, nil },
 		Candidates: []control.Candidate{{Spec: r.Spec, Image: r.Image, Config: r.Config}},
 	})
 	if err != nil || len(rs) != 1 {
