@@ -33,7 +33,7 @@ $ imx source list`,
 
 type sourceOptions struct {
 	Name, URL, Branch, Folder string
-	Every                     time.Duration
+	Every                     imx.Duration
 	Release, Notes            bool
 	SecretFile                string
 }
@@ -41,7 +41,7 @@ type sourceOptions struct {
 func (o *sourceOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Branch, "branch", "main", "follow this `BRANCH`")
 	f.StringVar(&o.Folder, "folder", "", "the template is in `DIR` of the repository")
-	f.DurationVar(&o.Every, "every", time.Minute, "look at it so often: `TIME`, from 1s to 24h")
+	lengthVar(f, &o.Every, "every", imx.Duration(time.Minute), "look at it so often: `TIME`, from 1s to 24h")
 	f.BoolVar(&o.Release, "release", false, "release a candidate by itself as soon as the policy admits it")
 	f.BoolVar(&o.Notes, "notes", false, "write what became of a commit back as a Git note on it (refs/notes/imx)")
 	f.StringVar(&o.SecretFile, "hook-secret-file", "", "calls of its webhook are signed with what is in `FILE`")
@@ -74,7 +74,7 @@ const maxSecret = 8 << 10
 
 func runSourceAdd(ctx context.Context, opts sourceOptions, g *Global, t *term.Terminal) error {
 	req := imx.SourceRequest{Source: imx.GitSource{
-		Name: opts.Name, URL: opts.URL, Branch: opts.Branch, Folder: opts.Folder, Every: imx.Duration(opts.Every), Release: opts.Release, Notes: opts.Notes,
+		Name: opts.Name, URL: opts.URL, Branch: opts.Branch, Folder: opts.Folder, Every: opts.Every, Release: opts.Release, Notes: opts.Notes,
 	}}
 	if opts.SecretFile != "" {
 		secret, err := readSecretFile(opts.SecretFile)

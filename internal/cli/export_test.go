@@ -25,6 +25,9 @@ var (
 	ShowImageList  = showImageList
 	ShowImageFiles = showImageFiles
 	ParseMoment    = parseMoment
+	ParseBack      = parseBack
+	LookedAt       = lookedAt
+	ParseUntil     = parseUntil
 	GitSource      = gitSource
 	BlobName       = blobName
 	InFolder       = inFolder
