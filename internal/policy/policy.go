@@ -69,7 +69,8 @@ func CheckEnvironment(name string) error {
 
 // Environments are those that are known, sorted: those that policies are shipped for, and those that were ever given one.
 func Environments(s *imx.State) []string {
-	all := append(slices.Collect(maps.Keys(s.PolicyChanges)), Development, Staging, Production)
+	all := slices.AppendSeq(slices.Collect(maps.Keys(s.Policies)), maps.Keys(s.PolicyChanges))
+	all = append(all, Development, Staging, Production)
 	slices.Sort(all)
 	return slices.Compact(all)
 }
