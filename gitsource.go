@@ -1,6 +1,10 @@
 package imx
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Commit is a commit as the server itself saw it in a repository.
 type Commit struct {
@@ -15,8 +19,33 @@ type Commit struct {
 	Key    string    `json:"key,omitempty"`
 	// Unsigned says why no signature counts: there is none, the key is unknown, it is wrong.
 	Unsigned string `json:"unsigned,omitempty"`
-	// People are those of the authors and committers of all commits since the running release's that are known, by name.
+	// Emails are the addresses, as NormalEmail has them, of all who wrote, made or are named as co-authors of a commit that is new to
+	// a service that the candidate releases; sorted. People are those of them who were known when the commit was seen, sorted.
+	Emails []string    `json:"emails,omitempty"`
 	People []Principal `json:"people,omitempty"`
+}
+
+// The most addresses that a Commit names, and the most bytes that one has (RFC 5321): nobody known has a longer one.
+const (
+	MaxEmails = 1000
+	MaxEmail  = 254
+)
+
+// NormalEmail returns an address as it is compared with others: without blanks around it and without its letters' case.
+func NormalEmail(address string) string {
+	return strings.ToLower(strings.ToUpper(strings.ToValidUTF8(strings.TrimSpace(address), "�")))
+}
+
+// Known are those who wrote or made the commits, as people are known now or were when the commit was seen; sorted.
+func (c Commit) Known(people map[Principal]Person) []Principal {
+	all := slices.Clone(c.People)
+	for name, p := range people {
+		if slices.ContainsFunc(p.Emails, func(own string) bool { return slices.Contains(c.Emails, NormalEmail(own)) }) {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // GitSource is a repository and a branch of it that the server follows.

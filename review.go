@@ -49,6 +49,7 @@ type Review struct {
 	Key      string    `json:"key"`    // Key.ID
 	Bundle   Digest    `json:"bundle"` // of the signed statement
 	Made     time.Time `json:"made"`
+	Signed   time.Time `json:"signed,omitzero"` // by the reviewer's clock
 }
 
 // ReviewPredicate is the predicate of a review's statement. Its subjects are the plan, named "plan", and each image.
@@ -64,16 +65,16 @@ type ReviewPredicate struct {
 
 // What happens to candidates.
 type (
-	// CandidateMade opens a candidate. Open ones of the same services are superseded.
+	// CandidateMade opens a candidate. Open ones of the same services are superseded. It has the reviews of its plan that stand.
 	CandidateMade struct {
 		Candidate Candidate `json:"candidate"`
 	}
-	// Reviewed adds a review to an open candidate.
+	// Reviewed adds a review to an open candidate, or to a rejected one: the yes of who rejected it opens it again.
 	Reviewed struct {
 		Candidate string `json:"candidate"`
 		Review    Review `json:"review"`
 	}
-	// CandidateEnded ends a candidate.
+	// CandidateEnded ends a candidate. One that is rejected can be opened again.
 	CandidateEnded struct {
 		Candidate string         `json:"candidate"`
 		State     CandidateState `json:"state"`
@@ -126,14 +127,14 @@ type LineChange struct {
 }
 
 // Authors are those who had a hand in a candidate, so that they can't approve it: who brought it, whose login that account is
-// now, and whom the commits since the running release are from.
+// now, and whom the commits that are new to its services are from, by what is known of people now.
 func (c Candidate) Authors(people map[Principal]Person) []Principal {
 	all := []Principal{c.By}
 	if p, ok := WithLogin(people, c.Account); ok {
 		all = append(all, p.Name)
 	}
 	if c.Commit != nil {
-		all = append(all, c.Commit.People...)
+		all = append(all, c.Commit.Known(people)...)
 		if c.Commit.Signer != "" {
 			all = append(all, c.Commit.Signer)
 		}

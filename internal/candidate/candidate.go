@@ -55,15 +55,18 @@ func (d *Desk) Candidates(context.Context) ([]imx.Candidate, error) {
 	}), nil
 }
 
-// Review takes a person's signed answer: it is kept as evidence of each image, and a no ends the candidate.
-// Errors: NotFound; Conflict for a candidate that isn't open, or the same answer again; as review.Accept.
+// Review takes a person's signed answer: it is kept as evidence of each image, a no ends the candidate, and a yes of who rejected it opens
+// it again. Errors: NotFound, also of what a rejected one was made of; as control.Review; as review.Accept.
 func (d *Desk) Review(ctx context.Context, by imx.Principal, id string, req imx.ReviewRequest) (imx.Candidate, error) {
 	s := d.cfg.Control.State()
-	c, err := control.OpenCandidate(s, id)
+	c, err := control.FindCandidate(s, id)
 	if err != nil {
 		return c, err
 	}
 	r, err := review.Accept(s, c, req.Bundle, d.now(s))
+	if err == nil {
+		err = control.Answerable(s, id, r)
+	}
 	if err != nil {
 		return c, err
 	}
@@ -72,6 +75,9 @@ func (d *Desk) Review(ctx context.Context, by imx.Principal, id string, req imx.
 		return c, err
 	}
 	defer leave()
+	if _, _, err := d.cfg.Pipeline.Changes(c); c.State != imx.CandidateOpen && imx.KindOf(err) == imx.NotFound {
+		return c, imx.Errorf(imx.NotFound, "what candidate %s was made of isn't kept any more: %w", id, err).WithHint("propose its plan again, and answer that candidate")
+	}
 	var kept []imx.Evidence
 	for _, im := range c.Images {
 		e, err := d.cfg.Keep(ctx, im.Name, im.Digest, evidence.Signed{Bundle: req.Bundle, Signer: r.Key})
@@ -107,7 +113,8 @@ func (d *Desk) now(s *imx.State) time.Time {
 	return s.Time
 }
 
-// Candidate returns a candidate with what it would change now, if it is open. What can't be compared a notice tells.
+// Candidate returns a candidate with the people behind its commit as they are known now, and with what it would change now, if it
+// is open. What can't be compared a notice tells.
 // Errors: NotFound; Refused where what is kept of it was changed.
 func (d *Desk) Candidate(ctx context.Context, id string) (imx.CandidateView, error) {
 	const tries = 3 // what runs can change while it is looked at: an approved candidate may be released by itself
@@ -122,6 +129,11 @@ func (d *Desk) Candidate(ctx context.Context, id string) (imx.CandidateView, err
 func (d *Desk) candidate(ctx context.Context, id string) (imx.CandidateView, error) {
 	s := d.cfg.Control.State()
 	c, err := control.FindCandidate(s, id)
+	if c.Commit != nil {
+		seen := *c.Commit
+		seen.People = seen.Known(s.People)
+		c.Commit = &seen
+	}
 	v := imx.CandidateView{Candidate: c, Changes: []imx.Change{}, Diff: []imx.ServiceChange{}, Verdicts: []imx.Verdict{}}
 	if err != nil || c.State != imx.CandidateOpen {
 		return v, err

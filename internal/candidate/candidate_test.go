@@ -141,7 +141,15 @@ func TestAnAnswerIsKeptAsEvidenceOfEachImageAndOnTheLog(t *testing.T) {
 		t.Errorf("a no: %+v, %v", got, err)
 	}
 	if _, err := w.Review(t.Context(), "root", c.ID, yes); imx.KindOf(err) != imx.Conflict {
-		t.Errorf("what was rejected: %v", err)
+		t.Errorf("the yes from before the no: %v", err)
+	}
+	w.conflict = imx.Errorf(imx.NotFound, "the blob is gone")
+	if _, err := w.Review(t.Context(), "root", c.ID, w.seal(t, c, "")); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("what was rejected and isn't kept: %v", err)
+	}
+	w.conflict = nil
+	if got, err = w.Review(t.Context(), "root", c.ID, w.seal(t, c, "")); err != nil || got.State != imx.CandidateOpen || got.Why != "" {
+		t.Errorf("a change of mind: %+v, %v", got, err)
 	}
 	if _, err := w.Review(t.Context(), "root", "c9", yes); imx.KindOf(err) != imx.NotFound {
 		t.Errorf("what isn't there: %v", err)

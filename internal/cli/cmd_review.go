@@ -74,14 +74,14 @@ func newApproveCommand(g *Global, t *term.Terminal) *cobra.Command {
 		short: "Say yes to a candidate, signed with one's own SSH key",
 		long: `Signs that CANDIDATE may be released, with an SSH key that imx knows as a reviewer's. The key stays where it is: in the SSH
 agent, or in a file. The approval is for exactly that plan: another one, however little it differs, needs approvals of
-its own. Nobody approves what they had a hand in, and each person counts once.`,
+its own. Nobody approves what they had a hand in, and each person counts once. Who rejected a candidate opens it again so.`,
 		example: `
 $ imx approve 3afb973e
 $ imx approve 3afb973e --key ~/.ssh/id_ed25519 --reason "as discussed"`,
 		exits: asking(
 			status{2, "several keys could be meant, or the file has none"},
 			status{3, "there is no such candidate, or no such key"},
-			status{4, "it isn't open any more, or was answered so before"},
+			status{4, "it isn't open any more, others rejected it, or it was answered so before"},
 			status{5, "the signer may not answer it: no reviewer, an author, or a key that doesn't count"},
 		),
 	}, answerOptions{approves: true}, g, t)
@@ -91,8 +91,8 @@ func newRejectCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return answerCommand(page{
 		use:   "reject CANDIDATE --reason WHY [--key KEY]",
 		short: "Say no to a candidate, signed with one's own SSH key",
-		long: `Signs that CANDIDATE may not be released, and why. That ends it. The same plan can be proposed again, and stays refused
-until who rejected it approves it.`,
+		long: `Signs that CANDIDATE may not be released, and why. That ends it, and whatever else is proposed of the same plan, until who
+rejected it approves it.`,
 		example: `
 $ imx reject 3afb973e --reason "opens a port that nobody needs"`,
 		exits: asking(

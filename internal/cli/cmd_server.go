@@ -21,6 +21,7 @@ type serverOptions struct {
 	Environment string
 	Identity    string
 	Token       string
+	SourceSize  string
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
@@ -31,13 +32,14 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Identity, "identity", "", "`FILE` with the age identity that the server's keys are sealed to; identity in the data folder, unless given")
 	f.StringVar(&o.Token, "pkcs11", "", "`MODULE:LABEL:PINFILE`: the server's keys are in a PKCS#11 token; only in a build with it")
 	f.StringVar(&o.Environment, "environment", policy.Development, "`NAME` of the environment whose policy says what may run: development, production, or one of yours")
+	f.StringVar(&o.SourceSize, "source-size", "2GiB", "`SIZE` that the server's copy of each followed repository may have")
 	f.StringVar(&o.Network, "network", "", "`RANGE` of addresses for services and instances; the folder's own from before, else one that is free")
 }
 
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts serverOptions
 	cmd := page{
-		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL] [--environment NAME] [--identity FILE]",
+		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL] [--environment NAME] [--identity FILE] [--source-size SIZE]",
 		short: "Run the server",
 		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
 runs instances. The registry's address gives images to whoever reaches it, if only this machine

@@ -132,6 +132,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["ownarchive"] = ownArchive(t)
 	p.Cmds["valid"], p.Cmds["changelayer"] = validSBOM(t), changeLayer
 	p.Cmds["changeevidence"] = changeEvidence
+	p.Cmds["pgpkey"], p.Cmds["pgpsign"] = pgpkey, pgpsign
 	return p
 }
 

@@ -35,14 +35,20 @@ type Config struct {
 	Refuse imx.Level
 	// Environment is whose policy says what may run here; "" means policy.Development.
 	Environment string
-	// Identity is the file with the age identity that keys are sealed to; "" means the one in the data folder.
-	Identity string
-	Token    string // of PKCS#11 that has the keys, as keyring.OpenToken takes it; "" means that files have them
-	Version  imx.Version
+	Keys        Keys
+	SourceSize  imx.Size // that the copy of each followed repository may have; 0 means the usual
+	Version     imx.Version
 	// Probe is a static program that is imx, to run in instances that are tested; "" means this one.
 	Probe string
 	Log   io.Writer
 	Ready func() // called once requests are answered; nil is allowed
+}
+
+// Keys says where the server's own keys are.
+type Keys struct {
+	// Identity is the file with the age identity that keys are sealed to; "" means the one in the data folder.
+	Identity string
+	Token    string // of PKCS#11 that has the keys, as keyring.OpenToken takes it; "" means that files have them
 }
 
 // Run serves until ctx ends. Instances go on without it.

@@ -51,7 +51,8 @@ type server struct {
 	version     string
 	probe       string // as of Config
 	refuse      imx.Level
-	environment string // as of Config
+	environment string   // as of Config
+	sourceSize  imx.Size // as of Config
 	logger      *slog.Logger
 	log         *eventlog.Log
 	control     *control.Control
@@ -91,7 +92,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
 	s := &server{
-		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse,
+		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse, sourceSize: cfg.SourceSize,
 		environment: cmp.Or(cfg.Environment, policy.Development), logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
 	}
 	defer func() {
@@ -130,10 +131,10 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 
 // openKeys opens the keys with which the server's parts sign, and makes them at the first start.
 func (s *server) openKeys(cfg Config) (err error) {
-	if cfg.Token != "" {
-		s.keys, err = keyring.OpenToken(cfg.Token)
+	if cfg.Keys.Token != "" {
+		s.keys, err = keyring.OpenToken(cfg.Keys.Token)
 	} else {
-		s.keys, err = keyring.OpenFiles(filepath.Join(cfg.Data, keyFolder), cmp.Or(cfg.Identity, filepath.Join(cfg.Data, identityFile)))
+		s.keys, err = keyring.OpenFiles(filepath.Join(cfg.Data, keyFolder), cmp.Or(cfg.Keys.Identity, filepath.Join(cfg.Data, identityFile)))
 	}
 	if err != nil {
 		return err

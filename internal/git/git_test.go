@@ -104,14 +104,109 @@ func TestABranchIsFollowedAlsoWhereItsHistoryWasRewritten(t *testing.T) {
 	if list, err := repo.Emails(t.Context(), third, first); err != nil || !slices.Equal(list, []string{"ada@example.com", "bob@example.com"}) {
 		t.Errorf("since the first: %v, %v", list, err)
 	}
-	if list, err := repo.Emails(t.Context(), third, "", strings.Repeat("0", 40)); err != nil || !slices.Equal(list, []string{"ada@example.com", "bob@example.com"}) {
+	if list, err := repo.Emails(t.Context(), third); err != nil || !slices.Equal(list, []string{"ada@example.com", "bob@example.com"}) {
 		t.Errorf("since ever: %v, %v", list, err)
+	}
+	if list, err := repo.Emails(t.Context(), third, first, strings.Repeat("0", 40)); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("since a commit that isn't there: %v, %v", list, err)
 	}
 	if list, err := repo.Emails(t.Context(), first, first); err != nil || len(list) != 0 {
 		t.Errorf("since itself: %v, %v", list, err)
 	}
 	if !repo.Leads(t.Context(), first, third) || repo.Leads(t.Context(), second, third) || repo.Leads(t.Context(), "--all", third) {
 		t.Error("what leads to the rewritten branch")
+	}
+}
+
+// by commits as somebody else.
+func (r *remote) by(name string, options ...string) string {
+	r.t.Helper()
+	who := strings.ToUpper(name) + "@Example.com"
+	return r.commit("by "+name, append(options, "--author", name+" <"+who+">")...)
+}
+
+func TestWhoWroteWhatIsNewToAnyOfSeveralCommitsHadAHandInIt(t *testing.T) {
+	r := newRemote(t)
+	root := r.commit("root")
+	r.git("checkout", "--quiet", "-b", "side")
+	side := r.by("sue")
+	r.git("checkout", "--quiet", "main")
+	main := r.by("max")
+	r.git("config", "user.email", "mia@example.com")
+	r.git("merge", "--quiet", "--no-ff", "-m", "merge", "side")
+	merged := r.git("rev-parse", "HEAD")
+	r.git("config", "user.email", "ada@example.com")
+	head := r.by("hal")
+	repo := r.follow()
+	fetch(t, repo)
+	for what, c := range map[string]struct {
+		since []string
+		want  string
+	}{
+		"since ever":                              {nil, "ada hal max mia sue"},
+		"since the root":                          {[]string{root}, "ada hal max mia sue"},
+		"since before the merge, on main":         {[]string{main}, "ada hal mia sue"},
+		"since before the merge, on the side":     {[]string{side}, "ada hal max mia"},
+		"since the merge":                         {[]string{merged}, "ada hal"},
+		"for one at the merge, one at main":       {[]string{merged, main}, "ada hal mia sue"},
+		"for one at main, one at the side":        {[]string{main, side}, "ada hal max mia sue"},
+		"for one that is there, one at the merge": {[]string{head, merged}, "ada hal"},
+		"for two that are there":                  {[]string{head, head}, ""},
+	} {
+		list, err := repo.Emails(t.Context(), head, c.since...)
+		if got := strings.ReplaceAll(strings.Join(list, " "), "@example.com", ""); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v; want %q", what, got, err, c.want)
+		}
+	}
+}
+
+// Whichever two commits of a history things are at: new to any of them is what git log tells of each, together.
+func TestWhatIsNewToAnyIsTheUnionOfWhatIsNewToEach(t *testing.T) {
+	r := newRemote(t)
+	commits := []string{r.by("a0")}
+	for i, parent := range []int{0, 0, 1, 2, 3} { // two lines that are merged twice, crosswise
+		r.git("checkout", "--quiet", "-B", "work", commits[parent])
+		if i > 2 {
+			r.git("merge", "--quiet", "--no-edit", "--no-ff", commits[5-parent])
+		}
+		commits = append(commits, r.by(fmt.Sprint("a", i+1)))
+	}
+	r.git("merge", "--quiet", "--no-edit", "--no-ff", commits[4])
+	r.git("branch", "--force", "main", "HEAD")
+	repo := r.follow()
+	head := fetch(t, repo)
+	new := map[string][]string{}
+	for _, id := range commits {
+		new[id] = strings.Fields(strings.ToLower(r.git("log", "--format=%ae %ce", head, "^"+id)))
+	}
+	for _, a := range commits {
+		for _, b := range commits {
+			want := slices.Compact(slices.Sorted(slices.Values(slices.Concat(new[a], new[b]))))
+			if got, err := repo.Emails(t.Context(), head, a, b); err != nil || !slices.Equal(got, want) {
+				t.Errorf("new to any of %s and %s: %v, %v; want %v", a, b, got, err, want)
+			}
+		}
+	}
+}
+
+func TestMorePeopleThanCanBeNamedAreRefused(t *testing.T) {
+	r := newRemote(t)
+	id := r.commit("few")
+	var trailers strings.Builder
+	for i := range imx.MaxEmails {
+		fmt.Fprintf(&trailers, "Co-authored-by: P <p%d@example.com>\n", i)
+	}
+	trailers.WriteString("Co-authored-by: nobody who is known <" + strings.Repeat("x", imx.MaxEmail) + "@example.com>\nCo-authored-by: no address\n")
+	r.write(".git/message", "many\n\n"+trailers.String())
+	r.git("commit", "--quiet", "--allow-empty", "-F", filepath.Join(r.dir, ".git/message"))
+	many := r.git("rev-parse", "HEAD")
+	repo := r.follow()
+	fetch(t, repo)
+	if list, err := repo.Emails(t.Context(), many, id); imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "more than 1000 people") {
+		t.Errorf("%d addresses, %v", len(list), err)
+	}
+	if list, err := repo.Emails(t.Context(), id); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
 	}
 }
 

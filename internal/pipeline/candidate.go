@@ -36,6 +36,10 @@ func (p *Pipeline) wait(w work, images []imx.Image, verdicts []imx.Verdict, refu
 	if err != nil {
 		return errors.Join(refused, err)
 	}
+	if c.State == imx.CandidateRejected {
+		return imx.Errorf(imx.Refused, "this plan was rejected by %s: %w", c.Why, refused).
+			WithHint("change the template; or who rejected it approves it: imx approve %s", c.ID)
+	}
 	said := imx.Errorf(imx.Refused, "candidate %s waits for approvals: %w", c.ID, refused).
 		WithHint("imx review %s shows what would change, imx approve %s says yes", c.ID, c.ID)
 	return waitingError{said, c}
@@ -78,8 +82,11 @@ func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.
 }
 
 // Propose plans, builds and tests a template and makes a candidate of it, without releasing anything; false if it would change
-// nothing. commit is what the server itself saw of the template's. Errors: as Apply, but for what the policy says.
-func (p *Pipeline) Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, commit *imx.Commit, report imx.Report) (imx.Candidate, bool, error) {
+// nothing. seen tells what the server itself saw of the template's commit, as new to the services that would be changed. Errors: as Apply,
+// but for what the policy says; those of seen.
+func (p *Pipeline) Propose(
+	ctx context.Context, by imx.Principal, req imx.PlanRequest, seen func(ctx context.Context, services []string) (*imx.Commit, error), report imx.Report,
+) (imx.Candidate, bool, error) {
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil || len(planned.Changes) == 0 {
 		return imx.Candidate{}, false, err
@@ -94,14 +101,28 @@ func (p *Pipeline) Propose(ctx context.Context, by imx.Principal, req imx.PlanRe
 	if err != nil {
 		return imx.Candidate{}, false, err
 	}
-	if _, err := p.admitted(ctx, w, images); err != nil {
+	drafts, err := p.admitted(ctx, w, images)
+	if err != nil {
 		return imx.Candidate{}, false, err
 	}
 	if err := p.passed(ctx, w, images); err != nil {
 		return imx.Candidate{}, false, err
 	}
+	commit, err := seen(ctx, changed(planned, drafts))
+	if err != nil {
+		return imx.Candidate{}, false, err
+	}
 	c, err := p.propose(w, images, commit)
 	return c, err == nil, err
+}
+
+// changed names the services that a plan changes in any way: that get a release, or another number of instances.
+func changed(planned imx.PlanResult, drafts []imx.Release) []string {
+	return slices.DeleteFunc(planned.Plan.Names(), func(name string) bool {
+		drafted := slices.ContainsFunc(drafts, func(r imx.Release) bool { return r.Service == name })
+		told := slices.ContainsFunc(planned.Changes, func(c imx.Change) bool { return c.Subject == "service."+name })
+		return !drafted && !told
+	})
 }
 
 // Release releases a candidate, if the policy admits it now, and waits as Apply does. Nothing is planned anew: what was approved

@@ -1,6 +1,8 @@
 package pipeline_test
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,6 +102,20 @@ func TestAnotherPlanOfTheSameServicesTakesACandidatesPlace(t *testing.T) {
 	}
 }
 
+func TestAPlanThatWasRejectedDoesntWaitAgain(t *testing.T) {
+	w := newWorld(t)
+	c := waiting(t, w, "hi")
+	err := w.control.Record("bob", imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}}},
+		imx.Reviewed{Candidate: c.ID, Review: imx.Review{By: "bob"}}, imx.CandidateEnded{Candidate: c.ID, State: imx.CandidateRejected, Why: "bob: rude"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := w.Apply(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet)
+	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "this plan was rejected by bob: rude") || result.Candidate != nil {
+		t.Errorf("%+v, %v", result.Candidate, err)
+	}
+}
+
 func TestACandidateIsntReleasedOntoServicesThatMoved(t *testing.T) {
 	w := newWorld(t)
 	w.rolled(t)
@@ -124,20 +140,24 @@ func TestACommitsCandidateIsMadeWithoutAskingThePolicyAndOnlyIfItChangesSomethin
 	w.rolled(t)
 	w.judge = func(imx.Release) bool { t.Error("the policy was asked"); return false }
 	req := imx.PlanRequest{Template: w.parse(t, service("hi"))}
-	commit := imx.Commit{Repository: "shop", ID: "0123", People: []imx.Principal{"eve"}}
-	c, ok, err := w.Propose(t.Context(), imx.Server, req, &commit, quiet)
-	if err != nil || !ok || c.Commit.ID != "0123" || c.By != imx.Server {
+	var services []string
+	commit := func(_ context.Context, changed []string) (*imx.Commit, error) {
+		services = changed
+		return &imx.Commit{Repository: "shop", ID: "0123", People: []imx.Principal{"eve"}}, nil
+	}
+	c, ok, err := w.Propose(t.Context(), imx.Server, req, commit, quiet)
+	if err != nil || !ok || c.Commit.ID != "0123" || c.By != imx.Server || !slices.Equal(services, []string{"plain"}) {
 		t.Fatalf("%+v, %v, %v", c, ok, err)
 	}
 	w.judge = func(imx.Release) bool { return true }
 	if _, err := w.Release(t.Context(), "bob", c.ID, quiet); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, err := w.Propose(t.Context(), imx.Server, req, &commit, quiet); ok || err != nil {
+	if _, ok, err := w.Propose(t.Context(), imx.Server, req, commit, quiet); ok || err != nil {
 		t.Errorf("what changes nothing: %v, %v", ok, err)
 	}
 	w.test = func(trial.Run) ([]imx.TestResult, error) { return []imx.TestResult{{Test: "home"}}, nil }
-	if _, ok, err := w.Propose(t.Context(), imx.Server, imx.PlanRequest{Template: w.parse(t, service("salve"))}, &commit, quiet); ok || imx.KindOf(err) != imx.Refused {
+	if _, ok, err := w.Propose(t.Context(), imx.Server, imx.PlanRequest{Template: w.parse(t, service("salve"))}, commit, quiet); ok || imx.KindOf(err) != imx.Refused {
 		t.Errorf("what fails its tests: %v, %v", ok, err)
 	}
 }

@@ -38,7 +38,7 @@ const maxReason = 4 << 10
 
 // Answer is a person's answer to a candidate as they sign it at a moment of their clock.
 func Answer(c imx.Candidate, made time.Time) imx.ReviewPredicate {
-	return imx.ReviewPredicate{Candidate: c.ID, Environment: c.Environment, Plan: c.Plan, Proof: c.Proof, Made: made.UTC().Truncate(time.Second)}
+	return imx.ReviewPredicate{Candidate: c.ID, Environment: c.Environment, Plan: c.Plan, Proof: c.Proof, Made: made.UTC().Truncate(time.Millisecond)}
 }
 
 // Accept takes a signed answer to a candidate as a review, if it may count at a moment.
@@ -64,7 +64,7 @@ func Accept(s *imx.State, c imx.Candidate, raw []byte, now time.Time) (imx.Revie
 		return imx.Review{}, err
 	}
 	r := imx.Review{
-		By: key.Owner, Approves: p.Approves, Reason: p.Reason, Plan: c.Plan, Key: key.ID, Bundle: imx.DigestBytes(raw), Made: now,
+		By: key.Owner, Approves: p.Approves, Reason: p.Reason, Plan: c.Plan, Key: key.ID, Bundle: imx.DigestBytes(raw), Made: now, Signed: p.Made,
 	}
 	return r, may(s, c, r)
 }
@@ -132,6 +132,10 @@ func may(s *imx.State, c imx.Candidate, r imx.Review) error {
 		return imx.Errorf(imx.Refused, "%s had a hand in candidate %s, and can't approve it", r.By, c.ID).WithHint("somebody else has to look at it")
 	}
 	for _, o := range c.Reviews {
+		if o.By == r.By && o.Approves != r.Approves && !r.Signed.After(o.Signed) { // somebody else could send an earlier one again
+			return imx.Errorf(imx.Conflict, "%s has signed this answer to candidate %s before the one that counts, of %s", r.By, c.ID, o.Signed.Format(time.RFC3339Nano)).
+				WithHint("sign a new one, with a clock that is right")
+		}
 		if o.By == r.By && o.Approves == r.Approves {
 			return imx.Errorf(imx.Conflict, "%s has answered candidate %s so already", r.By, c.ID).WithHint("each person counts once: imx review %s shows who is missing", c.ID)
 		}

@@ -36,7 +36,7 @@ func newWorld(t *testing.T) *world {
 		candidate: imx.Candidate{
 			ID: "c1", Plan: imx.DigestBytes([]byte("plan")), Environment: "production", By: "ann", State: imx.CandidateOpen,
 			Images: []imx.Image{{Name: "web", Digest: imx.DigestBytes([]byte("image"))}},
-			Commit: &imx.Commit{People: []imx.Principal{"eve"}, Signer: "gus"},
+			Commit: &imx.Commit{People: []imx.Principal{"eve"}, Emails: []string{"fay@example.com"}, Signer: "gus"},
 		},
 	}
 	for _, name := range []imx.Principal{"ann", "bob", "cat", "eve", "gus"} {
@@ -94,11 +94,16 @@ func TestAnAnswerOfAReviewerIsTaken(t *testing.T) {
 	w := newWorld(t)
 	raw := w.seal("bob", w.candidate, nil)
 	r, err := review.Accept(w.state, w.candidate, raw, w.now)
-	want := imx.Review{By: "bob", Approves: true, Plan: w.candidate.Plan, Key: r.Key, Bundle: imx.DigestBytes(raw), Made: w.now}
+	want := imx.Review{By: "bob", Approves: true, Plan: w.candidate.Plan, Key: r.Key, Bundle: imx.DigestBytes(raw), Made: w.now, Signed: w.now}
 	if diff := cmp.Diff(want, r); err != nil || diff != "" || w.state.Keys[r.Key].Owner != "bob" {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	w.candidate.Reviews = []imx.Review{r}
+	before := w.seal("bob", w.candidate, func(p *imx.ReviewPredicate) { p.Approves, p.Reason = false, "too soon" })
+	if _, err := review.Accept(w.state, w.candidate, before, w.now); imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), "before the one that counts") {
+		t.Errorf("another answer that isn't newer: %v", err)
+	}
+	w.now = w.now.Add(time.Millisecond)
 	no := w.seal("bob", w.candidate, func(p *imx.ReviewPredicate) { p.Approves, p.Reason = false, "too soon" })
 	if r, err := review.Accept(w.state, w.candidate, no, w.now); err != nil || r.Approves || r.Reason != "too soon" {
 		t.Errorf("a change of mind: %+v, %v", r, err)
@@ -135,7 +140,6 @@ func TestAnswersThatArentTakenSayWhy(t *testing.T) {
 	}{
 		"one's own change, as who brought it": {by("ann"), imx.Refused, "ann had a hand in candidate c1"},
 		"one's own change, as who wrote it":   {by("eve"), imx.Refused, "eve had a hand in"},
-		"one's own change, as who signed it":  {by("gus"), imx.Refused, "gus had a hand in"},
 		"one's own change, from an account that became known as theirs afterwards": {func(w *world) []byte {
 			w.candidate.By, w.candidate.Account = imx.AccountPrincipal("b"), "b"
 			w.state.People["bob"] = imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"b"}}
@@ -146,6 +150,11 @@ func TestAnswersThatArentTakenSayWhy(t *testing.T) {
 			w.state.People["bob"] = imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"a"}}
 			return w.seal("bob", w.candidate, nil)
 		}, imx.Refused, "bob had a hand in candidate c1"},
+		"one's own change, as who is known since": {func(w *world) []byte {
+			w.state.People["bob"] = imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Emails: []string{"Fay@Example.com"}}
+			return w.seal("bob", w.candidate, nil)
+		}, imx.Refused, "bob had a hand in"},
+		"one's own change, as who signed it": {by("gus"), imx.Refused, "gus had a hand in"},
 		"approving twice": {func(w *world) []byte {
 			w.candidate.Reviews = []imx.Review{{By: "bob", Approves: true}}
 			return w.seal("bob", w.candidate, nil)

@@ -10,6 +10,9 @@ import (
 
 // Run follows the sources until ctx ends: it looks at those that are due, and releases what is admitted.
 func (f *Follower) Run(ctx context.Context) error {
+	if err := f.sweep(); err != nil {
+		f.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "what is left of sources that aren't followed any more stays", slog.Any("error", err))
+	}
 	for ctx.Err() == nil {
 		changed := f.cfg.Control.Changed()
 		s := f.cfg.Control.State()

@@ -4,14 +4,17 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,16 +26,21 @@ import (
 
 // Releaser makes candidates and releases them: the pipeline.
 type Releaser interface {
-	// Propose makes a candidate of a template; false if it would change nothing.
-	Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, commit *imx.Commit, report imx.Report) (imx.Candidate, bool, error)
+	// Propose makes a candidate of a template; false if it would change nothing. It asks seen for the template's commit, as new to the
+	// services that would be changed.
+	Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, seen Seen, report imx.Report) (imx.Candidate, bool, error)
 	Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error)
 	// Admitted reports whether a candidate would be released now. Errors: Conflict if it never will.
 	Admitted(ctx context.Context, c imx.Candidate) (bool, error)
 }
 
+// Seen tells what the server itself saw of a commit, with all who had a hand in what of it is new to any of some services.
+type Seen = func(ctx context.Context, services []string) (*imx.Commit, error)
+
 // Config is what a Follower joins.
 type Config struct {
-	Dir      string // of the copies and the secrets
+	Dir      string   // of the copies and the secrets
+	Limit    imx.Size // of what each copy may have; 0 means usualSize
 	Control  *control.Control
 	Releaser Releaser
 	Now      func() time.Time
@@ -66,6 +74,7 @@ const (
 	usualEvery = imx.Duration(time.Minute)
 	leastEvery = imx.Duration(time.Second)
 	mostEvery  = imx.Duration(24 * time.Hour)
+	usualSize  = imx.Size(2 << 30)
 	leastBytes = 16 // of a webhook's secret
 	mostBytes  = 4 << 10
 )
@@ -192,7 +201,24 @@ func (f *Follower) secretFile(name string) string { return filepath.Join(f.cfg.D
 
 // repository opens a source's copy.
 func (f *Follower) repository(ctx context.Context, src imx.GitSource) (*git.Repository, error) {
-	return git.Open(ctx, git.Config{Dir: f.copyDir(src.Name), URL: src.URL, Branch: src.Branch})
+	return git.Open(ctx, git.Config{Dir: f.copyDir(src.Name), URL: src.URL, Branch: src.Branch, Limit: cmp.Or(f.cfg.Limit, usualSize)})
+}
+
+// sweep removes what is left of sources that aren't followed any more, and of copies that weren't finished.
+func (f *Follower) sweep() error {
+	f.work.Lock()
+	defer f.work.Unlock()
+	files, err := os.ReadDir(f.cfg.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(strings.TrimSuffix(file.Name(), ".git"), ".secret")
+		if _, missing := f.find(name); missing != nil || name == file.Name() {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(f.cfg.Dir, file.Name())))
+		}
+	}
+	return disk.Error(err, "removing what is left of sources")
 }
 
 func readSecret(path string) ([]byte, error) {

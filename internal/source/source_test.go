@@ -4,12 +4,14 @@ package source_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +56,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWithin(t, 0)
+}
+
+// newWorldWithin is a world whose copies may have so much.
+func newWorldWithin(t *testing.T, limit imx.Size) *world {
+	t.Helper()
 	dir := t.TempDir()
 	w := &world{t: t, url: filepath.Join(dir, "shop.git"), tree: filepath.Join(dir, "tree"), data: filepath.Join(dir, "data")}
 	events, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(dir, "log"), Now: time.Now})
@@ -69,7 +77,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.Follower = source.New(source.Config{
-		Dir: w.data, Control: w.control, Releaser: w, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Dir: w.data, Limit: limit, Control: w.control, Releaser: w, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	w.git("init", "--quiet", "--bare", "--initial-branch=main", w.url)
 	w.git("init", "--quiet", "--initial-branch=main", w.tree)
@@ -79,16 +87,24 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) Propose(_ context.Context, by imx.Principal, req imx.PlanRequest, commit *imx.Commit, _ imx.Report) (imx.Candidate, bool, error) {
+func (w *world) Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, seen source.Seen, _ imx.Report) (imx.Candidate, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked = append(w.asked, req)
 	if w.fault != nil || len(req.Template.Services) == 0 {
 		return imx.Candidate{}, false, w.fault
 	}
+	services := make([]string, 0, len(req.Template.Services))
+	for _, spec := range req.Template.Services {
+		services = append(services, spec.Name)
+	}
+	commit, err := seen(ctx, services)
+	if err != nil {
+		return imx.Candidate{}, false, err
+	}
 	d := imx.DigestJSON(req)
 	c, err := w.control.Propose(by, imx.Candidate{
-		Plan: d, Request: d, Environment: "test", Source: req.Template.Source, Commit: commit, By: by, Services: []string{"web"},
+		Plan: d, Request: d, Environment: "test", Source: req.Template.Source, Commit: commit, By: by, Services: services,
 	})
 	return c, err == nil, err
 }
@@ -270,6 +286,120 @@ func TestARewrittenHistoryIsTold(t *testing.T) {
 	}
 }
 
+const two = `
+image "web" {
+  command = ["/x"]
+  file "/x" {
+    content = "x"
+    mode    = "0755"
+  }
+}
+service "web" { image = image.web }
+service "db" { image = image.web }`
+
+// runs has services run releases that were made of commits, "" for none.
+func (w *world) runs(at map[string]string) {
+	w.t.Helper()
+	for name, commit := range at {
+		number := len(w.control.State().Services[name].Releases) + 1
+		r := imx.Release{Service: name, Number: number, Spec: imx.Spec{Name: name}, Source: imx.Source{Commit: commit}, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(len(name))})}
+		if err := w.control.Record("root", imx.ApplyStarted{Apply: name}, imx.Applied{Apply: name, Releases: []imx.Release{r}}, imx.RolloutFinished{Service: name, Release: number}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) by(email string) string {
+	w.t.Helper()
+	w.in("config", "user.email", email)
+	return w.push(map[string]string{"shop/web.imx.hcl": two, "shop/" + imx.LockFile: string(plan.FormatLock(imx.Lock{Version: imx.LockVersion}))})
+}
+
+// handed is who had a hand in the newest candidate.
+func (w *world) handed(v imx.SourceView) string {
+	w.t.Helper()
+	c, ok := w.control.State().Candidates[v.Candidate]
+	if !ok || c.Commit == nil {
+		w.t.Fatalf("no candidate: %+v", v)
+	}
+	return strings.Join(c.Commit.Emails, " ")
+}
+
+// What a colleague wrote since the release of the one service is new to it, though the other one has it already.
+func TestWhatIsNewToOneOfTheServicesCounts(t *testing.T) {
+	w := newWorld(t)
+	w.add(nil)
+	first, second := w.by("first@x"), w.by("second@x")
+	w.by("third@x")
+	w.runs(map[string]string{"web": first, "db": second})
+	v := w.look()
+	if got := w.handed(v); got != "second@x third@x" || v.Notice != "" {
+		t.Errorf("since %s and %s: %q, %q", first, second, got, v.Notice)
+	}
+	w.runs(map[string]string{"web": second})
+	w.by("fourth@x")
+	if got := w.handed(w.look()); got != "fourth@x third@x" {
+		t.Errorf("both at the second: %q", got)
+	}
+	w.runs(map[string]string{"db": ""})
+	w.by("fifth@x")
+	if got := w.handed(w.look()); got != "fifth@x first@x fourth@x second@x third@x" {
+		t.Errorf("one whose commit nobody knows: %q", got)
+	}
+}
+
+func TestTheWholeHistoryCountsWhereWhatRunsIsntInIt(t *testing.T) {
+	w := newWorld(t)
+	w.add(nil)
+	first := w.by("first@x")
+	gone := w.by("gone@x")
+	w.runs(map[string]string{"web": gone, "db": first})
+	w.look()
+	w.in("reset", "--quiet", "--hard", first)
+	w.by("third@x")
+	v := w.look()
+	if got := w.handed(v); got != "first@x third@x" || !strings.Contains(v.Notice, "was rewritten") || !strings.Contains(v.Notice, gone[:12]+" (web); whoever wrote any") {
+		t.Errorf("rewritten: %q, %q", got, v.Notice)
+	}
+	w.runs(map[string]string{"web": first, "db": strings.Repeat("1", 40)})
+	w.by("fourth@x")
+	v = w.look()
+	if got := w.handed(v); got != "first@x fourth@x third@x" || strings.Contains(v.Notice, "rewritten") || !strings.Contains(v.Notice, strings.Repeat("1", 12)+" (db)") {
+		t.Errorf("of a commit that isn't there: %q, %q", got, v.Notice)
+	}
+}
+
+// Whose an address is may be said afterwards.
+func TestWhoGetsKnownAfterwardsHadAHandInItToo(t *testing.T) {
+	w := newWorld(t)
+	w.add(nil)
+	w.by("Eve@X")
+	v := w.look()
+	c, ok := w.control.State().Candidates[v.Candidate]
+	if !ok {
+		t.Fatalf("%+v", v)
+	}
+	if got := c.Authors(w.control.State().People); !slices.Equal(got, []imx.Principal{imx.Server}) {
+		t.Errorf("nobody is known yet: %v", got)
+	}
+	person := func(emails ...string) {
+		if err := w.control.Record("root", imx.PersonSet{Person: imx.Person{Name: "eve", Emails: emails}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	person("other@x", "eve@x")
+	if got := c.Authors(w.control.State().People); !slices.Contains(got, "eve") {
+		t.Errorf("eve is known now: %v", got)
+	}
+	w.by("eve@x")
+	v = w.look()
+	c = w.control.State().Candidates[v.Candidate]
+	person("other@x")
+	if got := c.Authors(w.control.State().People); !slices.Contains(got, "eve") {
+		t.Errorf("eve has another address now: %v", got)
+	}
+}
+
 func TestACommitThatSomebodyKnownSignedHasASigner(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "id")
@@ -327,6 +457,55 @@ func TestASourceReleasesByItselfWhatIsAdmitted(t *testing.T) {
 	w.Settle(t.Context())
 	if v := w.shop(); len(w.released) != 2 || !strings.Contains(v.Fault, "can't be released: what runs has changed") {
 		t.Errorf("it was tried %d times: %+v", len(w.released), v)
+	}
+}
+
+func TestARepositoryThatIsTooLargeIsToldAndWhatWasSeenStays(t *testing.T) {
+	w := newWorldWithin(t, 1<<20)
+	w.add(nil)
+	id := w.push(template("hi"))
+	c := w.look().Candidate
+	noise := make([]byte, 1<<18)
+	files := template("hello")
+	for i := range 8 {
+		_, _ = rand.Read(noise)
+		files[fmt.Sprint("other/", i)] = string(noise)
+	}
+	w.push(files)
+	v := w.look()
+	for _, want := range []string{"source shop is too large", w.url, "KiB", "more than 1.0 MiB", "--source-size"} {
+		if !strings.Contains(v.Unread, want) || v.Status.State != "error" || v.Seen != id || v.Candidate != c {
+			t.Errorf("want %q: %+v", want, v)
+		}
+	}
+	w.in("reset", "--quiet", "--hard", id)
+	w.push(template("hello"))
+	if v := w.look(); v.Unread != "" || v.Candidate == "" || v.Candidate == c {
+		t.Errorf("small again: %+v", v)
+	}
+}
+
+func TestWhatIsLeftOfSourcesThatArentFollowedIsRemoved(t *testing.T) {
+	w := newWorld(t)
+	w.push(template("hi"))
+	w.add(func(r *imx.SourceRequest) { r.Secret = strings.Repeat("s", 32) })
+	for _, name := range []string{"gone.git/objects", ".new-123/objects"} {
+		if err := os.MkdirAll(filepath.Join(w.data, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(w.data, "gone.secret"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := w.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(w.data, "*"))
+	hidden, _ := filepath.Glob(filepath.Join(w.data, ".*"))
+	if want := []string{filepath.Join(w.data, "shop.git"), filepath.Join(w.data, "shop.secret")}; err != nil || !slices.Equal(left, want) || len(hidden) > 0 {
+		t.Errorf("left are %v, %v, %v", left, hidden, err)
 	}
 }
 

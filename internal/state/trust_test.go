@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -81,6 +82,95 @@ func TestAPersonsLastWordCounts(t *testing.T) {
 	)
 	if r := s.Candidates["1"].Reviews; len(r) != 1 || r[0].Approves {
 		t.Errorf("reviews %+v", r)
+	}
+}
+
+// no is what happens when a reviewer says no to a candidate, after they got known.
+func no(id string) []imx.Body {
+	return []imx.Body{
+		imx.Reviewed{Candidate: id, Review: imx.Review{By: "ben", Bundle: imx.DigestBytes([]byte(id))}},
+		imx.CandidateEnded{Candidate: id, State: imx.CandidateRejected, Why: "ben: no"},
+	}
+}
+
+func of(id, plan, service string) imx.CandidateMade {
+	return imx.CandidateMade{Candidate: imx.Candidate{ID: id, Plan: imx.Digest(plan), Environment: "p", Services: []string{service}}}
+}
+
+// others are so many candidates that ended after each other.
+func others(n int) []imx.Body {
+	var bodies []imx.Body
+	for i := range n + 1 {
+		bodies = append(bodies, of(fmt.Sprint("other", i), fmt.Sprint("other", i), "web"))
+	}
+	return bodies
+}
+
+func TestARejectionIsKeptUntilAnotherReleaseOfItsServices(t *testing.T) {
+	ben := imx.PersonSet{Person: imx.Person{Name: "ben", Roles: []imx.Role{imx.RoleReviewer}}}
+	many := others(3 * state.KeptCandidates)
+	story := slices.Concat([]imx.Body{ben, of("1", "a", "web")}, no("1"), []imx.Body{of("2", "b", "db")}, no("2"), many)
+	s := told(t, story...)
+	for _, plan := range []imx.Digest{"a", "b"} {
+		if got := state.Rejections(s, "p", plan); len(got) != 1 || got[0].By != "ben" {
+			t.Errorf("the rejection of %s: %+v", plan, got)
+		}
+	}
+	if got := state.Rejections(s, "q", "a"); len(got) != 0 {
+		t.Errorf("in another environment: %+v", got)
+	}
+	if len(s.Candidates) != state.KeptCandidates+3 {
+		t.Errorf("%d are kept", len(s.Candidates))
+	}
+	r := release(1, 1)
+	r.Made = s.Time.Add(time.Second)
+	s = told(t, slices.Concat(story, []imx.Body{imx.ApplyStarted{Apply: "x"}, imx.Applied{Apply: "x", Releases: []imx.Release{r}}, of("3", "c", "web")})...)
+	if a, b := state.Rejections(s, "p", "a"), state.Rejections(s, "p", "b"); len(a) != 0 || len(b) != 1 {
+		t.Errorf("after a release of web: %v, %v", a, b)
+	}
+}
+
+func TestOfTheSamePlanTheNewestRejectedCandidateIsKept(t *testing.T) {
+	bodies := []imx.Body{imx.PersonSet{Person: imx.Person{Name: "ben", Roles: []imx.Role{imx.RoleReviewer}}}}
+	for i := range 3 * state.KeptCandidates {
+		id := fmt.Sprint(i)
+		bodies = slices.Concat(bodies, []imx.Body{of(id, "a", "web")}, no(id))
+	}
+	s := told(t, append(bodies, others(2*state.KeptCandidates)...)...)
+	newest := fmt.Sprint(3*state.KeptCandidates - 1)
+	if s.Candidates[newest].State != imx.CandidateRejected || len(s.Candidates) != state.KeptCandidates+2 {
+		t.Errorf("%d are kept, the newest is %+v", len(s.Candidates), s.Candidates[newest])
+	}
+}
+
+func TestARejectionEndsWithAYesOfWhoSaidNoOrWithTheirRole(t *testing.T) {
+	story := slices.Concat([]imx.Body{
+		imx.PersonSet{Person: imx.Person{Name: "ben", Roles: []imx.Role{imx.RoleReviewer}}},
+		imx.PersonSet{Person: imx.Person{Name: "ann", Roles: []imx.Role{imx.RoleReviewer}}}, of("1", "a", "web"),
+	}, no("1"))
+	for what, c := range map[string]struct {
+		then  []imx.Body
+		state imx.CandidateState
+		stand int
+	}{
+		"nothing":                 {nil, imx.CandidateRejected, 1},
+		"a yes of who said no":    {[]imx.Body{imx.Reviewed{Candidate: "1", Review: imx.Review{By: "ben", Approves: true}}}, imx.CandidateOpen, 0},
+		"a yes of somebody else":  {[]imx.Body{imx.Reviewed{Candidate: "1", Review: imx.Review{By: "ann", Approves: true}}}, imx.CandidateRejected, 1},
+		"who said no isn't asked": {[]imx.Body{imx.PersonSet{Person: imx.Person{Name: "ben"}}}, imx.CandidateRejected, 0},
+		"who said no left, and somebody else says yes": {[]imx.Body{
+			imx.PersonRemoved{Person: "ben"}, imx.Reviewed{Candidate: "1", Review: imx.Review{By: "ann", Approves: true}},
+		}, imx.CandidateOpen, 0},
+		"who said no left, and a namesake came": {[]imx.Body{
+			imx.PersonRemoved{Person: "ben"}, imx.PersonSet{Person: imx.Person{Name: "ben", Roles: []imx.Role{imx.RoleReviewer}}},
+		}, imx.CandidateRejected, 0},
+		"a yes to another candidate of the plan": {[]imx.Body{
+			of("2", "a", "web"), imx.Reviewed{Candidate: "2", Review: imx.Review{By: "ben", Approves: true}},
+		}, imx.CandidateRejected, 0},
+	} {
+		s := told(t, slices.Concat(story, c.then)...)
+		if got := state.Rejections(s, "p", "a"); s.Candidates["1"].State != c.state || len(got) != c.stand {
+			t.Errorf("%s: it is %s, rejected by %+v", what, s.Candidates["1"].State, got)
+		}
 	}
 }
 

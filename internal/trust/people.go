@@ -88,7 +88,7 @@ func checkPerson(req imx.PersonRequest) error {
 		}
 	}
 	for _, email := range req.Emails {
-		if at := strings.Index(email, "@"); at < 1 || at == len(email)-1 || strings.ContainsAny(email, " <>\n\t") {
+		if at := strings.Index(email, "@"); at < 1 || at == len(email)-1 || strings.ContainsAny(email, " <>\n\t") || len(email) > imx.MaxEmail {
 			return imx.Errorf(imx.Invalid, "%q is not an e-mail address", email).WithHint("write it as commits have it, without <>: ada@example.org")
 		}
 	}

@@ -19,6 +19,12 @@ import (
 // is what it is.
 func inputs(s *imx.State, p imx.Policy, r imx.Release) imx.Digest {
 	r.State, r.Reason, r.Number, r.Apply, r.Made = "", "", 0, "", time.Time{}
+	all := candidates(s, r.Service, p.Environment)
+	for i := range all {
+		if all[i].Plan != r.Plan {
+			all[i].Commit = nil // of another plan only the reviews are told
+		}
+	}
 	return imx.DigestJSON(struct {
 		Policy     imx.Digest
 		Release    imx.Release
@@ -27,7 +33,7 @@ func inputs(s *imx.State, p imx.Policy, r imx.Release) imx.Digest {
 		People     map[imx.Principal]imx.Person
 		Exceptions []imx.Exception
 		Candidates []imx.Candidate
-	}{p.Digest(), r, standing(s, r.Image.Digest), s.Keys, s.People, exceptions(s, r), candidates(s, r.Service, p.Environment)})
+	}{p.Digest(), r, standing(s, r.Image.Digest), s.Keys, s.People, exceptions(s, r), all})
 }
 
 // standing is the evidence that a verdict stands on: all but verdicts themselves, and reviews, which are the plan's and not the image's.
@@ -92,6 +98,7 @@ func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	}
 	in.Authors = slices.Compact(slices.Sorted(slices.Values(in.Authors)))
 	slices.SortStableFunc(in.Reviews, func(a, b policy.Review) int { return a.Made.Compare(b.Made) })
+	in.Reviews = slices.CompactFunc(in.Reviews, func(a, b policy.Review) bool { return a.Bundle == b.Bundle }) // one that stands is told with each candidate
 	return in
 }
 
@@ -172,10 +179,11 @@ func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (said, error) {
 	return known, nil
 }
 
-// stillSigned is what the server saw of a candidate's commit, without its signer where that one's key, or role, doesn't count
+// stillSigned is what the server saw of a candidate's commit, with the people that are known now, and without its signer where that one's key, or role, doesn't count
 // any more for what it signed before the candidate was made.
 func stillSigned(s *imx.State, c imx.Candidate) *imx.Commit {
 	seen := *c.Commit
+	seen.People = seen.Known(s.People)
 	k := s.Keys[seen.Key]
 	switch {
 	case seen.Signer == "":
@@ -225,9 +233,9 @@ func (j *Judge) answered(s *imx.State, v imx.Review, r imx.Release) error {
 	switch {
 	case err != nil:
 		return imx.Errorf(imx.Refused, "what is signed is no review: %w", err)
-	case !statement.About(st, r.Image.Digest):
+	case p.Approves && !statement.About(st, r.Image.Digest): // a no is for the plan, whatever it is built to and tested by
 		return imx.Errorf(imx.Refused, "it isn't about the image %s", r.Image.Digest.Short())
-	case p.Plan == r.Plan && p.Proof != r.Proof:
+	case p.Approves && p.Plan == r.Plan && p.Proof != r.Proof:
 		return imx.Errorf(imx.Refused, "it is for other tests or waivers of the plan, or for tests that aren't skipped")
 	case v.Made.Before(s.People[v.By].Since):
 		return imx.Errorf(imx.Refused, "it is older than what is known of %s", v.By)

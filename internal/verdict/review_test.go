@@ -20,7 +20,7 @@ func reviewed(t *testing.T) *world {
 	w.stateAll()
 	w.record(imx.CandidateMade{Candidate: imx.Candidate{
 		ID: "c1", Plan: release().Plan, Environment: policy.Production, By: "ann", Services: []string{"web"}, Made: w.now,
-		Commit: &imx.Commit{ID: release().Source.Commit, People: []imx.Principal{"eve"}},
+		Commit: &imx.Commit{ID: release().Source.Commit, People: []imx.Principal{"eve"}, Emails: []string{"fay@example.com"}},
 	}})
 	return w
 }
@@ -66,6 +66,11 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 			}})
 			w.record(imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"b"}}})
 		}, "bob had a hand in it"},
+		"one's own change, as who is known since": {func(w *world) {
+			w.person("fay", imx.RoleReviewer)
+			w.approve("fay")
+			w.record(imx.PersonSet{Person: imx.Person{Name: "fay", Roles: []imx.Role{imx.RoleReviewer}, Emails: []string{"Fay@Example.com"}}})
+		}, "fay had a hand in it"},
 		"losing the role afterwards": {func(w *world) {
 			w.approve("bob")
 			w.record(imx.PersonSet{Person: imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleAuthor}}})
@@ -123,6 +128,14 @@ func TestReviewsThatDontCountAreNamed(t *testing.T) {
 			w.approve("bob")
 			w.flip(w.control.State().Candidates["c1"].Reviews[0].Bundle)
 		}, "bob's doesn't count: "},
+		"a rejection of the plan with other tests, built otherwise": {func(w *world) {
+			w.approve("cat")
+			p := imx.ReviewPredicate{
+				Candidate: "c1", Environment: policy.Production, Plan: plan, Proof: imx.DigestBytes([]byte("tests that were taken out since")), Reason: "no", Made: w.now,
+			}
+			e := w.seal("bob", plan, imx.PredicateReview, p, imx.DigestBytes([]byte("another image")))
+			w.record(imx.Reviewed{Candidate: "c1", Review: imx.Review{By: "bob", Plan: plan, Key: e.Signer, Bundle: e.Bundle}})
+		}, "rejected by bob"},
 		"a rejection": {func(w *world) {
 			w.approve("cat")
 			w.record(imx.Reviewed{Candidate: "c1", Review: w.review("bob", "bob", imx.ReviewPredicate{Plan: plan})})
