@@ -55,9 +55,12 @@ $ imx key list --json | jq -r '.[] | select(.compromised) | .id'`,
 }
 
 func keysText(out term.Stream, keys []imx.Key, now time.Time) string {
-	table := term.Table{Head: []string{"KEY", "OWNER", "ROLE", "SINCE", "STATE"}}
+	table := term.Table{
+		Head:  []string{"KEY", "OWNER", "ROLE", "SINCE", "STATE"},
+		Wraps: []string{"STATE"}, Drops: []string{"SINCE"},
+	}
 	for _, k := range keys {
-		table.Add(out.Ink.Name(k.ID), term.Clean(string(k.Owner)), string(k.Role), term.Age(k.From, now)+" ago", keyState(out.Ink, k, now))
+		table.Add(out.Ink.Name(keyID(out, k.ID)), term.Clean(string(k.Owner)), string(k.Role), term.Age(k.From, now)+" ago", keyState(out.Ink, k, now))
 	}
 	return table.Text(out.Ink, out.Columns())
 }

@@ -110,11 +110,11 @@ func showError(err error, g *Global, t *term.Terminal) {
 	if isTheirs(e) {
 		message = mistakes(e.Diagnostics)
 	}
-	text := diagnosticsText(ink, e.Diagnostics) + ink.Bad("error:") + " " + strings.TrimSpace(term.CleanLines(message)) + "\n"
+	text := ink.Bad("error:") + " " + strings.TrimSpace(term.CleanLines(message)) + "\n"
 	if e.Hint != "" {
 		text += ink.Warn("hint:") + " " + term.CleanLines(e.Hint) + "\n"
 	}
-	_, _ = io.WriteString(t.Err, text) // where errors can't be shown, the exit status is left
+	_, _ = io.WriteString(t.Err, diagnosticsText(ink, e.Diagnostics)+term.Wrap(text, t.Err.Columns())) // where errors can't be shown, the exit status is left
 }
 
 // mistakes counts them: "3 mistakes in 2 files".

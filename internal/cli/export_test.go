@@ -25,6 +25,12 @@ var (
 	ShowImageList  = showImageList
 	ShowImageFiles = showImageFiles
 	ParseMoment    = parseMoment
+	ShowVerdict    = showVerification
+	ShowPolicy     = showPolicy
+	ShowSources    = showSources
+	ShowEvidence   = showEvidence
+	KeysText       = keysText
+	PullsText      = pullsText
 	GitSource      = gitSource
 	InFolder       = inFolder
 	WriteOutput    = writeOutput

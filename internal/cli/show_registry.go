@@ -55,7 +55,10 @@ func quotaText(q imx.RegistryQuota) string {
 }
 
 func tokensText(ink term.Ink, columns int, tokens []imx.RegistryToken, now time.Time) string {
-	table := term.Table{Head: []string{"ID", "OWNER", "RIGHTS", "REPOSITORIES", "ENDS", "OVER"}}
+	table := term.Table{
+		Head:  []string{"ID", "OWNER", "RIGHTS", "REPOSITORIES", "ENDS", "OVER"},
+		Wraps: []string{"REPOSITORIES"}, Drops: []string{"RIGHTS"},
+	}
 	for _, t := range tokens {
 		over := ""
 		if why := t.Over(now); why != "" {
@@ -67,7 +70,10 @@ func tokensText(ink term.Ink, columns int, tokens []imx.RegistryToken, now time.
 }
 
 func quotasText(ink term.Ink, columns int, all []imx.RegistryUse) string {
-	table := term.Table{Head: []string{"OF", "QUOTA", "USED", "UNDER WAY", "MANIFESTS", "TAGS"}}
+	table := term.Table{
+		Head:  []string{"OF", "QUOTA", "USED", "UNDER WAY", "MANIFESTS", "TAGS"},
+		Wraps: []string{"OF", "QUOTA"}, Drops: []string{"UNDER WAY"},
+	}
 	for _, q := range all {
 		table.Add(ink.Name(q.Scope()), quotaText(q.RegistryQuota), q.UsedBytes.String(), q.UnderWay.String(), term.Number(int64(q.UsedManifests)), term.Number(int64(q.UsedTags)))
 	}
@@ -75,7 +81,10 @@ func quotasText(ink term.Ink, columns int, all []imx.RegistryUse) string {
 }
 
 func pullsText(ink term.Ink, columns int, all []imx.RegistryPull) string {
-	table := term.Table{Head: []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "DIGEST"}}
+	table := term.Table{
+		Head:  []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "DIGEST"},
+		Wraps: []string{"WHAT"}, Drops: []string{"FROM"},
+	}
 	for _, p := range all {
 		did := "pulled"
 		switch {
@@ -97,7 +106,10 @@ func pullsText(ink term.Ink, columns int, all []imx.RegistryPull) string {
 }
 
 func mirrorsText(ink term.Ink, columns int, all []imx.MirrorStatus) string {
-	table := term.Table{Head: []string{"NAME", "COPIES", "WAY", "REGISTRY", "LOOKED", "COPIED", "BEHIND"}}
+	table := term.Table{
+		Head:  []string{"NAME", "COPIES", "WAY", "REGISTRY", "LOOKED", "COPIED", "BEHIND"},
+		Wraps: []string{"COPIES", "REGISTRY"}, Drops: []string{"COPIED", "LOOKED"},
+	}
 	var notes strings.Builder
 	for _, m := range all {
 		looked := "not yet"
@@ -109,5 +121,5 @@ func mirrorsText(ink term.Ink, columns int, all []imx.MirrorStatus) string {
 			fmt.Fprintf(&notes, "%s: %s\n", m.Name, ink.Warn(term.Clean(m.Error.Message)))
 		}
 	}
-	return table.Text(ink, columns) + notes.String()
+	return table.Text(ink, columns) + term.Wrap(notes.String(), columns)
 }

@@ -1,0 +1,98 @@
+package cli_test
+
+// On a terminal of 80 columns nothing that matters is cut off: what is too long goes on in the next line, what matters least isn't shown,
+// and keys are as short as all commands take them. In a pipe all is whole.
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"charm.land/lipgloss/v2"
+
+	"imx"
+	"imx/internal/cli"
+	"imx/internal/term"
+)
+
+func TestEightyColumnsShowWhatMatters(t *testing.T) {
+	const key = "SHA256:47DEQpj8HBSaTImW5JCeuQeRkm5NMpJWZG3hSuFU123"
+	statement := imx.DigestBytes([]byte("statement"))
+	long := strings.Repeat("a long reason why this is so, ", 4)
+	verdict := imx.Verification{
+		Subject: "shop",
+		Verdict: imx.Verdict{Environment: "production", Purpose: "start", Conditions: []imx.Condition{
+			{ID: "vulnerabilities", Says: long, Hint: long, Refuses: true, Evidence: []imx.Digest{statement}},
+		}},
+		Evidence: []imx.EvidenceView{{Name: "scan", Statement: statement, Made: now(), Role: "scanner"}},
+	}
+	policy := imx.PolicyView{
+		Policy:     imx.Policy{Environment: "production", Rules: map[string]string{"signed.rego": "package x"}},
+		Conditions: []imx.ConditionView{{ID: "signed", File: "signed.rego", Title: long}},
+	}
+	keys := []imx.Key{{ID: key, Owner: "ada", Role: imx.RoleBuilder, From: now(), Compromised: true, Reason: long}}
+	source := imx.SourceView{
+		GitSource: imx.GitSource{Name: "shop", URL: "https://git.example.org/" + strings.Repeat("x", 90), Branch: "main", Folder: "deploy", Every: imx.Duration(24 * time.Hour), Notes: true, Hook: statement},
+		Status:    imx.CommitStatus{State: "pending", Description: long},
+	}
+	pull := imx.RegistryPull{Time: now(), By: "deploy", From: "198.51.100.7", Repository: strings.Repeat("team/", 9) + "app", Digest: statement}
+	stated := imx.Evidence{PredicateType: imx.PredicateScan, Summary: long, Statement: statement, Signer: key, Made: now()}
+	for name, c := range map[string]struct {
+		show func(out term.Stream) error
+		want []string
+	}{
+		"verify": {func(out term.Stream) error { return cli.ShowVerdict(out, verdict, now()) }, []string{"no vulnerabilities", statement.Short()}},
+		"policy": {func(out term.Stream) error { return cli.ShowPolicy(out, policy) }, []string{"signed.rego"}},
+		"keys":   {func(out term.Stream) error { return text(out, cli.KeysText(out, keys, now())) }, []string{"47DEQpj8 ", "compromised: a long"}},
+		"sources": {func(out term.Stream) error { return cli.ShowSources(out, []imx.SourceView{source}, now()) },
+			[]string{"pending", "folder deploy", "every 24h", "notes", "webhook"}},
+		"audit": {func(out term.Stream) error {
+			return text(out, cli.PullsText(out.Ink, out.Columns(), []imx.RegistryPull{pull}))
+		},
+			[]string{"deploy", "pulled", statement.Short()}},
+		"evidence": {func(out term.Stream) error { return cli.ShowEvidence(out, []imx.Evidence{stated}, keys) },
+			[]string{"47DEQpj8,", "doesn't count", statement.Short()}},
+	} {
+		var narrow, whole strings.Builder
+		if err := c.show(term.Stream{Writer: &narrow, Terminal: true, Size: func() (int, int) { return 80, 50 }}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.show(term.Stream{Writer: &whole}); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(narrow.String()) {
+			if lipgloss.Width(strings.TrimSuffix(line, "\n")) > 80 || strings.Contains(line, "…") {
+				t.Errorf("%s: doesn't fit: %q", name, line)
+			}
+		}
+		folded := strings.Join(strings.Fields(narrow.String()), " ")
+		for _, want := range c.want {
+			if !strings.Contains(folded, strings.TrimSpace(want)) {
+				t.Errorf("%s: no %q in\n%s", name, want, &narrow)
+			}
+		}
+		if strings.Contains(whole.String(), "47DEQpj8 ") {
+			t.Errorf("%s: the key isn't whole in a pipe:\n%s", name, &whole)
+		}
+	}
+}
+
+func text(out io.Writer, s string) error {
+	_, err := io.WriteString(out, s)
+	return err
+}
+
+func TestWhatACommandNeedsHasNoFlagsInIt(t *testing.T) {
+	for command, want := range map[string]string{
+		"person add": "imx person add needs NAME", "source add": "imx source add needs NAME URL", "key end": "imx key end needs KEY --reason WHY",
+	} {
+		var errs strings.Builder
+		code := cli.Main(t.Context(), strings.Fields(command), cli.Process{
+			Terminal: term.Plain(strings.NewReader(""), io.Discard, &errs), Env: func(string) string { return "" },
+		})
+		if code != 2 || !strings.Contains(errs.String(), want+"\n") {
+			t.Errorf("%s: exit status %d, %s", command, code, &errs)
+		}
+	}
+}
