@@ -128,24 +128,13 @@ func runKeyShow(ctx context.Context, opts keyShowOptions, g *Global, t *term.Ter
 	return err
 }
 
-// findKey returns the key that a person means by an ID, the beginning of one, or a role.
+// findKey returns the key that a person means, as imx.FindKey.
 func findKey(keys []imx.Key, wanted string) (imx.Key, error) {
-	var found []imx.Key
+	byID := map[string]imx.Key{}
 	for _, k := range keys {
-		switch {
-		case k.ID == wanted, string(k.Role) == wanted && k.Until.IsZero():
-			return k, nil
-		case strings.HasPrefix(k.ID, wanted), strings.HasPrefix(strings.TrimPrefix(k.ID, "SHA256:"), wanted):
-			found = append(found, k)
-		}
+		byID[k.ID] = k
 	}
-	switch len(found) {
-	case 0:
-		return imx.Key{}, imx.Errorf(imx.NotFound, "there is no key %q", wanted).WithHint("imx key list shows the keys")
-	case 1:
-		return found[0], nil
-	}
-	return imx.Key{}, imx.Errorf(imx.Invalid, "%d keys begin with %q", len(found), wanted).WithHint("write more of it")
+	return imx.FindKey(byID, wanted)
 }
 
 func completeKeys(g *Global) cobra.CompletionFunc {
