@@ -181,28 +181,33 @@ type keyEndOptions struct {
 	At          string
 	Compromised bool
 	Reason      string
+	Yes         bool
 }
 
 func (o *keyEndOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.At, "at", "", "`TIME` from which what it signs doesn't count, as RFC 3339 has it; now, unless given")
 	f.BoolVar(&o.Compromised, "compromised", false, "somebody else had it: nothing that it ever signed counts")
 	f.StringVar(&o.Reason, "reason", "", "`WHY`; it stays on the log, and is shown where something doesn't count for it")
+	f.BoolVar(&o.Yes, "yes", false, "don't ask before a key is made compromised")
 }
 
 func newKeyEndCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts keyEndOptions
 	cmd := page{
-		use:   "end KEY --reason WHY [--at TIME] [--compromised]",
+		use:   "end KEY --reason WHY [--at TIME] [--compromised] [--yes]",
 		short: "End a key",
 		long: `From TIME on, what KEY signs doesn't count; what it signed before still does, unless it is compromised. When
 something was signed, the server's log says, and no signature. An end can be brought forward, but not put
-off. A key of imx's own that signs now gets a successor at once.`,
+off. A key of imx's own that signs now gets a successor at once. KEY is a key's ID, the beginning of one, or a role.
+
+That a key is compromised can't be undone. What it hits is shown first: what it stated of images, the releases that run them, and its
+answers to candidates. Then it is asked about, or --yes is to be said.`,
 		example: `
 $ imx key end SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDm8 --reason "laptop sold"
-$ imx key end SHA256:47DEQpj8HBSa --at 2026-11-01T00:00:00Z --compromised --reason "laptop stolen"`,
+$ imx key end SHA256:47DEQpj8HBSa --compromised --reason "laptop stolen"`,
 		exits: asking(
-			status{2, "TIME is none, WHY is missing, or several keys begin with KEY"}, status{3, "there is no such key"},
-			status{4, "it ended before"},
+			status{2, "TIME is none, WHY is missing, several keys begin with KEY, or nobody is there to ask"}, status{3, "there is no such key"},
+			status{4, "it ended before"}, status{5, "it wasn't confirmed"},
 		),
 		least:    1,
 		most:     1,
@@ -223,6 +228,11 @@ func runKeyEnd(ctx context.Context, opts keyEndOptions, g *Global, t *term.Termi
 			return imx.Errorf(imx.Invalid, "--at %q is not a time", opts.At).WithHint("write it as RFC 3339 does: 2006-01-02T15:04:05Z")
 		}
 	}
+	if opts.Compromised {
+		if err := confirmCompromised(ctx, opts, g, t); err != nil {
+			return err
+		}
+	}
 	k, err := g.client().EndKey(ctx, req)
 	if err != nil {
 		return err
@@ -236,4 +246,36 @@ func runKeyEnd(ctx context.Context, opts keyEndOptions, g *Global, t *term.Termi
 	}
 	_, err = fmt.Fprintf(t.Out, "%s: %s\n", k.ID, says)
 	return err
+}
+
+// confirmCompromised says what a key's compromise hits, and asks unless it was said before that it shall be so.
+func confirmCompromised(ctx context.Context, opts keyEndOptions, g *Global, t *term.Terminal) error {
+	if opts.Reason == "" {
+		return nil // which the server refuses
+	}
+	if !opts.Yes {
+		if err := nobodyAsked(g, t, "key end --compromised", "imx key list"); err != nil {
+			return err
+		}
+	}
+	keys, err := g.client().Keys(ctx)
+	if err != nil {
+		return err
+	}
+	k, err := findKey(keys, opts.Key)
+	if err != nil {
+		return err
+	}
+	now, err := g.client().Status(ctx, time.Time{})
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("What %s signed counts no more: %s. It can't be undone.\n", shortKey(k.ID), hitOf(now.State, k.ID))
+	if _, err := io.WriteString(t.Err, term.Wrap(text, t.Err.Columns())); err != nil || opts.Yes {
+		return err
+	}
+	if yes, err := t.Confirm(ctx, "End the key as compromised?"); err != nil || yes {
+		return err
+	}
+	return errDeclined()
 }

@@ -30,6 +30,7 @@ var (
 	ShowSources    = showSources
 	ShowEvidence   = showEvidence
 	KeysText       = keysText
+	HitOf          = hitOf
 	PullsText      = pullsText
 	GitSource      = gitSource
 	InFolder       = inFolder

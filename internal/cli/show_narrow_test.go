@@ -96,3 +96,38 @@ func TestWhatACommandNeedsHasNoFlagsInIt(t *testing.T) {
 		}
 	}
 }
+
+func TestAKeysCompromiseSaysWhatItHits(t *testing.T) {
+	image, other := imx.DigestBytes([]byte("image")), imx.DigestBytes([]byte("other"))
+	s := imx.State{
+		Evidence: map[imx.Digest]map[string]imx.Evidence{
+			image: {imx.PredicateSPDX: {Signer: "k"}, imx.PredicateProvenance: {Signer: "k"}, imx.PredicateScan: {Signer: "x"}}, other: {imx.PredicateScan: {Signer: "x"}},
+		},
+		Services: map[string]imx.Service{
+			"shop": {Current: 2, Releases: []imx.Release{{Number: 2, Image: imx.Image{Digest: image}}}},
+			"web":  {Current: 1, Releases: []imx.Release{{Number: 1, Image: imx.Image{Digest: other}}}},
+		},
+		Candidates: map[string]imx.Candidate{"c": {Reviews: []imx.Review{{Key: "k"}, {Key: "x"}}}},
+	}
+	for key, want := range map[string]string{
+		"k": "2 newest statements of 1 image (run by shop release 2), and 1 answer to candidates",
+		"n": "0 newest statements of 0 images (which nothing runs), and 0 answers to candidates",
+	} {
+		if got := cli.HitOf(s, key); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestWhatRepeatsInTheAuditIsOneLine(t *testing.T) {
+	manifest := imx.RegistryPull{Time: now(), By: "ada", Repository: "app", Tag: "v1", Digest: imx.DigestBytes(nil)}
+	more, blobs := manifest, manifest
+	more.Count = 3
+	blobs.Blobs = true
+	moreBlobs := blobs
+	moreBlobs.Count, moreBlobs.Digest = 1, ""
+	got := strings.Split(cli.PullsText(term.Ink{}, 0, []imx.RegistryPull{manifest, more, blobs, moreBlobs}), "\n")
+	if len(got) != 4 || !strings.Contains(got[1], "pulled 4 times") || !strings.Contains(got[2], "read blobs 2 times") {
+		t.Errorf("%q", got)
+	}
+}

@@ -85,7 +85,7 @@ func pullsText(ink term.Ink, columns int, all []imx.RegistryPull) string {
 		Head:  []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "DIGEST"},
 		Wraps: []string{"WHAT"}, Drops: []string{"FROM"},
 	}
-	for _, p := range all {
+	for _, p := range together(all) {
 		did := "pulled"
 		switch {
 		case p.Push:
@@ -94,7 +94,7 @@ func pullsText(ink term.Ink, columns int, all []imx.RegistryPull) string {
 			did = "read blobs"
 		}
 		if p.Count > 0 {
-			did += fmt.Sprintf(" %d more", p.Count)
+			did += fmt.Sprintf(" %s times", term.Number(p.Count+1))
 		}
 		what := strings.TrimSuffix(p.Repository+":"+p.Tag, ":")
 		if p.Refused != "" {
@@ -103,6 +103,25 @@ func pullsText(ink term.Ink, columns int, all []imx.RegistryPull) string {
 		table.Add(term.Stamp(p.Time), term.Clean(string(p.By)), p.From, did, term.Clean(what), p.Digest.Short())
 	}
 	return table.Text(ink, columns)
+}
+
+// together puts what repeats within an hour on the line where it began.
+func together(all []imx.RegistryPull) []imx.RegistryPull {
+	var lines []imx.RegistryPull
+	at := map[imx.RegistryPull]int{}
+	for _, p := range all {
+		same := p
+		if same.Count = 0; p.Blobs {
+			same.Digest = "" // the number is of all
+		}
+		if i, ok := at[same]; ok {
+			lines[i].Count += p.Count
+			continue
+		}
+		at[same] = len(lines)
+		lines = append(lines, p)
+	}
+	return lines
 }
 
 func mirrorsText(ink term.Ink, columns int, all []imx.MirrorStatus) string {
@@ -118,7 +137,7 @@ func mirrorsText(ink term.Ink, columns int, all []imx.MirrorStatus) string {
 		}
 		table.Add(ink.Name(m.Name), m.Repository, string(m.Direction), m.URL, looked, term.Number(int64(m.Copied)), term.Number(int64(m.Behind)))
 		if m.Error != nil {
-			fmt.Fprintf(&notes, "%s: %s\n", m.Name, ink.Warn(term.Clean(m.Error.Message)))
+			fmt.Fprintf(&notes, "%s: %s\n", m.Name, ink.Warn(term.Clean(strings.ReplaceAll(m.Error.Message, "\n", "; "))))
 		}
 	}
 	return table.Text(ink, columns) + term.Wrap(notes.String(), columns)
