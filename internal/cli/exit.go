@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"imx"
 	"imx/internal/template"
@@ -173,6 +174,18 @@ func printLine(w io.Writer, v any) error {
 
 func flagError(cmd *cobra.Command, err error) error {
 	return imx.Errorf(imx.Invalid, "%w", err).WithHint("%s --help lists the flags", cmd.CommandPath())
+}
+
+// helpOfNone is an error where help is asked for of a command that there isn't: cobra would show that of the one above.
+func helpOfNone(root *cobra.Command, args []string) error {
+	cmd, rest, err := root.Find(args)
+	if err != nil || !cmd.HasSubCommands() {
+		return nil //nolint:nilerr // running it says what is wrong
+	}
+	if errors.Is(cmd.ParseFlags(rest), pflag.ErrHelp) && cmd.Flags().NArg() > 0 {
+		return unknownCommand(cmd, cmd.Flags().Arg(0))
+	}
+	return nil
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {

@@ -131,3 +131,18 @@ func TestWhatRepeatsInTheAuditIsOneLine(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestHelpOfACommandThatThereIsntSaysSo(t *testing.T) {
+	for args, want := range map[string]string{
+		"people --help": `there is no command "people"`, "key nosuch -h": `there is no command "nosuch"`, "--data /x people --help": `there is no command "people"`,
+		"key --help": "", "--help": "", "key list --help": "",
+	} {
+		var errs strings.Builder
+		code := cli.Main(t.Context(), strings.Fields(args), cli.Process{
+			Terminal: term.Plain(strings.NewReader(""), io.Discard, &errs), Env: func(string) string { return "" },
+		})
+		if (code == 2) != (want != "") || !strings.Contains(errs.String(), want) {
+			t.Errorf("%s: exit status %d, %s", args, code, &errs)
+		}
+	}
+}
