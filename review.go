@@ -126,8 +126,8 @@ type LineChange struct {
 	Kept    []string `json:"kept,omitempty"`
 }
 
-// Authors are those who had a hand in a candidate, so that they can't approve it: who brought it, whose login that account is
-// now, and whom the commits that are new to its services are from, by what is known of people now.
+// Authors are those who had a hand in a candidate, so that they can't approve it: who brought it, whose login that account is, and whom
+// the commits that are new to its services are from, by what is known of people now.
 func (c Candidate) Authors(people map[Principal]Person) []Principal {
 	all := []Principal{c.By}
 	if p, ok := WithLogin(people, c.Account); ok {

@@ -45,14 +45,20 @@ func TestEightyColumnsShowWhatMatters(t *testing.T) {
 		"verify": {func(out term.Stream) error { return cli.ShowVerdict(out, verdict, now()) }, []string{"no vulnerabilities", statement.Short()}},
 		"policy": {func(out term.Stream) error { return cli.ShowPolicy(out, policy) }, []string{"signed.rego"}},
 		"keys":   {func(out term.Stream) error { return text(out, cli.KeysText(out, keys, now())) }, []string{"47DEQpj8 ", "compromised: a long"}},
-		"sources": {func(out term.Stream) error { return cli.ShowSources(out, []imx.SourceView{source}, now()) },
-			[]string{"pending", "folder deploy", "every 24h", "notes", "webhook"}},
-		"audit": {func(out term.Stream) error {
-			return text(out, cli.PullsText(out.Ink, out.Columns(), []imx.RegistryPull{pull}))
+		"sources": {
+			func(out term.Stream) error { return cli.ShowSources(out, []imx.SourceView{source}, now()) },
+			[]string{"pending", "folder deploy", "every 24h", "notes", "webhook"},
 		},
-			[]string{"deploy", "pulled", statement.Short()}},
-		"evidence": {func(out term.Stream) error { return cli.ShowEvidence(out, []imx.Evidence{stated}, keys) },
-			[]string{"47DEQpj8,", "doesn't count", statement.Short()}},
+		"audit": {
+			func(out term.Stream) error {
+				return text(out, cli.PullsText(out.Ink, out.Columns(), []imx.RegistryPull{pull}))
+			},
+			[]string{"deploy", "pulled", statement.Short()},
+		},
+		"evidence": {
+			func(out term.Stream) error { return cli.ShowEvidence(out, []imx.Evidence{stated}, keys) },
+			[]string{"47DEQpj8,", "doesn't count", statement.Short()},
+		},
 	} {
 		var narrow, whole strings.Builder
 		if err := c.show(term.Stream{Writer: &narrow, Terminal: true, Size: func() (int, int) { return 80, 50 }}); err != nil {

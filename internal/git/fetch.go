@@ -137,7 +137,7 @@ func (r *Repository) bounded(ctx context.Context, b bound, out io.Writer, args .
 	script := `trap "" XFSZ; ulimit -f "$0" && exec git "$@"`
 	blocks := strconv.FormatInt(b.room/block, 10)
 	err := r.say(r.command(ctx, "sh", append([]string{"-c", script, blocks}, settings(args)...)...), out, nil)
-	if err != nil && strings.Contains(err.Error(), "File too large") {
+	if said, ok := errors.AsType[saidError](err); ok && strings.Contains(said.all, "File too large") {
 		return r.tooLarge(b)
 	}
 	return err

@@ -253,7 +253,7 @@ func (r *Repository) command(ctx context.Context, name string, args ...string) *
 	return cmd
 }
 
-// say runs a command. Its error is the first line of what it said.
+// say runs a command. Its error is the first line that it said of its own.
 func (r *Repository) say(cmd *exec.Cmd, out io.Writer, in io.Reader) error {
 	var said bounded
 	said.limit = 64 << 10
@@ -265,13 +265,22 @@ func (r *Repository) say(cmd *exec.Cmd, out io.Writer, in io.Reader) error {
 	if errors.Is(err, exec.ErrNotFound) {
 		return imx.Errorf(imx.Unavailable, "the program git is missing").WithHint("apt-get install git")
 	}
-	for line := range strings.Lines(said.kept.String()) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "warning: ") {
-			return errors.New(line)
+	all := said.kept.String()
+	for line := range strings.Lines(all) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "warning: ") && !strings.HasPrefix(line, "remote:") {
+			return saidError{line, all}
 		}
 	}
-	return err
+	return saidError{err.Error(), all}
 }
+
+// saidError is why git failed, by what it said.
+type saidError struct {
+	line, all string
+}
+
+// Error implements error.
+func (e saidError) Error() string { return e.line }
 
 // bounded keeps what is written to it up to a limit and then refuses more.
 type bounded struct {

@@ -175,13 +175,13 @@ func TestWhatIsNewToAnyIsTheUnionOfWhatIsNewToEach(t *testing.T) {
 	r.git("branch", "--force", "main", "HEAD")
 	repo := r.follow()
 	head := fetch(t, repo)
-	new := map[string][]string{}
+	fresh := map[string][]string{}
 	for _, id := range commits {
-		new[id] = strings.Fields(strings.ToLower(r.git("log", "--format=%ae %ce", head, "^"+id)))
+		fresh[id] = strings.Fields(strings.ToLower(r.git("log", "--format=%ae %ce", head, "^"+id)))
 	}
 	for _, a := range commits {
 		for _, b := range commits {
-			want := slices.Compact(slices.Sorted(slices.Values(slices.Concat(new[a], new[b]))))
+			want := slices.Compact(slices.Sorted(slices.Values(slices.Concat(fresh[a], fresh[b]))))
 			if got, err := repo.Emails(t.Context(), head, a, b); err != nil || !slices.Equal(got, want) {
 				t.Errorf("new to any of %s and %s: %v, %v; want %v", a, b, got, err, want)
 			}

@@ -2,15 +2,9 @@ package git_test
 
 import (
 	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"io/fs"
-	"net/http/cgi"
-	"net/http/httptest"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"imx"
@@ -61,27 +55,15 @@ func size(t *testing.T, dir string) imx.Size {
 	return all
 }
 
-// https serves a bare repository.
+// https serves a bare repository, whose certificate git trusts.
 func https(t *testing.T, bare string) string {
 	t.Helper()
-	out, err := exec.Command("git", "--exec-path").Output()
-	backend := filepath.Join(strings.TrimSpace(string(out)), "git-http-backend")
-	if _, missing := os.Stat(backend); err != nil || missing != nil {
-		t.Skip("git-http-backend isn't there")
-	}
-	server := httptest.NewTLSServer(&cgi.Handler{
-		Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + filepath.Dir(bare), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
-	})
-	t.Cleanup(server.Close)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	url, ca := serveHTTPS(t, bare)
 	t.Setenv("GIT_SSL_CAINFO", ca)
-	return server.URL + "/" + filepath.Base(bare)
+	return url
 }
 
-// The large file is of many small ones where the transport could leave out one that is large by itself.
+// Where large files can be left out, many smaller ones are too much; else one large one is.
 func TestAFetchThatWouldBeTooLargeIsStoppedAndTheCopyStaysWhole(t *testing.T) {
 	for transport, url := range map[string]func(*testing.T, string) string{
 		"a path": func(_ *testing.T, bare string) string { return bare }, "file": func(_ *testing.T, bare string) string { return "file://" + bare }, "https": https,
@@ -96,7 +78,10 @@ func TestAFetchThatWouldBeTooLargeIsStoppedAndTheCopyStaysWhole(t *testing.T) {
 				t.Fatal(got)
 			}
 			small := size(t, dir)
-			for i := range 8 {
+			if transport == "https" {
+				r.noise("film", 4<<20)
+			}
+			for i := 0; i < 8 && transport != "https"; i++ {
 				r.noise("noise"+string(rune('a'+i)), 1<<19)
 			}
 			r.commit("large")

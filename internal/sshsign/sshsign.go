@@ -86,7 +86,7 @@ func Open(ctx context.Context, c Choice) (*Key, error) {
 	if err == nil {
 		return k, nil
 	}
-	if private := strings.TrimSuffix(c.Key, ".pub"); private != c.Key {
+	if private, ok := strings.CutSuffix(c.Key, ".pub"); ok {
 		if text, missing := os.ReadFile(private); missing == nil && isPrivate(text) {
 			c.Key = private
 			return fromFile(ctx, c, text)

@@ -146,7 +146,8 @@ func TestOfTheSamePlanTheNewestRejectedCandidateIsKept(t *testing.T) {
 func TestARejectionEndsWithAYesOfWhoSaidNoOrWithTheirRole(t *testing.T) {
 	story := slices.Concat([]imx.Body{
 		imx.PersonSet{Person: imx.Person{Name: "ben", Roles: []imx.Role{imx.RoleReviewer}}},
-		imx.PersonSet{Person: imx.Person{Name: "ann", Roles: []imx.Role{imx.RoleReviewer}}}, of("1", "a", "web"),
+		imx.PersonSet{Person: imx.Person{Name: "ann", Roles: []imx.Role{imx.RoleReviewer}}},
+		of("1", "a", "web"),
 	}, no("1"))
 	for what, c := range map[string]struct {
 		then  []imx.Body

@@ -41,7 +41,7 @@ func wrapLine(line string, columns int) string {
 // that its words have in the line, and none runs on into what stands beside it.
 func fold(line string, first, rest int) []string {
 	f := folding{room: max(first, 1), rest: max(rest, 1)}
-	for _, word := range strings.Fields(line) {
+	for word := range strings.FieldsSeq(line) {
 		f.add(word)
 	}
 	f.end()
