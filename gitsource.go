@@ -17,10 +17,12 @@ type Commit struct {
 	// Signer is the person whose key signed the commit, or an annotated tag of it, and Key that key; "" if nobody known did.
 	Signer Principal `json:"signer,omitempty"`
 	Key    string    `json:"key,omitempty"`
-	// Unsigned says why no signature counts: there is none, the key is unknown, it is wrong.
+	// Unsigned says why no signature counts: there is none, the key is unknown, it is wrong. With a Signer it is said of another commit that is new.
 	Unsigned string `json:"unsigned,omitempty"`
+	// Keys are those that signed the other commits that are new to a service that the candidate releases; sorted.
+	Keys []string `json:"keys,omitempty"`
 	// Emails are the addresses, as NormalEmail has them, of all who wrote, made or are named as co-authors of a commit that is new to
-	// a service that the candidate releases; sorted. People are those of them who were known when the commit was seen, sorted.
+	// a service that the candidate releases; sorted. People are those of them who were known when the commit was seen, and who signed; sorted.
 	Emails []string    `json:"emails,omitempty"`
 	People []Principal `json:"people,omitempty"`
 }
@@ -76,8 +78,10 @@ type GitSource struct {
 // SourceView is a source, and what its server knows of it beside.
 type SourceView struct {
 	GitSource
-	Status  CommitStatus `json:"status"`
-	Refused int64        `json:"refusedCalls,omitempty"` // calls of its webhook with a wrong signature, since the server's start
+	Status CommitStatus `json:"status"`
+	// Earlier is what became of the commits before that are known still, the newest first.
+	Earlier []CommitStatus `json:"earlier,omitempty"`
+	Refused int64          `json:"refusedCalls,omitempty"` // calls of its webhook with a wrong signature, since the server's start
 }
 
 // What happens to sources.

@@ -21,6 +21,8 @@ type PolicySettings struct {
 	Dirty bool `json:"dirty"`
 	// SignedCommits asks for a commit that somebody known signed, seen by the server itself in a repository.
 	SignedCommits bool `json:"signedCommits"`
+	// SignedSources asks that all commits of a followed repository that are new are signed by somebody known. Of folders it asks nothing.
+	SignedSources bool `json:"signedSources"`
 	// KnownAuthor refuses plans that neither somebody known nor a followed repository brought; else that is only shown.
 	KnownAuthor bool `json:"knownAuthor"`
 	// Warn are ids of conditions that are shown and don't refuse.
@@ -57,6 +59,11 @@ type (
 	PolicySet struct {
 		Policy Policy `json:"policy"`
 	}
+	// EnvironmentSet says for which environment a data folder is from now on: at its first start, and where somebody changes it.
+	EnvironmentSet struct {
+		Environment string `json:"environment"`
+		Before      string `json:"before,omitempty"` // "" at the first start
+	}
 	// ExceptionMade excuses a condition.
 	ExceptionMade struct {
 		Exception Exception `json:"exception"`
@@ -69,6 +76,7 @@ type (
 )
 
 func (PolicySet) kind() string      { return "policy-set" }
+func (EnvironmentSet) kind() string { return "environment-set" }
 func (ExceptionMade) kind() string  { return "exception-made" }
 func (ExceptionEnded) kind() string { return "exception-ended" }
 

@@ -22,6 +22,8 @@ type Candidate struct {
 	Images   []Image   `json:"images"`
 	Services []string  `json:"services"`
 	Made     time.Time `json:"made"`
+	// Base is where its services stood when it was planned, as State.Base has it. Once they don't any more, it can't be released.
+	Base Digest `json:"base,omitempty"`
 
 	State CandidateState `json:"state"`
 	// Why it is in that state: a rejection's reason, the failed condition, the apply that released it.
@@ -34,10 +36,12 @@ type CandidateState string
 
 // The states of a candidate.
 const (
-	CandidateOpen       CandidateState = "open"
-	CandidateReleased   CandidateState = "released"
-	CandidateRejected   CandidateState = "rejected"
-	CandidateSuperseded CandidateState = "superseded" // another plan of the same services took its place
+	CandidateOpen     CandidateState = "open"
+	CandidateReleased CandidateState = "released"
+	CandidateRejected CandidateState = "rejected"
+	// CandidateSuperseded is the end of one that can't be released any more: another plan of its services took its place, or what they run has changed.
+	CandidateSuperseded CandidateState = "superseded"
+	CandidateFailed     CandidateState = "failed" // it was released, and the rollout of one of its releases failed
 )
 
 // Review is a person's yes or no to a plan, signed with a key of theirs.
@@ -50,6 +54,10 @@ type Review struct {
 	Bundle   Digest    `json:"bundle"` // of the signed statement
 	Made     time.Time `json:"made"`
 	Signed   time.Time `json:"signed,omitzero"` // by the reviewer's clock
+	// Shown is the CandidateView that there was to see when it was given, as JSON in the blob store.
+	Shown Digest `json:"shown,omitempty"`
+	// Void is why it doesn't count any more, where that is asked for; the log has none.
+	Void string `json:"void,omitempty"`
 }
 
 // ReviewPredicate is the predicate of a review's statement. Its subjects are the plan, named "plan", and each image.
@@ -100,6 +108,20 @@ type CandidateView struct {
 	// Conflict says why it can't be released whatever anybody answers; "" if it can.
 	Conflict string   `json:"conflict,omitempty"`
 	Notices  []string `json:"notices,omitempty"` // what couldn't be compared, and why
+	// Texts are the changed files line by line.
+	Texts []TextChange `json:"texts,omitempty"`
+	// Seen is when the rest was as it is here: of what has ended, when it was answered last. Zero means now.
+	Seen time.Time `json:"seen,omitzero"`
+}
+
+// TextChange is how a file of an image or a service changes.
+type TextChange struct {
+	Subject string `json:"subject"` // as a Change's
+	Path    string `json:"path"`
+	// Diff are the lines that come and go, in the form of `diff -u`; "" with a Note.
+	Diff string `json:"diff,omitempty"`
+	// Note says why there are none, or not all: the file isn't text, is too large, isn't kept any more.
+	Note string `json:"note,omitempty"`
 }
 
 // ServiceChange is what a candidate's release of a service gains and loses against the one that runs.
@@ -115,7 +137,7 @@ type ServiceChange struct {
 	After  Size            `json:"after"`
 	// Rights are lines of what an instance may do beyond reading: "user 0", "setuid /usr/bin/su", "writable /data".
 	Rights LineChange `json:"rights"`
-	// Firewall are lines of the rules, as package network writes them.
+	// Firewall are the rules of package network, a line each: "port 443 of this machine leads to its port 8000".
 	Firewall LineChange `json:"firewall"`
 }
 

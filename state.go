@@ -11,6 +11,8 @@ type State struct {
 	Images    map[Digest]Image    `json:"images"`    // by ImagePlan.Digest
 	// Evidence is the newest of each predicate type, by Image.Digest and that type.
 	Evidence map[Digest]map[string]Evidence `json:"evidence,omitempty"`
+	// Environment is whose policy counts here; "" before a server's first start.
+	Environment string `json:"environment,omitempty"`
 	// Keys are by ID, People and Candidates too, Policies by environment, Sources by name.
 	Keys       map[string]Key       `json:"keys,omitempty"`
 	People     map[Principal]Person `json:"people,omitempty"`
@@ -28,6 +30,19 @@ type State struct {
 	Apply     *ApplyStarted     `json:"apply,omitempty"`
 	ApplyBy   Principal         `json:"applyBy,omitempty"`
 	ApplyAt   time.Time         `json:"applyAt,omitzero"`
+}
+
+// Base names where some services stand, as far as a plan of them is compared with it: their
+// targets and numbers of instances. A rollout that is finished meanwhile doesn't change it, one
+// that failed does.
+func (s *State) Base(services []string) Digest {
+	type standing struct{ Target, Replicas int }
+	base := map[string]standing{}
+	for _, name := range services {
+		v := s.Services[name]
+		base[name] = standing{v.Target, v.Replicas}
+	}
+	return DigestJSON(base)
 }
 
 // Checkpoint is a signed statement that the log had Size events with this Merkle root.

@@ -21,11 +21,11 @@ func verdictRoutes() []route {
 		{
 			method: http.MethodGet, path: "/v1/policy", answer: "PolicyView", form: formJSON, serve: showPolicy,
 			query: []parameter{{"environment", "whose policy; the server's own if it isn't given"}},
-			says:  "An environment's policy and what its conditions ask for.",
+			says:  "An environment's policy and what its conditions ask for. Not found for one that isn't known.",
 		},
 		{
 			method: http.MethodPut, path: "/v1/policy", body: "Policy", answer: "PolicyView", form: formJSON, serve: setPolicy,
-			says: "Gives an environment a policy. Rules that don't compile are refused, with file and line.",
+			says: "Gives an environment a policy, and makes the environment where it isn't known. Rules that don't compile are refused, with file and line.",
 		},
 		{
 			method: http.MethodGet, path: "/v1/exceptions", answer: "list of Exception", form: formJSON, serve: listExceptions,

@@ -55,7 +55,7 @@ func programsThatRun() map[string]string {
 		"internal/build.sandbox.start":               "a build's scripts, in a sandbox without a network",
 		"internal/build.decompressAll":               "xz",
 		"internal/archive.unxz":                      "xz",
-		"internal/git.Repository.into":               "git, on the server",
+		"internal/git.Repository.command":            "git, on the server",
 		"internal/cli.git":                           "git, where people type",
 		"internal/demo.stage.imx":                    "imx itself, as people type it",
 		"internal/demo.stage.findings":               "imx itself, as people type it",

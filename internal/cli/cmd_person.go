@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,7 +96,30 @@ func runPersonAdd(ctx context.Context, opts personAddOptions, g *Global, t *term
 	if g.JSON {
 		return printJSON(t.Out, p)
 	}
-	return showPeople(t.Out, []imx.KnownPerson{p}, time.Now())
+	if err := showPeople(t.Out, []imx.KnownPerson{p}, time.Now()); err != nil {
+		return err
+	}
+	for _, lack := range reviewerLacks(p) {
+		if _, err := fmt.Fprintf(t.Err, "%s %s\n", t.Err.Ink.Warn("notice:"), term.Clean(lack)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reviewerLacks says what isn't known of a reviewer, so that their answers can't be what they are for.
+func reviewerLacks(p imx.KnownPerson) []string {
+	if !p.Has(imx.RoleReviewer) {
+		return nil
+	}
+	var lacks []string
+	if len(p.Emails) == 0 && len(p.Logins) == 0 {
+		lacks = append(lacks, fmt.Sprintf("nothing tells which commits and accounts are %s's, who could approve work of their own: --email ADDRESS, --login ACCOUNT", p.Name))
+	}
+	if !slices.ContainsFunc(p.Keys, func(k imx.Key) bool { return strings.HasPrefix(k.ID, "SHA256:") }) {
+		lacks = append(lacks, fmt.Sprintf("%s has no SSH key, and can't answer any candidate: --key FILE.pub", p.Name))
+	}
+	return lacks
 }
 
 // readKeyFile reads a public key, and sends no private one to anybody.

@@ -45,7 +45,7 @@ the start of an instance, or is only shown.`,
 		example: `
 $ imx policy show
 $ imx policy show --environment production --json | jq .policy.settings`,
-		exits: asking(status{2, "NAME can't be an environment"}),
+		exits: asking(status{2, "NAME can't be an environment"}, status{3, "there is no such environment"}),
 	}.command(func(ctx context.Context, _ []string) error {
 		v, err := g.client().Policy(ctx, environment)
 		if err != nil {
@@ -69,9 +69,10 @@ type policyOptions struct {
 	Reviews                  int
 	ScanAge                  time.Duration
 	Dirty, SignedCommits     bool
+	SignedSources            bool
 	KnownAuthor              bool
 	Warn                     []string
-	Reset                    bool
+	Reset, New               bool
 	flags                    *pflag.FlagSet
 }
 
@@ -82,25 +83,30 @@ func (o *policyOptions) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.ScanAge, "scan-age", 0, "how old the newest scan may be: `TIME`, such as 24h")
 	f.BoolVar(&o.Dirty, "dirty", false, "allow templates from folders that differ from their commit, or are in none")
 	f.BoolVar(&o.SignedCommits, "signed-commits", false, "ask for a commit that somebody known signed, in a repository that the server follows")
+	f.BoolVar(&o.SignedSources, "signed-sources", false, "ask that all new commits of a followed repository are signed by somebody known, and nothing of folders")
 	f.BoolVar(&o.KnownAuthor, "known-author", false, "refuse plans that neither somebody known nor a followed repository brought")
 	f.StringSliceVar(&o.Warn, "warn", nil, "`CONDITIONS` that are shown and don't refuse, with commas between; \"\" for none")
 	f.StringVar(&o.Denied, "denied", "", "what is done about a running release that may not run any more: `ACTION` show, replace or stop")
+	f.BoolVar(&o.New, "new", false, "make the environment, which isn't known yet")
 	f.BoolVar(&o.Reset, "reset", false, "begin with imx's own policy for the environment, without rules of yours")
 }
 
 func newPolicySetCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts policyOptions
 	cmd := page{
-		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--known-author] " +
-			"[--warn CONDITIONS] [--denied ACTION] [--reset]",
+		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--signed-sources] " +
+			"[--known-author] [--warn CONDITIONS] [--denied ACTION] [--new] [--reset]",
 		short: "Change what an environment asks for",
 		long: `Changes an environment's policy: the settings that are given, and with DIR the rules of your own, its *.rego files. A file with the
-name of one of imx's takes its place, the others are added. What doesn't compile is refused. What runs is judged anew at once.`,
+name of one of imx's takes its place, the others are added. What doesn't compile is refused. What runs is judged anew at once.
+An environment that nobody made is a mistake, unless --new makes it.`,
 		example: `
 $ imx policy set --environment production --reviews 2 --denied replace
 $ imx policy set --environment production policy/
+$ imx policy set --new --environment preview --reviews 1
 $ imx policy set --dirty=false --warn scan,vulnerabilities`,
-		exits:    asking(status{2, "a setting makes no sense, or a rule has mistakes"}, status{3, "there is no such folder"}),
+		exits: asking(status{2, "a setting makes no sense, or a rule has mistakes"}, status{3, "there is no such folder or environment"},
+			status{4, "with --new: the environment is there already"}),
 		most:     1,
 		complete: completeDirs,
 	}.command(func(ctx context.Context, args []string) error {
@@ -112,11 +118,10 @@ $ imx policy set --dirty=false --warn scan,vulnerabilities`,
 }
 
 func runPolicySet(ctx context.Context, opts policyOptions, g *Global, t *term.Terminal) error {
-	now, err := g.client().Policy(ctx, opts.Environment)
+	p, err := opts.before(ctx, g)
 	if err != nil {
 		return err
 	}
-	p := now.Policy
 	if opts.Reset {
 		p = policy.Default(p.Environment)
 	}
@@ -133,14 +138,29 @@ func runPolicySet(ctx context.Context, opts policyOptions, g *Global, t *term.Te
 	return printPolicy(set, g, t)
 }
 
+// before is the policy that is changed: what the environment has, or what one begins with that is made.
+func (o *policyOptions) before(ctx context.Context, g *Global) (imx.Policy, error) {
+	now, err := g.client().Policy(ctx, o.Environment)
+	switch {
+	case !o.New:
+		return now.Policy, err
+	case err == nil:
+		return now.Policy, imx.Errorf(imx.Conflict, "there is an environment %s already", now.Policy.Environment).WithHint("leave --new out")
+	case imx.KindOf(err) == imx.NotFound:
+		return policy.Default(o.Environment), nil
+	}
+	return imx.Policy{}, err
+}
+
 // apply changes the settings whose flags were given.
 func (o *policyOptions) apply(s *imx.PolicySettings) {
 	for name, set := range map[string]func(){
 		"reviews": func() { s.Reviews = o.Reviews }, "scan-age": func() { s.ScanAge = imx.Duration(o.ScanAge) },
 		"dirty": func() { s.Dirty = o.Dirty }, "signed-commits": func() { s.SignedCommits = o.SignedCommits },
-		"known-author": func() { s.KnownAuthor = o.KnownAuthor },
-		"warn":         func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
-		"denied":       func() { s.Denied = imx.DeniedAction(o.Denied) },
+		"signed-sources": func() { s.SignedSources = o.SignedSources },
+		"known-author":   func() { s.KnownAuthor = o.KnownAuthor },
+		"warn":           func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
+		"denied":         func() { s.Denied = imx.DeniedAction(o.Denied) },
 	} {
 		if o.flags.Changed(name) {
 			set()

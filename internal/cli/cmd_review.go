@@ -17,16 +17,23 @@ import (
 	"imx/internal/term"
 )
 
+// reviewOptions are what is shown of a candidate.
+type reviewOptions struct {
+	Diff, All bool
+}
+
 func newReviewCommand(g *Global, t *term.Terminal) *cobra.Command {
-	return page{
-		use:   "review [CANDIDATE]",
+	var opts reviewOptions
+	cmd := page{
+		use:   "review [CANDIDATE] [--diff] [--all]",
 		short: "Show what waits for approvals, and what it would change",
 		long: `Without CANDIDATE, lists what waits to be released and what was settled lately. With one, shows what releasing it would
 change: the template, the packages and known vulnerabilities that come and go, sizes, what instances may do and who
-may reach them; and which conditions of the policy aren't met yet.`,
+may reach them; and which conditions of the policy aren't met yet. Of a candidate that has ended it shows what there was to
+see when it was answered last.`,
 		example: `
 $ imx review
-$ imx review 3afb973e
+$ imx review 3afb973e --diff
 $ imx review 3afb973e --json | jq -r '.diff[].gained[].id'`,
 		exits: asking(status{3, "there is no such candidate"}),
 		most:  1,
@@ -41,8 +48,11 @@ $ imx review 3afb973e --json | jq -r '.diff[].gained[].id'`,
 		if g.JSON {
 			return printJSON(t.Out, v)
 		}
-		return showCandidate(t.Out, v, time.Now())
+		return showCandidate(t.Out, v, opts, time.Now())
 	})
+	cmd.Flags().BoolVar(&opts.Diff, "diff", false, "show the changed files line by line")
+	cmd.Flags().BoolVar(&opts.All, "all", false, "name all packages, vulnerabilities and rights; so it is where no terminal reads it")
+	return cmd
 }
 
 func runReviewList(ctx context.Context, g *Global, t *term.Terminal) error {

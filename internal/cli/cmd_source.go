@@ -262,27 +262,44 @@ func faultOf(v imx.SourceView) error {
 
 func newSourceStatusCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
-		use:   "status NAME",
-		short: "Say what became of a repository's newest commit",
-		long: `Prints what became of the newest commit that was seen. With --json it is the commit status that GitHub, Gitea and Forgejo take:
+		use:   "status NAME [COMMIT]",
+		short: "Say what became of a repository's newest commit, or of an earlier one",
+		long: `Prints what became of the newest commit that was seen, or of COMMIT, by the beginning of its name, if it is known still. With --json it is the commit status that GitHub, Gitea and Forgejo take:
 POST it to /repos/OWNER/REPO/statuses/SHA.`,
 		example: `
 $ imx source status shop
 $ imx source status shop --json > status.json`,
-		exits: asking(status{3, "there is no such source"}),
+		exits: asking(status{3, "there is no such source, or of COMMIT nothing is known"}),
 		least: 1,
-		most:  1,
+		most:  2,
 	}.command(func(ctx context.Context, args []string) error {
 		v, err := g.client().Source(ctx, args[0])
 		if err != nil {
 			return err
 		}
-		if g.JSON {
-			return printJSON(t.Out, v.Status)
+		is, err := statusOf(v, args[1:]...)
+		if err != nil {
+			return err
 		}
-		_, err = fmt.Fprintf(t.Out, "%s %.12s %s\n", statusWord(t.Out.Ink, v.Status.State), v.Status.Commit, term.Clean(v.Status.Description))
+		if g.JSON {
+			return printJSON(t.Out, is)
+		}
+		_, err = fmt.Fprintf(t.Out, "%s %.12s %s\n", statusWord(t.Out.Ink, is.State), is.Commit, term.Clean(is.Description))
 		return err
 	})
+}
+
+// statusOf is the status of a source's newest commit, or of the one that is wanted.
+func statusOf(v imx.SourceView, wanted ...string) (imx.CommitStatus, error) {
+	if len(wanted) == 0 {
+		return v.Status, nil
+	}
+	for _, is := range append([]imx.CommitStatus{v.Status}, v.Earlier...) {
+		if is.Commit != "" && strings.HasPrefix(is.Commit, wanted[0]) {
+			return is, nil
+		}
+	}
+	return imx.CommitStatus{}, imx.Errorf(imx.NotFound, "of the commit %q of %s nothing is known", wanted[0], v.Name).WithHint("imx review lists the candidates that there were")
 }
 
 func newSourceRemoveCommand(g *Global, t *term.Terminal) *cobra.Command {

@@ -33,6 +33,7 @@ var (
 	HitOf          = hitOf
 	PullsText      = pullsText
 	GitSource      = gitSource
+	BlobName       = blobName
 	InFolder       = inFolder
 	WriteOutput    = writeOutput
 )

@@ -27,6 +27,8 @@ func trustEventSays(e imx.Event) string {
 		return fmt.Sprintf("%s isn't known any more%s", b.Person, before(": ", b.Reason))
 	case imx.PolicySet:
 		return fmt.Sprintf("environment %s has policy %s", b.Policy.Environment, b.Policy.Digest().Short())
+	case imx.EnvironmentSet:
+		return fmt.Sprintf("the environment is %s%s", b.Environment, before(", and was ", b.Before))
 	case imx.ExceptionMade:
 		x := b.Exception
 		return fmt.Sprintf("exception %s excuses %s%s until %s: %s", x.ID, x.Condition, before(" of ", x.Service), term.Stamp(x.Until), x.Reason)

@@ -101,6 +101,7 @@ func showPolicy(out term.Stream, v imx.PolicyView) error {
 		{"scan age", s.ScanAge.String()},
 		{"dirty", yesNo(s.Dirty)},
 		{"signed commits", yesNo(s.SignedCommits)},
+		{"signed sources", yesNo(s.SignedSources)},
 		{"known author", yesNo(s.KnownAuthor)},
 		{"warn", cmp.Or(strings.Join(s.Warn, ", "), "of none")},
 		{"denied", string(s.Denied)},

@@ -21,6 +21,9 @@ func (c *Control) Propose(by imx.Principal, cand imx.Candidate) (imx.Candidate, 
 				return other, nil, nil
 			}
 		}
+		if err := Expect(s, cand.Services, cand.Base); err != nil {
+			return cand, nil, err
+		}
 		const tries = 100
 		for range tries {
 			if cand.ID = c.cfg.NewID(); s.Candidates[cand.ID].ID == "" {
@@ -63,13 +66,24 @@ func FindCandidate(s *imx.State, wanted string) (imx.Candidate, error) {
 func OpenCandidate(s *imx.State, id string) (imx.Candidate, error) {
 	c, err := FindCandidate(s, id)
 	if err == nil && c.State != imx.CandidateOpen {
-		err = imx.Errorf(imx.Conflict, "candidate %s is %s: %s", c.ID, c.State, c.Why).WithHint("imx review lists those that are open")
+		err = imx.Errorf(imx.Conflict, "candidate %s is %s: %s", c.ID, c.State, c.Why).WithHint("%s", next(c))
 	}
 	return c, err
 }
 
+// next says what can be done about a candidate that isn't open.
+func next(c imx.Candidate) string {
+	switch {
+	case c.State != imx.CandidateSuperseded && c.State != imx.CandidateFailed:
+		return "imx review lists those that are open"
+	case c.Commit != nil:
+		return fmt.Sprintf("imx review lists those that are open; imx source refresh %s makes one of what %s has now", c.Commit.Repository, c.Commit.Repository)
+	}
+	return "imx review lists those that are open; imx apply makes one of what a template would change now"
+}
+
 // Answerable says whether an answer may be given to a candidate: to an open one or, a yes, to a rejected one, by who rejected it or where
-// nobody's rejection stands any more. Errors: as OpenCandidate; Conflict where another candidate of its services is open.
+// nobody's rejection stands any more. Errors: as OpenCandidate; Conflict where another candidate of its services is open, or they stand elsewhere by now.
 func Answerable(s *imx.State, id string, r imx.Review) error {
 	cand, err := OpenCandidate(s, id)
 	if cand.State != imx.CandidateRejected {
@@ -79,6 +93,9 @@ func Answerable(s *imx.State, id string, r imx.Review) error {
 	theirs := slices.ContainsFunc(nos, func(no imx.Review) bool { return no.By == r.By })
 	if !r.Approves || len(nos) > 0 && !theirs {
 		return imx.Errorf(imx.Conflict, "candidate %s is %s: %s", id, cand.State, cand.Why).WithHint("who rejected it opens it again: imx approve %s", id)
+	}
+	if err := Expect(s, cand.Services, cand.Base); err != nil {
+		return err
 	}
 	for _, other := range s.Candidates {
 		both := slices.ContainsFunc(other.Services, func(name string) bool { return slices.Contains(cand.Services, name) })

@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"imx"
@@ -77,5 +78,36 @@ func TestTheSamePlanStaysRejectedUntilWhoRejectedItApprovesIt(t *testing.T) {
 	}
 	if fresh := w.propose(t, "plan", "three"); fresh.State != imx.CandidateOpen || len(fresh.Reviews) != 0 {
 		t.Errorf("proposed once more: %+v", fresh)
+	}
+}
+
+// Where a candidate's services stand elsewhere by now nobody is asked any more, and the error says what to do.
+func TestACandidateEndsWhenWhatItWasComparedWithMoves(t *testing.T) {
+	w := open(t, t.TempDir())
+	w.good(t, w.apply(t, candidate("web", "a"))...)
+	cand := proposal("plan", "one")
+	cand.Base = w.State().Base(cand.Services)
+	c, err := w.Propose("ann", cand)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cand.Request, cand.Commit = imx.DigestBytes([]byte("two")), &imx.Commit{Repository: "shop"}
+	followed, err := w.Propose("ann", cand)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Scale("eve", "web", 5); err != nil {
+		t.Fatal(err)
+	}
+	got, err := control.OpenCandidate(w.State(), followed.ID)
+	if got.State != imx.CandidateSuperseded || imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), "what web runs has changed since it was made (scaled)") ||
+		!strings.Contains(imx.AsError(err).Hint, "imx source refresh shop") {
+		t.Errorf("%+v, %v, %s", got, err, imx.AsError(err).Hint)
+	}
+	if _, err := control.OpenCandidate(w.State(), c.ID); !strings.Contains(imx.AsError(err).Hint, "imx apply") {
+		t.Errorf("%v, %s", err, imx.AsError(err).Hint)
+	}
+	if _, err := w.Propose("ann", cand); imx.KindOf(err) != imx.Conflict {
+		t.Errorf("proposed with the old ground: %v", err)
 	}
 }

@@ -51,7 +51,7 @@ type server struct {
 	version     string
 	probe       string // as of Config
 	refuse      imx.Level
-	environment string   // as of Config
+	environment string   // whose policy counts
 	sourceSize  imx.Size // as of Config
 	logger      *slog.Logger
 	log         *eventlog.Log
@@ -93,7 +93,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	}
 	s := &server{
 		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse, sourceSize: cfg.SourceSize,
-		environment: cmp.Or(cfg.Environment, policy.Development), logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
+		logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
 	}
 	defer func() {
 		if err != nil {
@@ -119,6 +119,9 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.settle(ctx, cfg); err != nil {
+		return nil, err
+	}
 	if err := s.openKeys(cfg); err != nil {
 		return nil, err
 	}
@@ -127,6 +130,20 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 		return nil, err
 	}
 	return s, s.join(ctx, prefix, blobs)
+}
+
+// settle finds for which environment the data folder is, and keeps that.
+func (s *server) settle(ctx context.Context, cfg Config) (err error) {
+	now := s.control.State()
+	s.environment, err = policy.Settle(now, cfg.Environment.Name, cfg.Environment.Change)
+	if err != nil || s.environment == now.Environment {
+		return err
+	}
+	if now.Environment != "" {
+		s.logger.WarnContext(ctx, "the environment is another from now on: what runs is judged by its policy",
+			slog.String("environment", s.environment), slog.String("before", now.Environment))
+	}
+	return s.control.Record(imx.Server, imx.EnvironmentSet{Environment: s.environment, Before: now.Environment})
 }
 
 // openKeys opens the keys with which the server's parts sign, and makes them at the first start.
@@ -192,7 +209,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
-		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Attest: s.attest, Doubted: func(d imx.Digest) error { return s.attester.Doubted(d) }, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
 		Judge: s.judge,
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
@@ -296,7 +313,8 @@ func (s *server) openJudge(blobs *blob.Store) (*verdict.Judge, error) {
 		State: func(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error) {
 			return s.attester.Add(ctx, by, c)
 		},
-		Find: func(ctx context.Context, wanted string) (imx.ImageView, error) { return s.pipeline.Find(ctx, wanted) },
+		Find:   func(ctx context.Context, wanted string) (imx.ImageView, error) { return s.pipeline.Find(ctx, wanted) },
+		Drafts: func(c imx.Candidate) ([]imx.Release, error) { return s.pipeline.Drafts(c) },
 	})
 }
 

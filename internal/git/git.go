@@ -176,17 +176,35 @@ func (r *Repository) Note(ctx context.Context, commit, text string) error {
 	if err := named(commit); err != nil {
 		return err
 	}
+	has := func() bool {
+		out, err := r.run(ctx, nil, "notes", "--ref="+ref, "show", commit)
+		return err == nil && string(out) == text
+	}
+	if has() {
+		return nil
+	}
 	// What others wrote meanwhile stays: their newest notes are the ground, and the push is refused if there are newer ones.
 	b, err := r.bound()
 	if err != nil {
 		return err
 	}
 	_ = r.bounded(ctx, b, io.Discard, r.lazy("fetch", "--quiet", "--no-write-fetch-head", remote, "+"+ref+":"+ref)...) // there may be none yet
+	if has() {
+		return nil
+	}
+	before, none := r.run(ctx, nil, "rev-parse", "--verify", ref)
 	who := []string{"-c", "user.name=imx", "-c", "user.email=imx@localhost", "-c", "commit.gpgSign=false"}
 	if _, err := r.run(ctx, strings.NewReader(text), append(who, "notes", "--ref="+ref, "add", "-f", "-F", "-", commit)...); err != nil {
 		return err
 	}
 	if _, err := r.run(ctx, nil, "push", "--quiet", "--no-verify", r.receiver(), r.cfg.URL, ref+":"+ref); err != nil {
+		undo := []string{"update-ref", ref, strings.TrimSpace(string(before))}
+		if none != nil {
+			undo = []string{"update-ref", "-d", ref}
+		}
+		if _, failed := r.run(ctx, nil, undo...); failed != nil { // the copy mustn't say that the repository has it
+			err = errors.Join(err, failed)
+		}
 		return imx.Errorf(imx.Unavailable, "%s doesn't take a note on commit %.12s: %w", r.cfg.URL, commit, err).
 			WithHint("let the server push %s there, or follow the source without notes", ref)
 	}

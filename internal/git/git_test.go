@@ -301,6 +301,49 @@ func TestANoteTakesThePlaceOfTheOneBeforeAndKeepsOthers(t *testing.T) {
 	}
 }
 
+// What can't be pushed isn't taken for written the next time.
+func TestANoteThatIsRefusedIsTriedAgain(t *testing.T) {
+	r := newRemote(t)
+	id := r.commit("one")
+	repo := r.follow()
+	fetch(t, repo)
+	r.git("config", "receive.unpackLimit", "1")
+	for _, text := range []string{"waits\n", "released\n"} {
+		r.git("config", "transfer.hideRefs", "refs/notes")
+		if err := repo.Note(t.Context(), id, text); imx.KindOf(err) != imx.Unavailable {
+			t.Fatalf("refused: %v", err)
+		}
+		r.git("config", "--unset", "transfer.hideRefs")
+		if err := repo.Note(t.Context(), id, text); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.git("notes", "--ref=imx", "show", id); got != strings.TrimSpace(text) {
+			t.Errorf("the note is %q", got)
+		}
+	}
+}
+
+func TestNewAreTheCommitsThatAnyOfOthersDoesntHave(t *testing.T) {
+	r := newRemote(t)
+	first, second, third := r.commit("one"), r.commit("two"), r.commit("three")
+	repo := r.follow()
+	fetch(t, repo)
+	for what, c := range map[string]struct{ others, want []string }{
+		"nobody's":               {nil, nil},
+		"since the second":       {[]string{second}, []string{third}},
+		"since one of both":      {[]string{first, second}, []string{second, third}},
+		"since one that is gone": {[]string{strings.Repeat("0", 40)}, []string{first, second, third}},
+	} {
+		slices.Sort(c.want)
+		if got, err := repo.New(t.Context(), third, c.others...); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+	}
+	if _, err := repo.New(t.Context(), "HEAD", first); imx.KindOf(err) != imx.Invalid {
+		t.Errorf("what is no name: %v", err)
+	}
+}
+
 // person is somebody with a key, whom imx knows.
 func person(k imx.Key) (map[string]imx.Key, map[imx.Principal]imx.Person) {
 	return map[string]imx.Key{k.ID: k}, map[imx.Principal]imx.Person{"ada": {Name: "ada", Roles: []imx.Role{imx.RoleAuthor}}}

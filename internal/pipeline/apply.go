@@ -80,6 +80,9 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	if err := w.same(images); err != nil {
 		return nil, nil, err
 	}
+	if w.waits, err = p.waits(w); err != nil {
+		return nil, nil, err
+	}
 	promotion := w.promotion(images)
 	drafts, err := p.admitted(ctx, w, images)
 	if err != nil {
@@ -147,7 +150,7 @@ func (w work) proof() imx.Digest {
 
 // promotion is what work would release, with its images built.
 func (w work) promotion(images []imx.Image) control.Promotion {
-	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Proof: w.proof(), Source: w.planned.Plan.Source, Expect: w.expect}
+	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Proof: w.proof(), Source: w.planned.Plan.Source, Expect: w.expect, Candidate: w.waits}
 	if w.candidate != nil {
 		promotion.For, promotion.Candidate = w.candidate.By, w.candidate.ID
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 
 	"imx"
@@ -61,8 +62,7 @@ func onlyReviews(verdicts []imx.Verdict) bool {
 
 // propose keeps all that a release of built images needs, and opens a candidate.
 func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.Candidate, error) {
-	req := imx.PlanRequest{Template: w.template, Lock: &w.planned.Lock, Expect: w.planned.Base, SkipTests: w.untested}
-	raw, err := json.Marshal(req)
+	raw, err := w.request()
 	if err != nil {
 		return imx.Candidate{}, err
 	}
@@ -78,7 +78,30 @@ func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.
 	return p.cfg.Control.Propose(w.by, imx.Candidate{
 		Plan: w.planned.Digest, Proof: w.proof(), Request: imx.DigestBytes(raw), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
 		Commit: commit, By: w.by, Account: w.account, Images: images, Services: w.planned.Plan.Names(),
+		Base: w.planned.Base,
 	})
+}
+
+// request is all that a release of what was planned needs.
+func (w work) request() ([]byte, error) {
+	return json.Marshal(imx.PlanRequest{Template: w.template, Lock: &w.planned.Lock, Expect: w.planned.Base, SkipTests: w.untested})
+}
+
+// waits returns the id of the open candidate that proposing the work would give, "" where there is none.
+func (p *Pipeline) waits(w work) (string, error) {
+	if w.candidate != nil {
+		return "", nil
+	}
+	for _, c := range p.cfg.Control.State().Candidates {
+		if c.State != imx.CandidateOpen || c.Plan != w.planned.Digest || c.Environment != p.cfg.Judge.Environment() {
+			continue
+		}
+		raw, err := w.request()
+		if err != nil || imx.DigestBytes(raw) == c.Request {
+			return c.ID, err
+		}
+	}
+	return "", nil
 }
 
 // Propose plans, builds and tests a template and makes a candidate of it, without releasing anything; false if it would change
@@ -126,11 +149,15 @@ func changed(planned imx.PlanResult, drafts []imx.Release) []string {
 }
 
 // Release releases a candidate, if the policy admits it now, and waits as Apply does. Nothing is planned anew: what was approved
-// is released. Errors: NotFound; Conflict if it isn't open, or if services stand elsewhere than when it was made; as Apply.
+// is released. Errors: NotFound; Conflict if it isn't open, is for another environment, or if services stand elsewhere than when it was made; as Apply.
 func (p *Pipeline) Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error) {
 	c, err := control.OpenCandidate(p.cfg.Control.State(), id)
 	if err != nil {
 		return imx.ApplyResult{}, err
+	}
+	if here := p.cfg.Judge.Environment(); c.Environment != here {
+		return imx.ApplyResult{}, imx.Errorf(imx.Conflict, "candidate %s is for %s, and this is %s now", id, c.Environment, here).
+			WithHint("imx apply makes one for %s", here)
 	}
 	w, err := p.proposed(ctx, c)
 	if err != nil {
@@ -182,8 +209,30 @@ func (p *Pipeline) Changes(c imx.Candidate) (imx.Plan, []imx.Change, error) {
 		return planned, nil, err
 	}
 	s := p.cfg.Control.State()
-	changes := append([]imx.Change{}, plan.Diff(planned, *s, p.built)...)
+	changes := append([]imx.Change{}, plan.Diff(planned, unbuilt(*s, planned), p.built)...)
 	return planned, changes, control.Expect(s, planned.Names(), req.Expect)
+}
+
+// unbuilt is a state in which nothing of a plan's services was ever built, so that an image that nothing runs is shown with all that it has.
+func unbuilt(s imx.State, planned imx.Plan) imx.State {
+	s.Images = maps.Clone(s.Images)
+	for _, spec := range planned.Services {
+		if im, ok := planned.Image(spec.Image); ok {
+			delete(s.Images, im.Digest())
+		}
+	}
+	return s
+}
+
+// Kept returns what is kept by its digest, of at most so many bytes. Errors: NotFound; Refused for changed bytes, and for more.
+func (p *Pipeline) Kept(d imx.Digest, most int64) ([]byte, error) {
+	return p.cfg.Blobs.ReadAll(d, most)
+}
+
+// Keep keeps bytes, and returns their digest. They are collected unless something names them.
+func (p *Pipeline) Keep(b []byte) (imx.Digest, error) {
+	d := imx.DigestBytes(b)
+	return d, p.put(b, d)
 }
 
 // maxRequest bounds the bytes of a kept request: what the API lets in, and its base64.

@@ -3,6 +3,7 @@
 package pipeline_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -42,11 +43,14 @@ type world struct {
 	check   func(imx.Template) ([]imx.Finding, error)
 	judge   func(imx.Release) bool
 	unmet   []string // conditions that aren't met where judge says no
+	moved   string   // the environment, where it is another than it was
+	doubted error    // why what was found built can't be counted on
 	judged  []string // releases that were made, with whether their verdict was yes
 	checked []string // of each built image: by whom, its name, how many findings
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
 	mu      sync.Mutex
+	how     []provenance.How
 	stated  []string // of images that were built or found, as who, name
 }
 
@@ -111,7 +115,8 @@ func newWorld(t *testing.T) *world {
 			w.checked = append(w.checked, fmt.Sprint(by, " ", image.Name, " ", len(planned.Findings)))
 			return nil
 		},
-		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
+		Check:   func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
+		Doubted: func(imx.Digest) error { return w.doubted },
 		Attest: func(_ context.Context, by imx.Principal, b provenance.Build, _ imx.Report) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -119,6 +124,7 @@ func newWorld(t *testing.T) *world {
 				return imx.Errorf(imx.Internal, "a build that doesn't fit together: %+v", b)
 			}
 			w.stated = append(w.stated, fmt.Sprint(by, " ", b.Image.Name))
+			w.how = append(w.how, b.Bytes.How)
 			return nil
 		},
 		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) }, Judge: judge{w},
@@ -151,7 +157,7 @@ func (j judge) verdict(r imx.Release, excused []imx.Exception) (imx.Verdict, err
 	return v, nil
 }
 
-func (j judge) Environment() string { return "test" }
+func (j judge) Environment() string { return cmp.Or(j.moved, "test") }
 
 func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release, excused []imx.Exception) ([]imx.Verdict, error) {
 	var all []imx.Verdict

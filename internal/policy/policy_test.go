@@ -45,7 +45,8 @@ func good() policy.Input {
 			"scan":  stated("scan", facts{"finished": now().Add(-time.Hour).Format(time.RFC3339), "vulnerabilities": []any{}}),
 			"check": stated("check", facts{"refuse": "critical", "findings": []any{}}),
 		},
-		Reviews: []policy.Review{{By: "bob", Approves: true, Plan: plan, Bundle: digest("review"), Made: now(), Reviewer: true, Counts: true}},
+		Candidate: "c1",
+		Reviews:   []policy.Review{{By: "bob", Approves: true, Plan: plan, Candidate: "c1", Bundle: digest("review"), Made: now(), Reviewer: true, Counts: true}},
 	}
 }
 
@@ -154,12 +155,18 @@ func TestEachConditionRefusesAReleaseAndSaysWhy(t *testing.T) {
 		"a waiver that has ended": {
 			said("check", "findings", []any{facts{"rule": "root-user", "severity": "critical", "until": now().Format(time.RFC3339)}}), "checks", "root-user", true,
 		},
-		"a dirty folder":      {with(func(in *policy.Input) { in.Plan.Source.Dirty = true }), "source", "differs from its commit", true},
-		"no commit":           {with(func(in *policy.Input) { in.Plan.Source = imx.Source{} }), "source", "in no Git repository", true},
-		"no review":           {with(func(in *policy.Input) { in.Reviews = nil }), "reviews", "nobody approved", true},
-		"one's own change":    {review(func(r *policy.Review) { r.By = "ann" }), "reviews", "ann had a hand in it", true},
-		"no reviewer":         {review(func(r *policy.Review) { r.Reviewer = false }), "reviews", "bob is no reviewer", true},
-		"another plan":        {review(func(r *policy.Review) { r.Plan = other }), "reviews", string(other), true},
+		"a dirty folder":     {with(func(in *policy.Input) { in.Plan.Source.Dirty = true }), "source", "differs from its commit", true},
+		"no commit":          {with(func(in *policy.Input) { in.Plan.Source = imx.Source{} }), "source", "in no Git repository", true},
+		"no review":          {with(func(in *policy.Input) { in.Reviews = nil }), "reviews", "nobody approved", true},
+		"one's own change":   {review(func(r *policy.Review) { r.By = "ann" }), "reviews", "ann had a hand in it", true},
+		"no reviewer":        {review(func(r *policy.Review) { r.Reviewer = false }), "reviews", "bob is no reviewer", true},
+		"another plan":       {review(func(r *policy.Review) { r.Plan = other }), "reviews", "nobody approved it", true},
+		"another candidate":  {review(func(r *policy.Review) { r.Candidate = "c0" }), "reviews", "nobody approved it; bob's is for the candidate c0, and not for this one", true},
+		"no candidate":       {with(func(in *policy.Input) { in.Candidate, in.Reviews[0].Candidate = "", "" }), "reviews", "nobody approved it", true},
+		"an unsigned commit": {with(func(in *policy.Input) { in.Commit = &imx.Commit{ID: "x", Unsigned: "it isn't signed"} }), "source", "isn't signed by anybody known: it isn't signed", true},
+		"an unsigned commit below": {
+			with(func(in *policy.Input) { in.Commit.Unsigned = "commit 0123, which is new too: it isn't signed" }), "source", "commit 0123, which is new too: it isn't signed", true,
+		},
 		"a wrong signature":   {review(func(r *policy.Review) { r.Counts, r.Why = false, "it is unsigned" }), "reviews", "bob's doesn't count: it is unsigned", true},
 		"a rejection":         {review(func(r *policy.Review) { r.Approves = false }), "reviews", "rejected by bob", true},
 		"rejected afterwards": {with(func(in *policy.Input) { no := in.Reviews[0]; no.Approves = false; in.Reviews = append(in.Reviews, no) }), "reviews", "rejected by bob", true},
@@ -189,6 +196,30 @@ func TestApprovingTwiceIsApprovingOnce(t *testing.T) {
 	in.Reviews[1].By = "cat"
 	if v := judge(t, p, in); !v.Allowed {
 		t.Errorf("%+v", condition(t, v, "reviews"))
+	}
+}
+
+// What counts is said first, and nothing of other plans at all.
+func TestWhatIsSaidOfReviewsIsWhatMatters(t *testing.T) {
+	add := func(in *policy.Input, r policy.Review, change func(r *policy.Review)) {
+		change(&r)
+		in.Reviews = append(in.Reviews, r)
+	}
+	in := good()
+	yes := in.Reviews[0]
+	add(&in, yes, func(r *policy.Review) { r.By, r.Plan = "eve", digest("another plan") })
+	add(&in, yes, func(r *policy.Review) { r.By, r.Candidate = "fay", "c0" })
+	if got := condition(t, judge(t, policy.Default(policy.Production), in), "reviews"); got.Says != "approved by bob" {
+		t.Errorf("met: %s", got.Says)
+	}
+	add(&in, yes, func(r *policy.Review) { r.By, r.Reviewer = "dan", false })
+	add(&in, yes, func(r *policy.Review) { r.By, r.Approves, r.Candidate = "cat", false, "c0" })
+	got := condition(t, judge(t, policy.Default(policy.Production), in), "reviews")
+	if got.Says != "rejected by cat; dan is no reviewer; fay's is for the candidate c0, and not for this one" {
+		t.Errorf("rejected: %s", got.Says)
+	}
+	if got.Hint != "the rejection stands until who gave it approves: cat, with imx approve c1; or change the template" {
+		t.Errorf("hint: %s", got.Hint)
 	}
 }
 

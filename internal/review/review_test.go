@@ -113,6 +113,27 @@ func TestAnAnswerOfAReviewerIsTaken(t *testing.T) {
 	}
 }
 
+func TestWhoseKeyWasStolenAnswersAgainWithAnotherOne(t *testing.T) {
+	w := newWorld(t)
+	r, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.candidate.Reviews = []imx.Review{r}
+	w.endKey("bob", func(k *imx.Key) { k.Compromised, k.Reason = true, "stolen" })
+	if got := review.Marked(w.state, w.candidate); got[0].Void != "its key is compromised: stolen" || w.candidate.Reviews[0].Void != "" {
+		t.Errorf("%+v", got)
+	}
+	if _, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now); imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "the review of plan") ||
+		!strings.Contains(imx.AsError(err).Hint, "answer with another key") {
+		t.Errorf("with the same key: %v", err)
+	}
+	w.key("bob", imx.Key{Owner: "bob"})
+	if again, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now); err != nil || again.Key == r.Key {
+		t.Errorf("with another: %+v, %v", again, err)
+	}
+}
+
 // An account's name is no person's: whose login it is, is said of each person.
 func TestANamesakeOfAnAccountHasNoHandInWhatItBrought(t *testing.T) {
 	w := newWorld(t)
@@ -156,7 +177,11 @@ func TestAnswersThatArentTakenSayWhy(t *testing.T) {
 			return w.seal("bob", w.candidate, nil)
 		}, imx.Refused, "bob had a hand in candidate c1"},
 		"approving twice": {func(w *world) []byte {
-			w.candidate.Reviews = []imx.Review{{By: "bob", Approves: true}}
+			r, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.candidate.Reviews = []imx.Review{r}
 			return w.seal("bob", w.candidate, nil)
 		}, imx.Conflict, "bob has answered candidate c1 so already"},
 		"somebody without the role": {func(w *world) []byte {
@@ -275,8 +300,8 @@ func TestWhatAReleaseGainsAndLosesIsNamed(t *testing.T) {
 			Removed: []string{"user 65534"}, Kept: []string{"writable /tmp (memory)"},
 		},
 		Firewall: imx.LineChange{
-			Added: []string{"allow web -> db:5432", "door *:443 -> 8000"}, Removed: []string{"door *:80 -> 8000"},
-			Kept: []string{"door web:8000 -> 8000", "expose web:8000"},
+			Added: []string{"port 443 of this machine leads to its port 8000", "web may reach db:5432"}, Removed: []string{"port 80 of this machine leads to its port 8000"},
+			Kept: []string{"anybody may reach web:8000 through a published port", "port 8000 of web leads to its port 8000"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,6 +108,9 @@ func (f *Follower) propose(ctx context.Context, repo *git.Repository, src imx.Gi
 	if told := f.describe(ctx, repo, seen.Commit); err == nil {
 		err = told
 	}
+	if err == nil {
+		err = f.admissible(*seen.Commit)
+	}
 	if err != nil {
 		return imx.Candidate{}, false, err
 	}
@@ -117,9 +121,81 @@ func (f *Follower) propose(ctx context.Context, repo *git.Repository, src imx.Gi
 		if commit.Emails, notice, err = f.hands(ctx, repo, src, commit.ID, services); notice != "" {
 			seen.Notice = strings.TrimPrefix(seen.Notice+"; "+notice, "; ")
 		}
+		if err == nil {
+			err = f.below(ctx, repo, &commit, services)
+		}
 		commit.People = commit.Known(f.cfg.Control.State().People)
+		if err == nil {
+			err = f.admissible(commit)
+		}
 		return &commit, err
 	}, report)
+}
+
+// admissible refuses a commit that the policy wouldn't admit whatever anybody approves.
+func (f *Follower) admissible(commit imx.Commit) error {
+	if commit.Unsigned == "" || !f.cfg.Signed() {
+		return nil
+	}
+	return imx.Errorf(imx.Refused, "commit %s isn't signed by anybody known, and the policy takes no other: %s", short(commit.ID), commit.Unsigned).
+		WithHint("sign it, git commit --amend -S, with a key that imx person add NAME --role author --key FILE makes known; then imx source refresh %s", commit.Repository)
+}
+
+// below asks of the commits that are new to services, and that a commit stands on, who signed them. Where nothing of the repository runs, nothing
+// says which are new: then who signs the newest vouches for all.
+func (f *Follower) below(ctx context.Context, repo *git.Repository, commit *imx.Commit, services []string) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	var since []string
+	for _, b := range bases(f.cfg.Control.State(), services) {
+		if b.commit != "" {
+			since = append(since, b.commit)
+		}
+	}
+	found, err := repo.New(ctx, commit.ID, since...)
+	if err != nil {
+		return err
+	}
+	for _, id := range found {
+		if id == commit.ID {
+			continue
+		}
+		o, err := repo.Commit(ctx, id)
+		if err != nil {
+			return err
+		}
+		key, why, err := f.signer(ctx, repo, id, o)
+		if err != nil {
+			return err
+		}
+		if why == "" {
+			commit.Keys, commit.People = append(commit.Keys, key.ID), append(commit.People, key.Owner)
+		} else if commit.Unsigned == "" {
+			commit.Unsigned = fmt.Sprintf("commit %s, which is new too: %s", short(id), why)
+		}
+	}
+	slices.Sort(commit.Keys)
+	commit.Keys = slices.Compact(commit.Keys)
+	return nil
+}
+
+// signer returns the key of somebody known that signed a commit or a tag of it, or why none did.
+func (f *Follower) signer(ctx context.Context, repo *git.Repository, id string, o git.Object) (imx.Key, string, error) {
+	s := f.cfg.Control.State()
+	key, refused := git.Signer(o, s.Keys, s.People, f.cfg.Now())
+	if refused == nil {
+		return key, "", nil
+	}
+	tags, err := repo.Tags(ctx, id)
+	if err != nil {
+		return key, "", err
+	}
+	for _, tag := range tags {
+		if byTag, other := git.Signer(tag, s.Keys, s.People, f.cfg.Now()); other == nil {
+			return byTag, "", nil
+		}
+	}
+	return imx.Key{}, imx.AsError(refused).Message, nil
 }
 
 // hands returns the addresses of all who had a hand in what is new to any of the services that a commit would release. To a service whose
@@ -182,29 +258,14 @@ func (f *Follower) read(ctx context.Context, repo *git.Repository, src imx.GitSo
 
 // describe fills in who made a commit and who signed it.
 func (f *Follower) describe(ctx context.Context, repo *git.Repository, commit *imx.Commit) error {
-	s := f.cfg.Control.State()
 	o, err := repo.Commit(ctx, commit.ID)
 	if err != nil {
 		return err
 	}
 	commit.Author, commit.Committer, commit.Time, commit.Subject = o.Author.String(), o.Committer.String(), o.Committer.Time, o.Subject
-	tags, err := repo.Tags(ctx, commit.ID)
-	if err != nil {
-		return err
-	}
-	key, err := git.Signer(o, s.Keys, s.People, f.cfg.Now())
-	for _, tag := range tags {
-		if err == nil {
-			break
-		}
-		if byTag, other := git.Signer(tag, s.Keys, s.People, f.cfg.Now()); other == nil {
-			key, err = byTag, nil
-		}
-	}
-	if commit.Signer, commit.Key = key.Owner, key.ID; err != nil {
-		commit.Signer, commit.Key, commit.Unsigned = "", "", imx.AsError(err).Message
-	}
-	return nil
+	key, why, err := f.signer(ctx, repo, commit.ID, o)
+	commit.Signer, commit.Key, commit.Unsigned = key.Owner, key.ID, why
+	return err
 }
 
 // says is an error in a line: its mistakes with their places, and what to do.

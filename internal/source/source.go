@@ -43,8 +43,10 @@ type Config struct {
 	Limit    imx.Size // of what each copy may have; 0 means usualSize
 	Control  *control.Control
 	Releaser Releaser
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Signed reports whether the policy admits nothing of a commit that nobody known signed.
+	Signed func() bool
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Follower follows repositories. Its methods may be called from several goroutines at once.
@@ -55,8 +57,8 @@ type Follower struct {
 
 	mu      sync.Mutex
 	looks   looks
-	tried   map[string]bool // candidates that couldn't be released though they were admitted
-	noted   map[string]imx.CommitStatus
+	tried   map[string]bool             // candidates that couldn't be released though they were admitted
+	noted   map[string]imx.CommitStatus // by source and commit, with a blank between
 	refused map[string]int64
 	rang    chan struct{}
 }
@@ -189,7 +191,7 @@ func (f *Follower) view(s *imx.State, name string) (imx.SourceView, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return imx.SourceView{GitSource: src, Status: Status(s, src), Refused: f.refused[name]}, nil
+	return imx.SourceView{GitSource: src, Status: Status(s, src), Earlier: earlier(s, src), Refused: f.refused[name]}, nil
 }
 
 func noSource(name string) error {

@@ -21,6 +21,7 @@ import (
 	"imx/internal/control"
 	"imx/internal/eventlog"
 	"imx/internal/plan"
+	"imx/internal/sign"
 	"imx/internal/source"
 )
 
@@ -48,6 +49,7 @@ type world struct {
 
 	mu       sync.Mutex
 	admitted bool
+	signed   bool  // commits must be
 	broken   error // of Release
 	fault    error // of Propose
 	asked    []imx.PlanRequest
@@ -77,7 +79,7 @@ func newWorldWithin(t *testing.T, limit imx.Size) *world {
 		t.Fatal(err)
 	}
 	w.Follower = source.New(source.Config{
-		Dir: w.data, Limit: limit, Control: w.control, Releaser: w, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Dir: w.data, Limit: limit, Control: w.control, Releaser: w, Signed: func() bool { return w.signed }, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	w.git("init", "--quiet", "--bare", "--initial-branch=main", w.url)
 	w.git("init", "--quiet", "--initial-branch=main", w.tree)
@@ -433,6 +435,96 @@ func TestACommitThatSomebodyKnownSignedHasASigner(t *testing.T) {
 	v = w.look()
 	if c := w.control.State().Candidates[v.Candidate]; c.Commit == nil || c.Commit.Signer != "ada" {
 		t.Errorf("with a signed tag: %+v, %+v", v, c.Commit)
+	}
+}
+
+// signs makes somebody known whose key signs what is committed from now on.
+func (w *world) signs(name imx.Principal) {
+	w.t.Helper()
+	file := filepath.Join(w.t.TempDir(), "key")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file).CombinedOutput(); err != nil {
+		w.t.Skipf("this needs ssh-keygen: %v %s", err, out)
+	}
+	line, err := os.ReadFile(file + ".pub")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p, err := sign.ParsePublic(string(line))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	err = w.control.Record("root", imx.PersonSet{Person: imx.Person{Name: name, Roles: []imx.Role{imx.RoleAuthor}}}, imx.KeyAdded{Key: imx.Key{ID: p.ID, Owner: name, Public: p.Line}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.in("config", "gpg.format", "ssh")
+	w.in("config", "user.signingKey", file)
+}
+
+// Where the policy takes signed commits alone, each that is new has to be: a signed one on top vouches for nobody.
+func TestEachNewCommitHasToBeSigned(t *testing.T) {
+	w := newWorld(t)
+	w.signed = true
+	w.signs("ada")
+	w.add(nil)
+	w.push(template("hi"))
+	v := w.look()
+	if !strings.Contains(v.Fault, "isn't signed by anybody known") || !strings.Contains(v.Fault, "git commit --amend -S") || v.Status.State != "failure" || len(w.asked) != 0 {
+		t.Errorf("unsigned: %+v, asked %d times", v, len(w.asked))
+	}
+	first := w.push(template("hello"), "-S")
+	v = w.look()
+	if c := w.control.State().Candidates[v.Candidate]; v.Fault != "" || c.Commit == nil || c.Commit.Signer != "ada" {
+		t.Fatalf("the first that is released vouches for what is below: %+v", v)
+	}
+	w.runs(map[string]string{"web": first})
+	ghost := w.push(template("salve"))
+	top := w.push(nil, "-S")
+	v = w.look()
+	if v.Seen != top || !strings.Contains(v.Fault, "commit "+ghost[:12]+", which is new too: it isn't signed") || v.Candidate != "" {
+		t.Errorf("with an unsigned one below: %+v", v)
+	}
+	w.signed = false
+	if _, err := w.Refresh(t.Context(), "root", "shop", func(imx.Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	c := w.control.State().Candidates[w.shop().Candidate]
+	if c.Commit == nil || c.Commit.Signer != "ada" || !strings.Contains(c.Commit.Unsigned, ghost[:12]) {
+		t.Errorf("where the policy takes it, it is said: %+v", c.Commit)
+	}
+	w.in("reset", "--quiet", "--hard", first)
+	w.push(template("salve"), "-S")
+	w.push(template("ave"), "-S")
+	v = w.look()
+	if c := w.control.State().Candidates[v.Candidate]; c.Commit == nil || c.Commit.Unsigned != "" || len(c.Commit.Keys) != 1 || !slices.Contains(c.Commit.People, "ada") {
+		t.Errorf("all signed: %+v, %+v", v, c.Commit)
+	}
+}
+
+// What became of a commit is brought up to date when another took its place.
+func TestEarlierCommitsHaveTheirStatusToo(t *testing.T) {
+	w := newWorld(t)
+	w.add(func(r *imx.SourceRequest) { r.Source.Notes = true })
+	first := w.push(template("hi"))
+	w.look()
+	w.Settle(t.Context())
+	note := func(commit string) string { return w.git("-C", w.url, "notes", "--ref=imx", "show", commit) }
+	if got := note(first); !strings.HasPrefix(got, "pending") {
+		t.Errorf("the first: %s", got)
+	}
+	second := w.push(template("hello"))
+	v := w.look()
+	if len(v.Earlier) != 1 || v.Earlier[0].Commit != first || v.Earlier[0].State != "failure" || v.Status.State != "pending" {
+		t.Fatalf("%+v", v)
+	}
+	w.Settle(t.Context())
+	if got := note(first); !strings.HasPrefix(got, "failure") || !strings.Contains(got, "took its place") || !strings.HasPrefix(note(second), "pending") {
+		t.Errorf("afterwards: %s", got)
+	}
+	before := w.git("-C", w.url, "rev-parse", "refs/notes/imx")
+	w.Forget()
+	if w.Settle(t.Context()); w.git("-C", w.url, "rev-parse", "refs/notes/imx") != before {
+		t.Error("another server's start writes again what is there")
 	}
 }
 

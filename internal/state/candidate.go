@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,7 +10,8 @@ import (
 	"imx"
 )
 
-// KeptCandidates is how many candidates that ended a State keeps: the newest, and beside them each whose rejection stands.
+// KeptCandidates is how many candidates that ended a State keeps: the newest, and beside them each whose rejection stands, and each
+// that a service runs or rolls out.
 const KeptCandidates = 50
 
 // foldCandidate folds what becomes of candidates, and where they come from.
@@ -114,6 +116,32 @@ func Rejections(s *imx.State, environment string, plan imx.Digest) []imx.Review 
 	return found
 }
 
+// outdate ends the open candidates of a service that stands elsewhere, after an event, than where they expect it.
+func outdate(s *imx.State, e imx.Event, service string) {
+	all := maps.Clone(s.Candidates)
+	for id, c := range all {
+		if c.State == imx.CandidateOpen && c.Base != "" && slices.Contains(c.Services, service) && c.Base != s.Base(c.Services) {
+			c.State, c.Why = imx.CandidateSuperseded, fmt.Sprintf("what %s runs has changed since it was made (%s)", service, e.Kind())
+			all[id] = c
+			s.Candidates = all
+		}
+	}
+}
+
+// failedCandidate says of what was released that the rollout of one of its releases failed.
+func failedCandidate(s *imx.State, e imx.Event) {
+	b, ok := e.Body.(imx.RolloutFailed)
+	if !ok {
+		return
+	}
+	r, _ := s.Services[b.Service].Release(b.Release)
+	if c, ok := s.Candidates[r.Candidate]; ok && c.State == imx.CandidateReleased {
+		c.State, c.Why = imx.CandidateFailed, fmt.Sprintf("%s: release %d of %s failed: %s", c.Why, b.Release, b.Service, b.Reason)
+		s.Candidates = maps.Clone(s.Candidates)
+		s.Candidates[c.ID] = c
+	}
+}
+
 func overlap(a, b []string) bool {
 	return slices.ContainsFunc(a, func(name string) bool { return slices.Contains(b, name) })
 }
@@ -121,6 +149,12 @@ func overlap(a, b []string) bool {
 // forgetCandidates drops the oldest of those that ended. s.Candidates must be the state's own.
 func forgetCandidates(s *imx.State) {
 	stands := standing(s)
+	for _, v := range s.Services {
+		for _, number := range []int{v.Current, v.Target} {
+			r, _ := v.Release(number)
+			stands[r.Candidate] = true
+		}
+	}
 	var ended []imx.Candidate
 	for _, c := range s.Candidates {
 		if c.State != imx.CandidateOpen && !stands[c.ID] {

@@ -14,6 +14,8 @@ func foldService(s *imx.State, e imx.Event) error {
 		return err
 	}
 	put(&s.Services, name, v)
+	failedCandidate(s, e)
+	outdate(s, e, name)
 	return nil
 }
 

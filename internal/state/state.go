@@ -109,7 +109,7 @@ func fold(s *imx.State, e imx.Event) error {
 		imx.TrafficMoved, imx.Scaled, imx.Destroyed, imx.Removed:
 		return foldService(s, e)
 	case imx.KeyAdded, imx.KeyEnded, imx.PersonSet, imx.PersonRemoved,
-		imx.PolicySet, imx.ExceptionMade, imx.ExceptionEnded, imx.VerdictGiven:
+		imx.PolicySet, imx.EnvironmentSet, imx.ExceptionMade, imx.ExceptionEnded, imx.VerdictGiven:
 		return foldTrust(s, e)
 	case imx.CandidateMade, imx.Reviewed, imx.CandidateEnded, imx.SourceAdded, imx.SourceRemoved, imx.CommitSeen:
 		return foldCandidate(s, e)

@@ -23,6 +23,8 @@ func foldTrust(s *imx.State, e imx.Event) error {
 		return personRemoved(s, e, b)
 	case imx.PolicySet:
 		put(&s.Policies, b.Policy.Environment, b.Policy)
+	case imx.EnvironmentSet:
+		s.Environment = b.Environment
 	case imx.ExceptionMade:
 		exceptionMade(s, e, b.Exception)
 	case imx.ExceptionEnded:

@@ -2,7 +2,9 @@ package state_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -183,5 +185,45 @@ func TestOnlyTheNewestEndedCandidatesAreKept(t *testing.T) {
 	s := told(t, bodies...)
 	if _, ok := s.Candidates["0"]; ok || len(s.Candidates) != state.KeptCandidates+1 {
 		t.Errorf("%d are kept", len(s.Candidates))
+	}
+}
+
+// What was compared with what ran is of no use when something else does.
+func TestACandidateEndsWithWhatItWasComparedWith(t *testing.T) {
+	release := func(number int, candidate string) imx.Release {
+		return imx.Release{Service: "web", Number: number, Candidate: candidate, Spec: imx.Spec{Name: "web"}, Address: netip.MustParseAddr("10.0.0.1")}
+	}
+	bodies := []imx.Body{
+		imx.ApplyStarted{Apply: "a"}, imx.Applied{Apply: "a", Releases: []imx.Release{release(1, "")}}, imx.RolloutFinished{Service: "web", Release: 1},
+	}
+	base := told(t, bodies...).Base([]string{"web"})
+	bodies = append(bodies, imx.CandidateMade{Candidate: imx.Candidate{ID: "1", Services: []string{"web"}, Base: base}})
+	scaled := told(t, append(slices.Clone(bodies), imx.Scaled{Service: "web", Replicas: 7})...)
+	if c := scaled.Candidates["1"]; c.State != imx.CandidateSuperseded || !strings.Contains(c.Why, "what web runs has changed since it was made (scaled)") {
+		t.Errorf("%+v", c)
+	}
+	bodies = append(bodies, imx.ApplyStarted{Apply: "b"}, imx.Applied{Apply: "b", Releases: []imx.Release{release(2, "1")}},
+		imx.CandidateEnded{Candidate: "1", State: imx.CandidateReleased, Why: "apply b"})
+	if c := told(t, append(slices.Clone(bodies), imx.RolloutFinished{Service: "web", Release: 2})...).Candidates["1"]; c.State != imx.CandidateReleased {
+		t.Errorf("%+v", c)
+	}
+	failed := told(t, append(slices.Clone(bodies), imx.RolloutFailed{Service: "web", Release: 2, Reason: "it never got healthy"})...)
+	if c := failed.Candidates["1"]; c.State != imx.CandidateFailed || c.Why != "apply b: release 2 of web failed: it never got healthy" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestTheCandidateThatRunsIsKept(t *testing.T) {
+	r := imx.Release{Service: "web", Number: 1, Candidate: "0", Spec: imx.Spec{Name: "web"}, Address: netip.MustParseAddr("10.0.0.1")}
+	bodies := []imx.Body{
+		imx.CandidateMade{Candidate: imx.Candidate{ID: "0", Services: []string{"web"}}},
+		imx.ApplyStarted{Apply: "a"},
+		imx.Applied{Apply: "a", Releases: []imx.Release{r}},
+		imx.CandidateEnded{Candidate: "0", State: imx.CandidateReleased},
+		imx.RolloutFinished{Service: "web", Release: 1},
+	}
+	s := told(t, append(bodies, others(2*state.KeptCandidates)...)...)
+	if s.Candidates["0"].State != imx.CandidateReleased {
+		t.Errorf("%d are kept, and not the one that runs", len(s.Candidates))
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"imx/internal/check"
 	"imx/internal/evidence"
 	"imx/internal/policy"
+	"imx/internal/provenance"
 	"imx/internal/sign"
 	"imx/internal/vuln"
 )
@@ -459,5 +460,26 @@ func TestAClockThatJumpsBackMakesNothingFreshAgain(t *testing.T) {
 	w.now = w.now.Add(-48 * time.Hour)
 	if v, err := again.Release(t.Context(), release()); err != nil || v.Made.Before(w.control.State().Time) {
 		t.Errorf("judged at %s, before the log's last event: %v", v.Made, err)
+	}
+}
+
+func TestAnImageThatWasFoundOnTheWordOfACompromisedKeyIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.stateAll()
+	old := w.good(imx.PredicateProvenance)
+	w.now = w.now.Add(time.Minute)
+	w.key(imx.Principal(imx.RoleBuilder), imx.Key{Owner: imx.Server, Role: imx.RoleBuilder})
+	p, ok := w.predicate(imx.PredicateProvenance).(provenance.Predicate)
+	if !ok {
+		t.Fatal("the provenance is none")
+	}
+	p.Definition.Internal.Bytes = provenance.Bytes{How: provenance.Found, Signer: old.Signer, Statement: old.Statement}
+	w.put(w.seal(imx.Principal(imx.RoleBuilder), image().Digest, imx.PredicateProvenance, p))
+	if v := w.verdict(imx.ForRelease, release()); !v.Allowed || !strings.Contains(condition(t, v, "provenance").Says, "found as an earlier build made it by the builder") {
+		t.Errorf("allowed: %t, %s", v.Allowed, condition(t, v, "provenance").Says)
+	}
+	w.record(imx.KeyEnded{Key: old.Signer, Until: w.now, Compromised: true, Reason: "it was stolen"})
+	if v := w.verdict(imx.ForRelease, release()); v.Allowed || !strings.Contains(condition(t, v, "provenance").Says, "made under the key "+old.Signer+", which is compromised: it was stolen") {
+		t.Errorf("allowed: %t, %s", v.Allowed, condition(t, v, "provenance").Says)
 	}
 }

@@ -26,7 +26,9 @@ type Config struct {
 	// State keeps a claim as evidence: the verdict itself.
 	State func(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error)
 	// Find returns the image that a person means.
-	Find        func(ctx context.Context, wanted string) (imx.ImageView, error)
+	Find func(ctx context.Context, wanted string) (imx.ImageView, error)
+	// Drafts returns the releases that a candidate would make now. Errors: Conflict if it can't be released any more.
+	Drafts      func(c imx.Candidate) ([]imx.Release, error)
 	Environment string
 	Version     string // of imx
 	Now         func() time.Time
