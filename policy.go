@@ -58,6 +58,11 @@ type (
 	// PolicySet gives an environment a policy.
 	PolicySet struct {
 		Policy Policy `json:"policy"`
+		// Shipped says that it is imx's own: the environment has none of its own any more.
+		Shipped bool   `json:"shipped,omitempty"`
+		Reason  string `json:"reason,omitempty"`
+		// Replaces are conditions that nothing excuses, and in whose place rules of a user's own are.
+		Replaces []string `json:"replaces,omitempty"`
 	}
 	// EnvironmentSet says for which environment a data folder is from now on: at its first start, and where somebody changes it.
 	EnvironmentSet struct {
@@ -80,12 +85,48 @@ func (EnvironmentSet) kind() string { return "environment-set" }
 func (ExceptionMade) kind() string  { return "exception-made" }
 func (ExceptionEnded) kind() string { return "exception-ended" }
 
+// PolicyRequest asks for another policy of an environment.
+type PolicyRequest struct {
+	Policy Policy `json:"policy"`
+	// Over is the digest of the policy that this one was made of; with it, one that was set meanwhile isn't lost. "" means any.
+	Over   Digest `json:"over,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// ReplaceFirm lets rules take the place of conditions that nothing excuses.
+	ReplaceFirm bool   `json:"replaceFirm,omitempty"`
+	DryRun      DryRun `json:"dryRun,omitempty"`
+}
+
+// PolicyChange is who set a policy, when and why.
+type PolicyChange struct {
+	By     Principal `json:"by"`
+	Time   time.Time `json:"time"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// PolicyHit is a release that runs and for which a policy would change something.
+type PolicyHit struct {
+	Service string  `json:"service"`
+	Release int     `json:"release"`
+	Purpose Purpose `json:"purpose"`
+	// Allowed says that it would be admitted, and wasn't; else Unmet are the conditions that would stand in the way.
+	Allowed bool     `json:"allowed,omitempty"`
+	Unmet   []string `json:"unmet,omitempty"`
+	// Does is what would be done about it, To the release that would take its place; "" for a hit that isn't about a start.
+	Does DeniedAction `json:"does,omitempty"`
+	To   int          `json:"to,omitempty"`
+}
+
 // PolicyView is a policy and what it asks for.
 type PolicyView struct {
 	Policy     Policy          `json:"policy"`
 	Digest     Digest          `json:"digest"`
 	Shipped    bool            `json:"shipped,omitempty"` // nobody gave the environment one of its own
 	Conditions []ConditionView `json:"conditions"`        // sorted by ID
+	Changed    *PolicyChange   `json:"changed,omitempty"` // the last; nil where nobody ever did
+	// Replaced are conditions that nothing excuses, and in whose place rules of a user's own are.
+	Replaced []string    `json:"replaced,omitempty"`
+	Notes    []string    `json:"notes,omitempty"` // what is odd about it
+	Hits     []PolicyHit `json:"hits,omitempty"`  // whom it would change something for; with a PolicyRequest's answer alone
 }
 
 // ConditionView is what a condition says of itself.

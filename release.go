@@ -63,12 +63,22 @@ type Service struct {
 	Held            bool      `json:"held,omitempty"`   // rolled back by a person: shown until the next apply
 	Routes          Weights   `json:"routes,omitempty"` // the traffic's shares, as last moved
 	Moved           time.Time `json:"moved,omitzero"`   // when Routes last changed; draining counts from then
+	// Stopped says that the policy stopped it, and nobody has scaled it, released or rolled it back since.
+	Stopped *Stopped `json:"stopped,omitempty"`
 	// Releases in order of Number, the first being the oldest that is kept.
 	Releases  []Release `json:"releases"`
 	Destroyed bool      `json:"destroyed,omitempty"` // keeps its address and release numbers for a namesake
 	// VolumesToo says that a destroyed service's volumes go with it.
 	VolumesToo bool `json:"volumesToo,omitempty"`
 	Removed    bool `json:"removed,omitempty"` // nothing of the destroyed service is left on the engine
+}
+
+// Stopped is what a service was before the policy stopped it.
+type Stopped struct {
+	Release  int       `json:"release"`
+	Replicas int       `json:"replicas"` // that it had
+	Reason   string    `json:"reason"`
+	Time     time.Time `json:"time"`
 }
 
 // Release returns the release with the number, or false.

@@ -14,12 +14,14 @@ type State struct {
 	// Environment is whose policy counts here; "" before a server's first start.
 	Environment string `json:"environment,omitempty"`
 	// Keys are by ID, People and Candidates too, Policies by environment, Sources by name.
-	Keys       map[string]Key       `json:"keys,omitempty"`
-	People     map[Principal]Person `json:"people,omitempty"`
-	Policies   map[string]Policy    `json:"policies,omitempty"`
-	Exceptions map[string]Exception `json:"exceptions,omitempty"`
-	Candidates map[string]Candidate `json:"candidates,omitempty"` // open ones, and a number of those that ended last
-	Sources    map[string]GitSource `json:"sources,omitempty"`
+	Keys     map[string]Key       `json:"keys,omitempty"`
+	People   map[Principal]Person `json:"people,omitempty"`
+	Policies map[string]Policy    `json:"policies,omitempty"`
+	// PolicyChanges are who last set each environment's policy, or gave it back imx's own.
+	PolicyChanges map[string]PolicyChange `json:"policyChanges,omitempty"`
+	Exceptions    map[string]Exception    `json:"exceptions,omitempty"`
+	Candidates    map[string]Candidate    `json:"candidates,omitempty"` // open ones, and a number of those that ended last
+	Sources       map[string]GitSource    `json:"sources,omitempty"`
 	// Verdicts are the newest on each service's releases, by service and release number.
 	Verdicts map[string]map[int]Verdict `json:"verdicts,omitempty"`
 	Feeds    map[string]Feed            `json:"feeds,omitempty"` // by name

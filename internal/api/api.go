@@ -127,7 +127,7 @@ type Scanner interface {
 type Judge interface {
 	Verify(ctx context.Context, q imx.VerifyQuery) (imx.Verification, error)
 	Policy(environment string) (imx.PolicyView, error)
-	SetPolicy(by imx.Principal, p imx.Policy) (imx.PolicyView, error)
+	SetPolicy(ctx context.Context, by imx.Principal, req imx.PolicyRequest) (imx.PolicyView, error)
 	Exceptions() []imx.Exception
 	Except(by imx.Principal, x imx.Exception) (imx.Exception, error)
 	EndException(by imx.Principal, id, reason string) error

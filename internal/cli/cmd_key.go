@@ -185,7 +185,7 @@ type keyEndOptions struct {
 }
 
 func (o *keyEndOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.At, "at", "", "`TIME` from which what it signs doesn't count, as RFC 3339 has it; now, unless given")
+	f.StringVar(&o.At, "at", "", "`TIME` from which what it signs doesn't count: a day, a moment, or how long ago (10d); now, unless given")
 	f.BoolVar(&o.Compromised, "compromised", false, "somebody else had it: nothing that it ever signed counts")
 	f.StringVar(&o.Reason, "reason", "", "`WHY`; it stays on the log, and is shown where something doesn't count for it")
 	f.BoolVar(&o.Yes, "yes", false, "don't ask before a key is made compromised")
@@ -222,11 +222,9 @@ $ imx key end SHA256:47DEQpj8HBSa --compromised --reason "laptop stolen"`,
 
 func runKeyEnd(ctx context.Context, opts keyEndOptions, g *Global, t *term.Terminal) error {
 	req := imx.KeyEndRequest{Key: opts.Key, Compromised: opts.Compromised, Reason: opts.Reason}
-	if opts.At != "" {
-		var err error
-		if req.At, err = time.Parse(time.RFC3339, opts.At); err != nil {
-			return imx.Errorf(imx.Invalid, "--at %q is not a time", opts.At).WithHint("write it as RFC 3339 does: 2006-01-02T15:04:05Z")
-		}
+	var err error
+	if req.At, err = parseBack(opts.At, time.Now()); err != nil {
+		return err
 	}
 	if opts.Compromised {
 		if err := confirmCompromised(ctx, opts, g, t); err != nil {

@@ -50,13 +50,13 @@ $ imx registry token list`,
 type tokenOptions struct {
 	Owner string
 	Right string
-	Lasts time.Duration
+	Lasts imx.Duration
 }
 
 func (o *tokenOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Owner, "owner", "", "`NAME` of who gets it: the log has their pushes under it")
 	f.StringVar(&o.Right, "right", "pull", "what it allows: pull, or push, which is both")
-	f.DurationVar(&o.Lasts, "lasts", 90*24*time.Hour, "end it after this `TIME`")
+	lengthVar(f, &o.Lasts, "lasts", imx.Duration(90*24*time.Hour), "end it after this `TIME`")
 }
 
 func newTokenCreateCommand(g *Global, t *term.Terminal) *cobra.Command {
@@ -78,7 +78,7 @@ $ imx registry token create --owner ci "*" | skopeo login --tls-verify=false -u 
 			return err
 		}
 		made, err := g.client().MakeToken(ctx, imx.TokenRequest{
-			Owner: imx.Principal(opts.Owner), Rights: []imx.RegistryRight{imx.RegistryRight(opts.Right)}, Repositories: args, Lasts: imx.Duration(opts.Lasts),
+			Owner: imx.Principal(opts.Owner), Rights: []imx.RegistryRight{imx.RegistryRight(opts.Right)}, Repositories: args, Lasts: opts.Lasts,
 		})
 		if err != nil {
 			return err
@@ -230,12 +230,12 @@ func showQuotas(g *Global, t *term.Terminal, all []imx.RegistryUse) error {
 }
 
 type auditOptions struct {
-	Since      time.Duration
+	Since      string
 	Repository string
 }
 
 func (o *auditOptions) addFlags(f *pflag.FlagSet) {
-	f.DurationVar(&o.Since, "since", 0, "only what happened within this `TIME`; 0 is all that is kept")
+	f.StringVar(&o.Since, "since", "", "only what happened since `TIME`: a day, a moment, or how long ago (24h, 10d)")
 	f.StringVar(&o.Repository, "repository", "", "only the repositories of this `PATTERN`")
 }
 
@@ -250,11 +250,11 @@ fill the disk: the oldest lines go; refusals have a trail of their own, and push
 		example: `
 $ imx registry audit --since 24h
 $ imx registry audit --json | jq -r '.[] | select(.refused) | .from'`,
-		exits: asking(status{2, "TIME is no length of time"}),
+		exits: asking(status{2, "TIME isn't understood"}),
 	}.command(func(ctx context.Context, _ []string) error {
-		var since time.Time
-		if opts.Since > 0 {
-			since = time.Now().Add(-opts.Since)
+		since, err := parseMoment(opts.Since, time.Now())
+		if err != nil {
+			return err
 		}
 		all, err := g.client().Pulls(ctx, since)
 		if err != nil {

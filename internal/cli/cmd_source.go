@@ -33,7 +33,7 @@ $ imx source list`,
 
 type sourceOptions struct {
 	Name, URL, Branch, Folder string
-	Every                     time.Duration
+	Every                     imx.Duration
 	Release, Notes            bool
 	SecretFile                string
 	Unhook                    bool
@@ -43,7 +43,7 @@ type sourceOptions struct {
 func (o *sourceOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Branch, "branch", "main", "follow this `BRANCH`")
 	f.StringVar(&o.Folder, "folder", "", "the template is in `DIR` of the repository")
-	f.DurationVar(&o.Every, "every", time.Minute, "look at it so often: `TIME`, from 1s to 24h")
+	lengthVar(f, &o.Every, "every", imx.Duration(time.Minute), "look at it so often: `TIME`, from 1s to 24h")
 	f.BoolVar(&o.Release, "release", false, "release a candidate by itself as soon as the policy admits it")
 	f.BoolVar(&o.Notes, "notes", false, "write what became of a commit back as a Git note on it (refs/notes/imx)")
 	f.StringVar(&o.SecretFile, "hook-secret-file", "", "calls of its webhook are signed with what is in `FILE`")
@@ -55,7 +55,7 @@ func (o *sourceOptions) addFlags(f *pflag.FlagSet) {
 func (o *sourceOptions) apply(s *imx.GitSource) {
 	for name, set := range map[string]func(){
 		"branch": func() { s.Branch = o.Branch }, "folder": func() { s.Folder = o.Folder },
-		"every":   func() { s.Every = imx.Duration(o.Every) },
+		"every":   func() { s.Every = o.Every },
 		"release": func() { s.Release = o.Release }, "notes": func() { s.Notes = o.Notes },
 	} {
 		if o.flags.Changed(name) {

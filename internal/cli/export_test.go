@@ -32,6 +32,9 @@ var (
 	KeysText       = keysText
 	HitOf          = hitOf
 	PullsText      = pullsText
+	ParseBack      = parseBack
+	LookedAt       = lookedAt
+	ParseUntil     = parseUntil
 	GitSource      = gitSource
 	BlobName       = blobName
 	InFolder       = inFolder

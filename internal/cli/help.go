@@ -231,7 +231,7 @@ func flagLines(flags *pflag.FlagSet) string {
 
 func defaultOf(f *pflag.Flag) string {
 	switch f.DefValue {
-	case "", "false", "0", "[]":
+	case "", "false", "0", "0s", "[]":
 		return ""
 	}
 	return " (default " + f.DefValue + ")"

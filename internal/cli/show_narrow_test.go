@@ -43,7 +43,7 @@ func TestEightyColumnsShowWhatMatters(t *testing.T) {
 		want []string
 	}{
 		"verify": {func(out term.Stream) error { return cli.ShowVerdict(out, verdict, now()) }, []string{"no vulnerabilities", statement.Short()}},
-		"policy": {func(out term.Stream) error { return cli.ShowPolicy(out, policy) }, []string{"signed.rego"}},
+		"policy": {func(out term.Stream) error { return cli.ShowPolicy(out, policy, now()) }, []string{"signed.rego"}},
 		"keys":   {func(out term.Stream) error { return text(out, cli.KeysText(out, keys, now())) }, []string{"47DEQpj8 ", "compromised: a long"}},
 		"sources": {
 			func(out term.Stream) error { return cli.ShowSources(out, []imx.SourceView{source}, now()) },

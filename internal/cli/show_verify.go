@@ -86,52 +86,6 @@ func evidenceOf(all []imx.EvidenceView, c imx.Condition, now time.Time) string {
 	return strings.Join(words, " ")
 }
 
-// showPolicy prints what an environment asks for.
-func showPolicy(out term.Stream, v imx.PolicyView) error {
-	s := v.Policy.Settings
-	from := "set here"
-	if v.Shipped {
-		from = "imx's own"
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s\n\n", out.Ink.Bold(v.Policy.Environment), out.Ink.Dim(from+", policy "+v.Digest.Short()))
-	settings := term.Table{}
-	for _, line := range [][2]string{
-		{"reviews", fmt.Sprint(s.Reviews)},
-		{"scan age", s.ScanAge.String()},
-		{"dirty", yesNo(s.Dirty)},
-		{"signed commits", yesNo(s.SignedCommits)},
-		{"signed sources", yesNo(s.SignedSources)},
-		{"known author", yesNo(s.KnownAuthor)},
-		{"warn", cmp.Or(strings.Join(s.Warn, ", "), "of none")},
-		{"denied", string(s.Denied)},
-	} {
-		settings.Add(out.Ink.Dim(line[0]), line[1])
-	}
-	b.WriteString(settings.Text(out.Ink, out.Columns()) + "\n")
-	table := term.Table{
-		Head:  []string{"CONDITION", "RELEASE", "START", "ASKS", "FROM"},
-		Wraps: []string{"ASKS"},
-	}
-	for _, c := range v.Conditions {
-		release, start := "refuses", "refuses"
-		if c.Warns {
-			release, start = "warns", "warns"
-		}
-		if c.Shown {
-			start = "warns"
-		}
-		source := "imx"
-		if v.Policy.Rules[c.File] != "" {
-			source = c.File
-		}
-		table.Add(out.Ink.Name(c.ID), release, start, term.Clean(c.Title), out.Ink.Dim(term.Clean(source)))
-	}
-	b.WriteString(table.Text(out.Ink, out.Columns()))
-	_, err := io.WriteString(out, b.String())
-	return err
-}
-
 // yesNo is a setting's value for a person.
 func yesNo(b bool) string { //nolint:revive // flag-parameter: it is the value that is shown
 	if b {
@@ -176,6 +130,10 @@ func showExceptions(out term.Stream, list []imx.Exception, now time.Time) error 
 // verdictNotes tell of a service's releases that run and wouldn't be admitted any more, or wouldn't be made anew.
 func verdictNotes(ink term.Ink, s imx.State, v imx.Service, environment string) string {
 	var b strings.Builder
+	if v.Stopped != nil {
+		fmt.Fprintf(&b, "%s: %s; it comes back by itself when it may run, imx scale %s=0 keeps it down\n", ink.Name(v.Name),
+			ink.Bad(fmt.Sprintf("stopped by the policy, had %s", term.Count(int64(v.Stopped.Replicas), "instance"))), v.Name)
+	}
 	numbers := []int{v.Current, v.Target}
 	for _, number := range slices.Compact(numbers) {
 		verdict, ok := s.Verdicts[v.Name][number]

@@ -79,7 +79,33 @@ func (c *Control) Stop(name string, denied int, reason string) error {
 		if err != nil || v.Target != denied || v.Replicas == 0 && v.CurrentReplicas == 0 {
 			return struct{}{}, nil, err
 		}
-		return struct{}{}, []imx.Body{imx.Scaled{Service: name, Replicas: 0, Reason: reason}}, nil
+		return struct{}{}, []imx.Body{imx.Scaled{Service: name, Replicas: 0, Reason: reason, Denied: true}}, nil
+	})
+	return err
+}
+
+// Resume gives a service that the policy stopped the instances that it had, if the release is still what it is to run and nobody has
+// scaled it since.
+func (c *Control) Resume(name string, release int, reason string) error {
+	_, err := decide(c, imx.Server, func(s *imx.State) (struct{}, []imx.Body, error) {
+		v, err := service(s, name)
+		if err != nil || v.Stopped == nil || v.Target != release {
+			return struct{}{}, nil, err
+		}
+		return struct{}{}, []imx.Body{imx.Scaled{Service: name, Replicas: v.Stopped.Replicas, Reason: reason}}, nil
+	})
+	return err
+}
+
+// SetPolicy gives an environment a policy, if it has the one that another was made of: over is that one's digest as the state has it, which
+// current returns. Errors: Conflict if it hasn't.
+func (c *Control) SetPolicy(by imx.Principal, set imx.PolicySet, over imx.Digest, current func(*imx.State) imx.Policy) error {
+	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
+		if now := current(s).Digest(); over != "" && now != over {
+			return struct{}{}, nil, imx.Errorf(imx.Conflict, "the policy of %s was changed meanwhile: it is %s", set.Policy.Environment, now.Short()).
+				WithHint("look at it (imx policy show), and try again")
+		}
+		return struct{}{}, []imx.Body{set}, nil
 	})
 	return err
 }

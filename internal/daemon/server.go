@@ -301,7 +301,7 @@ func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Buil
 	if err := s.attester.Built(ctx, by, b, report); err != nil {
 		return err
 	}
-	s.scanner.Built(ctx, by, b.Image)
+	s.scanner.Built(ctx, by, b.Image, report)
 	return nil
 }
 

@@ -6,7 +6,7 @@ import (
 	"imx"
 )
 
-// Input is what a verdict is about and stands on. Its JSON is what rules see as `input`, and what `imx verify --record` writes.
+// Input is what a verdict is about and stands on. Its JSON is what rules see as `input`, and what `imx verify --record` writes as that.
 type Input struct {
 	Purpose     imx.Purpose `json:"purpose"`
 	Environment string      `json:"environment"`

@@ -98,6 +98,9 @@ func (b *Book) read(program *rego.Program, settings map[string]any, faults *rego
 		}
 		paths[p.Path] = p.At
 		if p.Notes == nil {
+			if flaw := unnamed(p, program.Packages()); flaw != "" {
+				faults.Add(p.At, flaw, noted)
+			}
 			continue // it helps others
 		}
 		c := condition{ConditionView: describe(p)}
@@ -122,6 +125,22 @@ func (b *Book) read(program *rego.Program, settings map[string]any, faults *rego
 	slices.SortFunc(b.conditions, func(a, c condition) int { return cmp.Compare(a.ID, c.ID) })
 }
 
+// noted is what makes a package a condition.
+const noted = "a condition has a comment # METADATA with title and custom: id above its package; docs/policy.md shows one"
+
+// unnamed says what is wrong with a package that has no metadata: it is meant as a condition, or nobody needs it. "" is nothing.
+func unnamed(p rego.Package, all []rego.Package) string {
+	for _, name := range []string{"met", "says"} {
+		if slices.Contains(p.Rules, name) {
+			return fmt.Sprintf("%s defines %s, and is no condition: it has no id", p.Path, name)
+		}
+	}
+	if !slices.ContainsFunc(all, func(other rego.Package) bool { return other.Uses(p) }) {
+		return "there is no condition in " + p.At.File + ", nor anything that a condition uses"
+	}
+	return ""
+}
+
 // warn marks the conditions that are only shown.
 func (b *Book) warn() error {
 	for _, id := range b.policy.Settings.Warn {
@@ -135,6 +154,31 @@ func (b *Book) warn() error {
 		b.conditions[i].Warns = true
 	}
 	return nil
+}
+
+// Replacement is a condition of imx's own in whose place a file of a user's own is.
+type Replacement struct {
+	ID   string
+	File string
+	Firm bool // nothing excuses it
+}
+
+// Replaced are the conditions of imx's own in whose place a policy's rules are. Errors: as Compile.
+func Replaced(p imx.Policy) ([]Replacement, error) {
+	var all []Replacement
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(rules.Files())), func(name string) bool { return p.Rules[name] != "" }) {
+		return nil, nil
+	}
+	own, err := Compile(Default(p.Environment))
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range own.conditions {
+		if text, ok := p.Rules[c.File]; ok && text != rules.Files()[c.File] {
+			all = append(all, Replacement{c.ID, c.File, c.Firm})
+		}
+	}
+	return all, nil
 }
 
 func (b *Book) names() string {
@@ -301,13 +345,15 @@ func (c condition) answer(said imx.Condition, value ast.Value) (imx.Condition, e
 		Hint     string
 		Evidence []imx.Digest
 		Until    float64 // in nanoseconds
+		Warns    bool
 	}
-	for name, into := range map[string]any{"met": &a.Met, "says": &a.Says, "hint": &a.Hint, "evidence": &a.Evidence, "until": &a.Until} {
+	for name, into := range map[string]any{"met": &a.Met, "says": &a.Says, "hint": &a.Hint, "evidence": &a.Evidence, "until": &a.Until, "warns": &a.Warns} {
 		if err := read(value, name, into); err != nil {
 			return said, imx.Errorf(imx.Invalid, "%s: the condition %s gives what can't be read as %s: %w", c.File, c.ID, name, err).
-				WithHint("met is true or nothing, says and hint are text, evidence is a set of digests, until a time in nanoseconds")
+				WithHint("met is true or nothing, says and hint are text, evidence is a set of digests, until a time in nanoseconds, warns is true or nothing")
 		}
 	}
+	said.Refuses = said.Refuses && (c.Firm || !a.Warns)
 	said.Met, said.Hint, said.Evidence = a.Met, clip(a.Hint), a.Evidence
 	if said.Says = clip(a.Says); said.Says == "" {
 		said.Says = "it doesn't say why"

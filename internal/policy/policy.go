@@ -67,9 +67,10 @@ func CheckEnvironment(name string) error {
 		WithHint("at most 30 lower-case letters, digits and hyphens, a letter first: production")
 }
 
-// Environments are those that are known, sorted: those that policies are shipped for, and those that were given one.
+// Environments are those that are known, sorted: those that policies are shipped for, and those that were ever given one.
 func Environments(s *imx.State) []string {
-	all := append(slices.Collect(maps.Keys(s.Policies)), Development, Staging, Production)
+	all := slices.AppendSeq(slices.Collect(maps.Keys(s.Policies)), maps.Keys(s.PolicyChanges))
+	all = append(all, Development, Staging, Production)
 	slices.Sort(all)
 	return slices.Compact(all)
 }
@@ -134,7 +135,8 @@ func CheckException(x imx.Exception) error {
 	return nil
 }
 
-// excuse marks the conditions that exceptions excuse: of several the one that ends last.
+// excuse marks the conditions that exceptions excuse: of several the one that ends last. At a start what is only shown is told as excused, too:
+// somebody answers for it. For a release what is only warned of needs no exception, and uses up none.
 func excuse(conditions []imx.Condition, in Input, firm map[string]bool) {
 	for i := range conditions {
 		c := &conditions[i]
@@ -144,7 +146,7 @@ func excuse(conditions []imx.Condition, in Input, firm map[string]bool) {
 				last = x
 			}
 		}
-		if c.Met || !c.Refuses || firm[c.ID] || last.ID == "" {
+		if c.Met || firm[c.ID] || last.ID == "" || !c.Refuses && in.Purpose != imx.ForStart {
 			continue
 		}
 		c.Exception, c.Until = last.ID, last.Until

@@ -31,7 +31,7 @@ func change(s *imx.State, e imx.Event) (imx.Service, string, error) {
 	case imx.TrafficMoved:
 		return with(s, e, b.Service, func(v *imx.Service) error { return moved(v, e, b.Weights) })
 	case imx.Scaled:
-		return with(s, e, b.Service, func(v *imx.Service) error { return scaled(v, e, b.Replicas) })
+		return with(s, e, b.Service, func(v *imx.Service) error { return scaled(v, e, b) })
 	case imx.Destroyed:
 		return with(s, e, b.Service, func(v *imx.Service) error { return destroyed(v, e, b) })
 	case imx.Removed:
@@ -104,6 +104,9 @@ func rolledBack(v *imx.Service, e imx.Event, b imx.RolledBack) error {
 	}
 	v.Target, v.Since, v.Held = b.To, e.Time, true
 	comeBack(v)
+	if v.Stopped != nil {
+		v.Replicas, v.Stopped = v.Stopped.Replicas, nil
+	}
 	if r.Spec.Exclusive() {
 		v.Replicas = min(v.Replicas, 1)
 	}
@@ -143,11 +146,19 @@ func moved(v *imx.Service, e imx.Event, weights imx.Weights) error {
 	return nil
 }
 
-func scaled(v *imx.Service, e imx.Event, replicas int) error {
-	if v.Destroyed || replicas < 0 {
-		return misfit(e, "service %q can't have %d instances", v.Name, replicas)
+func scaled(v *imx.Service, e imx.Event, b imx.Scaled) error {
+	if v.Destroyed || b.Replicas < 0 {
+		return misfit(e, "service %q can't have %d instances", v.Name, b.Replicas)
 	}
-	v.Replicas, v.CurrentReplicas = replicas, replicas
+	had := v.Stopped
+	v.Stopped = nil
+	if b.Denied {
+		v.Stopped = &imx.Stopped{Release: v.Target, Replicas: v.Replicas, Reason: b.Reason, Time: e.Time}
+		if had != nil {
+			v.Stopped.Replicas = had.Replicas
+		}
+	}
+	v.Replicas, v.CurrentReplicas = b.Replicas, b.Replicas
 	return nil
 }
 
@@ -159,7 +170,7 @@ func destroyed(v *imx.Service, e imx.Event, b imx.Destroyed) error {
 		return err
 	}
 	v.Destroyed, v.VolumesToo, v.Since = true, b.Volumes, e.Time
-	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Held, v.Routes = 0, 0, 0, 0, false, nil
+	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Held, v.Routes, v.Stopped = 0, 0, 0, 0, false, nil, nil
 	return nil
 }
 

@@ -41,6 +41,7 @@ func Clone(s *imx.State) *imx.State {
 	c.Images = maps.Clone(s.Images)
 	c.Evidence = maps.Clone(s.Evidence)
 	c.Keys, c.People = maps.Clone(s.Keys), maps.Clone(s.People)
+	c.PolicyChanges = maps.Clone(s.PolicyChanges)
 	c.Policies, c.Exceptions = maps.Clone(s.Policies), maps.Clone(s.Exceptions)
 	c.Candidates, c.Sources, c.Verdicts = maps.Clone(s.Candidates), maps.Clone(s.Sources), maps.Clone(s.Verdicts)
 	c.Feeds = maps.Clone(s.Feeds)

@@ -22,7 +22,7 @@ func foldTrust(s *imx.State, e imx.Event) error {
 	case imx.PersonRemoved:
 		return personRemoved(s, e, b)
 	case imx.PolicySet:
-		put(&s.Policies, b.Policy.Environment, b.Policy)
+		policySet(s, e, b)
 	case imx.EnvironmentSet:
 		s.Environment = b.Environment
 	case imx.ExceptionMade:
@@ -40,6 +40,14 @@ func foldTrust(s *imx.State, e imx.Event) error {
 		verdictGiven(s, b)
 	}
 	return nil
+}
+
+func policySet(s *imx.State, e imx.Event, b imx.PolicySet) {
+	put(&s.Policies, b.Policy.Environment, b.Policy)
+	if b.Shipped {
+		delete(s.Policies, b.Policy.Environment)
+	}
+	put(&s.PolicyChanges, b.Policy.Environment, imx.PolicyChange{By: e.By, Time: e.Time, Reason: b.Reason})
 }
 
 func keyAdded(s *imx.State, e imx.Event, k imx.Key) error {

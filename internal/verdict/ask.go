@@ -128,43 +128,12 @@ func (j *Judge) proposed(s *imx.State, image imx.Image, after time.Time) (r imx.
 	return r, c, ok
 }
 
-// Policy returns an environment's policy, this server's for "", and what its conditions ask for. Errors: as policy.CheckKnown.
-func (j *Judge) Policy(environment string) (imx.PolicyView, error) {
-	environment = cmp.Or(environment, j.cfg.Environment)
-	s := j.cfg.Control.State()
-	if err := policy.CheckKnown(s, environment); err != nil && environment != j.cfg.Environment {
-		return imx.PolicyView{}, err
-	}
-	_, set := s.Policies[environment]
-	shown, err := view(policy.Of(s, environment))
-	shown.Shipped = !set
-	return shown, err
-}
-
 // AsksSigned reports whether nothing is released of a followed repository's commit that nobody known signed.
 func (j *Judge) AsksSigned() bool {
 	s := j.cfg.Control.State()
 	p := policy.Of(s, j.cfg.Environment).Settings
 	excused := slices.ContainsFunc(j.Exceptions(), func(x imx.Exception) bool { return x.Condition == "source" })
 	return (p.SignedCommits || p.SignedSources) && !excused && !slices.Contains(p.Warn, "source")
-}
-
-func view(p imx.Policy) (imx.PolicyView, error) {
-	book, err := policy.Compile(p)
-	if err != nil {
-		return imx.PolicyView{}, err
-	}
-	return imx.PolicyView{Policy: p, Digest: p.Digest(), Conditions: book.Conditions()}, nil
-}
-
-// SetPolicy gives an environment a policy, and makes the environment that isn't known yet. Errors: Invalid, with file and line for rules that don't compile.
-func (j *Judge) SetPolicy(by imx.Principal, p imx.Policy) (imx.PolicyView, error) {
-	shown, err := view(p)
-	s := j.cfg.Control.State()
-	if err != nil || policy.CheckKnown(s, p.Environment) == nil && policy.Of(s, p.Environment).Digest() == p.Digest() {
-		return shown, err
-	}
-	return shown, j.cfg.Control.Record(by, imx.PolicySet{Policy: p})
 }
 
 // Except excuses a condition for a while. Errors: Invalid for a condition that there isn't or that nothing excuses, and for an

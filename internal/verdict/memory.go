@@ -42,6 +42,17 @@ func (m *memory[K, V]) put(k K, v V) {
 	m.add(k, v)
 }
 
+// drop forgets an answer.
+func (m *memory[K, V]) drop(k K) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old, ok := m.newer[k]; ok {
+		m.bytes -= entry + held(k) + held(old)
+	}
+	delete(m.newer, k)
+	delete(m.older, k)
+}
+
 // entry is about what an entry of a map takes beside what is in it: the map's own words, and its room to grow.
 const entry = 64
 

@@ -178,7 +178,7 @@ func TestApprovingTwiceCountsOnce(t *testing.T) {
 	w := reviewed(t)
 	p := policy.Default(policy.Production)
 	p.Settings.Reviews = 2
-	if _, err := w.SetPolicy("root", p); err != nil {
+	if _, err := w.SetPolicy(t.Context(), "root", imx.PolicyRequest{Policy: p}); err != nil {
 		t.Fatal(err)
 	}
 	w.approve("bob")
@@ -259,7 +259,7 @@ func TestACommitsSignerCountsAsLongAsTheirKeyDoes(t *testing.T) {
 			w.person("bob", imx.RoleReviewer)
 			p := policy.Default(policy.Production)
 			p.Settings.SignedCommits = true
-			if _, err := w.SetPolicy("root", p); err != nil {
+			if _, err := w.SetPolicy(t.Context(), "root", imx.PolicyRequest{Policy: p}); err != nil {
 				t.Fatal(err)
 			}
 			key := w.keyOf("dan")

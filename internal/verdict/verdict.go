@@ -39,6 +39,7 @@ type Config struct {
 type Judge struct {
 	cfg Config
 
+	news  chan struct{}                    // has something in it when a verdict for starts isn't what it was
 	known *memory[imx.Digest, imx.Verdict] // for starts, by what they stand on
 	// checked are statements whose bytes were found to be signed, by what the log has of them and the public key.
 	checked *memory[imx.Evidence, said]
@@ -61,7 +62,7 @@ func New(cfg Config) (*Judge, error) {
 	if err := policy.CheckEnvironment(cfg.Environment); err != nil {
 		return nil, err
 	}
-	return &Judge{cfg: cfg, known: newMemory[imx.Digest, imx.Verdict](maxKnown), checked: newMemory[imx.Evidence, said](maxChecked)}, nil
+	return &Judge{cfg: cfg, news: make(chan struct{}, 1), known: newMemory[imx.Digest, imx.Verdict](maxKnown), checked: newMemory[imx.Evidence, said](maxChecked)}, nil
 }
 
 // Environment is whose policy counts here.
@@ -131,8 +132,21 @@ func (j *Judge) start(ctx context.Context, s *imx.State, r imx.Release) (imx.Ver
 	if err != nil {
 		return v, err
 	}
-	j.known.put(id, v)
+	j.remember(v)
 	return v, nil
+}
+
+// remember keeps a verdict for the starts to come, in place of an earlier one on the same, and wakes the watch where it says something else.
+func (j *Judge) remember(v imx.Verdict) {
+	old, ok := j.known.get(v.Inputs)
+	j.known.put(v.Inputs, v)
+	if ok && old.Allowed == v.Allowed {
+		return
+	}
+	select {
+	case j.news <- struct{}{}:
+	default: // it is awake
+	}
 }
 
 // explained is a verdict with what it was made of.
@@ -142,7 +156,7 @@ type explained struct {
 	looked  policy.Looked
 }
 
-// explained gives a verdict that nobody remembers.
+// explained gives a verdict from what it stands on as it is now. Starts to come don't get an older one.
 func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purpose imx.Purpose) (explained, error) {
 	book, p, err := j.compiled(s)
 	if err != nil {
@@ -150,5 +164,12 @@ func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purp
 	}
 	x := explained{input: j.gather(s, about{purpose, inputs(s, p, r), j.now(s)}, r)}
 	x.verdict, x.looked, err = book.Judge(ctx, x.input)
+	switch {
+	case err != nil:
+	case purpose == imx.ForStart:
+		j.remember(x.verdict)
+	case !x.verdict.Allowed: // a start may be refused for the same: it is judged anew, too
+		j.known.drop(x.verdict.Inputs)
+	}
 	return x, err
 }

@@ -128,7 +128,7 @@ func (w *world) set(t *testing.T, action imx.DeniedAction) {
 	t.Helper()
 	p := policy.Default(staging)
 	p.Settings.Denied = action
-	if _, err := w.SetPolicy("root", p); err != nil {
+	if _, err := w.SetPolicy(t.Context(), "root", imx.PolicyRequest{Policy: p}); err != nil {
 		t.Fatal(err)
 	}
 }

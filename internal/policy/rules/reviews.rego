@@ -11,7 +11,7 @@ package imx.policy.reviews
 needed := data.settings.reviews
 
 # Who had a hand in it can't be the one who looks at it.
-authors contains input.plan.by
+authors contains input.plan.by if input.plan.by != ""
 
 authors contains name if some name in input.authors
 
