@@ -114,7 +114,12 @@ type SourceRequest struct {
 	Source GitSource `json:"source"`
 	// Secret signs calls of its webhook. The server keeps it; it is never told again.
 	Secret string `json:"secret,omitempty"`
+	// Unhook takes its webhook's secret away; without it and a Secret, what there is stays.
+	Unhook Unhook `json:"unhook,omitempty"`
 }
+
+// Unhook says that a source has no webhook any more.
+type Unhook bool
 
 // CommitStatus is what became of the newest commit of a source, in the form of a status that GitHub, Gitea and Forgejo
 // take for a commit.

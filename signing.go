@@ -1,7 +1,9 @@
 package imx
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -111,6 +113,32 @@ type PersonRequest struct {
 // RotateRequest asks for a new key of a role of imx's own.
 type RotateRequest struct {
 	Role Role `json:"role"`
+}
+
+// FindKey returns the key that a person means by its ID, by how that begins, with or without "SHA256:", or by a role: then the one that
+// signs for it now. Errors: as Abbreviated.
+func FindKey(keys map[string]Key, wanted string) (Key, error) {
+	for _, k := range keys {
+		if k.Role != "" && string(k.Role) == wanted && k.Until.IsZero() {
+			return k, nil
+		}
+	}
+	const prefix = "SHA256:"
+	whole := wanted
+	if _, ok := keys[prefix+wanted]; ok || !strings.HasPrefix(wanted, prefix) && wanted != "" && !begins(keys, wanted) {
+		whole = prefix + wanted
+	}
+	id, err := Abbreviated("key", whole, "imx key list shows the keys", maps.Keys(keys))
+	return keys[id], err
+}
+
+func begins(keys map[string]Key, with string) bool {
+	for id := range keys {
+		if strings.HasPrefix(id, with) {
+			return true
+		}
+	}
+	return false
 }
 
 // KeyEndRequest asks for a key's end.

@@ -73,6 +73,7 @@ func (d *Desk) Review(ctx context.Context, by imx.Principal, id string, req imx.
 	if err != nil {
 		return c, err
 	}
+	id = c.ID
 	r, err := review.Accept(s, c, req.Bundle, d.now(s))
 	if err == nil {
 		err = control.Answerable(s, id, r)

@@ -166,12 +166,15 @@ func newPersonListCommand(g *Global, t *term.Terminal) *cobra.Command {
 
 // showPeople prints a table of people, a line for each of their keys that count.
 func showPeople(out term.Stream, people []imx.KnownPerson, now time.Time) error {
-	table := term.Table{Head: []string{"PERSON", "ROLES", "ADDRESSES", "LOGINS", "KEY"}}
+	table := term.Table{
+		Head:  []string{"PERSON", "ROLES", "ADDRESSES", "LOGINS", "KEY"},
+		Wraps: []string{"ROLES", "ADDRESSES", "LOGINS"},
+	}
 	for _, p := range people {
 		var keys []string
 		for _, k := range p.Keys {
 			if !k.Compromised && (k.Until.IsZero() || k.Until.After(now)) {
-				keys = append(keys, k.ID)
+				keys = append(keys, keyID(out, k.ID))
 			}
 		}
 		first := append(keys, "none")[0]

@@ -110,6 +110,10 @@ func newTokenListCommand(g *Global, t *term.Terminal) *cobra.Command {
 		if g.JSON {
 			return printJSON(t.Out, tokens)
 		}
+		if len(tokens) == 0 {
+			_, err = fmt.Fprintln(t.Out, "there is no token: imx registry token create makes one")
+			return err
+		}
 		_, err = io.WriteString(t.Out, tokensText(t.Out.Ink, t.Out.Columns(), tokens, time.Now()))
 		return err
 	})
@@ -241,7 +245,7 @@ func newRegistryAuditCommand(g *Global, t *term.Terminal) *cobra.Command {
 		use:   "audit [--since TIME] [--repository PATTERN]",
 		short: "Show who pulled and pushed what",
 		long: `Shows who pulled and pushed which manifest, who read blobs without their manifest, when and from where, and who was turned away; the
-oldest first. What repeats within an hour is one line more, with how often. The trail has a bounded size, so that nobody who may pull can
+oldest first. What repeats within an hour is one line, with how often. The trail has a bounded size, so that nobody who may pull can
 fill the disk: the oldest lines go; refusals have a trail of their own, and push out no pulls. Pushes are on the log too, for good.`,
 		example: `
 $ imx registry audit --since 24h

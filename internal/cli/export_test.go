@@ -25,6 +25,13 @@ var (
 	ShowImageList  = showImageList
 	ShowImageFiles = showImageFiles
 	ParseMoment    = parseMoment
+	ShowVerdict    = showVerification
+	ShowPolicy     = showPolicy
+	ShowSources    = showSources
+	ShowEvidence   = showEvidence
+	KeysText       = keysText
+	HitOf          = hitOf
+	PullsText      = pullsText
 	ParseBack      = parseBack
 	LookedAt       = lookedAt
 	ParseUntil     = parseUntil

@@ -33,7 +33,7 @@ func showPolicy(out term.Stream, v imx.PolicyView, now time.Time) error {
 		settings.Add(out.Ink.Dim(line[0]), line[1])
 	}
 	b.WriteString(settings.Text(out.Ink, out.Columns()) + "\n")
-	table := term.Table{Head: []string{"CONDITION", "RELEASE", "START", "ASKS", "FROM"}}
+	table := term.Table{Head: []string{"CONDITION", "RELEASE", "START", "ASKS", "FROM"}, Wraps: []string{"ASKS"}}
 	for _, c := range v.Conditions {
 		release, start := "refuses", "refuses"
 		if c.Warns {

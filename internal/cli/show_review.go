@@ -19,7 +19,10 @@ func showCandidates(out term.Stream, list []imx.Candidate, now time.Time) error 
 		_, err := fmt.Fprintln(out, "nothing waits to be released")
 		return err
 	}
-	table := term.Table{Head: []string{"CANDIDATE", "STATE", "SERVICES", "FROM", "BY", "APPROVED BY", "AGE", "WHY"}}
+	table := term.Table{
+		Head:  []string{"CANDIDATE", "STATE", "SERVICES", "FROM", "BY", "APPROVED BY", "AGE", "WHY"},
+		Wraps: []string{"SERVICES", "FROM", "APPROVED BY", "WHY"}, Drops: []string{"BY", "AGE"},
+	}
 	for _, c := range list {
 		table.Add(out.Ink.Name(c.ID), candidateState(out.Ink, c.State), strings.Join(c.Services, ", "), origin(c.Source), term.Clean(string(c.By)),
 			term.Clean(strings.Join(approvers(c), ", ")), term.Age(c.Made, now), out.Ink.Dim(term.Clean(c.Why)))
@@ -92,7 +95,7 @@ func showCandidate(out term.Stream, v imx.CandidateView, opts reviewOptions, now
 	for _, notice := range v.Notices {
 		b.WriteString(ink.Warn("note:") + " " + term.Clean(notice) + "\n")
 	}
-	b.WriteString(reviewsText(out, v.Candidate, now) + candidateNext(ink, v))
+	b.WriteString(reviewsText(out, v.Candidate, now) + term.Wrap(candidateNext(ink, v), out.Columns()))
 	_, err := io.WriteString(out, b.String())
 	return err
 }
@@ -252,7 +255,7 @@ func reviewsText(out term.Stream, c imx.Candidate, now time.Time) string {
 		if r.Void != "" {
 			word += " (doesn't count any more: " + term.Clean(r.Void) + ")"
 		}
-		table.Add(word, fmt.Sprintf("by %s, %s ago", term.Clean(string(r.By)), term.Age(r.Made, now)), out.Ink.Dim(r.Key), term.Clean(r.Reason))
+		table.Add(word, fmt.Sprintf("by %s, %s ago", term.Clean(string(r.By)), term.Age(r.Made, now)), out.Ink.Dim(keyID(out, r.Key)), term.Clean(r.Reason))
 	}
 	return table.Text(out.Ink, out.Columns())
 }

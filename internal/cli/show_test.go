@@ -115,6 +115,7 @@ func TestStatusCutsItsTableToTheTerminalButNoReason(t *testing.T) {
 			t.Errorf("a line of %d columns on a terminal of 60: %q", n, line)
 		}
 	}
+	reasons = strings.Join(strings.Fields(reasons), " ")
 	if reason := world().Services["app"].Releases[1].Reason; !strings.Contains(reasons, reason) {
 		t.Errorf("the reason %q isn't whole in:\n%s", reason, reasons)
 	}

@@ -23,7 +23,10 @@ func showVerification(out term.Stream, v imx.Verification, now time.Time) error 
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s in %s\n\n", ink.Bold(term.Clean(v.Subject)), answer, ink.Name(v.Verdict.Environment))
-	table := term.Table{Head: []string{"", "CONDITION", "FOUND", "EVIDENCE"}}
+	table := term.Table{
+		Head:  []string{"", "CONDITION", "FOUND", "EVIDENCE"},
+		Wraps: []string{"FOUND", "EVIDENCE"},
+	}
 	var hints strings.Builder
 	for _, c := range v.Verdict.Conditions {
 		table.Add(conditionWord(ink, c), ink.Name(c.ID), term.Clean(c.Says), ink.Dim(evidenceOf(v.Evidence, c, now)))
@@ -31,16 +34,27 @@ func showVerification(out term.Stream, v imx.Verification, now time.Time) error 
 			hints.WriteString(ink.Warn("hint:") + " " + c.ID + ": " + term.Clean(c.Hint) + "\n")
 		}
 	}
-	b.WriteString(table.Text(ink, out.Columns()) + "\n" + hints.String())
-	for _, e := range v.Evidence {
+	b.WriteString(table.Text(ink, out.Columns()) + "\n")
+	b.WriteString(term.Wrap(hints.String()+uncounted(ink, v.Evidence)+dependsOn(ink, v.Verdict), out.Columns()))
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// uncounted says, a line each, which statements don't count, and why.
+func uncounted(ink term.Ink, all []imx.EvidenceView) string {
+	var b strings.Builder
+	for _, e := range all {
 		if !e.Counts {
 			b.WriteString(ink.Warn("doesn't count: ") + e.Name + " " + e.Statement.Short() + ": " + term.Clean(e.Why) + "\n")
 		}
 	}
-	b.WriteString(ink.Dim(fmt.Sprintf("image %s, plan %s, policy %s; judged for a %s, holds until %s", v.Verdict.Image.Short(),
-		cmp.Or(v.Verdict.Plan.Short(), "none"), v.Verdict.Policy.Short(), v.Verdict.Purpose, term.Stamp(v.Verdict.Until))) + "\n")
-	_, err := io.WriteString(out, b.String())
-	return err
+	return b.String()
+}
+
+// dependsOn is the line of what an answer is about, and for how long it holds.
+func dependsOn(ink term.Ink, v imx.Verdict) string {
+	return ink.Dim(fmt.Sprintf("image %s, plan %s, policy %s; judged for a %s, holds until %s", v.Image.Short(),
+		cmp.Or(v.Plan.Short(), "none"), v.Policy.Short(), v.Purpose, term.Stamp(v.Until))) + "\n"
 }
 
 func conditionWord(ink term.Ink, c imx.Condition) string {
@@ -98,7 +112,10 @@ func showExceptions(out term.Stream, list []imx.Exception, now time.Time) error 
 		_, err := fmt.Fprintln(out, "nothing is excused")
 		return err
 	}
-	table := term.Table{Head: []string{"ID", "CONDITION", "FOR", "ENDS IN", "OWNER", "REASON"}}
+	table := term.Table{
+		Head:  []string{"ID", "CONDITION", "FOR", "ENDS IN", "OWNER", "REASON"},
+		Wraps: []string{"FOR", "REASON"}, Drops: []string{"OWNER"},
+	}
 	for _, x := range list {
 		what := cmp.Or(x.Service, "each service")
 		if x.Image != "" {

@@ -56,20 +56,17 @@ func rejected(id string, no imx.Review) imx.CandidateEnded {
 	return imx.CandidateEnded{Candidate: id, State: imx.CandidateRejected, Why: fmt.Sprintf("%s: %s", no.By, no.Reason)}
 }
 
-// FindCandidate returns a candidate. Errors: NotFound.
-func FindCandidate(s *imx.State, id string) (imx.Candidate, error) {
-	c, ok := s.Candidates[id]
-	if !ok {
-		return c, imx.Errorf(imx.NotFound, "there is no candidate %q", id).WithHint("imx review lists those that there are")
-	}
-	return c, nil
+// FindCandidate returns the candidate that a person means by its id, or by how that begins. Errors: NotFound; Invalid for several.
+func FindCandidate(s *imx.State, wanted string) (imx.Candidate, error) {
+	id, err := imx.Abbreviated("candidate", wanted, "imx review lists those that there are", maps.Keys(s.Candidates))
+	return s.Candidates[id], err
 }
 
 // OpenCandidate returns a candidate that nothing has become of yet. Errors: as FindCandidate; Conflict.
 func OpenCandidate(s *imx.State, id string) (imx.Candidate, error) {
 	c, err := FindCandidate(s, id)
 	if err == nil && c.State != imx.CandidateOpen {
-		err = imx.Errorf(imx.Conflict, "candidate %s is %s: %s", id, c.State, c.Why).WithHint("%s", next(c))
+		err = imx.Errorf(imx.Conflict, "candidate %s is %s: %s", c.ID, c.State, c.Why).WithHint("%s", next(c))
 	}
 	return c, err
 }
@@ -118,6 +115,7 @@ func (c *Control) Review(by imx.Principal, id string, accept func(s *imx.State, 
 		if err != nil {
 			return imx.Review{}, nil, err
 		}
+		id := cand.ID
 		r, err := accept(s, cand)
 		if err != nil {
 			return r, nil, err

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"maps"
+
 	"imx"
 )
 
@@ -32,14 +34,14 @@ func (c *Control) exception(s *imx.State, by imx.Principal, x imx.Exception) (im
 	return x, imx.Errorf(imx.Internal, "no new id for an exception was found in %d tries", tries)
 }
 
-// EndException ends an exception before its time. Errors: NotFound; Conflict for one that has ended.
-func (c *Control) EndException(by imx.Principal, id, reason string) error {
+// EndException ends the exception that a person means by its id, or by how that begins, before its time. Errors: as imx.Abbreviated; Conflict for one that has ended.
+func (c *Control) EndException(by imx.Principal, wanted, reason string) error {
 	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
-		x, ok := s.Exceptions[id]
-		switch {
-		case !ok:
-			return struct{}{}, nil, imx.Errorf(imx.NotFound, "there is no exception %q", id).WithHint("imx exception list shows those that haven't ended, imx log each that there was")
-		case !x.Until.After(c.now(s)):
+		id, err := imx.Abbreviated("exception", wanted, "imx exception list shows those that haven't ended, imx log each that there was", maps.Keys(s.Exceptions))
+		if err != nil {
+			return struct{}{}, nil, err
+		}
+		if !s.Exceptions[id].Until.After(c.now(s)) {
 			return struct{}{}, nil, imx.Errorf(imx.Conflict, "exception %s has ended already", id)
 		}
 		return struct{}{}, []imx.Body{imx.ExceptionEnded{Exception: id, Reason: reason}}, nil

@@ -2,6 +2,7 @@ package control
 
 import (
 	"crypto/rand"
+	"maps"
 	"net/url"
 
 	"imx"
@@ -32,17 +33,14 @@ func (c *Control) MakeToken(by imx.Principal, req imx.TokenRequest) (imx.NewToke
 	})
 }
 
-// RevokeToken ends a token. One that was revoked stays so. Errors: NotFound.
-func (c *Control) RevokeToken(by imx.Principal, id string) (imx.RegistryToken, error) {
-	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
-		t, known := s.Registry.Tokens[id]
-		switch {
-		case !known:
-			return struct{}{}, nil, imx.Errorf(imx.NotFound, "there is no token %q", id).WithHint("imx registry token list shows them")
-		case !t.Revoked.IsZero():
-			return struct{}{}, nil, nil
+// RevokeToken ends the token that a person means by its id, or by how that begins. One that was revoked stays so. Errors: as imx.Abbreviated.
+func (c *Control) RevokeToken(by imx.Principal, wanted string) (imx.RegistryToken, error) {
+	id, err := decide(c, by, func(s *imx.State) (string, []imx.Body, error) {
+		id, err := imx.Abbreviated("token", wanted, "imx registry token list shows them", maps.Keys(s.Registry.Tokens))
+		if err != nil || !s.Registry.Tokens[id].Revoked.IsZero() {
+			return id, nil, err
 		}
-		return struct{}{}, []imx.Body{imx.TokenRevoked{ID: id}}, nil
+		return id, []imx.Body{imx.TokenRevoked{ID: id}}, nil
 	})
 	return c.Registry().Tokens[id], err
 }

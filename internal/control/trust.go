@@ -2,7 +2,6 @@ package control
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"imx"
@@ -49,28 +48,11 @@ func (c *Control) EndKey(by imx.Principal, end imx.KeyEnded, next *imx.Key) (imx
 	if err != nil {
 		return imx.Key{}, err
 	}
-	return FindKey(c.State(), end.Key)
+	return c.State().Keys[end.Key], nil
 }
 
-// FindKey returns the key with an ID, or whose ID begins so. Errors: NotFound; Invalid for several.
-func FindKey(s *imx.State, id string) (imx.Key, error) {
-	if k, ok := s.Keys[id]; ok {
-		return k, nil
-	}
-	var found []imx.Key
-	for _, k := range s.Keys {
-		if short := strings.TrimPrefix(k.ID, "SHA256:"); id != "" && (strings.HasPrefix(k.ID, id) || strings.HasPrefix(short, id)) {
-			found = append(found, k)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return imx.Key{}, imx.Errorf(imx.NotFound, "there is no key %q", id).WithHint("imx key list shows the keys")
-	case 1:
-		return found[0], nil
-	}
-	return imx.Key{}, imx.Errorf(imx.Invalid, "%d keys begin with %q", len(found), id).WithHint("write more of it")
-}
+// FindKey returns the key that a person means, as imx.FindKey.
+func FindKey(s *imx.State, wanted string) (imx.Key, error) { return imx.FindKey(s.Keys, wanted) }
 
 // CurrentKey returns the key of imx's own that signs for a role now; the zero Key if none does.
 func CurrentKey(s *imx.State, role imx.Role) imx.Key { return current(s, role) }

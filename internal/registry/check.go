@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,11 +24,20 @@ type Checking struct {
 	Pushed map[Tagged]imx.Digest
 	// Needs are digests that something else than the registry needs, with what that is: "release shop/3".
 	Needs map[imx.Digest][]string
+	// Stated says of the manifests that have statements of images in the registry what they are.
+	Stated map[imx.Digest]Stated
 	// Mend says that what is damaged is to be repaired: from the log, the bytes at hand and Replica.
 	Mend    Mend
 	Replica ociregistry.Interface // nil for none
 	Name    string                // of the replica, for people
+	Forget  imx.Forget            // lets go of replaced statements that are damaged, and aren't repaired
 	Report  imx.Report
+}
+
+// Stated is a statement for who looks for damage.
+type Stated struct {
+	Says     string // "provenance of image f7ce6b90b259, since replaced"
+	Replaced bool   // there is a newer one of its type and image, and nothing reads this one
 }
 
 // Mend says whether a look changes anything.
@@ -47,7 +57,7 @@ func (r *Registry) Check(ctx context.Context, c Checking) (imx.RegistryCheck, er
 	if k.Report == nil {
 		k.Report = func(imx.Progress) {}
 	}
-	for _, step := range []func(context.Context) error{k.names, k.blobs, k.mendBlobs, k.manifests, k.tags, k.mendNames} {
+	for _, step := range []func(context.Context) error{k.names, k.blobs, k.mendBlobs, k.manifests, k.tags, k.forget, k.mendNames} {
 		if err := step(ctx); err != nil {
 			return k.result(), err
 		}
@@ -387,7 +397,7 @@ func (k *checker) neededBy(d imx.Digest) []string {
 		}
 		for _, p := range k.named[at] {
 			if p.sort == manifestNames {
-				names = append(names, p.repo+"@"+p.digest.Short())
+				names = append(names, cmp.Or(k.Stated[p.digest].Says, p.repo+"@"+p.digest.Short()))
 			}
 		}
 	}

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"cuelabs.dev/go/oci/ociregistry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -128,6 +131,74 @@ func (d *differ) ranges() [][2]int64 {
 		d.found = append(d.found, [2]int64{d.at, st.Size()})
 	}
 	return d.found
+}
+
+// forget lets go of damaged bytes that nothing but replaced statements has: of the statements' names, so that nobody is told of
+// them any more, and then of the bytes.
+func (k *checker) forget(context.Context) error {
+	for _, f := range k.faults {
+		if f.digest == "" || f.Repaired != "" || !bool(k.Forget) {
+			continue
+		}
+		if statements, only := k.replaced(f.digest); only {
+			if err := k.letGo(f.digest, statements); err != nil {
+				f.Error = imx.AsError(err)
+				continue
+			}
+			f.Repaired, f.Error = forgotten, nil
+		}
+	}
+	return nil
+}
+
+// forgotten is in place of what damage was mended from.
+const forgotten = "nothing: it was replaced, and is let go of"
+
+// replaced returns the manifests of the statements that some bytes are of, and whether they have been replaced, all of them, and nothing
+// else has the bytes.
+func (k *checker) replaced(d imx.Digest) (statements []imx.Digest, only bool) {
+	statements = slices.Clone(k.parents[d])
+	if k.Stated[d].Replaced {
+		statements = append(statements, d)
+	}
+	others := len(k.Needs[d]) + len(k.wants[d])
+	for _, m := range statements {
+		others += len(k.Needs[m]) + len(k.wants[m]) + len(k.parents[m])
+		if !k.Stated[m].Replaced {
+			others++
+		}
+	}
+	return statements, others == 0 && len(statements) > 0
+}
+
+// letGo removes first what tells of the statements.
+func (k *checker) letGo(d imx.Digest, statements []imx.Digest) error {
+	k.r.usage.naming.RLock()
+	defer k.r.usage.naming.RUnlock()
+	defer k.r.usage.forget()
+	var files []string
+	for _, m := range statements {
+		for _, p := range k.named[m] {
+			referrers, err := filepath.Glob(filepath.Join(k.r.folder(p.repo, referrerNames), "*."+fileKey(m)))
+			if err != nil {
+				return imx.Errorf(imx.Internal, "listing what refers in %s: %w", p.repo, err)
+			}
+			files = append(append(files, referrers...), filepath.Join(k.r.folder(p.repo, p.sort), fileKey(p.digest)))
+		}
+	}
+	for _, p := range k.named[d] {
+		files = append(files, filepath.Join(k.r.folder(p.repo, p.sort), fileKey(p.digest)))
+	}
+	for _, file := range files {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return disk.Error(err, "removing a name from the registry")
+		}
+	}
+	err := k.r.blobs.Delete(d)
+	if imx.KindOf(err) == imx.NotFound {
+		return nil // it was gone
+	}
+	return err
 }
 
 // mendNames puts the names right.

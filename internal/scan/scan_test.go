@@ -47,6 +47,7 @@ type world struct {
 	control  *control.Control
 	blobs    *blob.Store
 	evidence *attest.Attester
+	trust    *trust.Registrar
 	read     int              // how often an image was looked into
 	brought  []string         // .debs that were opened
 	broken   error            // what reaching the archive ends with
@@ -100,6 +101,7 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.trust = who
 	w.evidence = attest.New(attest.Config{
 		Control: w.control, Images: w, Now: w.clock,
 		Enter: func(context.Context) (func(), error) { return func() {}, nil }, // nothing is collected here

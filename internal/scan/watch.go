@@ -132,7 +132,9 @@ func (s *Scanner) restate(ctx context.Context) error {
 	}
 	defer set.Close()
 	asked := vuln.Asked(set.About)
-	w.images = due(s.cfg.Now(), released(w.images, w.state), w.state.Evidence, asked != s.asked)
+	if w.images = released(w.images, w.state); asked == s.asked {
+		w.images = s.due(w.images, w.state.Evidence)
+	}
 	if err := s.state(ctx, imx.Server, w, set); err != nil {
 		return err
 	}
@@ -158,8 +160,11 @@ func (s *Scanner) built(ctx context.Context, by imx.Principal, v imx.ImageView, 
 		return err
 	}
 	last := w.state.Evidence[v.Digest][imx.PredicateScan].Made
-	changed := slices.ContainsFunc(feeds, func(f imx.Feed) bool { return f.Added.After(last) })
-	if w.images = due(s.cfg.Now(), []imx.ImageView{v}, w.state.Evidence, changed); len(w.images) == 0 {
+	w.images = []imx.ImageView{v}
+	if !slices.ContainsFunc(feeds, func(f imx.Feed) bool { return f.Added.After(last) }) {
+		w.images = s.due(w.images, w.state.Evidence)
+	}
+	if len(w.images) == 0 {
 		return nil
 	}
 	if len(feeds) == 0 {
@@ -217,7 +222,7 @@ func (s *Scanner) state(ctx context.Context, by imx.Principal, w *world, set *fe
 	for _, one := range all {
 		one.Gaps = slices.Concat(one.Gaps, blind)
 		last, ok := w.state.Evidence[one.Image][imx.PredicateScan]
-		if ok && s.cfg.Now().Sub(last.Made) < renew && s.says(last, one) {
+		if ok && s.fresh(last) && s.says(last, one) {
 			continue
 		}
 		if err := s.keep(ctx, by, one, set.About); err != nil {
@@ -245,16 +250,21 @@ func released(images []imx.ImageView, state *imx.State) []imx.ImageView {
 	return all
 }
 
-// due returns the images whose scan may be another now: all where the feeds aren't those of the last look, else those
-// without one, with one that is old, and those of which something was excused since.
-func due(now time.Time, images []imx.ImageView, known map[imx.Digest]map[string]imx.Evidence, changed bool) []imx.ImageView { //nolint:revive // flag-parameter: it is what is decided upon
+// due returns the images whose scan may be another now, with the same feeds as at the last look: those without one that is fresh,
+// and those of which something was excused since.
+func (s *Scanner) due(images []imx.ImageView, known map[imx.Digest]map[string]imx.Evidence) []imx.ImageView {
 	var all []imx.ImageView
 	for _, v := range images {
 		last, scanned := known[v.Digest][imx.PredicateScan]
 		excused := known[v.Digest][imx.PredicateVEX].Made
-		if changed || !scanned || now.Sub(last.Made) >= renew || excused.After(last.Made) {
+		if !scanned || !s.fresh(last) || excused.After(last.Made) {
 			all = append(all, v)
 		}
 	}
 	return all
+}
+
+// fresh reports whether a scan needn't be made anew for what it is, whatever it says: it isn't old, and its key counts for it.
+func (s *Scanner) fresh(last imx.Evidence) bool {
+	return s.cfg.Now().Sub(last.Made) < renew && s.cfg.Evidence.Counts(last) == nil
 }

@@ -125,6 +125,32 @@ func TestAnImageWithoutPackagesThatTheArchiveKnowsAsksItForNothing(t *testing.T)
 	}
 }
 
+func TestAScanOfACompromisedKeyIsMadeAnewByABuildAndByTheServer(t *testing.T) {
+	w := newWorld(t)
+	image := imx.Image{Name: "web", Digest: w.image("web", "libone one 1.0-1")}
+	w.release("web", image.Digest)
+	w.advisory("DSA-list", "one", "CVE-2025-0001", "1.0-2")
+	for name, again := range map[string]func(){
+		"a build":    func() { w.scanner.Built(t.Context(), "root", image, func(imx.Progress) {}) },
+		"the server": w.look,
+	} {
+		again()
+		w.now = w.now.Add(time.Second)
+		before, last := w.scans(image.Digest), w.control.State().Evidence[image.Digest][imx.PredicateScan]
+		end := imx.KeyEndRequest{Key: last.Signer, Compromised: true, Reason: "stolen"}
+		if _, err := w.trust.EndKey(t.Context(), "root", end); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			again()
+		}
+		last = w.control.State().Evidence[image.Digest][imx.PredicateScan]
+		if err := w.evidence.Counts(last); err != nil || w.scans(image.Digest) != before+1 {
+			t.Errorf("%s: %d scans instead of %d were stated, and for the last: %v", name, w.scans(image.Digest), before+1, err)
+		}
+	}
+}
+
 func TestAScanThatFailsFailsNoBuild(t *testing.T) {
 	w := newWorld(t)
 	w.advisory("DSA-list", "one", "CVE-2025-0001", "1.0-2")

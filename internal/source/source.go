@@ -100,6 +100,7 @@ func (f *Follower) Add(ctx context.Context, by imx.Principal, req imx.SourceRequ
 		return imx.SourceView{}, err
 	}
 	switch {
+	case bool(req.Unhook):
 	case req.Secret != "":
 		src.Hook = imx.DigestBytes([]byte(req.Secret))
 		if err := disk.WriteWhole(f.secretFile(src.Name), []byte(req.Secret), 0o600); err != nil {
@@ -110,6 +111,11 @@ func (f *Follower) Add(ctx context.Context, by imx.Principal, req imx.SourceRequ
 	}
 	if err := f.cfg.Control.Record(by, imx.SourceAdded{Source: src}); err != nil {
 		return imx.SourceView{}, err
+	}
+	if src.Hook == "" {
+		if err := os.RemoveAll(f.secretFile(src.Name)); err != nil {
+			return imx.SourceView{}, disk.Error(err, "removing the webhook's secret")
+		}
 	}
 	f.wake(src.Name)
 	return f.view(f.cfg.Control.State(), src.Name)
@@ -137,6 +143,8 @@ func complete(req imx.SourceRequest) (imx.GitSource, error) {
 		return src, imx.Errorf(imx.Invalid, "a source can't be looked at every %s", src.Every).WithHint("take %s to %s", leastEvery, mostEvery)
 	case src.Folder != "" && !filepath.IsLocal(src.Folder):
 		return src, imx.Errorf(imx.Invalid, "%q is no folder inside a repository", src.Folder)
+	case req.Secret != "" && bool(req.Unhook):
+		return src, imx.Errorf(imx.Invalid, "a webhook's secret can't be given and taken away at once")
 	case req.Secret != "" && (len(req.Secret) < leastBytes || len(req.Secret) > mostBytes):
 		return src, imx.Errorf(imx.Invalid, "the webhook's secret has %d bytes", len(req.Secret)).
 			WithHint("take %d or more, which nobody can guess: openssl rand -hex 32", leastBytes)

@@ -646,6 +646,25 @@ func TestASourceThatIsRemovedLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestAWebhooksSecretStaysUntilItIsTakenAway(t *testing.T) {
+	w := newWorld(t)
+	secret := filepath.Join(w.data, "shop.secret")
+	for _, c := range []struct {
+		change func(r *imx.SourceRequest)
+		there  bool
+	}{
+		{func(r *imx.SourceRequest) { r.Secret = strings.Repeat("s", 32) }, true},
+		{func(r *imx.SourceRequest) { r.Source.Notes = true }, true},
+		{func(r *imx.SourceRequest) { r.Unhook = true }, false},
+		{func(*imx.SourceRequest) {}, false},
+	} {
+		v := w.add(c.change)
+		if _, err := os.Stat(secret); (err == nil) != c.there || (v.Hook != "") != c.there {
+			t.Errorf("the webhook is %q, the secret's file: %v", v.Hook, err)
+		}
+	}
+}
+
 func TestWhatCantBeFollowedIsRefused(t *testing.T) {
 	w := newWorld(t)
 	for want, change := range map[string]func(r *imx.SourceRequest){
@@ -655,6 +674,7 @@ func TestWhatCantBeFollowedIsRefused(t *testing.T) {
 		"no repository":    func(r *imx.SourceRequest) { r.Source.URL = "ext::sh -c x" },
 		"no branch":        func(r *imx.SourceRequest) { r.Source.Branch = "-x" },
 		"secret has":       func(r *imx.SourceRequest) { r.Secret = "short" },
+		"at once":          func(r *imx.SourceRequest) { r.Secret, r.Unhook = strings.Repeat("s", 32), true },
 	} {
 		req := imx.SourceRequest{Source: imx.GitSource{Name: "shop", URL: w.url}}
 		change(&req)
