@@ -39,11 +39,11 @@ func ParseDuration(s string) (Duration, error) {
 		length time.Duration
 	}{{"w", 7 * day}, {"d", day}} {
 		number, after, _ := strings.Cut(rest, u.letter)
-		n, err := strconv.ParseUint(number, 10, 32)
-		if err != nil || after == rest || number == rest {
+		n, err := strconv.ParseInt(number, 10, 33)
+		if err != nil || n < 0 || after == rest || number == rest {
 			continue
 		}
-		if n > uint64((math.MaxInt64-whole)/u.length) {
+		if n > int64((math.MaxInt64-whole)/u.length) {
 			return 0, notDuration(s)
 		}
 		whole, rest, days = whole+time.Duration(n)*u.length, after, true

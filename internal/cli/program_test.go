@@ -5,6 +5,7 @@ package cli_test
 // have found in its log fails them; what the others do alike has no race that these don't show, and each package has tests of its own.
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"imx/internal/check/apart"
 	"imx/internal/cli"
 	"imx/internal/raced"
 )
@@ -36,7 +38,11 @@ func isWatched(e *testscript.Env) bool {
 // programs is the environment's name of the folder in which this run's programs are.
 const programs = "IMX_TEST_PROGRAMS"
 
+// Rules that nobody vouches for run in a process of their own, of the program that they are found in: of a test that calls Main, this one.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == apart.Word {
+		os.Exit(apart.Main(context.Background(), os.Stdin, os.Stdout))
+	}
 	os.Exit(withPrograms(m))
 }
 

@@ -135,25 +135,9 @@ func (j *Judge) hits(ctx context.Context, s, next *imx.State) ([]imx.PolicyHit, 
 	var all []imx.PolicyHit
 	for _, r := range running(s) {
 		for _, purpose := range []imx.Purpose{imx.ForStart, imx.ForRelease} {
-			was, err := j.explained(ctx, s, r, purpose)
+			one, changes, err := j.hit(ctx, [2]*imx.State{s, next}, r, purpose)
 			if err != nil {
 				return nil, err
-			}
-			will, err := j.explained(ctx, next, r, purpose)
-			if err != nil {
-				return nil, err
-			}
-			one := imx.PolicyHit{Service: r.Service, Release: r.Number, Purpose: purpose, Allowed: will.verdict.Allowed, Unmet: unmet(will.verdict)}
-			changes := was.verdict.Allowed != one.Allowed
-			if purpose == imx.ForStart && !one.Allowed {
-				did, _, err := j.does(ctx, s, r)
-				if err != nil {
-					return nil, err
-				}
-				if one.Does, one.To, err = j.does(ctx, next, r); err != nil {
-					return nil, err
-				}
-				changes = changes || did != one.Does
 			}
 			if changes {
 				all = append(all, one)
@@ -161,4 +145,27 @@ func (j *Judge) hits(ctx context.Context, s, next *imx.State) ([]imx.PolicyHit, 
 		}
 	}
 	return all, nil
+}
+
+// hit is how a release stands in the later of two states, and whether that differs from the earlier.
+func (j *Judge) hit(ctx context.Context, states [2]*imx.State, r imx.Release, purpose imx.Purpose) (one imx.PolicyHit, changes bool, err error) {
+	was, err := j.explained(ctx, states[0], r, purpose)
+	if err != nil {
+		return one, false, err
+	}
+	will, err := j.explained(ctx, states[1], r, purpose)
+	if err != nil {
+		return one, false, err
+	}
+	one = imx.PolicyHit{Service: r.Service, Release: r.Number, Purpose: purpose, Allowed: will.verdict.Allowed, Unmet: unmet(will.verdict)}
+	changes = was.verdict.Allowed != one.Allowed
+	if purpose != imx.ForStart || one.Allowed {
+		return one, changes, nil
+	}
+	did, _, err := j.does(ctx, states[0], r)
+	if err != nil {
+		return one, false, err
+	}
+	one.Does, one.To, err = j.does(ctx, states[1], r)
+	return one, changes || did != one.Does, err
 }
