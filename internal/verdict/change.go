@@ -61,7 +61,7 @@ func (j *Judge) notes(s *imx.State, p imx.Policy) []string {
 		}
 	}
 	if p.Settings.Reviews > reviewers {
-		return []string{fmt.Sprintf("it asks for approvals by %d people, and of those who are known %d may review: imx person add NAME --role reviewer", p.Settings.Reviews, reviewers)}
+		return []string{fmt.Sprintf("it asks for %d approvals, and of those who are known %d may review: imx person add NAME --role reviewer", p.Settings.Reviews, reviewers)}
 	}
 	return nil
 }

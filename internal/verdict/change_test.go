@@ -99,6 +99,9 @@ func TestAPolicyHasWhoSetItAndWhyAndTheWayBackIsToImxsOwn(t *testing.T) {
 	if got := w.change(t, imx.PolicyRequest{Policy: policy.Default("other")}); len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "nothing runs by it here") {
 		t.Errorf("%+v", got)
 	}
+	if got, err := w.Policy("other"); err != nil || !got.Shipped || got.Changed == nil {
+		t.Errorf("what was made isn't known: %+v, %v", got, err)
+	}
 }
 
 func TestNothingTakesThePlaceOfAFirmConditionUnsaid(t *testing.T) {
