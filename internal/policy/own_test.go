@@ -103,3 +103,64 @@ func TestAScansAgeIsToldInWhatItIsReadIn(t *testing.T) {
 		}
 	}
 }
+
+const own = "# METADATA\n# title: No shells\n# custom:\n#   id: no-shell\npackage team.shell\n"
+
+func TestOwnConditionsAreAddedAndTakeThePlaceOfThoseOfTheirName(t *testing.T) {
+	p := policy.Default(policy.Production)
+	p.Rules = map[string]string{
+		"shell.rego":   own + "met if not input.plan.service.command\nsays := \"no shell\" if met\nelse := \"a shell\"\n",
+		"reviews.rego": "# METADATA\n# title: Any review\n# custom:\n#   id: reviews\npackage imx.policy.reviews\nmet if true\nsays := sprintf(\"%d\", [data.settings.reviews])\n",
+	}
+	in := with(func(in *policy.Input) { in.Reviews = nil })
+	v := judge(t, p, in)
+	if !v.Allowed || len(v.Conditions) != 11 || condition(t, v, "reviews").Says != "1" {
+		t.Errorf("%+v", v)
+	}
+	in.Plan.Service.Command = []string{"/bin/sh"}
+	if v = judge(t, p, in); v.Allowed || condition(t, v, "no-shell").Says != "a shell" {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestAPolicyThatDoesntCompileIsRefusedWithFileAndLine(t *testing.T) {
+	for what, c := range map[string]struct{ text, says string }{
+		"no Rego":           {"packag x", "own.rego:1: "},
+		"an unknown name":   {own + "met if inputs\nsays := \"x\"", "own.rego:6: var inputs is unsafe"},
+		"the clock":         {own + "met if time.now_ns() > 0\nsays := \"x\"", "own.rego:6: there is no function time.now_ns"},
+		"the network":       {own + "met if http.send({})\nsays := \"x\"", "own.rego:6: there is no function http.send"},
+		"nothing said":      {own + "met if true", "own.rego:1: the condition no-shell doesn't have both rules met and says"},
+		"no id":             {strings.Replace(own, "id: no-shell", "x: y", 1) + "met if true\nsays := \"\"", "own.rego:1: the condition has no id"},
+		"an id twice":       {strings.Replace(own, "no-shell", "tests", 1) + "met if true\nsays := \"\"", "there are two conditions named tests"},
+		"imx's own package": {"package imx.policy.tests\nmet if true\n", "the package data.imx.policy.tests is in two files"},
+		"a wrong start":     {strings.Replace(own, "id: no-shell", "id: no-shell\n#   start: maybe", 1) + "met if true\nsays := \"\"", `start of the condition no-shell is "maybe"`},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := policy.Default(policy.Production)
+			p.Rules = map[string]string{"own.rego": c.text}
+			_, err := policy.Compile(p)
+			wantError(t, err, c.says)
+		})
+	}
+}
+
+func TestAConditionThatLoopsOrFailsIsNotMet(t *testing.T) {
+	n := `n := [i | some i, _ in split("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "")]` + "\n"
+	for what, c := range map[string]struct{ text, says string }{
+		"loops":      {n + "met if { some a in n; some b in n; some c in n; some d in n; some e in n; (((a+b)+c)+d)+e == -1 }\nsays := \"x\"", "own.rego:5: the condition no-shell was stopped: it took more steps"},
+		"fails":      {"met := 1 if true\nsays := \"x\" if true\nsays := \"y\" if true", "the condition no-shell failed: "},
+		"nonsense":   {"met := 3\nsays := \"x\"", "gives what can't be read"},
+		"says not":   {"met if true\nsays := \"x\" if false", "it doesn't say why"},
+		"says a lot": {"met if false\nsays := concat(\"\", [x | some x in numbers])\nnumbers := [\"" + strings.Repeat("x", 5000) + "\"]", strings.Repeat("x", 2000)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := policy.Default(policy.Production)
+			p.Rules = map[string]string{"own.rego": own + c.text + "\n"}
+			v := judge(t, p, good())
+			got := condition(t, v, "no-shell")
+			if v.Allowed != (what == "says not") || !strings.Contains(got.Says, c.says) || len(got.Says) > 2000 {
+				t.Errorf("allowed %t: %+v", v.Allowed, got)
+			}
+		})
+	}
+}
