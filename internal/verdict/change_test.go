@@ -82,7 +82,7 @@ func TestAPolicyHasWhoSetItAndWhyAndTheWayBackIsToImxsOwn(t *testing.T) {
 	p.Settings.Reviews = 3
 	got := w.change(t, imx.PolicyRequest{Policy: p, Reason: "audit"})
 	want := &imx.PolicyChange{By: "ann", Time: w.now, Reason: "audit"}
-	if diff := cmp.Diff(want, got.Changed); diff != "" || got.Shipped || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "by 3 people, and of those who are known 0") {
+	if diff := cmp.Diff(want, got.Changed); diff != "" || got.Shipped || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "for 3 approvals, and of those who are known 0") {
 		t.Errorf("%+v\n%s", got, diff)
 	}
 	if _, err := w.SetPolicy(t.Context(), "bob", imx.PolicyRequest{Policy: policy.Default(staging), Over: policy.Default(staging).Digest()}); imx.KindOf(err) != imx.Conflict {
