@@ -88,13 +88,13 @@ func uncommitted(ctx context.Context, dir, commit string, read map[string][]byte
 	if err != nil {
 		return nil, err
 	}
-	top, err := tree(ctx, dir)
+	top, err := tree(ctx, dir, commit)
 	if err != nil {
 		return nil, err
 	}
 	deeper := slices.DeleteFunc(slices.Sorted(maps.Keys(needed)), func(name string) bool { return !strings.Contains(name, "/") })
 	if len(deeper) > 0 {
-		more, err := tree(ctx, dir, append([]string{"--"}, deeper...)...)
+		more, err := tree(ctx, dir, commit, append([]string{"--"}, deeper...)...)
 		if err != nil {
 			return nil, err
 		}
@@ -122,9 +122,9 @@ func readBesides(name string) bool {
 	return name == imx.LockFile || strings.HasSuffix(name, ".imx.hcl") && !strings.HasPrefix(name, ".") && !strings.Contains(name, "/")
 }
 
-// tree lists files of HEAD as they are named from a folder: those right in it, or some by name.
-func tree(ctx context.Context, dir string, args ...string) (map[string]entry, error) {
-	out, err := git(ctx, dir, append([]string{"--literal-pathspecs", "ls-tree", "-z", "HEAD"}, args...)...)
+// tree lists files of a commit as they are named from a folder: those right in it, or some by name. HEAD may have moved on since.
+func tree(ctx context.Context, dir, commit string, args ...string) (map[string]entry, error) {
+	out, err := git(ctx, dir, append([]string{"--literal-pathspecs", "ls-tree", "-z", commit}, args...)...)
 	if err != nil {
 		return nil, err
 	}
