@@ -4,6 +4,10 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 COMMIT   := $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 GO       := CGO_ENABLED=0 go
+# One way to compile for all of it, so that what one step compiled the others find: the binary, the linter's types, what tests build.
+export GOFLAGS := $(filter-out -trimpath,$(shell go env GOFLAGS)) -trimpath
+# Packages with tests that do less under the race detector (internal/raced), and are therefore tested without it, too.
+RACED_LESS = $(shell grep -rl '"imx/internal/raced"' --include=*_test.go internal | xargs -n1 dirname | sort -u | grep -v '^internal/cli$$' | sed 's|^|./|')
 # What Debian must provide: to build images and run instances, then only for tests.
 RUN_DEPS  := crun conmon xz-utils util-linux ca-certificates debian-archive-keyring git
 TEST_DEPS := openssh-client openssh-server gcc libc6-dev skopeo nftables iproute2 softhsm2
@@ -35,7 +39,7 @@ bin/golangci-lint: tools/go.mod
 	cd tools && $(GO) build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 lint: bin/golangci-lint
-	bin/golangci-lint run ./...
+	CGO_ENABLED=0 bin/golangci-lint run ./...
 	bin/golangci-lint fmt --diff
 
 vet:
@@ -45,8 +49,12 @@ vet:
 check: lint vet ## lint, vet, import rules, short tests
 	go test -short ./...
 
-test: deps-test build client lint vet ## everything: lint, vet, and all tests with the race detector
-	CGO_ENABLED=1 go test -race -timeout 30m ./...
+# What fails soonest comes first. The linter has vet's checks of all packages, so that neither is asked again: not by `go vet`, nor by
+# `go test`.
+test: deps-test build lint client ## everything: lint, and all tests with the race detector
+	$(GO) vet -tags client ./cmd/imx
+	$(GO) test -vet=off -timeout 30m $(RACED_LESS)
+	CGO_ENABLED=1 go test -vet=off -race -timeout 30m ./...
 	CGO_ENABLED=1 go test -tags pkcs11 ./internal/keyring
 	cd test/cosign && $(GO) test -timeout 30m ./...
 

@@ -61,6 +61,8 @@ type (
 		Service  string `json:"service"`
 		Replicas int    `json:"replicas"`
 		Reason   string `json:"reason,omitempty"` // why, where imx did it by itself
+		// Denied says that the policy doesn't allow its release any more: what the service had is remembered, for when it does again.
+		Denied bool `json:"denied,omitempty"`
 	}
 	// Destroyed takes a service down.
 	Destroyed struct {

@@ -2,11 +2,29 @@ package imx
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
-// Principal is who acts: "root" for a person by user name, "imx" for the server itself.
+// Principal is who acts: a Person by name, "imx" for the server itself, "account:root" for an account that is nobody's whom imx
+// knows. A person's name has no colon, so that nobody becomes somebody else by the name of an account. Logs of old have an account's
+// bare name.
 type Principal string
+
+// accountMark begins the Principal of an account.
+const accountMark = "account:"
+
+// AccountPrincipal is the Principal of a local account that is nobody's whom imx knows.
+func AccountPrincipal(account string) Principal { return Principal(accountMark + account) }
+
+// Account returns the name of the account that acts, "" where it isn't one that acts.
+func (p Principal) Account() string {
+	name, found := strings.CutPrefix(string(p), accountMark)
+	if !found {
+		return ""
+	}
+	return name
+}
 
 // Server is imx acting by itself.
 const Server Principal = "imx"
@@ -96,7 +114,7 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[TurnedBad], decode[HoldEnded], decode[WayBackChanged],
 		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded], decode[TestsSkipped],
 		decode[KeyAdded], decode[KeyEnded], decode[PersonSet], decode[PersonRemoved],
-		decode[PolicySet], decode[ExceptionMade], decode[ExceptionEnded], decode[VerdictGiven],
+		decode[PolicySet], decode[EnvironmentSet], decode[ExceptionMade], decode[ExceptionEnded], decode[VerdictGiven],
 		decode[CandidateMade], decode[Reviewed], decode[CandidateEnded], decode[SourceAdded], decode[SourceRemoved], decode[CommitSeen],
 		decode[FeedKept], decode[FeedRemoved],
 		decode[TokenMade], decode[TokenRevoked], decode[QuotaSet], decode[MirrorSet], decode[MirrorRemoved], decode[RegistryRepaired],

@@ -1,6 +1,10 @@
 package imx
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Commit is a commit as the server itself saw it in a repository.
 type Commit struct {
@@ -13,10 +17,37 @@ type Commit struct {
 	// Signer is the person whose key signed the commit, or an annotated tag of it, and Key that key; "" if nobody known did.
 	Signer Principal `json:"signer,omitempty"`
 	Key    string    `json:"key,omitempty"`
-	// Unsigned says why no signature counts: there is none, the key is unknown, it is wrong.
+	// Unsigned says why no signature counts: there is none, the key is unknown, it is wrong. With a Signer it is said of another commit that is new.
 	Unsigned string `json:"unsigned,omitempty"`
-	// People are those of the authors and committers of all commits since the running release's that are known, by name.
+	// Keys are those that signed the other commits that are new to a service that the candidate releases; sorted.
+	Keys []string `json:"keys,omitempty"`
+	// Emails are the addresses, as NormalEmail has them, of all who wrote, made or are named as co-authors of a commit that is new to
+	// a service that the candidate releases; sorted. People are those of them who were known when the commit was seen, and who signed; sorted.
+	Emails []string    `json:"emails,omitempty"`
 	People []Principal `json:"people,omitempty"`
+}
+
+// The most addresses that a Commit names, and the most bytes that one has (RFC 5321): nobody known has a longer one.
+const (
+	MaxEmails = 1000
+	MaxEmail  = 254
+)
+
+// NormalEmail returns an address as it is compared with others: without blanks around it and without its letters' case.
+func NormalEmail(address string) string {
+	return strings.ToLower(strings.ToUpper(strings.ToValidUTF8(strings.TrimSpace(address), "�")))
+}
+
+// Known are those who wrote or made the commits, as people are known now or were when the commit was seen; sorted.
+func (c Commit) Known(people map[Principal]Person) []Principal {
+	all := slices.Clone(c.People)
+	for name, p := range people {
+		if slices.ContainsFunc(p.Emails, func(own string) bool { return slices.Contains(c.Emails, NormalEmail(own)) }) {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // GitSource is a repository and a branch of it that the server follows.
@@ -47,8 +78,10 @@ type GitSource struct {
 // SourceView is a source, and what its server knows of it beside.
 type SourceView struct {
 	GitSource
-	Status  CommitStatus `json:"status"`
-	Refused int64        `json:"refusedCalls,omitempty"` // calls of its webhook with a wrong signature, since the server's start
+	Status CommitStatus `json:"status"`
+	// Earlier is what became of the commits before that are known still, the newest first.
+	Earlier []CommitStatus `json:"earlier,omitempty"`
+	Refused int64          `json:"refusedCalls,omitempty"` // calls of its webhook with a wrong signature, since the server's start
 }
 
 // What happens to sources.
@@ -81,7 +114,12 @@ type SourceRequest struct {
 	Source GitSource `json:"source"`
 	// Secret signs calls of its webhook. The server keeps it; it is never told again.
 	Secret string `json:"secret,omitempty"`
+	// Unhook takes its webhook's secret away; without it and a Secret, what there is stays.
+	Unhook Unhook `json:"unhook,omitempty"`
 }
+
+// Unhook says that a source has no webhook any more.
+type Unhook bool
 
 // CommitStatus is what became of the newest commit of a source, in the form of a status that GitHub, Gitea and Forgejo
 // take for a commit.

@@ -3,6 +3,7 @@ package imx
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,28 @@ func Way(address string) []string {
 		way, address = append(way, step), rest
 	}
 	return way
+}
+
+// Abbreviated returns the id that a person means by it or by how it begins; what is what the ids are of. Errors: NotFound, with where to see
+// them as its hint; Invalid where several begin so.
+func Abbreviated(what, wanted, see string, ids iter.Seq[string]) (string, error) {
+	var found []string
+	for id := range ids {
+		if id == wanted {
+			return id, nil
+		}
+		if wanted != "" && strings.HasPrefix(id, wanted) {
+			found = append(found, id)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", Errorf(NotFound, "there is no %s %q", what, wanted).WithHint("%s", see)
+	case 1:
+		return found[0], nil
+	}
+	slices.Sort(found)
+	return "", Errorf(Invalid, "%s begin with %q", strconv.Itoa(len(found))+" "+what+"s", wanted).WithHint("write more of it: %s", strings.Join(found[:min(len(found), 5)], ", "))
 }
 
 func isAlphanumeric(r rune) bool {

@@ -21,6 +21,10 @@ type PolicySettings struct {
 	Dirty bool `json:"dirty"`
 	// SignedCommits asks for a commit that somebody known signed, seen by the server itself in a repository.
 	SignedCommits bool `json:"signedCommits"`
+	// SignedSources asks that all commits of a followed repository that are new are signed by somebody known. Of folders it asks nothing.
+	SignedSources bool `json:"signedSources"`
+	// KnownAuthor refuses plans that neither somebody known nor a followed repository brought; else that is only shown.
+	KnownAuthor bool `json:"knownAuthor"`
 	// Warn are ids of conditions that are shown and don't refuse.
 	Warn []string `json:"warn,omitempty"`
 	// Denied says what becomes of a running release that would no longer be admitted.
@@ -54,6 +58,16 @@ type (
 	// PolicySet gives an environment a policy.
 	PolicySet struct {
 		Policy Policy `json:"policy"`
+		// Shipped says that it is imx's own: the environment has none of its own any more.
+		Shipped bool   `json:"shipped,omitempty"`
+		Reason  string `json:"reason,omitempty"`
+		// Replaces are conditions that nothing excuses, and in whose place rules of a user's own are.
+		Replaces []string `json:"replaces,omitempty"`
+	}
+	// EnvironmentSet says for which environment a data folder is from now on: at its first start, and where somebody changes it.
+	EnvironmentSet struct {
+		Environment string `json:"environment"`
+		Before      string `json:"before,omitempty"` // "" at the first start
 	}
 	// ExceptionMade excuses a condition.
 	ExceptionMade struct {
@@ -67,28 +81,9 @@ type (
 )
 
 func (PolicySet) kind() string      { return "policy-set" }
+func (EnvironmentSet) kind() string { return "environment-set" }
 func (ExceptionMade) kind() string  { return "exception-made" }
 func (ExceptionEnded) kind() string { return "exception-ended" }
-
-// PolicyView is a policy and what it asks for.
-type PolicyView struct {
-	Policy     Policy          `json:"policy"`
-	Digest     Digest          `json:"digest"`
-	Shipped    bool            `json:"shipped,omitempty"` // nobody gave the environment one of its own
-	Conditions []ConditionView `json:"conditions"`        // sorted by ID
-}
-
-// ConditionView is what a condition says of itself.
-type ConditionView struct {
-	ID    string `json:"id"`
-	Title string `json:"title"`
-	Asks  string `json:"description,omitempty"`
-	// Firm says that nothing excuses it: no exception, no warning.
-	Firm bool `json:"firm,omitempty"`
-	// Shown says that it is only shown where an instance of a release that was admitted is started.
-	Shown bool   `json:"shown,omitempty"`
-	File  string `json:"file"`
-}
 
 // EndRequest asks for the end of an exception.
 type EndRequest struct {

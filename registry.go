@@ -57,8 +57,12 @@ type RegistryQuota struct {
 	Repositories string    `json:"repositories,omitempty"` // a pattern, as MatchRepository takes it; or else
 	Owner        Principal `json:"owner,omitempty"`
 	Bytes        Size      `json:"bytes,omitempty"`     // of blobs and manifests, each counted once a repository; 0 means any number
-	Manifests    int       `json:"manifests,omitempty"` // 0 means any number
+	Manifests    int       `json:"manifests,omitempty"` // 0 means as many as are taken without a quota
+	Tags         int       `json:"tags,omitempty"`      // 0 means as many as are taken without a quota
 }
+
+// Bounds reports whether the quota bounds anything.
+func (q RegistryQuota) Bounds() bool { return q.Bytes != 0 || q.Manifests != 0 || q.Tags != 0 }
 
 // Scope names what the quota is for: "team/*", "owner ci".
 func (q RegistryQuota) Scope() string {
@@ -74,6 +78,9 @@ type RegistryUse struct {
 
 	UsedBytes     Size `json:"usedBytes"`
 	UsedManifests int  `json:"usedManifests"`
+	UsedTags      int  `json:"usedTags"`
+	// UnderWay are the bytes of uploads that haven't ended. They take room too.
+	UnderWay Size `json:"underWay,omitempty"`
 }
 
 // RegistryState is what the log says of who may do what in the registry, and how much.
@@ -83,7 +90,8 @@ type RegistryState struct {
 	Mirrors map[string]RegistryMirror `json:"mirrors,omitempty"` // by name
 }
 
-// RegistryPull is one line of the audit trail: a manifest that somebody pulled, or somebody that was turned away.
+// RegistryPull is one line of the audit trail: a manifest that somebody pulled, blobs that they read without one, or somebody that was
+// turned away.
 type RegistryPull struct {
 	Time       time.Time `json:"time"`
 	By         Principal `json:"by"`
@@ -94,6 +102,7 @@ type RegistryPull struct {
 	// Count is how often since Time, where the line stands for several within the same hour.
 	Count   int64  `json:"count,omitempty"`
 	Push    bool   `json:"push,omitempty"`    // it was pushed; the log tells the same
+	Blobs   bool   `json:"blobs,omitempty"`   // blobs were read by who had pulled no manifest that names them; Digest is the first one's
 	Refused string `json:"refused,omitempty"` // why it was not given
 }
 

@@ -9,21 +9,23 @@ import (
 // Release is the atomic unit that goes forward and comes back together: image, configuration,
 // ports, connections and addresses of one service. It never changes once made.
 type Release struct {
-	Service string       `json:"service"`
-	Number  int          `json:"number"` // counts from 1 per service
-	Image   Image        `json:"image"`
-	Config  ImageSpec    `json:"config"`          // the image's command, user and environment, as planned
-	Spec    Spec         `json:"spec"`            // Replicas is the number at the time; scaling changes Service.Replicas
-	Address netip.Addr   `json:"address"`         // the service's stable address, the same for all its releases
-	Hosts   []Host       `json:"hosts,omitempty"` // names that instances can use, of the services in Spec.Connect
-	Plan    Digest       `json:"plan"`            // Plan.Digest
-	Proof   Digest       `json:"proof,omitempty"` // Candidate.Proof, of the request that made it
-	Source  Source       `json:"source"`
-	Apply   string       `json:"apply"` // id of the apply that made it
-	By      Principal    `json:"by"`
-	Made    time.Time    `json:"made"`
-	State   ReleaseState `json:"state"`
-	Reason  string       `json:"reason,omitempty"` // why it failed; of a good one, that it was never tried
+	Service string     `json:"service"`
+	Number  int        `json:"number"` // counts from 1 per service
+	Image   Image      `json:"image"`
+	Config  ImageSpec  `json:"config"`          // the image's command, user and environment, as planned
+	Spec    Spec       `json:"spec"`            // Replicas is the number at the time; scaling changes Service.Replicas
+	Address netip.Addr `json:"address"`         // the service's stable address, the same for all its releases
+	Hosts   []Host     `json:"hosts,omitempty"` // names that instances can use, of the services in Spec.Connect
+	Plan    Digest     `json:"plan"`            // Plan.Digest
+	Proof   Digest     `json:"proof,omitempty"` // Candidate.Proof, of the request that made it
+	Source  Source     `json:"source"`
+	// Candidate is the id of what it was made of, whose approvals are the release's; "" where nothing waited.
+	Candidate string       `json:"candidate,omitempty"`
+	Apply     string       `json:"apply"` // id of the apply that made it
+	By        Principal    `json:"by"`
+	Made      time.Time    `json:"made"`
+	State     ReleaseState `json:"state"`
+	Reason    string       `json:"reason,omitempty"` // why it failed; of a good one, that it was never tried
 }
 
 // Host is a name and the address that it stands for inside an instance.
@@ -66,12 +68,22 @@ type Service struct {
 	WayBack  WayBack   `json:"wayBack,omitzero"`
 	Routes   Weights   `json:"routes,omitempty"` // the traffic's shares, as last moved
 	Moved    time.Time `json:"moved,omitzero"`   // when Routes last changed; draining counts from then
+	// Stopped says that the policy stopped it, and nobody has scaled it, released or rolled it back since.
+	Stopped *Stopped `json:"stopped,omitempty"`
 	// Releases in order of Number, the first being the oldest that is kept.
 	Releases  []Release `json:"releases"`
 	Destroyed bool      `json:"destroyed,omitempty"` // keeps its address and release numbers for a namesake
 	// VolumesToo says that a destroyed service's volumes go with it.
 	VolumesToo bool `json:"volumesToo,omitempty"`
 	Removed    bool `json:"removed,omitempty"` // nothing of the destroyed service is left on the engine
+}
+
+// Stopped is what a service was before the policy stopped it.
+type Stopped struct {
+	Release  int       `json:"release"`
+	Replicas int       `json:"replicas"` // that it had
+	Reason   string    `json:"reason"`
+	Time     time.Time `json:"time"`
 }
 
 // Release returns the release with the number, or false.

@@ -79,7 +79,12 @@ type RegistryCheckRequest struct {
 	// at hand alone.
 	RepairFrom string `json:"repairFrom,omitempty"`
 	Secret     string `json:"secret,omitempty"` // for that registry: a token, or NAME:SECRET
+	// Forget lets go of damaged statements in whose place there is a newer one, where they couldn't be repaired.
+	Forget Forget `json:"forget,omitempty"`
 }
+
+// Forget says that what nothing needs any more and can't be repaired is removed.
+type Forget bool
 
 // What happens to replicas.
 type (

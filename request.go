@@ -10,6 +10,8 @@ type PlanRequest struct {
 	Expect Digest `json:"expect,omitempty"`
 	// SkipTests says why an apply releases images without testing them; "" tests them. The log tells it.
 	SkipTests string `json:"skipTests,omitempty"`
+	// Account is the local account that asks. The server fills it in with what the kernel says: no request can name one.
+	Account string `json:"-"`
 }
 
 // PlanResult is a plan, the lock that pins it, and what applying it would change.

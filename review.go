@@ -17,9 +17,13 @@ type Candidate struct {
 	Source      Source    `json:"source"`           // as the template's sender says
 	Commit      *Commit   `json:"commit,omitempty"` // what the server itself saw in a repository
 	By          Principal `json:"by"`
-	Images      []Image   `json:"images"`
-	Services    []string  `json:"services"`
-	Made        time.Time `json:"made"`
+	// Account is the local account that By brought it from; "" for a commit's. Whose login it is can become known, or another's.
+	Account  string    `json:"account,omitempty"`
+	Images   []Image   `json:"images"`
+	Services []string  `json:"services"`
+	Made     time.Time `json:"made"`
+	// Base is where its services stood when it was planned, as State.Base has it. Once they don't any more, it can't be released.
+	Base Digest `json:"base,omitempty"`
 
 	State CandidateState `json:"state"`
 	// Why it is in that state: a rejection's reason, the failed condition, the apply that released it.
@@ -32,10 +36,12 @@ type CandidateState string
 
 // The states of a candidate.
 const (
-	CandidateOpen       CandidateState = "open"
-	CandidateReleased   CandidateState = "released"
-	CandidateRejected   CandidateState = "rejected"
-	CandidateSuperseded CandidateState = "superseded" // another plan of the same services took its place
+	CandidateOpen     CandidateState = "open"
+	CandidateReleased CandidateState = "released"
+	CandidateRejected CandidateState = "rejected"
+	// CandidateSuperseded is the end of one that can't be released any more: another plan of its services took its place, or what they run has changed.
+	CandidateSuperseded CandidateState = "superseded"
+	CandidateFailed     CandidateState = "failed" // it was released, and the rollout of one of its releases failed
 )
 
 // Review is a person's yes or no to a plan, signed with a key of theirs.
@@ -47,6 +53,11 @@ type Review struct {
 	Key      string    `json:"key"`    // Key.ID
 	Bundle   Digest    `json:"bundle"` // of the signed statement
 	Made     time.Time `json:"made"`
+	Signed   time.Time `json:"signed,omitzero"` // by the reviewer's clock
+	// Shown is the CandidateView that there was to see when it was given, as JSON in the blob store.
+	Shown Digest `json:"shown,omitempty"`
+	// Void is why it doesn't count any more, where that is asked for; the log has none.
+	Void string `json:"void,omitempty"`
 }
 
 // ReviewPredicate is the predicate of a review's statement. Its subjects are the plan, named "plan", and each image.
@@ -62,16 +73,16 @@ type ReviewPredicate struct {
 
 // What happens to candidates.
 type (
-	// CandidateMade opens a candidate. Open ones of the same services are superseded.
+	// CandidateMade opens a candidate. Open ones of the same services are superseded. It has the reviews of its plan that stand.
 	CandidateMade struct {
 		Candidate Candidate `json:"candidate"`
 	}
-	// Reviewed adds a review to an open candidate.
+	// Reviewed adds a review to an open candidate, or to a rejected one: the yes of who rejected it opens it again.
 	Reviewed struct {
 		Candidate string `json:"candidate"`
 		Review    Review `json:"review"`
 	}
-	// CandidateEnded ends a candidate.
+	// CandidateEnded ends a candidate. One that is rejected can be opened again.
 	CandidateEnded struct {
 		Candidate string         `json:"candidate"`
 		State     CandidateState `json:"state"`
@@ -97,6 +108,20 @@ type CandidateView struct {
 	// Conflict says why it can't be released whatever anybody answers; "" if it can.
 	Conflict string   `json:"conflict,omitempty"`
 	Notices  []string `json:"notices,omitempty"` // what couldn't be compared, and why
+	// Texts are the changed files line by line.
+	Texts []TextChange `json:"texts,omitempty"`
+	// Seen is when the rest was as it is here: of what has ended, when it was answered last. Zero means now.
+	Seen time.Time `json:"seen,omitzero"`
+}
+
+// TextChange is how a file of an image or a service changes.
+type TextChange struct {
+	Subject string `json:"subject"` // as a Change's
+	Path    string `json:"path"`
+	// Diff are the lines that come and go, in the form of `diff -u`; "" with a Note.
+	Diff string `json:"diff,omitempty"`
+	// Note says why there are none, or not all: the file isn't text, is too large, isn't kept any more.
+	Note string `json:"note,omitempty"`
 }
 
 // ServiceChange is what a candidate's release of a service gains and loses against the one that runs.
@@ -112,7 +137,7 @@ type ServiceChange struct {
 	After  Size            `json:"after"`
 	// Rights are lines of what an instance may do beyond reading: "user 0", "setuid /usr/bin/su", "writable /data".
 	Rights LineChange `json:"rights"`
-	// Firewall are lines of the rules, as package network writes them.
+	// Firewall are the rules of package network, a line each: "port 443 of this machine leads to its port 8000".
 	Firewall LineChange `json:"firewall"`
 }
 
@@ -123,12 +148,15 @@ type LineChange struct {
 	Kept    []string `json:"kept,omitempty"`
 }
 
-// Authors are those who had a hand in a candidate, so that they can't approve it: who brought it, and whom the commits
-// since the running release are from.
-func (c Candidate) Authors() []Principal {
+// Authors are those who had a hand in a candidate, so that they can't approve it: who brought it, whose login that account is, and whom
+// the commits that are new to its services are from, by what is known of people now.
+func (c Candidate) Authors(people map[Principal]Person) []Principal {
 	all := []Principal{c.By}
+	if p, ok := WithLogin(people, c.Account); ok {
+		all = append(all, p.Name)
+	}
 	if c.Commit != nil {
-		all = append(all, c.Commit.People...)
+		all = append(all, c.Commit.Known(people)...)
 		if c.Commit.Signer != "" {
 			all = append(all, c.Commit.Signer)
 		}

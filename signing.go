@@ -1,7 +1,9 @@
 package imx
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -68,11 +70,30 @@ type Person struct {
 	Name   Principal `json:"name"`
 	Emails []string  `json:"emails,omitempty"` // as in their commits
 	Roles  []Role    `json:"roles,omitempty"`  // RoleReviewer, RoleAuthor
+	Logins []string  `json:"logins,omitempty"` // accounts on the server's machine; no two people have the same
 	Since  time.Time `json:"since"`
 }
 
 // Has reports whether the person has a role.
 func (p Person) Has(r Role) bool { return slices.Contains(p.Roles, r) }
+
+// WithLogin returns the person one of whose logins an account is, or false.
+func WithLogin(people map[Principal]Person, account string) (Person, bool) {
+	for _, p := range people {
+		if slices.Contains(p.Logins, account) {
+			return p, true
+		}
+	}
+	return Person{}, false
+}
+
+// Caller is who acts when a local account asks: the person whose login it is, or else the account itself.
+func Caller(people map[Principal]Person, account string) Principal {
+	if p, ok := WithLogin(people, account); ok {
+		return p.Name
+	}
+	return AccountPrincipal(account)
+}
 
 // KnownPerson is a person with their keys, the newest last.
 type KnownPerson struct {
@@ -85,12 +106,39 @@ type PersonRequest struct {
 	Name   Principal `json:"name"`
 	Emails []string  `json:"emails,omitempty"` // none leave those that are known
 	Roles  []Role    `json:"roles,omitempty"`  // as Emails
+	Logins []string  `json:"logins,omitempty"` // as Emails
 	Keys   []string  `json:"keys,omitempty"`   // files as they are: SSH public keys, or armored OpenPGP keys
 }
 
 // RotateRequest asks for a new key of a role of imx's own.
 type RotateRequest struct {
 	Role Role `json:"role"`
+}
+
+// FindKey returns the key that a person means by its ID, by how that begins, with or without "SHA256:", or by a role: then the one that
+// signs for it now. Errors: as Abbreviated.
+func FindKey(keys map[string]Key, wanted string) (Key, error) {
+	for _, k := range keys {
+		if k.Role != "" && string(k.Role) == wanted && k.Until.IsZero() {
+			return k, nil
+		}
+	}
+	const prefix = "SHA256:"
+	whole := wanted
+	if _, ok := keys[prefix+wanted]; ok || !strings.HasPrefix(wanted, prefix) && wanted != "" && !begins(keys, wanted) {
+		whole = prefix + wanted
+	}
+	id, err := Abbreviated("key", whole, "imx key list shows the keys", maps.Keys(keys))
+	return keys[id], err
+}
+
+func begins(keys map[string]Key, with string) bool {
+	for id := range keys {
+		if strings.HasPrefix(id, with) {
+			return true
+		}
+	}
+	return false
 }
 
 // KeyEndRequest asks for a key's end.

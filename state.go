@@ -11,13 +11,17 @@ type State struct {
 	Images    map[Digest]Image    `json:"images"`    // by ImagePlan.Digest
 	// Evidence is the newest of each predicate type, by Image.Digest and that type.
 	Evidence map[Digest]map[string]Evidence `json:"evidence,omitempty"`
+	// Environment is whose policy counts here; "" before a server's first start.
+	Environment string `json:"environment,omitempty"`
 	// Keys are by ID, People and Candidates too, Policies by environment, Sources by name.
-	Keys       map[string]Key       `json:"keys,omitempty"`
-	People     map[Principal]Person `json:"people,omitempty"`
-	Policies   map[string]Policy    `json:"policies,omitempty"`
-	Exceptions map[string]Exception `json:"exceptions,omitempty"`
-	Candidates map[string]Candidate `json:"candidates,omitempty"` // open ones, and a number of those that ended last
-	Sources    map[string]GitSource `json:"sources,omitempty"`
+	Keys     map[string]Key       `json:"keys,omitempty"`
+	People   map[Principal]Person `json:"people,omitempty"`
+	Policies map[string]Policy    `json:"policies,omitempty"`
+	// PolicyChanges are who last set each environment's policy, or gave it back imx's own.
+	PolicyChanges map[string]PolicyChange `json:"policyChanges,omitempty"`
+	Exceptions    map[string]Exception    `json:"exceptions,omitempty"`
+	Candidates    map[string]Candidate    `json:"candidates,omitempty"` // open ones, and a number of those that ended last
+	Sources       map[string]GitSource    `json:"sources,omitempty"`
 	// Verdicts are the newest on each service's releases, by service and release number.
 	Verdicts map[string]map[int]Verdict `json:"verdicts,omitempty"`
 	Feeds    map[string]Feed            `json:"feeds,omitempty"` // by name
@@ -28,6 +32,19 @@ type State struct {
 	Apply     *ApplyStarted     `json:"apply,omitempty"`
 	ApplyBy   Principal         `json:"applyBy,omitempty"`
 	ApplyAt   time.Time         `json:"applyAt,omitzero"`
+}
+
+// Base names where some services stand, as far as a plan of them is compared with it: their
+// targets and numbers of instances. A rollout that is finished meanwhile doesn't change it, one
+// that failed does.
+func (s *State) Base(services []string) Digest {
+	type standing struct{ Target, Replicas int }
+	base := map[string]standing{}
+	for _, name := range services {
+		v := s.Services[name]
+		base[name] = standing{v.Target, v.Replicas}
+	}
+	return DigestJSON(base)
 }
 
 // Checkpoint is a signed statement that the log had Size events with this Merkle root.

@@ -1,6 +1,11 @@
 package imx
 
-import "strings"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Template is what a person wrote: one folder of HCL files, read and checked, with every file()
 // content in it, so that nothing outside is needed any more.
@@ -24,6 +29,23 @@ type Source struct {
 	Commit string `json:"commit,omitempty"` // full Git object name
 	Dirty  bool   `json:"dirty,omitempty"`  // the folder differed from the commit
 	Folder string `json:"folder,omitempty"` // the folder's path inside its repository, or its base name
+	// Changes are in what a dirty folder differs, a file each: "index.html isn't in the commit". Of many it has only the first, and how many there are.
+	Changes []string `json:"changes,omitempty"`
+}
+
+// maxChanges is how many files a Source names.
+const maxChanges = 10
+
+// Changes returns what a Source says of the files that differ: what of each, by its name.
+func Changes(differ map[string]string) []string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(differ)) {
+		if len(all) == maxChanges {
+			return append(all, fmt.Sprintf("and %d more", len(differ)-maxChanges))
+		}
+		all = append(all, name+" "+differ[name])
+	}
+	return all
 }
 
 // String returns the short commit, with "+changes" where the folder was dirty.

@@ -1,6 +1,7 @@
 package imx
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"math"
@@ -20,12 +21,54 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 // UnmarshalText implements encoding.TextUnmarshaler; the error is of kind Invalid.
 func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
+	v, err := ParseDuration(string(text))
 	if err != nil {
-		return Errorf(Invalid, "%q is not a duration such as \"1s\" or \"1m30s\"", text)
+		return err
 	}
-	*d = Duration(v)
+	*d = v
 	return nil
+}
+
+// ParseDuration reads what time.ParseDuration does, with whole weeks and days before it: "90m", "10d", "2w", "1d12h". A day has 24 hours.
+// The error is of kind Invalid.
+func ParseDuration(s string) (Duration, error) {
+	rest, negative := strings.CutPrefix(s, "-")
+	whole, days := time.Duration(0), false
+	for _, u := range []struct {
+		letter string
+		length time.Duration
+	}{{"w", 7 * day}, {"d", day}} {
+		number, after, _ := strings.Cut(rest, u.letter)
+		n, err := strconv.ParseInt(number, 10, 33)
+		if err != nil || n < 0 || after == rest || number == rest {
+			continue
+		}
+		if n > int64((math.MaxInt64-whole)/u.length) {
+			return 0, notDuration(s)
+		}
+		whole, rest, days = whole+time.Duration(n)*u.length, after, true
+	}
+	if !days {
+		small, err := time.ParseDuration(s)
+		if err != nil {
+			return 0, notDuration(s)
+		}
+		return Duration(small), nil
+	}
+	small, err := time.ParseDuration(cmp.Or(rest, "0s"))
+	if err != nil || strings.ContainsAny(rest, "+-") || small > math.MaxInt64-whole {
+		return 0, notDuration(s)
+	}
+	if whole += small; negative {
+		whole = -whole
+	}
+	return Duration(whole), nil
+}
+
+const day = 24 * time.Hour
+
+func notDuration(s string) error {
+	return Errorf(Invalid, "%q is not a duration such as \"1s\", \"1m30s\" or \"10d\"", s)
 }
 
 // Size is a number of bytes; templates write it "64MiB", JSON writes the number.

@@ -11,7 +11,10 @@ type Why struct {
 	ImagePlan ImagePlan `json:"imagePlan"` // what the image was made from
 	Plan      Digest    `json:"plan"`
 	Source    Source    `json:"source"`
-	Events    []Event   `json:"events"` // the events that made it, in order
+	// Candidate is what the release was made of, and Verdict the newest on it; nil where there is none.
+	Candidate *Candidate `json:"candidate,omitempty"`
+	Verdict   *Verdict   `json:"verdict,omitempty"`
+	Events    []Event    `json:"events"` // the events that made it, in order
 }
 
 // Status is what `imx status` shows.

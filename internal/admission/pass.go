@@ -2,10 +2,12 @@
 //
 // Promise 2, "nothing runs unproved", is a matter of types here. engine.Runner.Scale starts nothing without a Pass for the
 // release, and a Pass can't be made but by Issue, from a verdict that says yes to that very release, or by ForTrial,
-// for the instances of a test, which nothing but the test can reach. TestOnlyTheseMakePasses holds the list of who calls the two.
+// for the instances of a test, which nothing but the test can reach. internal/arch holds the list of who calls the two.
 package admission
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"imx"
@@ -52,18 +54,21 @@ func Issue(v imx.Verdict, r imx.Release, now time.Time) (Pass, error) {
 	return Pass{identity(r)}, nil
 }
 
-// Denied is the error of a verdict that says no: each condition that isn't met on a line of its own, and what to do
-// about the first that tells it.
+// Denied is the error of a verdict that says no: each condition that isn't met on a line of its own, with what to do about it below it where
+// there are several, and the first of that as the hint. Approvals come last: nothing can be approved while anything else is missing.
 func Denied(v imx.Verdict) *imx.Error {
+	unmet := slices.DeleteFunc(slices.Clone(v.Conditions), func(c imx.Condition) bool { return c.Holds() })
+	slices.SortStableFunc(unmet, func(a, b imx.Condition) int { return order(a) - order(b) })
 	lines, hint := "", ""
-	for _, c := range v.Conditions {
-		if c.Holds() {
-			continue
+	for _, c := range unmet {
+		if c.ID == approvals && len(unmet) > 1 {
+			c.Hint = "when nothing else is missing, imx apply leaves a candidate, and imx approve says yes to it"
 		}
 		lines += "\n  " + c.ID + ": " + c.Says
-		if hint == "" {
-			hint = c.Hint
+		if len(unmet) > 1 && c.Hint != "" {
+			lines += "\n    " + c.Hint
 		}
+		hint = cmp.Or(hint, c.Hint)
 	}
 	if len(v.Conditions) == 0 {
 		lines = "\n  its policy asks for nothing, and so it allows nothing"
@@ -73,6 +78,16 @@ func Denied(v imx.Verdict) *imx.Error {
 		return err.WithHint("%s", hint)
 	}
 	return err
+}
+
+// approvals is the condition that is met last.
+const approvals = "reviews"
+
+func order(c imx.Condition) int {
+	if c.ID == approvals {
+		return 1
+	}
+	return 0
 }
 
 // ForTrial makes a Pass for an instance of a test, on a network of the test's own: its image has no verdict yet,

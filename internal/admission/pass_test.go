@@ -99,3 +99,18 @@ func TestAnExcusedConditionIsNoReasonToRefuse(t *testing.T) {
 		t.Errorf("%s; %s", got, err.Hint)
 	}
 }
+
+func TestAllThatIsMissingIsToldWithWhatToDoAndApprovalsLast(t *testing.T) {
+	v := allowing(release())
+	v.Allowed = false
+	v.Conditions = []imx.Condition{
+		{ID: "reviews", Refuses: true, Says: "0 of 1", Hint: "imx approve"},
+		{ID: "scan", Refuses: true, Says: "nobody looked", Hint: "imx scan web --keep"},
+		{ID: "tests", Refuses: true, Says: "it failed", Hint: "imx test"},
+	}
+	err := admission.Denied(v)
+	const lines = "\n  scan: nobody looked\n    imx scan web --keep\n  tests: it failed\n    imx test\n  reviews: 0 of 1\n    when nothing else is missing"
+	if !strings.Contains(err.Error(), lines) || err.Hint != "imx scan web --keep" {
+		t.Errorf("%s\nhint: %s", err.Error(), err.Hint)
+	}
+}

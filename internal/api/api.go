@@ -127,7 +127,7 @@ type Scanner interface {
 type Judge interface {
 	Verify(ctx context.Context, q imx.VerifyQuery) (imx.Verification, error)
 	Policy(environment string) (imx.PolicyView, error)
-	SetPolicy(by imx.Principal, p imx.Policy) (imx.PolicyView, error)
+	SetPolicy(ctx context.Context, by imx.Principal, req imx.PolicyRequest) (imx.PolicyView, error)
 	Exceptions() []imx.Exception
 	Except(by imx.Principal, x imx.Exception) (imx.Exception, error)
 	EndException(by imx.Principal, id, reason string) error
@@ -149,8 +149,10 @@ type Config struct {
 	Collector Collector
 	Scanner   Scanner
 	Registrar Registrar
-	Registry  http.Handler // answers below /v2/; nil means that there is no registry
-	Log       *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
+	// Who is who acts when a local account asks; nil means the accounts themselves: nobody is known.
+	Who      func(account string) imx.Principal
+	Registry http.Handler // answers below /v2/; nil means that there is no registry
+	Log      *slog.Logger // gets panics and answers that couldn't be sent; nil means nobody does
 }
 
 // New returns the handler for the server's unix socket. Its requests must carry who they come
@@ -158,6 +160,9 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Who == nil {
+		cfg.Who = imx.AccountPrincipal
 	}
 	s := &server{cfg}
 	mux := http.NewServeMux()

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -41,7 +40,7 @@ func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
 	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })
 	server := &http.Server{ConnContext: api.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: api.New(api.Config{
 		Applier: m, Operator: m, Viewer: m, Images: m, Evidence: m,
-		Trust: m, Desk: m, Sources: followed{m}, Logs: m, Freezer: m, Scanner: m, Registrar: &rules{}, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Trust: m, Who: whose, Desk: m, Sources: followed{m}, Logs: m, Freezer: m, Scanner: m, Registrar: &rules{}, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -53,6 +52,9 @@ func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
 	})
 	return client.New(socket), socket
 }
+
+// whose is a person for each account.
+func whose(account string) imx.Principal { return imx.Principal("whose-login-is-" + account) }
 
 func quiet(imx.Progress) {}
 
@@ -83,20 +85,22 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	m := newMemory()
 	c, _ := serve(t, m, io.Discard)
 	ctx := t.Context()
-	me := ok(user.Current())(t)
-	by := imx.Principal(me.Username)
+	server, _ := pair(t)
+	account := ok(api.Caller(api.ConnContext(ctx, server)))(t)
+	by := whose(account)
 
 	same(t, "version", ok(c.Version(ctx))(t), m.Version())
 	var progress []imx.Progress
 	report := func(p imx.Progress) { progress = append(progress, p) }
 	planned := ok(c.Plan(ctx, web(), report))(t)
 	same(t, "plan", planned.Digest, planned.Plan.Digest())
-	same(t, "progress", progress, []imx.Progress{{Step: "fetch", Status: imx.StepDone, Message: "for " + me.Username}})
+	same(t, "progress", progress, []imx.Progress{{Step: "fetch", Status: imx.StepDone, Message: "for " + string(by)}})
 	same(t, "test", ok(c.Test(ctx, imx.TestRequest{PlanRequest: web(), Only: []string{"home"}}, quiet))(t).Results, []imx.TestResult{{Test: "home", Passed: true}})
 	same(t, "build", ok(c.Build(ctx, web(), quiet))(t).Images, []imx.Image{{Name: "web"}})
 	for number := range 2 {
 		applied := ok(c.Apply(ctx, web(), quiet))(t)
 		same(t, "apply", []any{applied.Releases[0].Number, applied.Releases[0].By}, []any{number + 1, by})
+		same(t, "account", applied.Candidate.Account, account)
 	}
 
 	frozen := ok(c.Freeze(ctx, imx.FreezeRequest{Lock: &imx.Lock{Packages: []imx.Package{{Name: "a"}}}, Name: "shop"}, quiet))(t)
@@ -118,7 +122,7 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 		same(t, "bundle", string(ok(c.Bundle(ctx, stated, predicate))(t)), `{"signed":"provenance"}`)
 		same(t, "statement", ok(c.Statement(ctx, stated, predicate))(t), ok(m.Statement(ctx, stated, "provenance"))(t))
 	}
-	same(t, "sbom", string(ok(c.SBOM(ctx, stated, "cyclonedx"))(t)), string(ok(m.SBOM(ctx, "root", stated, imx.PredicateCycloneDX))(t)))
+	same(t, "sbom", string(ok(c.SBOM(ctx, stated, "cyclonedx"))(t)), string(ok(m.SBOM(ctx, by, stated, imx.PredicateCycloneDX))(t)))
 	same(t, "services", ok(c.Services(ctx))(t)[0].Name, "web")
 	same(t, "releases", len(ok(c.Releases(ctx, "web"))(t)), 2)
 

@@ -2,53 +2,38 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"os/user"
-	"strconv"
-
-	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/peer"
 )
 
 type callerKey struct{}
 
-// ConnContext is an http.Server's ConnContext. It notes which user holds the other end of a unix
-// socket, as the kernel says (SO_PEERCRED of unix(7)), for every request of the connection.
+// caller is which account a connection is from, or why that can't be told.
+type caller struct {
+	account string
+	err     error
+}
+
+// ConnContext is an http.Server's ConnContext. It notes, as package peer tells it, which account is at the other end of a unix
+// socket, for every request of the connection.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
 		return ctx
 	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	var peer *unix.Ucred
-	var asked error
-	err = raw.Control(func(fd uintptr) { peer, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err != nil || asked != nil {
-		return ctx
-	}
-	return context.WithValue(ctx, callerKey{}, principal(peer.Uid))
+	var c caller
+	c.account, c.err = peer.Account(socket)
+	return context.WithValue(ctx, callerKey{}, c)
 }
 
-// principal names a user: by name, or "uid:1234" for one that this machine doesn't know.
-func principal(uid uint32) imx.Principal {
-	number := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(number); err == nil {
-		return imx.Principal(u.Username)
-	}
-	return imx.Principal(fmt.Sprintf("uid:%s", number))
-}
-
-// Caller returns whom ConnContext noted. Errors: Refused, where it could tell nothing.
-func Caller(ctx context.Context) (imx.Principal, error) {
-	p, ok := ctx.Value(callerKey{}).(imx.Principal)
+// Caller returns the account that ConnContext noted. Errors: Refused, where it could tell nothing.
+func Caller(ctx context.Context) (account string, err error) {
+	c, ok := ctx.Value(callerKey{}).(caller)
 	if !ok {
 		return "", imx.Errorf(imx.Refused, "the server can't tell who is asking").
 			WithHint("use the server's unix socket on its own machine")
 	}
-	return p, nil
+	return c.account, c.err
 }

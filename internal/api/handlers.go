@@ -38,6 +38,7 @@ func planned[T any](r *request, do func(context.Context, imx.Principal, imx.Plan
 	if err := r.read(&req); err != nil {
 		return err
 	}
+	req.Account = r.account
 	return stream(r, func(ctx context.Context, report imx.Report) (T, error) { return do(ctx, r.by, req, report) })
 }
 

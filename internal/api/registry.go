@@ -51,7 +51,7 @@ func registryRoutes() []route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/registry/quotas", answer: "list of RegistryUse", form: formJSON, serve: quotas,
-			says: "The quotas, and how much of each is used.",
+			says: "The quotas, and how much of each is used, with the bytes of uploads that are under way.",
 		},
 		{
 			method: http.MethodPut, path: "/v1/registry/quotas", body: "RegistryQuota", answer: "list of RegistryUse", form: formJSON, serve: setQuota,
@@ -61,7 +61,7 @@ func registryRoutes() []route {
 		{
 			method: http.MethodGet, path: "/v1/registry/audit", answer: "list of RegistryPull", form: formJSON, serve: audit,
 			query: []parameter{{"since", "a moment of the past, as RFC 3339; all that is kept if it isn't given"}},
-			says:  "Who pulled and pushed which manifest, when and from where, and who was turned away; the oldest line first.",
+			says:  "Who pulled and pushed which manifest, who read blobs without theirs, when and from where, and who was turned away; the oldest line first.",
 		},
 		{
 			method: http.MethodGet, path: "/v1/registry/mirrors", answer: "list of MirrorStatus", form: formJSON, serve: mirrors,

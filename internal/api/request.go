@@ -24,11 +24,13 @@ const ndjson = "application/x-ndjson"
 // request is a request to one route, with its answer.
 type request struct {
 	*http.Request
-	s     *server
-	w     http.ResponseWriter
-	by    imx.Principal
-	query url.Values
-	begun bool // the answer's status has been sent
+	s *server
+	w http.ResponseWriter
+	// account is where the request is from, and by whose word it is.
+	account string
+	by      imx.Principal
+	query   url.Values
+	begun   bool // the answer's status has been sent
 }
 
 // endpoint serves one route.
@@ -52,11 +54,11 @@ func (s *server) endpoint(rt route) http.Handler {
 
 // open finds who asks and reads the query. Errors: Refused, Invalid.
 func (r *request) open(ctx context.Context, rt route) error {
-	by, err := Caller(ctx)
-	if err != nil {
+	var err error
+	if r.account, err = Caller(ctx); err != nil {
 		return err
 	}
-	r.by = by
+	r.by = r.s.Who(r.account)
 	if r.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 		return imx.Errorf(imx.Invalid, "the query can't be read: %w", err)
 	}

@@ -53,7 +53,7 @@ func reviewRoutes() []route {
 		},
 		{
 			method: http.MethodPost, path: "/v1/sources", body: "SourceRequest", answer: "SourceView", form: formJSON, serve: addSource,
-			says: "Follows a repository, or changes how. Without a secret, one that the source has stays.",
+			says: "Follows a repository, or changes how. Without a secret, one that the source has stays, unless unhook takes it away.",
 		},
 		{
 			method: http.MethodGet, path: "/v1/sources/{source}", answer: "SourceView", form: formJSON, serve: oneSource,

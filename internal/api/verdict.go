@@ -21,11 +21,12 @@ func verdictRoutes() []route {
 		{
 			method: http.MethodGet, path: "/v1/policy", answer: "PolicyView", form: formJSON, serve: showPolicy,
 			query: []parameter{{"environment", "whose policy; the server's own if it isn't given"}},
-			says:  "An environment's policy and what its conditions ask for.",
+			says:  "An environment's policy and what its conditions ask for. Not found for one that isn't known.",
 		},
 		{
-			method: http.MethodPut, path: "/v1/policy", body: "Policy", answer: "PolicyView", form: formJSON, serve: setPolicy,
-			says: "Gives an environment a policy. Rules that don't compile are refused, with file and line.",
+			method: http.MethodPut, path: "/v1/policy", body: "PolicyRequest", answer: "PolicyView", form: formJSON, serve: setPolicy,
+			says: "Gives an environment a policy, makes the environment where it isn't known, and says whose running releases that changes something for; with `dryRun` it only says that. Rules " +
+				"that don't compile are refused, with file and line. A policy that is imx's own for the environment is kept as that: as none of its own.",
 		},
 		{
 			method: http.MethodGet, path: "/v1/exceptions", answer: "list of Exception", form: formJSON, serve: listExceptions,
@@ -56,11 +57,11 @@ func showPolicy(s *server, r *request) error {
 }
 
 func setPolicy(s *server, r *request) error {
-	var p imx.Policy
-	if err := r.read(&p); err != nil {
+	var req imx.PolicyRequest
+	if err := r.read(&req); err != nil {
 		return err
 	}
-	return answer(r, func(context.Context) (imx.PolicyView, error) { return s.Judge.SetPolicy(r.by, p) })
+	return answer(r, func(ctx context.Context) (imx.PolicyView, error) { return s.Judge.SetPolicy(ctx, r.by, req) })
 }
 
 func listExceptions(s *server, r *request) error { return r.answer(s.Judge.Exceptions()) }

@@ -88,7 +88,7 @@ func (m *memory) Apply(ctx context.Context, by imx.Principal, req imx.PlanReques
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	result := imx.ApplyResult{Apply: "a1", Plan: p}
+	result := imx.ApplyResult{Apply: "a1", Plan: p, Candidate: &imx.Candidate{By: by, Account: req.Account}}
 	for _, spec := range p.Plan.Services {
 		if spec.Name == "broken" {
 			panic("a defect")

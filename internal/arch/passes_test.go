@@ -1,10 +1,10 @@
 package arch_test
 
 // No path in the code starts an instance without a verdict. What starts one takes an admission.Pass, and here is the whole list of who
-// makes passes, and of who hands one to an engine. Whoever adds a path fails this test, and has to say here why it is one.
+// makes passes, who hands one to an engine, who runs programs at all, and who says what a release was judged by. Whoever adds a path
+// fails this test, and has to say here why it is one.
 
 import (
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -18,88 +18,115 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// passes says which packages may use what of package admission.
-func passes() map[string][]string {
-	return map[string][]string{
-		"Issue":    {"internal/verdict"},                             // from a verdict that says yes
-		"ForTrial": {"internal/engine/enginetest", "internal/trial"}, // for instances that nothing but a test reaches
+// allowed says what may be where, and why.
+func allowed() map[string]map[string]string {
+	return map[string]map[string]string{
+		"imx/internal/admission.Issue": {"internal/verdict.Judge.Pass": "from a verdict that says yes"},
+		"imx/internal/admission.ForTrial": {
+			"internal/engine/enginetest.passNeeded":    "the suite of engines",
+			"internal/engine/enginetest.session.scale": "the suite of engines",
+			"internal/trial.session.start":             "instances that nothing but a test reaches",
+			"internal/trial.trialCase.way":             "a program beside such an instance",
+		},
+		"start with a Pass": {
+			"internal/reconcile.Loop.scale":            "what is wanted, with a Pass of the judge",
+			"internal/engine/enginetest.passNeeded":    "the suite of engines",
+			"internal/engine/enginetest.session.scale": "the suite of engines",
+			"internal/trial.session.start":             "an instance of a test",
+			"internal/trial.trialCase.way":             "a program beside such an instance",
+		},
+		judged: {
+			"internal/control.Control.Promote":   "no release without it",
+			"internal/pipeline.Pipeline.release": "the judge's verdicts on the very drafts",
+		},
+		"os/exec.CommandContext":           programsThatRun(),
+		"os/exec.Command":                  {"internal/check/apart.start": "imx itself, for rules that nobody vouches for"},
+		"syscall.ForkExec":                 {"internal/probe.spawn": "inside an instance of a test: it tries what mustn't run there"},
+		"golang.org/x/sys/unix.RawSyscall": {"internal/probe.call": "inside an instance of a test: it tries what mustn't be called there"},
 	}
 }
 
-// starters are the only functions that lead to a process of an instance: Scale of engines, and what of each engine Scale alone calls.
-// Tests of images run a program beside an instance that has a pass of its own.
-func starters() map[string][]string {
-	return map[string][]string{
-		"Scale":  {"internal/control", "internal/daemon", "internal/engine/enginetest", "internal/reconcile", "internal/trial"},
-		"ExecIn": {"internal/trial"},
+// programsThatRun are those that imx runs, by who runs them.
+func programsThatRun() map[string]string {
+	return map[string]string{
+		"internal/engine/local.launcher.conmon":      "an instance: TestEnginesComeToAProcessOnlyByWhatAsksForAPass has the way to it",
+		"internal/engine/local.launcher.startHidden": "the same",
+		"internal/engine/local.beside.run":           "a program beside an instance that runs, by Exec and ExecIn",
+		"internal/build.sandbox.start":               "a build's scripts, in a sandbox without a network",
+		"internal/build.decompressAll":               "xz",
+		"internal/archive.unxz":                      "xz",
+		"internal/git.Repository.command":            "git, on the server",
+		"internal/cli.git":                           "git, where people type",
+		"internal/demo.stage.imx":                    "imx itself, as people type it",
+		"internal/demo.stage.findings":               "imx itself, as people type it",
+		"internal/demo.stage.serve":                  "imx itself, as a server",
+		"internal/demo.stage.git":                    "git, for the demo's repository",
 	}
 }
 
-func TestOnlyTheseMakePasses(t *testing.T) {
-	used := map[string]map[string]bool{}
-	for file, parsed := range sources(t) {
-		ast.Inspect(parsed, func(n ast.Node) bool {
-			s, ok := n.(*ast.SelectorExpr)
-			if x, isName := base(s, ok); isName && x == "admission" && passes()[s.Sel.Name] != nil {
-				note(used, s.Sel.Name, filepath.Dir(file))
+// refused are what isn't allowed, of what a package has; what is allowed is noted in used.
+func refused(found []sight, used map[string]map[string]bool) []sight {
+	var list []sight
+	for _, s := range found {
+		if _, ok := allowed()[s.what][s.where]; !ok {
+			list = append(list, s)
+			continue
+		}
+		note(used, s.what, s.where)
+	}
+	return list
+}
+
+func TestNothingStartsOrIsJudgedButWhereTheListSaysSo(t *testing.T) {
+	used, read := map[string]map[string]bool{}, map[string]bool{}
+	for tags, packages := range map[string]string{"": "imx/...", "client": "imx/cmd/imx"} {
+		c := load(t, tags, packages)
+		for _, p := range c.packages {
+			u := c.unit(t, p)
+			for _, s := range append(refused(u.sights(p.ImportPath), used), u.unasked(p.ImportPath, starts)...) {
+				t.Errorf("%s: it isn't in the list", s)
 			}
-			return true
-		})
-		for _, imp := range parsed.Imports {
-			if imp.Path.Value == `"imx/internal/admission"` && imp.Name != nil {
-				t.Errorf("%s imports admission by another name, so that nobody sees what it makes", file)
+			for _, file := range p.GoFiles {
+				read[filepath.Join(p.ImportPath, file)] = true
 			}
 		}
 	}
-	if diff := cmp.Diff(passes(), sorted(used)); diff != "" {
-		t.Errorf("who makes passes (-may +does):\n%s", diff)
+	for file := range sources(t) {
+		if path := filepath.Join("imx", file); !read[path] && unread()[path] == "" {
+			t.Errorf("%s is in none of the builds that are looked at", file)
+		}
 	}
-}
-
-func base(s *ast.SelectorExpr, ok bool) (string, bool) {
-	if !ok {
-		return "", false
-	}
-	x, ok := s.X.(*ast.Ident)
-	if !ok {
-		return "", false
-	}
-	return x.Name, true
-}
-
-// A method by one of these names may be another's (control.Scale changes what is wanted): it is in the list all the same.
-func TestOnlyTheseStartInstances(t *testing.T) {
-	called := map[string]map[string]bool{}
-	for file, parsed := range sources(t) {
-		ast.Inspect(parsed, func(n ast.Node) bool {
-			if s, ok := n.(*ast.SelectorExpr); ok && starters()[s.Sel.Name] != nil && !isType(parsed, s) {
-				note(called, s.Sel.Name, filepath.Dir(file))
-			}
-			return true
-		})
-	}
-	for name, may := range starters() {
-		for dir := range called[name] {
-			if !slices.Contains(may, dir) && !outside(dir) {
-				t.Errorf("%s calls %s: a path to an instance that isn't in the list", dir, name)
+	for what, places := range allowed() {
+		for place := range places {
+			if !used[what][place] {
+				t.Errorf("%s has no %s: take it off the list", place, what)
 			}
 		}
 	}
 }
 
-// outside are packages that reach no engine: people's side of the socket, and what has a word by the same name.
-func outside(dir string) bool {
-	return slices.Contains([]string{"internal/api", "internal/cli", "internal/client", "internal/demo", "internal/rollout", "internal/term"}, dir)
+// unread are files of builds that aren't looked at here, and why.
+func unread() map[string]string {
+	return map[string]string{
+		"imx/bench/grype/main.go":              "a module of its own",
+		"imx/internal/keyring/token.go":        "needs cgo and a build tag; keys alone",
+		"imx/internal/client/shorten_other.go": "of other systems than Linux, where nothing runs",
+		"imx/internal/raced/with.go":           "one constant, under the race detector",
+	}
 }
 
-// isType reports whether a selector is rollout's action, a type by the same name.
-func isType(_ *ast.File, s *ast.SelectorExpr) bool {
-	x, ok := base(s, true)
-	return ok && x == "rollout"
+// starts reports whether something by a name is on an engine's way to a process.
+func starts(name string) bool {
+	for _, way := range ways() {
+		if way[name] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // ways are, of each engine, who may call what on the way to a process: from the exported method that asks the Pass down to the
-// program that is run. "Command" is exec's.
+// program that is run.
 func ways() map[string]map[string][]string {
 	return map[string]map[string][]string{
 		"internal/engine/local": {
@@ -126,21 +153,12 @@ func TestEnginesComeToAProcessOnlyByWhatAsksForAPass(t *testing.T) {
 							note(found, name, f.Name.Name)
 						}
 					}
-					asks(t, engine, f)
 				}
 			}
 		}
 		if diff := cmp.Diff(way, sorted(found)); diff != "" {
 			t.Errorf("%s: who calls what starts (-may +does):\n%s", engine, diff)
 		}
-	}
-}
-
-// asks fails for a function that takes a Pass and doesn't return when it doesn't cover what would start.
-func asks(t *testing.T, engine string, f *ast.FuncDecl) {
-	t.Helper()
-	if strings.Contains(signature(f), "admission.Pass") && !calls(f)["Covers"] {
-		t.Errorf("%s: %s takes a Pass and doesn't ask it", engine, f.Name.Name)
 	}
 }
 
@@ -159,17 +177,6 @@ func calls(f *ast.FuncDecl) map[string]bool {
 		return true
 	})
 	return names
-}
-
-func signature(f *ast.FuncDecl) string {
-	var b strings.Builder
-	for _, p := range f.Type.Params.List {
-		if s, ok := p.Type.(*ast.SelectorExpr); ok {
-			x, _ := base(s, true)
-			fmt.Fprintf(&b, "%s.%s ", x, s.Sel.Name)
-		}
-	}
-	return b.String()
 }
 
 func note(m map[string]map[string]bool, name, dir string) {

@@ -48,6 +48,7 @@ type world struct {
 	between  func() // is called when a statement is kept and nothing names it yet
 	trust    *trust.Registrar
 	store    *evidence.Store
+	dir      string
 }
 
 func newWorld(t *testing.T) *world {
@@ -58,7 +59,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = log.Close() })
-	w := &world{}
+	w := &world{dir: dir}
 	ids := 0
 	w.control, err = control.Open(control.Config{
 		Log: log, Now: time.Now, NewID: func() string { ids++; return fmt.Sprint("apply", ids) }, Network: netip.MustParsePrefix("10.0.0.0/24"),
@@ -86,6 +87,7 @@ func newWorld(t *testing.T) *world {
 			_, err := w.registry.Put(ctx, repository, tag, r.Manifest, r.MediaType)
 			return err
 		},
+		Doubted: func(d imx.Digest) error { return w.Doubted(d) },
 		Attest: func(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
 			return w.Built(ctx, by, b, report)
 		},
@@ -114,11 +116,21 @@ func newWorld(t *testing.T) *world {
 // build builds the image "app" of two files.
 func (w *world) build(t *testing.T) imx.Image {
 	t.Helper()
+	image, err := w.buildOf(t, "a program", imx.Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// buildOf builds the image "app" with a program, of a template from somewhere.
+func (w *world) buildOf(t *testing.T, program string, from imx.Source) (imx.Image, error) {
+	t.Helper()
 	tmpl, ds := template.Parse(fstest.MapFS{"t.imx.hcl": {Data: []byte(`
 image "app" {
   command = ["/app"]
   file "/app" {
-    content = "a program"
+    content = "` + program + `"
     mode    = "0755"
   }
   file "/opt/x/package.json" {
@@ -128,11 +140,17 @@ image "app" {
 	if err := ds.Err(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := w.pipeline.Build(t.Context(), "root", imx.PlanRequest{Template: tmpl}, func(imx.Progress) {})
+	tmpl.Source = from
+	quiet := func(imx.Progress) {}
+	planned, err := w.pipeline.Plan(t.Context(), "root", imx.PlanRequest{Template: tmpl}, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r.Images[0]
+	r, err := w.pipeline.Build(t.Context(), "root", imx.PlanRequest{Template: tmpl, Lock: &planned.Lock}, quiet)
+	if err != nil {
+		return imx.Image{}, err
+	}
+	return r.Images[0], nil
 }
 
 func (w *world) stated(image imx.Digest) []string {

@@ -12,14 +12,14 @@ import (
 
 // Built states what is known of an image that was built just now, or was found built: how it came to be, and what
 // is in it. What was stated already isn't made again, so that a build that changes nothing costs nothing here, but
-// for what is damaged or gone since, or doesn't count any more.
+// for what is damaged or gone since, or doesn't count any more, and for the provenance of an image that comes of another commit now.
 // Errors: as SBOM.
 func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error {
-	kept, err := a.kept(b.Image.Digest, imx.PredicateProvenance)
+	b, stated, err := a.known(b)
 	if err != nil {
 		return err
 	}
-	if !kept {
+	if !stated {
 		_, err := a.Add(ctx, by, Claim{
 			Repository: b.Image.Name, Image: b.Image.Digest, PredicateType: imx.PredicateProvenance, Predicate: provenance.Of(b),
 			Summary: "built from " + b.Source.String() + " by imx " + b.Version,
@@ -28,7 +28,8 @@ func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Bui
 			return err
 		}
 	}
-	if kept, err = a.kept(b.Image.Digest, imx.PredicateSPDX, imx.PredicateCycloneDX); kept || err != nil {
+	kept, err := a.kept(b.Image.Digest, imx.PredicateSPDX, imx.PredicateCycloneDX)
+	if kept || err != nil {
 		return err
 	}
 	began := a.cfg.Now()
@@ -44,6 +45,57 @@ func (a *Attester) Built(ctx context.Context, by imx.Principal, b provenance.Bui
 	}
 	report(step)
 	return err
+}
+
+// Doubted says why nothing can be stated of an image because it was found built: that it was built is stated, and that doesn't count.
+// It is nil for one of which that counts, or nobody stated anything. The error is that, not a failure.
+func (a *Attester) Doubted(image imx.Digest) error {
+	_, err := a.provenance(image)
+	if imx.KindOf(err) == imx.NotFound && a.cfg.Control.State().Evidence[image][imx.PredicateProvenance].Statement == "" {
+		return nil
+	}
+	return err
+}
+
+// provenance reads what is stated of how an image came to be. Errors: as Counted; Refused for what isn't one, or builds on a compromised key.
+func (a *Attester) provenance(image imx.Digest) (provenance.Predicate, error) {
+	var p provenance.Predicate
+	st, err := a.Counted(image, imx.PredicateProvenance)
+	if err != nil {
+		return p, err
+	}
+	if err := json.Unmarshal(st.Predicate, &p); err != nil {
+		return p, imx.Errorf(imx.Refused, "what is stated of how it came to be can't be read: %w", err)
+	}
+	return p, p.Definition.Internal.Bytes.Counts(a.cfg.Control.State().Keys)
+}
+
+// known fills in on whose word a build found its image, and reports whether all that it would state is stated.
+func (a *Attester) known(b provenance.Build) (provenance.Build, bool, error) {
+	before, err := a.provenance(b.Image.Digest)
+	if isLost(err) {
+		return b, false, nil
+	}
+	if err != nil || b.Bytes.How == provenance.Compared {
+		return b, false, err
+	}
+	if b.Bytes.How == provenance.Found {
+		e := a.cfg.Control.State().Evidence[b.Image.Digest][imx.PredicateProvenance]
+		b.Bytes = provenance.Bytes{How: provenance.Found, Statement: e.Statement, Signer: e.Signer}
+		if first := before.Definition.Internal.Bytes; first.How == provenance.Found && first.Signer != "" {
+			b.Bytes = first
+		}
+	}
+	listed, err := a.kept(b.Image.Digest, imx.PredicateProvenance)
+	return b, listed && !better(b.Source, before.Definition.External.Template), err
+}
+
+// better reports whether an image that comes of two sources is rather stated to come of the one than of the other, which was stated
+// before: of a commit that was found later, and of none that it would have to be told of with changes.
+func better(now, before imx.Source) bool {
+	clean := func(s imx.Source) bool { return s.Commit != "" && !s.Dirty }
+	same := now.Commit == before.Commit && now.Dirty == before.Dirty && now.Folder == before.Folder
+	return !same && (clean(now) || !clean(before))
 }
 
 // kept reports whether statements of all the types are there, with the bytes that were kept, and may count.

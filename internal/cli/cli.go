@@ -52,7 +52,10 @@ func Main(ctx context.Context, args []string, p Process) int {
 	out := watched(p.Terminal)
 	root, g := newRoot(p)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := helpOfNone(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	return finish(ctx, out.says(err), g, p.Terminal)
 }
 

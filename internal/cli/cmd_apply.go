@@ -35,7 +35,8 @@ func newApplyCommand(g *Global, t *term.Terminal) *cobra.Command {
 		long: `Shows what would change, asks, then builds the images of DIR (here, unless named), tests
 those that haven't passed yet as they are (see "imx test"), releases all services at once and
 waits for each rollout. A test that fails stops it before anything is released. New instances get traffic once they are
-healthy; a release that never gets healthy never does, and its service stays as it was.
+healthy; a release that never gets healthy never does, and its service stays as it was. Where nothing would change,
+but a release may not run any more (imx verify), what is missing of its evidence or doesn't count is made anew.
 Ctrl-C before the release leaves everything as it was; after it, the rollouts go on.`,
 		example: `
 $ imx apply hello
@@ -48,6 +49,7 @@ $ imx apply --yes hello || imx releases hello`,
 			status{5, "the archive or a package can't be trusted, a test failed, or the question was answered with no"},
 			status{7, "the server's disk is full, or no address is left"},
 			status{exitRollout, "a release never got healthy; its service stays on the last good one"},
+			status{exitDenied, "nothing was to change, and what runs may not run any more, though what is stated of it was made anew"},
 			status{exitWaits, "nothing was released: a candidate waits for approvals (imx review)"},
 			status{exitInterrupted, "interrupted"},
 		),
@@ -87,11 +89,14 @@ func runApply(ctx context.Context, opts applyOptions, g *Global, t *term.Termina
 	if err != nil || !goOn {
 		return err
 	}
-	f.lock = &planned.Lock // what was shown is what is applied,
+	f.lock, f.template.Source = &planned.Lock, planned.Plan.Source // what was shown is what is applied,
 	req := f.request()
 	req.Expect = planned.Base // and to what it was compared with
 	req.SkipTests = strings.TrimSpace(opts.SkipTests)
-	return applyFolder(ctx, f, req, g, t)
+	if err := applyFolder(ctx, f, req, g, t); err != nil {
+		return err
+	}
+	return stillRefused(ctx, planned, g)
 }
 
 // wantsApply says whether to go on from the plan: a person, or --yes, wants its changes, or there are
@@ -102,7 +107,13 @@ func wantsApply(ctx context.Context, planned imx.PlanResult, opts applyOptions, 
 		if err != nil || pending {
 			return pending, err
 		}
-		return false, showNothingApplied(planned, g, t)
+		denied, err := refused(ctx, planned.Plan, g)
+		if err != nil || len(denied) == 0 {
+			return false, errors.Join(err, showNothingApplied(planned, g, t))
+		}
+		for _, d := range denied {
+			fmt.Fprintf(t.Err, "%s may not run any more (%s): what is stated of its image is made anew\n", d.Subject, unmetNow(d.Verdict))
+		}
 	}
 	if opts.Yes {
 		return true, nil
@@ -124,6 +135,41 @@ func rollingOut(ctx context.Context, p imx.Plan, g *Global) (bool, error) {
 		}
 	}
 	return false, err
+}
+
+// refused are the verdicts on those services of a plan that run and may not be started again.
+func refused(ctx context.Context, p imx.Plan, g *Global) ([]imx.Verification, error) {
+	var denied []imx.Verification
+	for _, spec := range p.Services {
+		found, err := g.client().Verify(ctx, imx.VerifyQuery{Subject: "service." + spec.Name, Purpose: imx.ForStart})
+		switch {
+		case imx.KindOf(err) == imx.NotFound: // it doesn't run
+		case err != nil:
+			return nil, err
+		case !found.Verdict.Allowed:
+			denied = append(denied, found)
+		}
+	}
+	return denied, nil
+}
+
+// unmetNow are the conditions that stand in a verdict's way.
+func unmetNow(v imx.Verdict) string {
+	ids, _ := unmetOf(v, nil)
+	return ids
+}
+
+// stillRefused is an error where a plan that changed nothing has services that may not run any more, whatever was stated anew.
+func stillRefused(ctx context.Context, planned imx.PlanResult, g *Global) error {
+	if len(planned.Changes) > 0 {
+		return nil
+	}
+	denied, err := refused(ctx, planned.Plan, g)
+	if err != nil || len(denied) == 0 {
+		return err
+	}
+	return exit{exitDenied, imx.Errorf(imx.Refused, "%s still may not run: %s", denied[0].Subject, unmetNow(denied[0].Verdict)).
+		WithHint("imx verify %s says what each condition wants, and what to do", denied[0].Verdict.Service)}
 }
 
 func showNothingApplied(planned imx.PlanResult, g *Global, t *term.Terminal) error {

@@ -311,7 +311,10 @@ func sayFrozen(out term.Stream, set imx.Frozen) error {
 
 // showArchives prints what a server knows of archives.
 func showArchives(out term.Stream, all imx.Archives) error {
-	suites := term.Table{Head: []string{"ARCHIVE", "SUITE", "SIGNED", "INDEX"}}
+	suites := term.Table{
+		Head:  []string{"ARCHIVE", "SUITE", "SIGNED", "INDEX"},
+		Wraps: []string{"ARCHIVE"},
+	}
 	for _, s := range all.Suites {
 		suites.Add(out.Ink.Name(s.Archive), s.Suite, term.Stamp(s.Date), s.InRelease.Short())
 	}

@@ -37,7 +37,7 @@ type exceptionOptions struct {
 func (o *exceptionOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Service, "service", "", "only for this `SERVICE`")
 	f.StringVar(&o.Image, "image", "", "only for the image with this `DIGEST`")
-	f.StringVar(&o.Until, "until", "", "excuse it until `TIME`: a day, a moment, or how long from now (72h)")
+	f.StringVar(&o.Until, "until", "", "excuse it until `TIME`: a day (from its beginning, UTC), a moment, or how long from now (72h, 10d)")
 	f.StringVar(&o.Reason, "reason", "", "say `WHY`; the log keeps it")
 }
 
@@ -88,18 +88,6 @@ func runExceptionAdd(ctx context.Context, opts exceptionOptions, g *Global, t *t
 	}
 	_, err = fmt.Fprintf(t.Out, "exception %s excuses %s until %s\n", t.Out.Ink.Name(x.ID), x.Condition, term.Stamp(x.Until))
 	return err
-}
-
-// parseUntil reads a moment to come: as parseMoment, or how long from now. "" is the zero Time.
-func parseUntil(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil {
-		return now.Add(d).UTC(), nil
-	}
-	at, err := parseMoment(s, now)
-	if err != nil {
-		return at, imx.Errorf(imx.Invalid, "%q is not a time", s).WithHint("write a day (2027-01-31), a moment (2027-01-31T09:30:00Z), or how long from now (72h)")
-	}
-	return at.UTC(), nil
 }
 
 func newExceptionListCommand(g *Global, t *term.Terminal) *cobra.Command {

@@ -325,7 +325,10 @@ func showFeeds(g *Global, t *term.Terminal, feeds []imx.Feed) error {
 }
 
 func feedsText(ink term.Ink, columns int, feeds []imx.Feed, now time.Time) string {
-	table := term.Table{Head: []string{"FEED", "FORMAT", "ENTRIES", "OF", "AGE", "FROM"}}
+	table := term.Table{
+		Head:  []string{"FEED", "FORMAT", "ENTRIES", "OF", "AGE", "FROM"},
+		Wraps: []string{"FROM"}, Drops: []string{"FORMAT"},
+	}
 	var notes strings.Builder
 	for _, f := range feeds {
 		age := term.Age(f.Date, now)

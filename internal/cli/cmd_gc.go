@@ -16,12 +16,12 @@ import (
 
 type gcOptions struct {
 	DryRun bool
-	Grace  time.Duration
+	Grace  imx.Duration
 }
 
 func (o *gcOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "only tell what would be removed")
-	f.DurationVar(&o.Grace, "grace", 24*time.Hour, "keep what was made within this `TIME`, needed or not")
+	lengthVar(f, &o.Grace, "grace", imx.Duration(24*time.Hour), "keep what was made within this `TIME`, needed or not")
 }
 
 func newGCCommand(g *Global, t *term.Terminal) *cobra.Command {
@@ -44,9 +44,8 @@ $ imx gc --grace 1h`,
 }
 
 func runGC(ctx context.Context, opts gcOptions, g *Global, t *term.Terminal) error {
-	grace := imx.Duration(opts.Grace)
 	done, err := track(g, t, func(report imx.Report) (imx.Collection, error) {
-		return g.client().Collect(ctx, imx.CollectRequest{DryRun: imx.DryRun(opts.DryRun), Grace: &grace}, report)
+		return g.client().Collect(ctx, imx.CollectRequest{DryRun: imx.DryRun(opts.DryRun), Grace: &opts.Grace}, report)
 	})
 	if err != nil && ctx.Err() != nil {
 		return errInterrupted("what was removed stays removed; imx gc goes on with the rest")

@@ -55,9 +55,12 @@ $ imx key list --json | jq -r '.[] | select(.compromised) | .id'`,
 }
 
 func keysText(out term.Stream, keys []imx.Key, now time.Time) string {
-	table := term.Table{Head: []string{"KEY", "OWNER", "ROLE", "SINCE", "STATE"}}
+	table := term.Table{
+		Head:  []string{"KEY", "OWNER", "ROLE", "SINCE", "STATE"},
+		Wraps: []string{"STATE"}, Drops: []string{"SINCE"},
+	}
 	for _, k := range keys {
-		table.Add(out.Ink.Name(k.ID), term.Clean(string(k.Owner)), string(k.Role), term.Age(k.From, now)+" ago", keyState(out.Ink, k, now))
+		table.Add(out.Ink.Name(keyID(out, k.ID)), term.Clean(string(k.Owner)), string(k.Role), term.Age(k.From, now)+" ago", keyState(out.Ink, k, now))
 	}
 	return table.Text(out.Ink, out.Columns())
 }
@@ -125,24 +128,13 @@ func runKeyShow(ctx context.Context, opts keyShowOptions, g *Global, t *term.Ter
 	return err
 }
 
-// findKey returns the key that a person means by an ID, the beginning of one, or a role.
+// findKey returns the key that a person means, as imx.FindKey.
 func findKey(keys []imx.Key, wanted string) (imx.Key, error) {
-	var found []imx.Key
+	byID := map[string]imx.Key{}
 	for _, k := range keys {
-		switch {
-		case k.ID == wanted, string(k.Role) == wanted && k.Until.IsZero():
-			return k, nil
-		case strings.HasPrefix(k.ID, wanted), strings.HasPrefix(strings.TrimPrefix(k.ID, "SHA256:"), wanted):
-			found = append(found, k)
-		}
+		byID[k.ID] = k
 	}
-	switch len(found) {
-	case 0:
-		return imx.Key{}, imx.Errorf(imx.NotFound, "there is no key %q", wanted).WithHint("imx key list shows the keys")
-	case 1:
-		return found[0], nil
-	}
-	return imx.Key{}, imx.Errorf(imx.Invalid, "%d keys begin with %q", len(found), wanted).WithHint("write more of it")
+	return imx.FindKey(byID, wanted)
 }
 
 func completeKeys(g *Global) cobra.CompletionFunc {
@@ -189,28 +181,33 @@ type keyEndOptions struct {
 	At          string
 	Compromised bool
 	Reason      string
+	Yes         bool
 }
 
 func (o *keyEndOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.At, "at", "", "`TIME` from which what it signs doesn't count, as RFC 3339 has it; now, unless given")
+	f.StringVar(&o.At, "at", "", "`TIME` from which what it signs doesn't count: a day, a moment, or how long ago (10d); now, unless given")
 	f.BoolVar(&o.Compromised, "compromised", false, "somebody else had it: nothing that it ever signed counts")
 	f.StringVar(&o.Reason, "reason", "", "`WHY`; it stays on the log, and is shown where something doesn't count for it")
+	f.BoolVar(&o.Yes, "yes", false, "don't ask before a key is made compromised")
 }
 
 func newKeyEndCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts keyEndOptions
 	cmd := page{
-		use:   "end KEY --reason WHY [--at TIME] [--compromised]",
+		use:   "end KEY --reason WHY [--at TIME] [--compromised] [--yes]",
 		short: "End a key",
 		long: `From TIME on, what KEY signs doesn't count; what it signed before still does, unless it is compromised. When
 something was signed, the server's log says, and no signature. An end can be brought forward, but not put
-off. A key of imx's own that signs now gets a successor at once.`,
+off. A key of imx's own that signs now gets a successor at once. KEY is a key's ID, the beginning of one, or a role.
+
+That a key is compromised can't be undone. What it hits is shown first: what it stated of images, the releases that run them, and its
+answers to candidates. Then it is asked about, or --yes is to be said.`,
 		example: `
 $ imx key end SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDm8 --reason "laptop sold"
-$ imx key end SHA256:47DEQpj8HBSa --at 2026-11-01T00:00:00Z --compromised --reason "laptop stolen"`,
+$ imx key end SHA256:47DEQpj8HBSa --compromised --reason "laptop stolen"`,
 		exits: asking(
-			status{2, "TIME is none, WHY is missing, or several keys begin with KEY"}, status{3, "there is no such key"},
-			status{4, "it ended before"},
+			status{2, "TIME is none, WHY is missing, several keys begin with KEY, or nobody is there to ask"}, status{3, "there is no such key"},
+			status{4, "it ended before"}, status{5, "it wasn't confirmed"},
 		),
 		least:    1,
 		most:     1,
@@ -225,10 +222,13 @@ $ imx key end SHA256:47DEQpj8HBSa --at 2026-11-01T00:00:00Z --compromised --reas
 
 func runKeyEnd(ctx context.Context, opts keyEndOptions, g *Global, t *term.Terminal) error {
 	req := imx.KeyEndRequest{Key: opts.Key, Compromised: opts.Compromised, Reason: opts.Reason}
-	if opts.At != "" {
-		var err error
-		if req.At, err = time.Parse(time.RFC3339, opts.At); err != nil {
-			return imx.Errorf(imx.Invalid, "--at %q is not a time", opts.At).WithHint("write it as RFC 3339 does: 2006-01-02T15:04:05Z")
+	var err error
+	if req.At, err = parseBack(opts.At, time.Now()); err != nil {
+		return err
+	}
+	if opts.Compromised {
+		if err := confirmCompromised(ctx, opts, g, t); err != nil {
+			return err
 		}
 	}
 	k, err := g.client().EndKey(ctx, req)
@@ -244,4 +244,36 @@ func runKeyEnd(ctx context.Context, opts keyEndOptions, g *Global, t *term.Termi
 	}
 	_, err = fmt.Fprintf(t.Out, "%s: %s\n", k.ID, says)
 	return err
+}
+
+// confirmCompromised says what a key's compromise hits, and asks unless it was said before that it shall be so.
+func confirmCompromised(ctx context.Context, opts keyEndOptions, g *Global, t *term.Terminal) error {
+	if opts.Reason == "" {
+		return nil // which the server refuses
+	}
+	if !opts.Yes {
+		if err := nobodyAsked(g, t, "key end --compromised", "imx key list"); err != nil {
+			return err
+		}
+	}
+	keys, err := g.client().Keys(ctx)
+	if err != nil {
+		return err
+	}
+	k, err := findKey(keys, opts.Key)
+	if err != nil {
+		return err
+	}
+	now, err := g.client().Status(ctx, time.Time{})
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("What %s signed counts no more: %s. It can't be undone.\n", shortKey(k.ID), hitOf(now.State, k.ID))
+	if _, err := io.WriteString(t.Err, term.Wrap(text, t.Err.Columns())); err != nil || opts.Yes {
+		return err
+	}
+	if yes, err := t.Confirm(ctx, "End the key as compromised?"); err != nil || yes {
+		return err
+	}
+	return errDeclined()
 }

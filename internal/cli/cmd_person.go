@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ func newPersonCommand(g *Global, t *term.Terminal) *cobra.Command {
 		long: `People sign with keys that they have: SSH keys, and for commits OpenPGP keys too. A reviewer's approvals count,
 an author's signed commits are theirs.`,
 		example: `
-$ imx person add ada --key ada.pub --email ada@example.org --role reviewer --role author
+$ imx person add ada --key ada.pub --email ada@example.org --login ada --role reviewer --role author
 $ imx person list`,
 	}.command(nil)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
@@ -35,28 +36,33 @@ type personAddOptions struct {
 	Keys   []string
 	Emails []string
 	Roles  []string
+	Logins []string
 }
 
 func (o *personAddOptions) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.Keys, "key", nil, "`FILE` with a public key: SSH's (id_ed25519.pub), or an armored OpenPGP one; given once for each")
 	f.StringArrayVar(&o.Emails, "email", nil, "`ADDRESS` in their commits; given once for each")
+	f.StringArrayVar(&o.Logins, "login", nil, "`ACCOUNT` of theirs on the server's machine; given once for each")
 	f.StringArrayVar(&o.Roles, "role", nil, "`ROLE`: reviewer, or author; given once for each")
 }
 
 func newPersonAddCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts personAddOptions
 	cmd := page{
-		use:   "add NAME [--key FILE]... [--email ADDRESS]... [--role ROLE]...",
+		use:   "add NAME [--key FILE]... [--email ADDRESS]... [--login ACCOUNT]... [--role ROLE]...",
 		short: "Make somebody known, or change what is known of them",
-		long: `Makes NAME known. Of somebody who is known already, roles and addresses that are given take the place of those
+		long: `Makes NAME known. Of somebody who is known already, roles, addresses and logins that are given take the place of those
 before, and keys are added. A key counts from now on: what it signed earlier doesn't. Plain SSH keys count
-(Ed25519, ECDSA, RSA of 2048 bits or more), those in hardware tokens don't.`,
+(Ed25519, ECDSA, RSA of 2048 bits or more), those in hardware tokens don't.
+
+What is asked from an account that is a login of NAME's is asked by NAME, through sudo and su too: the kernel keeps who
+logged in. An account has one holder.`,
 		example: `
-$ imx person add ada --key ada.pub --email ada@example.org --role reviewer --role author
+$ imx person add ada --key ada.pub --email ada@example.org --login ada --role reviewer --role author
 $ imx person add ada --key new-laptop.pub`,
 		exits: asking(
-			status{2, "NAME, ROLE or ADDRESS can't be one, or FILE has no public key"}, status{3, "there is no such FILE"},
-			status{4, "the key is somebody else's, or ended"}, status{5, "the key is of a kind that doesn't count"},
+			status{2, "NAME, ROLE, ADDRESS or ACCOUNT can't be one, or FILE has no public key"}, status{3, "there is no such FILE"},
+			status{4, "the key is somebody else's, or ended, or the account is somebody else's"}, status{5, "the key is of a kind that doesn't count"},
 		),
 		least: 1,
 		most:  1,
@@ -72,7 +78,7 @@ $ imx person add ada --key new-laptop.pub`,
 const maxKeyFile = 1 << 20
 
 func runPersonAdd(ctx context.Context, opts personAddOptions, g *Global, t *term.Terminal) error {
-	req := imx.PersonRequest{Name: imx.Principal(opts.Name), Emails: opts.Emails}
+	req := imx.PersonRequest{Name: imx.Principal(opts.Name), Emails: opts.Emails, Logins: opts.Logins}
 	for _, role := range opts.Roles {
 		req.Roles = append(req.Roles, imx.Role(role))
 	}
@@ -90,7 +96,30 @@ func runPersonAdd(ctx context.Context, opts personAddOptions, g *Global, t *term
 	if g.JSON {
 		return printJSON(t.Out, p)
 	}
-	return showPeople(t.Out, []imx.KnownPerson{p}, time.Now())
+	if err := showPeople(t.Out, []imx.KnownPerson{p}, time.Now()); err != nil {
+		return err
+	}
+	for _, lack := range reviewerLacks(p) {
+		if _, err := fmt.Fprintf(t.Err, "%s %s\n", t.Err.Ink.Warn("notice:"), term.Clean(lack)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reviewerLacks says what isn't known of a reviewer, so that their answers can't be what they are for.
+func reviewerLacks(p imx.KnownPerson) []string {
+	if !p.Has(imx.RoleReviewer) {
+		return nil
+	}
+	var lacks []string
+	if len(p.Emails) == 0 && len(p.Logins) == 0 {
+		lacks = append(lacks, fmt.Sprintf("nothing tells which commits and accounts are %s's, who could approve work of their own: --email ADDRESS, --login ACCOUNT", p.Name))
+	}
+	if !slices.ContainsFunc(p.Keys, func(k imx.Key) bool { return strings.HasPrefix(k.ID, "SHA256:") }) {
+		lacks = append(lacks, fmt.Sprintf("%s has no SSH key, and can't answer any candidate: --key FILE.pub", p.Name))
+	}
+	return lacks
 }
 
 // readKeyFile reads a public key, and sends no private one to anybody.
@@ -116,7 +145,7 @@ func newPersonListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:     "list",
 		short:   "Show who is known",
-		long:    `Lists people with their roles and addresses. Of their keys it shows those that count.`,
+		long:    `Lists people with their roles, addresses and logins. Of their keys it shows those that count.`,
 		example: `$ imx person list`,
 		exits:   asking(),
 	}.command(func(ctx context.Context, _ []string) error {
@@ -137,18 +166,21 @@ func newPersonListCommand(g *Global, t *term.Terminal) *cobra.Command {
 
 // showPeople prints a table of people, a line for each of their keys that count.
 func showPeople(out term.Stream, people []imx.KnownPerson, now time.Time) error {
-	table := term.Table{Head: []string{"PERSON", "ROLES", "ADDRESSES", "KEY"}}
+	table := term.Table{
+		Head:  []string{"PERSON", "ROLES", "ADDRESSES", "LOGINS", "KEY"},
+		Wraps: []string{"ROLES", "ADDRESSES", "LOGINS"},
+	}
 	for _, p := range people {
 		var keys []string
 		for _, k := range p.Keys {
 			if !k.Compromised && (k.Until.IsZero() || k.Until.After(now)) {
-				keys = append(keys, k.ID)
+				keys = append(keys, keyID(out, k.ID))
 			}
 		}
 		first := append(keys, "none")[0]
-		table.Add(out.Ink.Name(string(p.Name)), joined(p.Roles), term.Clean(strings.Join(p.Emails, ", ")), first)
+		table.Add(out.Ink.Name(string(p.Name)), joined(p.Roles), term.Clean(strings.Join(p.Emails, ", ")), term.Clean(strings.Join(p.Logins, ", ")), first)
 		for i := 1; i < len(keys); i++ {
-			table.Add("", "", "", keys[i])
+			table.Add("", "", "", "", keys[i])
 		}
 	}
 	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))

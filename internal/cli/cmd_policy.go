@@ -2,9 +2,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,7 +44,7 @@ the start of an instance, or is only shown.`,
 		example: `
 $ imx policy show
 $ imx policy show --environment production --json | jq .policy.settings`,
-		exits: asking(status{2, "NAME can't be an environment"}),
+		exits: asking(status{2, "NAME can't be an environment"}, status{3, "there is no such environment"}),
 	}.command(func(ctx context.Context, _ []string) error {
 		v, err := g.client().Policy(ctx, environment)
 		if err != nil {
@@ -61,44 +60,68 @@ func printPolicy(v imx.PolicyView, g *Global, t *term.Terminal) error {
 	if g.JSON {
 		return printJSON(t.Out, v)
 	}
-	return showPolicy(t.Out, v)
+	return showPolicy(t.Out, v, time.Now())
 }
 
 type policyOptions struct {
 	Environment, Dir, Denied string
 	Reviews                  int
-	ScanAge                  time.Duration
+	ScanAge                  imx.Duration
 	Dirty, SignedCommits     bool
+	SignedSources            bool
+	KnownAuthor              bool
 	Warn                     []string
-	Reset                    bool
+	Reset, New               bool
 	flags                    *pflag.FlagSet
+
+	policyAnswers
+}
+
+// policyAnswers are what a person says about a change of a policy as a whole.
+type policyAnswers struct {
+	ReplaceFirm, DryRun, Yes bool
+	Reason                   string
 }
 
 func (o *policyOptions) addFlags(f *pflag.FlagSet) {
 	o.flags = f
 	f.StringVar(&o.Environment, "environment", "", "`NAME` of the environment; the server's, unless given")
 	f.IntVar(&o.Reviews, "reviews", 0, "ask for approvals by `N` people, none of them an author")
-	f.DurationVar(&o.ScanAge, "scan-age", 0, "how old the newest scan may be: `TIME`, such as 24h")
+	lengthVar(f, &o.ScanAge, "scan-age", 0, "how old the newest scan may be: `TIME`, such as 24h or 2d")
 	f.BoolVar(&o.Dirty, "dirty", false, "allow templates from folders that differ from their commit, or are in none")
 	f.BoolVar(&o.SignedCommits, "signed-commits", false, "ask for a commit that somebody known signed, in a repository that the server follows")
+	f.BoolVar(&o.SignedSources, "signed-sources", false, "ask that all new commits of a followed repository are signed by somebody known, and nothing of folders")
+	f.BoolVar(&o.KnownAuthor, "known-author", false, "refuse plans that neither somebody known nor a followed repository brought")
 	f.StringSliceVar(&o.Warn, "warn", nil, "`CONDITIONS` that are shown and don't refuse, with commas between; \"\" for none")
 	f.StringVar(&o.Denied, "denied", "", "what is done about a running release that may not run any more: `ACTION` show, replace or stop")
+	f.BoolVar(&o.New, "new", false, "make the environment, which isn't known yet")
 	f.BoolVar(&o.Reset, "reset", false, "begin with imx's own policy for the environment, without rules of yours")
+	f.BoolVar(&o.ReplaceFirm, "replace-firm", false, "rules of yours may take the place of a condition that nothing excuses (signed)")
+	f.StringVar(&o.Reason, "reason", "", "say `WHY`; the log and imx policy show keep it")
+	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "only tell what would be asked for, and whom that would hit")
+	f.BoolVarP(&o.Yes, "yes", "y", false, "don't ask; needed where something that runs is hit and nobody can answer")
 }
 
 func newPolicySetCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts policyOptions
 	cmd := page{
-		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--warn CONDITIONS] " +
-			"[--denied ACTION] [--reset]",
+		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--signed-sources] " +
+			"[--known-author] [--warn CONDITIONS] [--denied ACTION] [--new] [--reset] [--replace-firm] [--reason WHY] [--dry-run] [--yes]",
 		short: "Change what an environment asks for",
 		long: `Changes an environment's policy: the settings that are given, and with DIR the rules of your own, its *.rego files. A file with the
-name of one of imx's takes its place, the others are added. What doesn't compile is refused. What runs is judged anew at once.`,
+name of one of imx's takes its place, the others are added. What doesn't compile is refused. What runs is judged anew at once: where
+something that runs wouldn't be started again, would be replaced or stopped, it says which and asks. A policy that is the same as imx's own
+is that: --reset alone gives it back. An environment that nobody made is a mistake, unless --new makes it.`,
 		example: `
-$ imx policy set --environment production --reviews 2 --denied replace
-$ imx policy set --environment production policy/
+$ imx policy set --environment production --reviews 2
+$ imx policy set --environment production policy/ --reason "audit 2026-11" --dry-run
+$ imx policy set --new --environment preview --reviews 1
 $ imx policy set --dirty=false --warn scan,vulnerabilities`,
-		exits:    asking(status{2, "a setting makes no sense, or a rule has mistakes"}, status{3, "there is no such folder"}),
+		exits: asking(
+			status{2, "a setting makes no sense, or a rule has mistakes; in a pipe: somebody would be hit and --yes is missing"},
+			status{3, "there is no such folder or environment"}, status{4, "the policy was changed meanwhile; with --new: the environment is there already"},
+			status{5, "a rule takes the place of a condition that nothing excuses, or the answer was no"},
+		),
 		most:     1,
 		complete: completeDirs,
 	}.command(func(ctx context.Context, args []string) error {
@@ -110,34 +133,85 @@ $ imx policy set --dirty=false --warn scan,vulnerabilities`,
 }
 
 func runPolicySet(ctx context.Context, opts policyOptions, g *Global, t *term.Terminal) error {
-	now, err := g.client().Policy(ctx, opts.Environment)
-	if err != nil {
-		return err
-	}
-	p := now.Policy
-	if opts.Reset {
-		p = policy.Default(p.Environment)
-	}
+	var rules map[string]string
+	var err error
 	if opts.Dir != "" {
-		if p.Rules, err = readPolicy(opts.Dir); err != nil {
+		if rules, err = readPolicy(opts.Dir); err != nil {
 			return err
 		}
 	}
-	opts.apply(&p.Settings)
-	set, err := g.client().SetPolicy(ctx, p)
+	now, err := opts.before(ctx, g)
+	if err != nil {
+		return err
+	}
+	req := imx.PolicyRequest{Policy: now.Policy, Over: now.Digest, Reason: opts.Reason, ReplaceFirm: opts.ReplaceFirm, DryRun: true}
+	if opts.Reset {
+		req.Policy = policy.Default(now.Policy.Environment)
+	}
+	if opts.Dir != "" {
+		req.Policy.Rules = rules
+	}
+	opts.apply(&req.Policy.Settings)
+	would, err := g.client().SetPolicy(ctx, req)
+	if err != nil {
+		return err
+	}
+	if opts.DryRun {
+		return printPolicy(would, g, t)
+	}
+	if err := askAboutPolicy(ctx, would, opts.Yes, g, t); err != nil {
+		return err
+	}
+	req.DryRun = false
+	set, err := g.client().SetPolicy(ctx, req)
 	if err != nil {
 		return err
 	}
 	return printPolicy(set, g, t)
 }
 
+// before is the policy that is changed: what the environment has, or what one begins with that is made.
+func (o *policyOptions) before(ctx context.Context, g *Global) (imx.PolicyView, error) {
+	now, err := g.client().Policy(ctx, o.Environment)
+	switch {
+	case !o.New:
+		return now, err
+	case err == nil:
+		return now, imx.Errorf(imx.Conflict, "there is an environment %s already", now.Policy.Environment).WithHint("leave --new out")
+	case imx.KindOf(err) == imx.NotFound:
+		return imx.PolicyView{Policy: policy.Default(o.Environment)}, nil
+	}
+	return now, err
+}
+
+// askAboutPolicy asks before something that runs is hit. The error is no.
+func askAboutPolicy(ctx context.Context, would imx.PolicyView, yes bool, g *Global, t *term.Terminal) error { //nolint:revive // flag-parameter: as the flag
+	hit := slices.ContainsFunc(would.Hits, func(h imx.PolicyHit) bool { return h.Purpose == imx.ForStart && !h.Allowed })
+	if yes || !hit {
+		return nil
+	}
+	if _, err := io.WriteString(t.Err, hitsText(t.Err.Ink, would.Hits)); err != nil {
+		return err
+	}
+	if err := nobodyAsked(g, t, "policy set", "imx policy set --dry-run"); err != nil {
+		return err
+	}
+	said, err := t.Confirm(ctx, "Set this policy of "+would.Policy.Environment+"?")
+	if err == nil && !said {
+		return errDeclined()
+	}
+	return err
+}
+
 // apply changes the settings whose flags were given.
 func (o *policyOptions) apply(s *imx.PolicySettings) {
 	for name, set := range map[string]func(){
-		"reviews": func() { s.Reviews = o.Reviews }, "scan-age": func() { s.ScanAge = imx.Duration(o.ScanAge) },
+		"reviews": func() { s.Reviews = o.Reviews }, "scan-age": func() { s.ScanAge = o.ScanAge },
 		"dirty": func() { s.Dirty = o.Dirty }, "signed-commits": func() { s.SignedCommits = o.SignedCommits },
-		"warn":   func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
-		"denied": func() { s.Denied = imx.DeniedAction(o.Denied) },
+		"signed-sources": func() { s.SignedSources = o.SignedSources },
+		"known-author":   func() { s.KnownAuthor = o.KnownAuthor },
+		"warn":           func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
+		"denied":         func() { s.Denied = imx.DeniedAction(o.Denied) },
 	} {
 		if o.flags.Changed(name) {
 			set()
@@ -145,18 +219,27 @@ func (o *policyOptions) apply(s *imx.PolicySettings) {
 	}
 }
 
-// readPolicy reads the rules of a folder by their names. Errors: as readRules; Invalid for a folder without rules.
+// readPolicy reads the rules of a folder by their names. Errors: as policyRules; Invalid for a folder without rules.
 func readPolicy(dir string) (map[string]string, error) {
+	texts, err := policyRules(dir)
+	if err == nil && len(texts) == 0 {
+		return nil, imx.Errorf(imx.Invalid, "there is no *.rego file in %s", dir).WithHint("docs/policy.md shows how to write one")
+	}
+	return texts, err
+}
+
+// policyRules are the texts of a folder's rules by their names. Errors: as readRules.
+func policyRules(dir string) (map[string]string, error) {
 	own, err := readRules(dir)
+	if imx.KindOf(err) == imx.NotFound {
+		return nil, imx.Errorf(imx.NotFound, "there is no folder of rules %s", dir).WithHint("docs/policy.md shows how to write some")
+	}
 	if err != nil {
 		return nil, err
 	}
 	texts := map[string]string{}
 	for _, m := range own.modules {
 		texts[filepath.Base(m.Name)] = m.Text
-	}
-	if len(texts) == 0 {
-		return nil, imx.Errorf(imx.Invalid, "there is no *.rego file in %s", dir).WithHint("docs/policy.md shows how to write one")
 	}
 	return texts, nil
 }
@@ -212,28 +295,4 @@ func showConditions(out term.Stream, v imx.PolicyView) error {
 		}
 	}
 	return nil
-}
-
-// lookedAt are the values of a condition's rules, a line each, but for those that are shown anyway.
-func lookedAt(raw json.RawMessage) []string {
-	var values map[string]json.RawMessage
-	if json.Unmarshal(raw, &values) != nil {
-		return nil // a condition that failed looked at nothing
-	}
-	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if !slices.Contains([]string{"met", "says", "hint", "evidence"}, name) {
-			lines = append(lines, term.Clean(name+": "+cutValue(string(values[name]))))
-		}
-	}
-	return lines
-}
-
-// cutValue cuts a value to what fits a few lines.
-func cutValue(s string) string {
-	const most = 300
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,13 +74,9 @@ type policyTrial struct {
 }
 
 func runPolicyTest(ctx context.Context, opts policyTestOptions, g *Global, t *term.Terminal) error {
-	own, err := readRules(opts.Dir)
+	texts, err := policyRules(opts.Dir)
 	if err != nil {
 		return err
-	}
-	texts := map[string]string{}
-	for _, m := range own.modules {
-		texts[filepath.Base(m.Name)] = m.Text
 	}
 	files, err := filepath.Glob(filepath.Join(opts.Dir, "*"+inputSuffix))
 	if err != nil || len(files) == 0 {
@@ -117,6 +114,10 @@ func tryPolicy(ctx context.Context, file string, rules map[string]string, update
 	var r recording
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return one, imx.Errorf(imx.Invalid, "%s is no recording: %w", file, err).WithHint("imx verify --record writes them")
+	}
+	if r.Policy.Environment == "" || len(r.Input) == 0 {
+		return one, imx.Errorf(imx.Invalid, "%s is no recording: it lacks the policy, or the input", file).
+			WithHint(`imx verify --record writes them: {"policy": {...}, "input": {...}}`)
 	}
 	r.Policy.Rules = rules
 	v, err := judgeRecording(ctx, r)
@@ -161,7 +162,9 @@ func readExpectation(file string) (*expectation, error) {
 	}
 	var e expectation
 	if err == nil {
-		err = json.Unmarshal(raw, &e)
+		strict := json.NewDecoder(bytes.NewReader(raw))
+		strict.DisallowUnknownFields()
+		err = strict.Decode(&e)
 	}
 	if err != nil {
 		return nil, imx.Errorf(imx.Invalid, "%s can't be read: %w", file, err).WithHint(`{"allowed": false, "unmet": ["reviews"]}`)

@@ -50,13 +50,13 @@ $ imx registry token list`,
 type tokenOptions struct {
 	Owner string
 	Right string
-	Lasts time.Duration
+	Lasts imx.Duration
 }
 
 func (o *tokenOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Owner, "owner", "", "`NAME` of who gets it: the log has their pushes under it")
 	f.StringVar(&o.Right, "right", "pull", "what it allows: pull, or push, which is both")
-	f.DurationVar(&o.Lasts, "lasts", 90*24*time.Hour, "end it after this `TIME`")
+	lengthVar(f, &o.Lasts, "lasts", imx.Duration(90*24*time.Hour), "end it after this `TIME`")
 }
 
 func newTokenCreateCommand(g *Global, t *term.Terminal) *cobra.Command {
@@ -78,7 +78,7 @@ $ imx registry token create --owner ci "*" | skopeo login --tls-verify=false -u 
 			return err
 		}
 		made, err := g.client().MakeToken(ctx, imx.TokenRequest{
-			Owner: imx.Principal(opts.Owner), Rights: []imx.RegistryRight{imx.RegistryRight(opts.Right)}, Repositories: args, Lasts: imx.Duration(opts.Lasts),
+			Owner: imx.Principal(opts.Owner), Rights: []imx.RegistryRight{imx.RegistryRight(opts.Right)}, Repositories: args, Lasts: opts.Lasts,
 		})
 		if err != nil {
 			return err
@@ -109,6 +109,10 @@ func newTokenListCommand(g *Global, t *term.Terminal) *cobra.Command {
 		}
 		if g.JSON {
 			return printJSON(t.Out, tokens)
+		}
+		if len(tokens) == 0 {
+			_, err = fmt.Fprintln(t.Out, "there is no token: imx registry token create makes one")
+			return err
 		}
 		_, err = io.WriteString(t.Out, tokensText(t.Out.Ink, t.Out.Columns(), tokens, time.Now()))
 		return err
@@ -142,7 +146,8 @@ func newRegistryQuotaCommand(g *Global, t *term.Terminal) *cobra.Command {
 		use:   "quota",
 		short: "Bound what may be pushed",
 		long: `A quota bounds what is in the repositories of a pattern together, or what one owner of tokens pushed. It refuses pushes at
-the registry's address that have no room; what the server builds and what root pushes counts, and is never refused.`,
+the registry's address that have no room; what the server builds and what root pushes counts, and is never refused. Without a quota
+one owner's tokens bring 100,000 manifests and 100,000 tags at most, because each is on the log for good; and 1,000,000 blobs.`,
 		example: `
 $ imx registry quota set "team/*" --bytes 10GiB
 $ imx registry quota list`,
@@ -156,23 +161,25 @@ type quotaOptions struct {
 	Owner     string
 	Bytes     string
 	Manifests int
+	Tags      int
 }
 
 func (o *quotaOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Owner, "owner", "", "`NAME` of the owner of tokens that it is for, in place of repositories")
-	f.StringVar(&o.Bytes, "bytes", "0", "the most that blobs and manifests may have: `SIZE`, as 10GiB; 0 is any number")
-	f.IntVar(&o.Manifests, "manifests", 0, "the most manifests; 0 is any number")
+	f.StringVar(&o.Bytes, "bytes", "0", "the most that blobs and manifests may have, with uploads under way: `SIZE`, as 10GiB; 0 is any number")
+	f.IntVar(&o.Manifests, "manifests", 0, "the most manifests; 0 is 100,000 of an owner")
+	f.IntVar(&o.Tags, "tags", 0, "the most tags; 0 is 100,000 of an owner")
 }
 
 func newQuotaSetCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts quotaOptions
 	cmd := page{
-		use:   "set [REPOSITORY] [--owner NAME] [--bytes SIZE] [--manifests N]",
+		use:   "set [REPOSITORY] [--owner NAME] [--bytes SIZE] [--manifests N] [--tags N]",
 		short: "Set a quota, or end one",
 		long: `Bounds what is in the repositories that REPOSITORY covers ("team/*", "*" or one's name), or what the owner's tokens pushed, in
-place of an earlier quota of the same. Without --bytes and --manifests it ends.`,
+place of an earlier quota of the same. Without --bytes, --manifests and --tags it ends.`,
 		example: `
-$ imx registry quota set "team/*" --bytes 10GiB --manifests 1000
+$ imx registry quota set "team/*" --bytes 10GiB --manifests 1000 --tags 500
 $ imx registry quota set --owner ci --bytes 1GiB`,
 		exits: asking(status{2, "there can't be such a quota"}),
 		most:  1,
@@ -182,7 +189,7 @@ $ imx registry quota set --owner ci --bytes 1GiB`,
 			return err
 		}
 		all, err := g.client().SetQuota(ctx, imx.RegistryQuota{
-			Repositories: strings.Join(args, ""), Owner: imx.Principal(opts.Owner), Bytes: size, Manifests: opts.Manifests,
+			Repositories: strings.Join(args, ""), Owner: imx.Principal(opts.Owner), Bytes: size, Manifests: opts.Manifests, Tags: opts.Tags,
 		})
 		if err != nil {
 			return err
@@ -195,9 +202,10 @@ $ imx registry quota set --owner ci --bytes 1GiB`,
 
 func newQuotaListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
-		use:     "list",
-		short:   "Show the quotas, and how much of each is used",
-		long:    `Shows each quota, and how much of it is used. Each blob counts once for each repository that has it.`,
+		use:   "list",
+		short: "Show the quotas, and how much of each is used",
+		long: `Shows each quota, and how much of it is used. Each blob counts once for each repository that has it; the bytes of uploads that are
+under way take room too, until they end.`,
 		example: `$ imx registry quota list`,
 		exits:   asking(),
 	}.command(func(ctx context.Context, _ []string) error {
@@ -222,12 +230,12 @@ func showQuotas(g *Global, t *term.Terminal, all []imx.RegistryUse) error {
 }
 
 type auditOptions struct {
-	Since      time.Duration
+	Since      string
 	Repository string
 }
 
 func (o *auditOptions) addFlags(f *pflag.FlagSet) {
-	f.DurationVar(&o.Since, "since", 0, "only what happened within this `TIME`; 0 is all that is kept")
+	f.StringVar(&o.Since, "since", "", "only what happened since `TIME`: a day, a moment, or how long ago (24h, 10d)")
 	f.StringVar(&o.Repository, "repository", "", "only the repositories of this `PATTERN`")
 }
 
@@ -236,17 +244,17 @@ func newRegistryAuditCommand(g *Global, t *term.Terminal) *cobra.Command {
 	cmd := page{
 		use:   "audit [--since TIME] [--repository PATTERN]",
 		short: "Show who pulled and pushed what",
-		long: `Shows who pulled and pushed which manifest, when and from where, and who was turned away; the oldest first. What repeats within
-an hour is one line more, with how often. The trail has a bounded size, so that nobody who may pull can fill the disk: the oldest lines
-go. Pushes are on the log too, for good.`,
+		long: `Shows who pulled and pushed which manifest, who read blobs without their manifest, when and from where, and who was turned away; the
+oldest first. What repeats within an hour is one line, with how often. The trail has a bounded size, so that nobody who may pull can
+fill the disk: the oldest lines go; refusals have a trail of their own, and push out no pulls. Pushes are on the log too, for good.`,
 		example: `
 $ imx registry audit --since 24h
 $ imx registry audit --json | jq -r '.[] | select(.refused) | .from'`,
-		exits: asking(status{2, "TIME is no length of time"}),
+		exits: asking(status{2, "TIME isn't understood"}),
 	}.command(func(ctx context.Context, _ []string) error {
-		var since time.Time
-		if opts.Since > 0 {
-			since = time.Now().Add(-opts.Since)
+		since, err := parseMoment(opts.Since, time.Now())
+		if err != nil {
+			return err
 		}
 		all, err := g.client().Pulls(ctx, since)
 		if err != nil {

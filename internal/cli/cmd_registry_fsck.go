@@ -18,28 +18,34 @@ import (
 type fsckOptions struct {
 	RepairFrom string
 	TokenFile  string
+	Forget     bool
 }
 
 func (o *fsckOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.RepairFrom, "repair-from", "", "repair what is damaged from the registry at this `URL`; \"log\" repairs what the log and the bytes here can")
 	f.StringVar(&o.TokenFile, "token-file", "", "`FILE` with a token for that registry, or NAME:PASSWORD")
+	f.BoolVar(&o.Forget, "forget", false, "let go of damaged statements that a newer one has replaced")
 }
 
 func newRegistryFsckCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts fsckOptions
 	cmd := page{
-		use:   "fsck [--repair-from URL] [--token-file FILE]",
+		use:   "fsck [--repair-from URL] [--token-file FILE] [--forget]",
 		short: "Read every byte of the registry, find damage and repair it",
 		long: `Reads every blob, manifest, tag and name, compares it with its digest, its manifest and the log, and names what is damaged: the
 bytes, and the images and releases that need them. The server goes on meanwhile; where none runs, the data folder is read directly. With
 --repair-from, bytes come from another registry and are compared with the digest before they replace anything; tags come from the log. Which
-bytes of a blob are wrong is known once the right ones have come, or where a part of it was pulled before.`,
+bytes of a blob are wrong is known once the right ones have come, or where a part of it was pulled before.
+
+A statement of an image that is damaged can be made anew: imx build states provenance, imx scan a scan. The damaged one is then "since
+replaced": nothing reads it, and with --forget it is removed, where it couldn't be repaired.`,
 		example: `
 $ imx registry fsck
 ok: 1,204 blobs, 3,611 names, 38.1 GiB
-$ imx registry fsck --repair-from https://registry.example.org --token-file token`,
+$ imx registry fsck --repair-from https://registry.example.org --token-file token
+$ imx registry fsck --forget`,
 		exits: []status{
-			{0, "nothing is damaged, or all was repaired"},
+			{0, "nothing is damaged, or all was repaired or let go of"},
 			{2, "URL is no registry's"},
 			{3, "the token file isn't there"},
 			{5, "something is damaged: it is named"},
@@ -51,7 +57,7 @@ $ imx registry fsck --repair-from https://registry.example.org --token-file toke
 }
 
 func runFsck(ctx context.Context, opts fsckOptions, g *Global, t *term.Terminal) error {
-	req := imx.RegistryCheckRequest{RepairFrom: opts.RepairFrom}
+	req := imx.RegistryCheckRequest{RepairFrom: opts.RepairFrom, Forget: imx.Forget(opts.Forget)}
 	if opts.TokenFile != "" {
 		b, err := os.ReadFile(opts.TokenFile)
 		if err != nil {
@@ -87,7 +93,7 @@ func damaged(c imx.RegistryCheck) error {
 	if len(left) < len(c.Faults) {
 		return e.WithHint("what wasn't repaired says why")
 	}
-	return e.WithHint("repair it from a registry that has the same: imx registry fsck --repair-from URL")
+	return e.WithHint("repair it from a registry that has the same: imx registry fsck --repair-from URL; statements that were since replaced can be let go of: --forget")
 }
 
 func fsckText(ink term.Ink, c imx.RegistryCheck) string {

@@ -17,16 +17,23 @@ import (
 	"imx/internal/term"
 )
 
+// reviewOptions are what is shown of a candidate.
+type reviewOptions struct {
+	Diff, All bool
+}
+
 func newReviewCommand(g *Global, t *term.Terminal) *cobra.Command {
-	return page{
-		use:   "review [CANDIDATE]",
+	var opts reviewOptions
+	cmd := page{
+		use:   "review [CANDIDATE] [--diff] [--all]",
 		short: "Show what waits for approvals, and what it would change",
 		long: `Without CANDIDATE, lists what waits to be released and what was settled lately. With one, shows what releasing it would
 change: the template, the packages and known vulnerabilities that come and go, sizes, what instances may do and who
-may reach them; and which conditions of the policy aren't met yet.`,
+may reach them; and which conditions of the policy aren't met yet. Of a candidate that has ended it shows what there was to
+see when it was answered last.`,
 		example: `
 $ imx review
-$ imx review 3afb973e
+$ imx review 3afb973e --diff
 $ imx review 3afb973e --json | jq -r '.diff[].gained[].id'`,
 		exits: asking(status{3, "there is no such candidate"}),
 		most:  1,
@@ -41,8 +48,11 @@ $ imx review 3afb973e --json | jq -r '.diff[].gained[].id'`,
 		if g.JSON {
 			return printJSON(t.Out, v)
 		}
-		return showCandidate(t.Out, v, time.Now())
+		return showCandidate(t.Out, v, opts, time.Now())
 	})
+	cmd.Flags().BoolVar(&opts.Diff, "diff", false, "show the changed files line by line")
+	cmd.Flags().BoolVar(&opts.All, "all", false, "name all packages, vulnerabilities and rights; so it is where no terminal reads it")
+	return cmd
 }
 
 func runReviewList(ctx context.Context, g *Global, t *term.Terminal) error {
@@ -74,14 +84,14 @@ func newApproveCommand(g *Global, t *term.Terminal) *cobra.Command {
 		short: "Say yes to a candidate, signed with one's own SSH key",
 		long: `Signs that CANDIDATE may be released, with an SSH key that imx knows as a reviewer's. The key stays where it is: in the SSH
 agent, or in a file. The approval is for exactly that plan: another one, however little it differs, needs approvals of
-its own. Nobody approves what they had a hand in, and each person counts once.`,
+its own. Nobody approves what they had a hand in, and each person counts once. Who rejected a candidate opens it again so.`,
 		example: `
 $ imx approve 3afb973e
 $ imx approve 3afb973e --key ~/.ssh/id_ed25519 --reason "as discussed"`,
 		exits: asking(
 			status{2, "several keys could be meant, or the file has none"},
 			status{3, "there is no such candidate, or no such key"},
-			status{4, "it isn't open any more, or was answered so before"},
+			status{4, "it isn't open any more, others rejected it, or it was answered so before"},
 			status{5, "the signer may not answer it: no reviewer, an author, or a key that doesn't count"},
 		),
 	}, answerOptions{approves: true}, g, t)
@@ -91,8 +101,8 @@ func newRejectCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return answerCommand(page{
 		use:   "reject CANDIDATE --reason WHY [--key KEY]",
 		short: "Say no to a candidate, signed with one's own SSH key",
-		long: `Signs that CANDIDATE may not be released, and why. That ends it. The same plan can be proposed again, and stays refused
-until who rejected it approves it.`,
+		long: `Signs that CANDIDATE may not be released, and why. That ends it, and whatever else is proposed of the same plan, until who
+rejected it approves it.`,
 		example: `
 $ imx reject 3afb973e --reason "opens a port that nobody needs"`,
 		exits: asking(

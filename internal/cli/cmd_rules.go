@@ -85,7 +85,10 @@ func rulesOf(opts rulesOptions, g *Global) ([]imx.Rule, error) {
 }
 
 func showRules(out term.Stream, rules []imx.Rule) error {
-	table := term.Table{Head: []string{"RULE", "SEVERITY", "FROM", "TITLE"}}
+	table := term.Table{
+		Head:  []string{"RULE", "SEVERITY", "FROM", "TITLE"},
+		Wraps: []string{"TITLE"},
+	}
 	for _, r := range rules {
 		table.Add(out.Ink.Name(r.ID), strings.TrimSuffix(levelText(out.Ink, r.Level), ":"), term.Clean(r.From), term.Clean(r.Title))
 	}

@@ -144,7 +144,10 @@ func showEvidence(out term.Stream, list []imx.Evidence, keys []imx.Key) error {
 	for _, k := range keys {
 		known[k.ID] = k
 	}
-	table := term.Table{Head: []string{"TYPE", "ANSWER", "SAYS", "MADE", "SIGNED BY", "STATEMENT"}}
+	table := term.Table{
+		Head:  []string{"TYPE", "ANSWER", "SAYS", "MADE", "SIGNED BY", "STATEMENT"},
+		Wraps: []string{"SAYS", "SIGNED BY"}, Drops: []string{"MADE"},
+	}
 	for _, e := range list {
 		table.Add(out.Ink.Name(evidenceName(e)), answerOf(out.Ink, e), term.Clean(e.Summary), term.Age(e.Made, now)+" ago", signerOf(out.Ink, e, known), e.Statement.Short())
 	}
@@ -163,6 +166,14 @@ func signerOf(ink term.Ink, e imx.Evidence, known map[string]imx.Key) string {
 		return ink.Bad(who + ", doesn't count")
 	}
 	return who
+}
+
+// keyID is a key's ID in a table: the beginning of it, which all commands take, where a terminal shows it.
+func keyID(out term.Stream, id string) string {
+	if out.Terminal {
+		return term.Clean(shortKey(id))
+	}
+	return term.Clean(id)
 }
 
 // shortKey is the beginning of a key's ID, enough for a person to recognise it by.

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"imx"
-	"imx/internal/policy"
 	"imx/internal/term"
 )
 
@@ -19,8 +18,11 @@ type serverOptions struct {
 	Anonymous   string
 	Refuse      string
 	Environment string
-	Identity    string
-	Token       string
+	// ChangeEnvironment lets it be another than the data folder has.
+	ChangeEnvironment bool
+	Identity          string
+	Token             string
+	SourceSize        string
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
@@ -30,19 +32,22 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Refuse, "refuse", string(imx.Critical), "the least `LEVEL` of findings that refuses a template: critical, high, medium, low; or never")
 	f.StringVar(&o.Identity, "identity", "", "`FILE` with the age identity that the server's keys are sealed to; identity in the data folder, unless given")
 	f.StringVar(&o.Token, "pkcs11", "", "`MODULE:LABEL:PINFILE`: the server's keys are in a PKCS#11 token; only in a build with it")
-	f.StringVar(&o.Environment, "environment", policy.Development, "`NAME` of the environment whose policy says what may run: development, production, or one of yours")
+	f.StringVar(&o.Environment, "environment", "", "`NAME` of the environment whose policy says what may run: development, staging, production, or one of yours; the folder's own from before, else development")
+	f.BoolVar(&o.ChangeEnvironment, "change-environment", false, "let --environment be another than the folder had before")
+	f.StringVar(&o.SourceSize, "source-size", "2GiB", "`SIZE` that the server's copy of each followed repository may have")
 	f.StringVar(&o.Network, "network", "", "`RANGE` of addresses for services and instances; the folder's own from before, else one that is free")
 }
 
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts serverOptions
 	cmd := page{
-		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL] [--environment NAME] [--identity FILE]",
+		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL] [--environment NAME [--change-environment]] [--identity FILE] [--source-size SIZE]",
 		short: "Run the server",
 		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
 runs instances. The registry's address gives images to whoever reaches it, if only this machine
 can, and takes them from those who have a token ("imx registry token") or, with --push, from
-everybody. Everything it has is in the data folder. Instances outlive it: the next start
+everybody. Everything it has is in the data folder, the environment that its first start names, too:
+a later start with another one is refused unless it says --change-environment. Instances outlive it: the next start
 takes them over as they are.`,
 		example: `
 # imx server --data /srv/imx &
@@ -50,7 +55,8 @@ takes them over as they are.`,
 		exits: []status{
 			{0, "it was told to stop, and did"},
 			{2, "a flag makes no sense, or this is a client-only build"},
-			{4, "another server holds the data folder or the address"},
+			{3, "there is no such environment"},
+			{4, "another server holds the data folder or the address, or the folder is for another environment"},
 			{5, "it may not do what it must: it needs root"},
 			{6, "something it needs on this machine is missing"},
 		},
@@ -66,8 +72,8 @@ takes them over as they are.`,
 				return imx.Errorf(imx.Invalid, "--push and --anonymous %s contradict each other", opts.Anonymous).WithHint("give one of them")
 			}
 		}
-		if err := policy.CheckEnvironment(opts.Environment); err != nil {
-			return err
+		if opts.ChangeEnvironment && opts.Environment == "" {
+			return imx.Errorf(imx.Invalid, "--change-environment doesn't say to which").WithHint("add --environment NAME")
 		}
 		return runServer(ctx, opts, g, t)
 	})

@@ -2,13 +2,11 @@ package cli
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"imx"
 	"imx/internal/term"
 )
 
@@ -57,27 +55,4 @@ func runStatus(ctx context.Context, opts statusOptions, g *Global, t *term.Termi
 		now = at
 	}
 	return showStatus(t.Out, s, now)
-}
-
-// parseMoment reads a past moment as a person writes it: in RFC 3339, as date and time in UTC, or as
-// how long ago it was. "" is the zero Time.
-func parseMoment(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(strings.TrimSuffix(s, " ago")); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05Z", time.DateTime, "2006-01-02 15:04", time.DateOnly} {
-		at, err := time.Parse(layout, s)
-		if err != nil {
-			continue
-		}
-		if at.After(now) {
-			return time.Time{}, imx.Errorf(imx.Invalid, "%s is yet to come", term.Stamp(at)).WithHint("it is %s now", term.Stamp(now))
-		}
-		return at, nil
-	}
-	return time.Time{}, imx.Errorf(imx.Invalid, "%q is not a time", s).
-		WithHint("write 2026-05-01T09:30:00Z, \"2026-05-01 09:30\" (UTC), or how long ago: 90m")
 }

@@ -18,8 +18,7 @@ func collecting(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: collecting TEMPLATE")
 	}
-	binary, err := exec.LookPath("imx")
-	ts.Check(err)
+	binary := ts.Getenv("IMX")
 	run := func(args ...string) (string, error) {
 		cmd := exec.Command(binary, args...)
 		cmd.Env = append(os.Environ(), "IMX_DATA="+ts.Getenv("IMX_DATA"))
@@ -65,7 +64,7 @@ func collecting(ts *testscript.TestScript, neg bool, args []string) {
 		if n%2 == 0 { // at once, or when something is told
 			_, _ = stderr.Read(make([]byte, 1))
 		}
-		s.end(syscall.SIGKILL)
+		s.end(ts, syscall.SIGKILL)
 		_ = gc.Wait() // it may have lost its server, or have been done
 		s.start(ts, nil)
 	}

@@ -5,7 +5,6 @@ package cli_test
 
 import (
 	"bufio"
-	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,26 +43,6 @@ func buildHello(t *testing.T) string {
 	return path
 }
 
-// buildProbe builds a static imx where the test's own program isn't one, as with the race detector: "" where it is.
-func buildProbe(t *testing.T) string {
-	t.Helper()
-	self, err := elf.Open("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer self.Close() // read-only
-	if !slices.ContainsFunc(self.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
-		return ""
-	}
-	path := filepath.Join(t.TempDir(), "imx")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, "imx/cmd/imx")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
-}
-
 // networks counts the ranges that scripts were given: each server has one of its own.
 var networks atomic.Int64
 
@@ -83,19 +62,22 @@ func freeNetwork() (string, error) {
 // $PORT and $PORT2, a range of addresses $NETWORK, and the commands below.
 func e2eParams(t *testing.T, dir string) testscript.Params {
 	t.Helper()
-	hello, probe := buildHello(t), buildProbe(t)
+	hello, plain, watched := buildHello(t), plainProgram(t), watchedProgram(t)
 	shop, err := filepath.Abs("../../examples/shop")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := params(dir)
+	p := params(t, dir)
 	setup := p.Setup
 	p.Setup = func(e *testscript.Env) error {
 		if err := setup(e); err != nil {
 			return err
 		}
 		e.Setenv("HELLO", hello)
-		e.Setenv("IMX_PROBE", probe)
+		if isWatched(e) {
+			use(e, watched)
+			e.Setenv("IMX_PROBE", plain) // it runs in instances, and has to be static for that
+		}
 		e.Setenv("SHOP", shop)
 		network, err := freeNetwork()
 		if err != nil {
@@ -132,6 +114,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["ownarchive"] = ownArchive(t)
 	p.Cmds["valid"], p.Cmds["changelayer"] = validSBOM(t), changeLayer
 	p.Cmds["changeevidence"] = changeEvidence
+	p.Cmds["pgpkey"], p.Cmds["pgpsign"] = pgpkey, pgpsign
 	return p
 }
 
@@ -304,8 +287,7 @@ func anyapply(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: anyapply DIR")
 	}
 	s, template := processOf(ts), filepath.Join(ts.MkAbs(args[0]), "hello.imx.hcl")
-	binary, err := exec.LookPath("imx")
-	ts.Check(err)
+	binary := ts.Getenv("IMX")
 	run := func(args ...string) (string, error) {
 		cmd := exec.Command(binary, args...)
 		cmd.Env = append(os.Environ(), "IMX_DATA="+ts.Getenv("IMX_DATA"))
@@ -347,7 +329,7 @@ func anyapply(ts *testscript.TestScript, neg bool, args []string) {
 				break
 			}
 		}
-		s.end(syscall.SIGKILL)
+		s.end(ts, syscall.SIGKILL)
 		_ = follow.Wait()
 		<-applied
 		s.start(ts, nil)

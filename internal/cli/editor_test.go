@@ -52,9 +52,7 @@ const patience = time.Minute
 
 func startEditor(ts *testscript.TestScript) *editing {
 	e := &editing{ts: ts, work: ts.Getenv("WORK"), heard: make(chan *jsonrpc2.Request, 100)}
-	path, err := exec.LookPath("imx")
-	ts.Check(err)
-	e.cmd = exec.Command(path, "lsp")
+	e.cmd = exec.Command(ts.Getenv("IMX"), "lsp")
 	e.cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"))
 	e.cmd.Stderr = ts.Stderr()
 	in, err := e.cmd.StdinPipe()

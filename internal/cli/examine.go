@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -288,7 +289,7 @@ func (e *examiner) placed(ctx context.Context, result report.Folder, v verdict) 
 	}
 	// Git is asked where its answer shows: for each of many folders that would take longer than all the rest.
 	if len(e.opts.Dirs) == 1 || e.opts.Format == formatJSON {
-		source, said := gitSource(ctx, result.Path)
+		source, said := gitSource(ctx, result.Path, lately(result.Path, slices.Collect(maps.Keys(v.Files))))
 		v.template.Source = source
 		v.Notices = append(v.Notices, said...)
 		v.template.Notices = v.Notices

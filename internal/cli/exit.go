@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"imx"
 	"imx/internal/template"
@@ -110,11 +111,11 @@ func showError(err error, g *Global, t *term.Terminal) {
 	if isTheirs(e) {
 		message = mistakes(e.Diagnostics)
 	}
-	text := diagnosticsText(ink, e.Diagnostics) + ink.Bad("error:") + " " + strings.TrimSpace(term.CleanLines(message)) + "\n"
+	text := ink.Bad("error:") + " " + strings.TrimSpace(term.CleanLines(message)) + "\n"
 	if e.Hint != "" {
 		text += ink.Warn("hint:") + " " + term.CleanLines(e.Hint) + "\n"
 	}
-	_, _ = io.WriteString(t.Err, text) // where errors can't be shown, the exit status is left
+	_, _ = io.WriteString(t.Err, diagnosticsText(ink, e.Diagnostics)+term.Wrap(text, t.Err.Columns())) // where errors can't be shown, the exit status is left
 }
 
 // mistakes counts them: "3 mistakes in 2 files".
@@ -173,6 +174,18 @@ func printLine(w io.Writer, v any) error {
 
 func flagError(cmd *cobra.Command, err error) error {
 	return imx.Errorf(imx.Invalid, "%w", err).WithHint("%s --help lists the flags", cmd.CommandPath())
+}
+
+// helpOfNone is an error where help is asked for of a command that there isn't: cobra would show that of the one above.
+func helpOfNone(root *cobra.Command, args []string) error {
+	cmd, rest, err := root.Find(args)
+	if err != nil || !cmd.HasSubCommands() {
+		return nil //nolint:nilerr // running it says what is wrong
+	}
+	if errors.Is(cmd.ParseFlags(rest), pflag.ErrHelp) && cmd.Flags().NArg() > 0 {
+		return unknownCommand(cmd, cmd.Flags().Arg(0))
+	}
+	return nil
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {

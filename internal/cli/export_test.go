@@ -25,7 +25,18 @@ var (
 	ShowImageList  = showImageList
 	ShowImageFiles = showImageFiles
 	ParseMoment    = parseMoment
+	ShowVerdict    = showVerification
+	ShowPolicy     = showPolicy
+	ShowSources    = showSources
+	ShowEvidence   = showEvidence
+	KeysText       = keysText
+	HitOf          = hitOf
+	PullsText      = pullsText
+	ParseBack      = parseBack
+	LookedAt       = lookedAt
+	ParseUntil     = parseUntil
 	GitSource      = gitSource
+	BlobName       = blobName
 	InFolder       = inFolder
 	WriteOutput    = writeOutput
 )

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,39 +29,42 @@ type folder struct {
 	damaged  bool      // the lock file can't be understood, though the template can
 }
 
-// readTemplate reads and checks the template of a folder. Reading goes no further than the
+// readTemplate reads and checks the template of a folder, and returns what was read by name. Reading goes no further than the
 // folder: file() can neither climb out by ".." nor through a symbolic link.
 // Errors: Invalid with a diagnostic for each mistake; NotFound for a folder that isn't there.
-func readTemplate(ctx context.Context, dir string) (imx.Template, error) {
-	root, err := os.OpenRoot(dir)
+func readTemplate(dir string) (imx.Template, map[string][]byte, error) {
+	files, err := openRecorder(dir)
 	if err != nil {
-		return imx.Template{}, folderError(dir, err)
+		return imx.Template{}, nil, folderError(dir, err)
 	}
-	defer func() { _ = root.Close() }()
-	t, said := template.Parse(root.FS())
+	defer files.close()
+	t, said := template.Parse(files)
 	if err := said.Err(); err != nil {
-		return imx.Template{}, atFolder(err, dir)
+		return imx.Template{}, nil, atFolder(err, dir)
 	}
-	source, notice := gitSource(ctx, dir)
-	t.Source = source
-	t.Notices = append(t.Notices, notice...)
-	return t, nil
+	return t, files.texts, nil
 }
 
 // readFolder reads a folder's template and lock.
 func readFolder(ctx context.Context, dir string) (folder, error) {
-	t, err := readTemplate(ctx, dir)
+	t, read, err := readTemplate(dir)
 	if err != nil {
 		return folder{}, err
 	}
 	f := folder{path: dir, template: t}
-	f.lock, err = readLock(dir)
+	f.lock, err = readLock(dir, read)
 	f.damaged = imx.KindOf(err) == imx.Invalid
+	if err != nil && !f.damaged {
+		return f, err
+	}
+	source, notice := gitSource(ctx, dir, read)
+	f.template.Source = source
+	f.template.Notices = append(f.template.Notices, notice...)
 	return f, err
 }
 
-// readLock reads a folder's lock, nil where there is none.
-func readLock(dir string) (*imx.Lock, error) {
+// readLock reads a folder's lock, nil where there is none, and adds its bytes to those that were read.
+func readLock(dir string, read map[string][]byte) (*imx.Lock, error) {
 	name := filepath.Join(dir, imx.LockFile)
 	b, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -71,6 +73,7 @@ func readLock(dir string) (*imx.Lock, error) {
 	if err != nil {
 		return nil, folderError(name, err)
 	}
+	read[imx.LockFile] = b
 	lock, err := plan.ParseLock(b)
 	if err != nil {
 		e := imx.AsError(err)
@@ -172,26 +175,6 @@ func (s sourceLines) at(at imx.Pos) string {
 	return text.Line(at.Line)
 }
 
-// gitSource asks Git where a folder comes from. A folder outside of any repository has no commit,
-// and neither has one on a machine without Git. Where Git refuses to answer (it doesn't trust
-// repositories of other owners), a notice says so: overriding that would run what their
-// configuration names.
-func gitSource(ctx context.Context, dir string) (imx.Source, imx.Diagnostics) {
-	source := imx.Source{Folder: baseName(dir)}
-	out, err := git(ctx, dir, "rev-parse", "--show-prefix", "--verify", "HEAD")
-	lines := strings.Split(out, "\n")
-	if err != nil || len(lines) < 2 {
-		return source, gitNotice(err)
-	}
-	source.Folder, source.Commit = path.Clean(lines[0]), lines[1]
-	changes, err := git(ctx, dir, "status", "--porcelain", "--untracked-files=all", "--", ".")
-	if err != nil {
-		return imx.Source{Folder: baseName(dir)}, gitNotice(err)
-	}
-	source.Dirty = changes != ""
-	return source, nil
-}
-
 func baseName(dir string) string {
 	if full, err := filepath.Abs(dir); err == nil {
 		return filepath.Base(full)
@@ -203,7 +186,7 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...)
 	cmd.Env = append(os.Environ(), "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C")
 	out, err := cmd.Output()
-	return strings.TrimRight(string(out), "\n"), err
+	return string(out), err
 }
 
 // gitNotice tells of an unforeseen answer of Git, nil for the expected ones.

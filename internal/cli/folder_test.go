@@ -30,7 +30,7 @@ func TestARepositoryThatGitDoesNotTrustGivesANoticeAndNoCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	source, said := cli.GitSource(t.Context(), dir)
+	source, said := cli.GitSource(t.Context(), dir, nil)
 	if source.Commit != "" || len(said) != 1 || said[0].Severity != imx.SeverityNotice {
 		t.Errorf("%+v, %+v", source, said)
 	}

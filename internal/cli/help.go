@@ -82,10 +82,12 @@ func (p page) count(cmd *cobra.Command, args []string) error {
 // needed names the arguments that can't be left out.
 func (p page) needed() string {
 	var words []string
+	depth := 0
 	for _, w := range strings.Fields(p.use)[1:] {
-		if !strings.HasPrefix(w, "[") && !strings.HasSuffix(w, "]") {
+		if depth += strings.Count(w, "["); depth == 0 {
 			words = append(words, w)
 		}
+		depth -= strings.Count(w, "]")
 	}
 	return strings.Join(words, " ")
 }
@@ -229,7 +231,7 @@ func flagLines(flags *pflag.FlagSet) string {
 
 func defaultOf(f *pflag.Flag) string {
 	switch f.DefValue {
-	case "", "false", "0", "[]":
+	case "", "false", "0", "0s", "[]":
 		return ""
 	}
 	return " (default " + f.DefValue + ")"

@@ -87,13 +87,7 @@ func TestEveryCommandInReadmeWorks(t *testing.T) {
 
 func TestTheDemoLosesNoRequestAndLeavesNothing(t *testing.T) {
 	needServer(t)
-	binary := filepath.Join(t.TempDir(), "imx")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../cmd/imx")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make builds it: images are tested with it
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	out, err := exec.CommandContext(t.Context(), binary, "demo").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), plainProgram(t), "demo").CombinedOutput()
 	for _, want := range []string{`requests sent +[1-9]`, `requests failed +0\n`, `release app 2 failed`, `web is back on release`, `nothing is left behind`} {
 		if err != nil || !regexp.MustCompile(want).Match(out) {
 			t.Fatalf("the demo ended with %v and without %q:\n%s", err, want, out)

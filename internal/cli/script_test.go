@@ -5,7 +5,6 @@ package cli_test
 // the same socket. Those in testdata/e2e start the real one with `server`.
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,11 +12,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,46 +21,30 @@ import (
 
 	"imx"
 	"imx/internal/cli"
-	"imx/internal/term"
 )
-
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"imx": func() { os.Exit(runImx()) }})
-}
-
-// runImx is cmd/imx with a version that doesn't change.
-func runImx() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	return cli.Main(ctx, os.Args[1:], cli.Process{
-		Terminal: term.Open(os.Stdin, os.Stdout, os.Stderr, os.Getenv),
-		Env:      os.Getenv,
-		Version: imx.Version{
-			Version: "0.0.0-test", Commit: "0123456789abcdef0123", Go: "go1.26",
-			System: runtime.GOOS + "/" + runtime.GOARCH, Client: cli.ClientOnly,
-		},
-	})
-}
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, params("testdata/script"))
+	testscript.Run(t, params(t, "testdata/script"))
 }
 
-// params are those of every script: a data folder of its own, Git with a name to commit under, and
+// params are those of every script: the real imx, a data folder of its own, Git with a name to commit under, and
 // the commands serve and server.
-func params(dir string) testscript.Params {
+func params(t *testing.T, dir string) testscript.Params {
+	t.Helper()
+	program := plainProgram(t)
 	return testscript.Params{
 		Dir:           dir,
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			// Short, because a socket's path is; the work folder's name need not be.
-			data, err := os.MkdirTemp("", "imx-script-")
+			data, err := os.MkdirTemp("", "imx-script-") //nolint:usetesting // for its length
 			if err != nil {
 				return err
 			}
 			e.Defer(func() { _ = os.RemoveAll(data) })
 			e.Setenv("IMX_DATA", data)
+			use(e, program)
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
 			e.Values[serverKey{}] = &serverProcess{}
 			for _, v := range []string{
@@ -84,6 +64,8 @@ func params(dir string) testscript.Params {
 				return cli.ClientOnly, nil
 			case "root":
 				return os.Geteuid() == 0, nil
+			case "login": // the kernel lets a process say who logged in
+				return exec.Command("sh", "-ec", "echo 0 > /proc/self/loginuid").Run() == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},

@@ -8,6 +8,7 @@ import (
 
 	"imx"
 	"imx/internal/daemon"
+	"imx/internal/policy"
 	"imx/internal/probe"
 	"imx/internal/term"
 )
@@ -21,9 +22,14 @@ const (
 )
 
 func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Terminal) error {
+	size, err := sourceSize(opts.SourceSize)
+	if err != nil {
+		return err
+	}
 	return daemon.Run(ctx, daemon.Config{
-		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Anonymous: opts.anonymous(), Refuse: leastLevel(opts.Refuse), Environment: opts.Environment,
-		Identity: opts.Identity, Token: opts.Token, Version: g.Version, Probe: g.Probe, Log: t.Err,
+		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Anonymous: opts.anonymous(), Refuse: leastLevel(opts.Refuse),
+		Environment: daemon.Environment{Name: opts.Environment, Change: policy.Change(opts.ChangeEnvironment)},
+		Keys:        daemon.Keys{Identity: opts.Identity, Token: opts.Token}, SourceSize: size, Version: g.Version, Probe: g.Probe, Log: t.Err,
 		Ready: func() {
 			if g.JSON {
 				_ = printLine(t.Out, serverReady{Socket: g.Socket()})
@@ -32,6 +38,17 @@ func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Termi
 			_, _ = fmt.Fprintf(t.Out, "imx %s answers on %s\n", g.Version.Version, g.Socket())
 		},
 	})
+}
+
+// leastSourceSize holds what git itself writes into a copy, and some history.
+const leastSourceSize = imx.Size(1 << 20)
+
+func sourceSize(text string) (imx.Size, error) {
+	size, err := imx.ParseSize(text)
+	if err == nil && size < leastSourceSize {
+		err = imx.Errorf(imx.Invalid, "--source-size %s is too small for any repository", text).WithHint("give %s or more", leastSourceSize)
+	}
+	return size, err
 }
 
 func (o *serverOptions) anonymous() daemon.Anonymous {

@@ -48,7 +48,7 @@ func server(ts *testscript.TestScript, negated bool, args []string) {
 	if args[0] == "kill" {
 		sig = syscall.SIGKILL
 	}
-	s.end(sig)
+	s.end(ts, sig)
 	ts.Check(os.WriteFile(ts.MkAbs("server.log"), []byte(s.log.String()), 0o600))
 }
 
@@ -73,9 +73,7 @@ func (s *serverProcess) start(ts *testscript.TestScript, flags []string) {
 	if s.cmd != nil {
 		ts.Fatalf("a server runs already")
 	}
-	imx, err := exec.LookPath("imx") // testscript.Main has put it there
-	ts.Check(err)
-	data := ts.Getenv("IMX_DATA")
+	imx, data := ts.Getenv("IMX"), ts.Getenv("IMX_DATA")
 	args := append([]string{"server", "--data", data, "--listen", "127.0.0.1:0"}, flags...)
 	cmd := exec.Command(imx, args...)
 	cmd.Env = append(os.Environ(), "IMX_PROBE="+ts.Getenv("IMX_PROBE"))
@@ -86,26 +84,29 @@ func (s *serverProcess) start(ts *testscript.TestScript, flags []string) {
 	ts.Check(cmd.Start())
 	s.cmd = cmd
 	ts.Defer(func() {
-		s.end(syscall.SIGTERM)
+		s.end(ts, syscall.SIGTERM)
 		if out, err := exec.Command(imx, "server", "purge", "--yes", "--data", data).CombinedOutput(); err != nil {
 			ts.Logf("purge: %v\n%s", err, out)
 		}
 	})
 	ready, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || !strings.Contains(ready, "answers on") {
-		s.end(syscall.SIGKILL)
+		s.end(ts, syscall.SIGKILL)
 		ts.Fatalf("the server didn't come up: %q, %v\n%s", ready, err, s.log)
 	}
 }
 
-// end ends the server, if it runs, and waits until it is gone.
-func (s *serverProcess) end(sig syscall.Signal) {
+// end ends the server, if it runs, and waits until it is gone. Of one that the race detector watched, it looks for what that saw.
+func (s *serverProcess) end(ts *testscript.TestScript, sig syscall.Signal) {
 	if s.cmd == nil {
 		return
 	}
 	_ = s.cmd.Process.Signal(sig)
 	_ = s.cmd.Wait()
 	s.cmd = nil
+	if log := s.log.String(); strings.Contains(log, "WARNING: DATA RACE") {
+		ts.Fatalf("the server has a race:\n%s", log)
+	}
 }
 
 // syncBuffer may be read while a process still writes into it.

@@ -20,7 +20,10 @@ func showInstances(out term.Stream, instances []imx.Instance, now time.Time) err
 		_, err := fmt.Fprintln(out, "no instances")
 		return err
 	}
-	table := term.Table{Head: []string{"INSTANCE", "SERVICE", "RELEASE", "PHASE", "ADDRESS", "AGE", "FLOWS", "NOTE"}}
+	table := term.Table{
+		Head:  []string{"INSTANCE", "SERVICE", "RELEASE", "PHASE", "ADDRESS", "AGE", "FLOWS", "NOTE"},
+		Wraps: []string{"NOTE"}, Drops: []string{"FLOWS", "SERVICE"},
+	}
 	for _, in := range instances {
 		table.Add(out.Ink.Name(in.ID), in.Service, strconv.Itoa(in.Release), phase(out.Ink, in),
 			address(in.Address), term.Age(in.Started, now), flows(in), note(in)+before(", ", ended(in, now)))
@@ -95,7 +98,10 @@ func showReleases(out term.Stream, s imx.Service, now time.Time) error {
 		_, err := fmt.Fprintf(out, "%s has no releases\n", s.Name)
 		return err
 	}
-	table := term.Table{Head: []string{"", "RELEASE", "STATE", "IMAGE", "SOURCE", "MADE", "BY", "APPLY", "REASON"}}
+	table := term.Table{
+		Head:  []string{"", "RELEASE", "STATE", "IMAGE", "SOURCE", "MADE", "BY", "APPLY", "REASON"},
+		Wraps: []string{"SOURCE", "REASON"}, Drops: []string{"APPLY", "BY"},
+	}
 	for _, r := range slices.Backward(s.Releases) {
 		table.Add(releaseMark(out.Ink, s, r.Number), strconv.Itoa(r.Number), releaseState(out.Ink, s, r), r.Image.Digest.Short(),
 			r.Source.String(), term.Age(r.Made, now)+" ago", string(r.By), r.Apply, term.Clean(r.Reason))

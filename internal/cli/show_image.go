@@ -29,7 +29,10 @@ func showImageList(out term.Stream, images []imx.ImageView, now time.Time) error
 		_, err := fmt.Fprintln(out, "no images: imx build makes some")
 		return err
 	}
-	table := term.Table{Head: []string{"IMAGE", "DIGEST", "SIZE", "PACKAGES", "FILES", "BUILT", "RUN BY"}}
+	table := term.Table{
+		Head:  []string{"IMAGE", "DIGEST", "SIZE", "PACKAGES", "FILES", "BUILT", "RUN BY"},
+		Wraps: []string{"RUN BY"}, Drops: []string{"FILES", "PACKAGES"},
+	}
 	for _, v := range images {
 		row := []string{out.Ink.Name(v.Name), v.Digest.Short(), "", "", "", term.Age(v.Built, now) + " ago", runBy(out.Ink, v.RunBy)}
 		if v.Pushed {

@@ -45,6 +45,9 @@ func quotaText(q imx.RegistryQuota) string {
 	if q.Manifests > 0 {
 		parts = append(parts, term.Count(int64(q.Manifests), "manifest"))
 	}
+	if q.Tags > 0 {
+		parts = append(parts, term.Count(int64(q.Tags), "tag"))
+	}
 	if len(parts) == 0 {
 		return "none any more"
 	}
@@ -52,7 +55,10 @@ func quotaText(q imx.RegistryQuota) string {
 }
 
 func tokensText(ink term.Ink, columns int, tokens []imx.RegistryToken, now time.Time) string {
-	table := term.Table{Head: []string{"ID", "OWNER", "RIGHTS", "REPOSITORIES", "ENDS", "OVER"}}
+	table := term.Table{
+		Head:  []string{"ID", "OWNER", "RIGHTS", "REPOSITORIES", "ENDS", "OVER"},
+		Wraps: []string{"REPOSITORIES"}, Drops: []string{"RIGHTS"},
+	}
 	for _, t := range tokens {
 		over := ""
 		if why := t.Over(now); why != "" {
@@ -64,34 +70,65 @@ func tokensText(ink term.Ink, columns int, tokens []imx.RegistryToken, now time.
 }
 
 func quotasText(ink term.Ink, columns int, all []imx.RegistryUse) string {
-	table := term.Table{Head: []string{"OF", "QUOTA", "USED", "MANIFESTS"}}
+	table := term.Table{
+		Head:  []string{"OF", "QUOTA", "USED", "UNDER WAY", "MANIFESTS", "TAGS"},
+		Wraps: []string{"OF", "QUOTA"}, Drops: []string{"UNDER WAY"},
+	}
 	for _, q := range all {
-		table.Add(ink.Name(q.Scope()), quotaText(q.RegistryQuota), q.UsedBytes.String(), term.Number(int64(q.UsedManifests)))
+		table.Add(ink.Name(q.Scope()), quotaText(q.RegistryQuota), q.UsedBytes.String(), q.UnderWay.String(), term.Number(int64(q.UsedManifests)), term.Number(int64(q.UsedTags)))
 	}
 	return table.Text(ink, columns)
 }
 
 func pullsText(ink term.Ink, columns int, all []imx.RegistryPull) string {
-	table := term.Table{Head: []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "DIGEST"}}
-	for _, p := range all {
+	table := term.Table{
+		Head:  []string{"WHEN", "WHO", "FROM", "DID", "WHAT", "DIGEST"},
+		Wraps: []string{"WHAT"}, Drops: []string{"FROM"},
+	}
+	for _, p := range together(all) {
 		did := "pulled"
-		if p.Push {
+		switch {
+		case p.Push:
 			did = "pushed"
+		case p.Blobs:
+			did = "read blobs"
 		}
 		if p.Count > 0 {
-			did += fmt.Sprintf(" %d more", p.Count)
+			did += fmt.Sprintf(" %s times", term.Number(p.Count+1))
 		}
 		what := strings.TrimSuffix(p.Repository+":"+p.Tag, ":")
 		if p.Refused != "" {
-			did, what = ink.Warn("refused"), p.Repository+" "+p.Refused
+			did, what = ink.Warn(strings.Replace(did, "pulled", "refused", 1)), p.Repository+" "+p.Refused
 		}
 		table.Add(term.Stamp(p.Time), term.Clean(string(p.By)), p.From, did, term.Clean(what), p.Digest.Short())
 	}
 	return table.Text(ink, columns)
 }
 
+// together puts what repeats within an hour on the line where it began.
+func together(all []imx.RegistryPull) []imx.RegistryPull {
+	var lines []imx.RegistryPull
+	at := map[imx.RegistryPull]int{}
+	for _, p := range all {
+		same := p
+		if same.Count = 0; p.Blobs {
+			same.Digest = "" // the number is of all
+		}
+		if i, ok := at[same]; ok {
+			lines[i].Count += p.Count
+			continue
+		}
+		at[same] = len(lines)
+		lines = append(lines, p)
+	}
+	return lines
+}
+
 func mirrorsText(ink term.Ink, columns int, all []imx.MirrorStatus) string {
-	table := term.Table{Head: []string{"NAME", "COPIES", "WAY", "REGISTRY", "LOOKED", "COPIED", "BEHIND"}}
+	table := term.Table{
+		Head:  []string{"NAME", "COPIES", "WAY", "REGISTRY", "LOOKED", "COPIED", "BEHIND"},
+		Wraps: []string{"COPIES", "REGISTRY"}, Drops: []string{"COPIED", "LOOKED"},
+	}
 	var notes strings.Builder
 	for _, m := range all {
 		looked := "not yet"
@@ -100,8 +137,8 @@ func mirrorsText(ink term.Ink, columns int, all []imx.MirrorStatus) string {
 		}
 		table.Add(ink.Name(m.Name), m.Repository, string(m.Direction), m.URL, looked, term.Number(int64(m.Copied)), term.Number(int64(m.Behind)))
 		if m.Error != nil {
-			fmt.Fprintf(&notes, "%s: %s\n", m.Name, ink.Warn(term.Clean(m.Error.Message)))
+			fmt.Fprintf(&notes, "%s: %s\n", m.Name, ink.Warn(term.Clean(strings.ReplaceAll(m.Error.Message, "\n", "; "))))
 		}
 	}
-	return table.Text(ink, columns) + notes.String()
+	return table.Text(ink, columns) + term.Wrap(notes.String(), columns)
 }

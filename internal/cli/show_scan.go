@@ -100,7 +100,10 @@ func limitsText(ink term.Ink, gaps, notices []string) string {
 }
 
 func vulnerabilitiesText(out term.Stream, one imx.ImageScan) string {
-	table := term.Table{Head: []string{"VULNERABILITY", "SEVERITY", "PACKAGE", "INSTALLED", "FIXED", "IN USE"}}
+	table := term.Table{
+		Head:  []string{"VULNERABILITY", "SEVERITY", "PACKAGE", "INSTALLED", "FIXED", "IN USE"},
+		Wraps: []string{"PACKAGE", "IN USE"}, Drops: []string{"INSTALLED"},
+	}
 	looked := 0
 	for _, in := range one.Instances {
 		looked += in.Processes

@@ -18,7 +18,7 @@ func showStatus(out term.Stream, s imx.Status, now time.Time) error {
 	var b strings.Builder
 	b.WriteString(statusServices(out, s.State, now) + "\n")
 	if notes := statusNotes(out.Ink, s.State, s.Environment) + reviewNotes(out.Ink, s.State); notes != "" {
-		b.WriteString(notes + "\n")
+		b.WriteString(term.Wrap(notes, out.Columns()) + "\n")
 	}
 	var facts term.Table
 	if a := s.State.Apply; a != nil {
@@ -57,7 +57,10 @@ func logLineOf(s imx.Status) string {
 
 // statusServices is the table of services, those taken down left out.
 func statusServices(out term.Stream, s imx.State, now time.Time) string {
-	table := term.Table{Head: []string{"SERVICE", "RELEASE", "READY", "TRAFFIC", "PORTS", "ADDRESS", "IMAGE", "SCANNED", "SINCE"}}
+	table := term.Table{
+		Head:  []string{"SERVICE", "RELEASE", "READY", "TRAFFIC", "PORTS", "ADDRESS", "IMAGE", "SCANNED", "SINCE"},
+		Wraps: []string{"PORTS", "SCANNED"}, Drops: []string{"IMAGE", "SINCE", "ADDRESS"},
+	}
 	for _, v := range living(s) {
 		r, _ := v.Release(v.Target)
 		table.Add(out.Ink.Name(v.Name), serviceRelease(out.Ink, v), ready(out.Ink, s, v), weights(v.Routes), publishedShort(r.Spec),

@@ -115,6 +115,7 @@ func TestStatusCutsItsTableToTheTerminalButNoReason(t *testing.T) {
 			t.Errorf("a line of %d columns on a terminal of 60: %q", n, line)
 		}
 	}
+	reasons = strings.Join(strings.Fields(reasons), " ")
 	if reason := world().Services["app"].Releases[1].Reason; !strings.Contains(reasons, reason) {
 		t.Errorf("the reason %q isn't whole in:\n%s", reason, reasons)
 	}
@@ -246,22 +247,4 @@ func TestPlanShowsChangesBySubjectThenNoticesThenTheSum(t *testing.T) {
 
 func TestPlanWithoutChangesSaysSo(t *testing.T) {
 	golden(t, "plan-nothing", func(out term.Stream) error { return cli.ShowPlan(out, imx.PlanResult{}, ".") })
-}
-
-func TestMomentsAreReadAsPeopleWriteThem(t *testing.T) {
-	for text, want := range map[string]time.Time{
-		"": {}, "90m": now().Add(-90 * time.Minute), "2026-05-01T09:30:00Z": at("2026-05-01 09:30:00"),
-		"2026-05-01T11:30:00+02:00": at("2026-05-01 09:30:00"), "2026-05-01 09:30": at("2026-05-01 09:30:00"),
-		"2026-05-01 09:30:00Z": at("2026-05-01 09:30:00"), "2026-05-01": at("2026-05-01 00:00:00"),
-	} {
-		got, err := cli.ParseMoment(text, now())
-		if err != nil || !got.Equal(want) {
-			t.Errorf("%q is %v, %v; want %v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"yesterday", "-5m", "09:30", "2026-13-01"} {
-		if _, err := cli.ParseMoment(text, now()); imx.KindOf(err) != imx.Invalid {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
 }

@@ -26,7 +26,9 @@ func trustEventSays(e imx.Event) string {
 	case imx.PersonRemoved:
 		return fmt.Sprintf("%s isn't known any more%s", b.Person, before(": ", b.Reason))
 	case imx.PolicySet:
-		return fmt.Sprintf("environment %s has policy %s", b.Policy.Environment, b.Policy.Digest().Short())
+		return policySetSays(b)
+	case imx.EnvironmentSet:
+		return fmt.Sprintf("the environment is %s%s", b.Environment, before(", and was ", b.Before))
 	case imx.ExceptionMade:
 		x := b.Exception
 		return fmt.Sprintf("exception %s excuses %s%s until %s: %s", x.ID, x.Condition, before(" of ", x.Service), term.Stamp(x.Until), x.Reason)
@@ -77,6 +79,17 @@ func candidateEventSays(e imx.Event) string {
 		return fmt.Sprintf("source %s is at commit %.12s by %s%s", b.Source, b.Commit.ID, b.Commit.Author, before(": ", b.Fault))
 	}
 	return e.Kind()
+}
+
+func policySetSays(b imx.PolicySet) string {
+	says := fmt.Sprintf("environment %s has policy %s", b.Policy.Environment, b.Policy.Digest().Short())
+	if b.Shipped {
+		says = fmt.Sprintf("environment %s has imx's own policy again", b.Policy.Environment)
+	}
+	if len(b.Replaces) > 0 {
+		says += "; rules of its own REPLACE what nothing excuses: " + joined(b.Replaces)
+	}
+	return says + before(": ", b.Reason)
 }
 
 // joined lists names of any type.

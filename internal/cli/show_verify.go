@@ -23,7 +23,10 @@ func showVerification(out term.Stream, v imx.Verification, now time.Time) error 
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s in %s\n\n", ink.Bold(term.Clean(v.Subject)), answer, ink.Name(v.Verdict.Environment))
-	table := term.Table{Head: []string{"", "CONDITION", "FOUND", "EVIDENCE"}}
+	table := term.Table{
+		Head:  []string{"", "CONDITION", "FOUND", "EVIDENCE"},
+		Wraps: []string{"FOUND", "EVIDENCE"},
+	}
 	var hints strings.Builder
 	for _, c := range v.Verdict.Conditions {
 		table.Add(conditionWord(ink, c), ink.Name(c.ID), term.Clean(c.Says), ink.Dim(evidenceOf(v.Evidence, c, now)))
@@ -31,16 +34,27 @@ func showVerification(out term.Stream, v imx.Verification, now time.Time) error 
 			hints.WriteString(ink.Warn("hint:") + " " + c.ID + ": " + term.Clean(c.Hint) + "\n")
 		}
 	}
-	b.WriteString(table.Text(ink, out.Columns()) + "\n" + hints.String())
-	for _, e := range v.Evidence {
+	b.WriteString(table.Text(ink, out.Columns()) + "\n")
+	b.WriteString(term.Wrap(hints.String()+uncounted(ink, v.Evidence)+dependsOn(ink, v.Verdict), out.Columns()))
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// uncounted says, a line each, which statements don't count, and why.
+func uncounted(ink term.Ink, all []imx.EvidenceView) string {
+	var b strings.Builder
+	for _, e := range all {
 		if !e.Counts {
 			b.WriteString(ink.Warn("doesn't count: ") + e.Name + " " + e.Statement.Short() + ": " + term.Clean(e.Why) + "\n")
 		}
 	}
-	b.WriteString(ink.Dim(fmt.Sprintf("image %s, plan %s, policy %s; judged for a %s, holds until %s", v.Verdict.Image.Short(),
-		cmp.Or(v.Verdict.Plan.Short(), "none"), v.Verdict.Policy.Short(), v.Verdict.Purpose, term.Stamp(v.Verdict.Until))) + "\n")
-	_, err := io.WriteString(out, b.String())
-	return err
+	return b.String()
+}
+
+// dependsOn is the line of what an answer is about, and for how long it holds.
+func dependsOn(ink term.Ink, v imx.Verdict) string {
+	return ink.Dim(fmt.Sprintf("image %s, plan %s, policy %s; judged for a %s, holds until %s", v.Image.Short(),
+		cmp.Or(v.Plan.Short(), "none"), v.Policy.Short(), v.Purpose, term.Stamp(v.Until))) + "\n"
 }
 
 func conditionWord(ink term.Ink, c imx.Condition) string {
@@ -72,49 +86,6 @@ func evidenceOf(all []imx.EvidenceView, c imx.Condition, now time.Time) string {
 	return strings.Join(words, " ")
 }
 
-// showPolicy prints what an environment asks for.
-func showPolicy(out term.Stream, v imx.PolicyView) error {
-	s := v.Policy.Settings
-	from := "set here"
-	if v.Shipped {
-		from = "imx's own"
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s\n\n", out.Ink.Bold(v.Policy.Environment), out.Ink.Dim(from+", policy "+v.Digest.Short()))
-	settings := term.Table{}
-	for _, line := range [][2]string{
-		{"reviews", fmt.Sprint(s.Reviews)},
-		{"scan age", s.ScanAge.String()},
-		{"dirty", yesNo(s.Dirty)},
-		{"signed commits", yesNo(s.SignedCommits)},
-		{"warn", cmp.Or(strings.Join(s.Warn, ", "), "of none")},
-		{"denied", string(s.Denied)},
-	} {
-		settings.Add(out.Ink.Dim(line[0]), line[1])
-	}
-	b.WriteString(settings.Text(out.Ink, out.Columns()) + "\n")
-	table := term.Table{Head: []string{"CONDITION", "RELEASE", "START", "ASKS", "FROM"}}
-	for _, c := range v.Conditions {
-		release, start := "refuses", "refuses"
-		for _, id := range s.Warn {
-			if id == c.ID {
-				release, start = "warns", "warns"
-			}
-		}
-		if c.Shown {
-			start = "warns"
-		}
-		source := "imx"
-		if v.Policy.Rules[c.File] != "" {
-			source = c.File
-		}
-		table.Add(out.Ink.Name(c.ID), release, start, term.Clean(c.Title), out.Ink.Dim(term.Clean(source)))
-	}
-	b.WriteString(table.Text(out.Ink, out.Columns()))
-	_, err := io.WriteString(out, b.String())
-	return err
-}
-
 // yesNo is a setting's value for a person.
 func yesNo(b bool) string { //nolint:revive // flag-parameter: it is the value that is shown
 	if b {
@@ -141,7 +112,10 @@ func showExceptions(out term.Stream, list []imx.Exception, now time.Time) error 
 		_, err := fmt.Fprintln(out, "nothing is excused")
 		return err
 	}
-	table := term.Table{Head: []string{"ID", "CONDITION", "FOR", "ENDS IN", "OWNER", "REASON"}}
+	table := term.Table{
+		Head:  []string{"ID", "CONDITION", "FOR", "ENDS IN", "OWNER", "REASON"},
+		Wraps: []string{"FOR", "REASON"}, Drops: []string{"OWNER"},
+	}
 	for _, x := range list {
 		what := cmp.Or(x.Service, "each service")
 		if x.Image != "" {
@@ -156,13 +130,17 @@ func showExceptions(out term.Stream, list []imx.Exception, now time.Time) error 
 // verdictNotes tell of a service's releases that run and wouldn't be admitted any more, or wouldn't be made anew.
 func verdictNotes(ink term.Ink, s imx.State, v imx.Service, environment string) string {
 	var b strings.Builder
+	if v.Stopped != nil {
+		fmt.Fprintf(&b, "%s: %s; it comes back by itself when it may run, imx scale %s=0 keeps it down\n", ink.Name(v.Name),
+			ink.Bad(fmt.Sprintf("stopped by the policy, had %s", term.Count(int64(v.Stopped.Replicas), "instance"))), v.Name)
+	}
 	numbers := []int{v.Current, v.Target}
 	for _, number := range slices.Compact(numbers) {
 		verdict, ok := s.Verdicts[v.Name][number]
 		if !ok {
 			continue
 		}
-		refused, stale := unmetOf(verdict, policy.Of(&s, cmp.Or(environment, verdict.Environment)).Settings.Warn)
+		refused, stale := unmetOf(verdict, policy.Warned(policy.Of(&s, cmp.Or(environment, verdict.Environment)).Settings))
 		switch {
 		case !verdict.Allowed:
 			fmt.Fprintf(&b, "%s: %s\n", ink.Name(v.Name), ink.Bad(fmt.Sprintf("release %d may not run any more: %s; imx verify %s", number, refused, v.Name)))

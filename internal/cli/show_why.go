@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -18,6 +19,12 @@ func showWhy(out term.Stream, w imx.Why) error {
 	add := func(noun, name, says string) { chain.Add(ink.Bold(noun), ink.Name(name), says) }
 	add("instance", w.Instance.ID, instanceSays(w.Instance))
 	add("release", fmt.Sprintf("%s %d", w.Release.Service, w.Release.Number), releaseSays(w.Release))
+	if c := w.Candidate; c != nil {
+		add("candidate", c.ID, candidateSays(*c))
+	}
+	if v := w.Verdict; v != nil {
+		add("verdict", v.Policy.Short(), rulingSays(*v))
+	}
 	add("image", w.Image.Digest.Short(), fmt.Sprintf("%s, %s, %s, %s", w.Image.Name, w.Image.Size,
 		term.Count(int64(w.Image.Packages), "package"), term.Count(int64(w.Image.Files), "file")))
 	add("image plan", w.Image.Plan.Short(), imagePlanSays(w.ImagePlan))
@@ -48,6 +55,28 @@ func instanceSays(in imx.Instance) string {
 
 func releaseSays(r imx.Release) string {
 	return fmt.Sprintf("%s, made %s by %s in apply %s", r.State, term.Stamp(r.Made), r.By, r.Apply)
+}
+
+func candidateSays(c imx.Candidate) string {
+	says := "brought by " + term.Clean(string(c.By))
+	if c.Commit != nil {
+		says += ", written by " + term.Clean(c.Commit.Author)
+	}
+	return says + ", approved by " + cmp.Or(term.Clean(strings.Join(approvers(c), ", ")), "nobody")
+}
+
+func rulingSays(v imx.Verdict) string {
+	var unmet []string
+	for _, c := range v.Conditions {
+		if !c.Met {
+			unmet = append(unmet, c.ID)
+		}
+	}
+	says := "may run"
+	if !v.Allowed {
+		says = "may not run"
+	}
+	return fmt.Sprintf("%s in %s, said %s for its %s%s", says, v.Environment, term.Stamp(v.Made), v.Purpose, before("; not met: ", strings.Join(unmet, ", ")))
 }
 
 // imagePlanSays names what was asked for, with the versions that were chosen.

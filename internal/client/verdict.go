@@ -27,9 +27,9 @@ func (c *Client) Policy(ctx context.Context, environment string) (imx.PolicyView
 	return read[imx.PolicyView](ctx, c, "/v1/policy", query)
 }
 
-// SetPolicy gives an environment a policy.
-func (c *Client) SetPolicy(ctx context.Context, p imx.Policy) (imx.PolicyView, error) {
-	return short[imx.PolicyView](ctx, c, call{http.MethodPut, "/v1/policy", p}, nil)
+// SetPolicy gives an environment a policy, or says what that would change.
+func (c *Client) SetPolicy(ctx context.Context, req imx.PolicyRequest) (imx.PolicyView, error) {
+	return short[imx.PolicyView](ctx, c, call{http.MethodPut, "/v1/policy", req}, nil)
 }
 
 // Exceptions returns those that haven't ended.

@@ -70,7 +70,7 @@ type Promotion struct {
 	Expect     imx.Digest // the Base that the plan was shown with; "" expects nothing
 	// For is who brought the plan, where that isn't who releases it: a candidate's. "" means who releases it.
 	For imx.Principal
-	// Candidate is the id of what is released, which must still be open; "" for what never was one.
+	// Candidate is the id of what is released, which must still be open; "" for what doesn't wait.
 	Candidate string
 	// Judged says whether what was judged is still what is released, in the state of the moment in which that is, and returns the
 	// events that tell by which verdicts. Without it Promote makes no release. It must not ask the Control anything.
@@ -86,23 +86,10 @@ func (p Promotion) names() []string {
 	return names
 }
 
-// Base names where some services stand, as far as a plan of them is compared with it: their
-// targets and numbers of instances. A rollout that is finished meanwhile doesn't change it, one
-// that failed does.
-func Base(s *imx.State, services []string) imx.Digest {
-	type standing struct{ Target, Replicas int }
-	base := map[string]standing{}
-	for _, name := range services {
-		v := s.Services[name]
-		base[name] = standing{v.Target, v.Replicas}
-	}
-	return imx.DigestJSON(base)
-}
-
 // Expect returns a Conflict if services no longer stand where they did when a plan was shown with
 // a Base. An empty one expects nothing.
 func Expect(s *imx.State, services []string, base imx.Digest) error {
-	if base == "" || Base(s, services) == base {
+	if base == "" || s.Base(services) == base {
 		return nil
 	}
 	return errMoved()
@@ -169,7 +156,7 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 		r := imx.Release{
 			Service: cand.Spec.Name, Number: len(v.Releases) + 1, Image: cand.Image, Config: cand.Config,
 			Spec: cand.Spec, Address: addresses[cand.Spec.Name], Hosts: cand.Spec.Hosts(addresses),
-			Plan: p.Plan, Proof: p.Proof, Source: p.Source, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
+			Plan: p.Plan, Proof: p.Proof, Source: p.Source, Candidate: p.Candidate, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
 		}
 		if n := len(v.Releases); n > 0 {
 			r.Number = v.Releases[n-1].Number + 1

@@ -363,7 +363,7 @@ func TestAServiceNamedTwiceIsDestroyedOnce(t *testing.T) {
 func TestAnApplyIsRefusedWhereServicesNoLongerStandAsExpected(t *testing.T) {
 	w := open(t, t.TempDir())
 	first := w.apply(t, candidate("web", "1"), candidate("other", "1"))
-	shown := control.Base(w.State(), []string{"web"})
+	shown := w.State().Base([]string{"web"})
 	promote := func() error {
 		_, err := w.Draft("root", control.Promotion{Candidates: []control.Candidate{candidate("web", "2")}, Expect: shown})
 		return err

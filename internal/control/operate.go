@@ -128,10 +128,10 @@ func (c *Control) Scale(by imx.Principal, name string, replicas int) (imx.Servic
 					name, replicas, r.Spec.Volumes[0].Name)
 			}
 		}
-		if v.Replicas == replicas && v.CurrentReplicas == replicas {
+		if v.Replicas == replicas && v.CurrentReplicas == replicas && v.Stopped == nil {
 			return v, nil, nil
 		}
-		v.Replicas, v.CurrentReplicas = replicas, replicas
+		v.Replicas, v.CurrentReplicas, v.Stopped = replicas, replicas, nil
 		return v, []imx.Body{imx.Scaled{Service: name, Replicas: replicas}}, nil
 	})
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"crypto/rand"
+	"maps"
 	"net/url"
 
 	"imx"
@@ -32,17 +33,14 @@ func (c *Control) MakeToken(by imx.Principal, req imx.TokenRequest) (imx.NewToke
 	})
 }
 
-// RevokeToken ends a token. One that was revoked stays so. Errors: NotFound.
-func (c *Control) RevokeToken(by imx.Principal, id string) (imx.RegistryToken, error) {
-	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
-		t, known := s.Registry.Tokens[id]
-		switch {
-		case !known:
-			return struct{}{}, nil, imx.Errorf(imx.NotFound, "there is no token %q", id).WithHint("imx registry token list shows them")
-		case !t.Revoked.IsZero():
-			return struct{}{}, nil, nil
+// RevokeToken ends the token that a person means by its id, or by how that begins. One that was revoked stays so. Errors: as imx.Abbreviated.
+func (c *Control) RevokeToken(by imx.Principal, wanted string) (imx.RegistryToken, error) {
+	id, err := decide(c, by, func(s *imx.State) (string, []imx.Body, error) {
+		id, err := imx.Abbreviated("token", wanted, "imx registry token list shows them", maps.Keys(s.Registry.Tokens))
+		if err != nil || !s.Registry.Tokens[id].Revoked.IsZero() {
+			return id, nil, err
 		}
-		return struct{}{}, []imx.Body{imx.TokenRevoked{ID: id}}, nil
+		return id, []imx.Body{imx.TokenRevoked{ID: id}}, nil
 	})
 	return c.Registry().Tokens[id], err
 }
@@ -53,14 +51,17 @@ func (c *Control) SetQuota(by imx.Principal, q imx.RegistryQuota) error {
 		switch {
 		case (q.Repositories == "") == (q.Owner == ""):
 			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a quota is for repositories or for an owner of tokens: one of the two").WithHint("imx registry quota set team/* --bytes 10GiB")
-		case q.Bytes < 0 || q.Manifests < 0:
+		case q.Bytes < 0 || q.Manifests < 0 || q.Tags < 0:
 			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a quota can't be below 0").WithHint("0 means any number")
+		case q.Owner == grant.Anonymous:
+			return struct{}{}, nil, imx.Errorf(imx.Invalid, "%s owns no tokens: what came without one isn't counted apart", grant.Anonymous).
+				WithHint(`a quota of all repositories, "*", bounds it too`)
 		case q.Owner == "":
 			if err := grant.CheckPatterns([]string{q.Repositories}); err != nil {
 				return struct{}{}, nil, err
 			}
 		}
-		if s.Registry.Quotas[q.Scope()] == q || (s.Registry.Quotas[q.Scope()] == imx.RegistryQuota{} && q.Bytes == 0 && q.Manifests == 0) {
+		if s.Registry.Quotas[q.Scope()] == q || (s.Registry.Quotas[q.Scope()] == imx.RegistryQuota{} && !q.Bounds()) {
 			return struct{}{}, nil, nil
 		}
 		return struct{}{}, []imx.Body{imx.QuotaSet{Quota: q}}, nil

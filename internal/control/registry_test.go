@@ -41,6 +41,8 @@ func TestRulesOfTheRegistryThatMakeNoSenseAreRefused(t *testing.T) {
 		"a quota of nothing":       w.SetQuota("root", imx.RegistryQuota{Bytes: 1}),
 		"a quota of both":          w.SetQuota("root", imx.RegistryQuota{Bytes: 1, Owner: "ci", Repositories: "*"}),
 		"a quota below 0":          w.SetQuota("root", imx.RegistryQuota{Bytes: -1, Owner: "ci"}),
+		"a quota of tags below 0":  w.SetQuota("root", imx.RegistryQuota{Tags: -1, Owner: "ci"}),
+		"a quota of strangers":     w.SetQuota("root", imx.RegistryQuota{Tags: 1, Owner: "anonymous"}),
 		"a strange pattern":        w.SetQuota("root", imx.RegistryQuota{Bytes: 1, Repositories: "A*B"}),
 		"a mirror without a name":  w.SetMirror("root", imx.RegistryMirror{Direction: imx.MirrorTo, URL: "https://x.example", Repository: "*"}),
 		"a mirror to nowhere":      w.SetMirror("root", imx.RegistryMirror{Name: "m", Direction: imx.MirrorTo, URL: "nowhere", Repository: "*"}),
@@ -58,7 +60,7 @@ func TestRulesOfTheRegistryThatMakeNoSenseAreRefused(t *testing.T) {
 
 func TestARuleThatIsThereAlreadyIsNoEvent(t *testing.T) {
 	w := open(t, t.TempDir())
-	quota := imx.RegistryQuota{Repositories: "team/*", Bytes: 10}
+	quota := imx.RegistryQuota{Repositories: "team/*", Tags: 10}
 	mirror := imx.RegistryMirror{Name: "m", Direction: imx.MirrorFrom, URL: "https://registry.example.org", Repository: "*"}
 	before := w.State().Next
 	for range 2 {

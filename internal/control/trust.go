@@ -2,7 +2,6 @@ package control
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"imx"
@@ -49,28 +48,11 @@ func (c *Control) EndKey(by imx.Principal, end imx.KeyEnded, next *imx.Key) (imx
 	if err != nil {
 		return imx.Key{}, err
 	}
-	return FindKey(c.State(), end.Key)
+	return c.State().Keys[end.Key], nil
 }
 
-// FindKey returns the key with an ID, or whose ID begins so. Errors: NotFound; Invalid for several.
-func FindKey(s *imx.State, id string) (imx.Key, error) {
-	if k, ok := s.Keys[id]; ok {
-		return k, nil
-	}
-	var found []imx.Key
-	for _, k := range s.Keys {
-		if short := strings.TrimPrefix(k.ID, "SHA256:"); id != "" && (strings.HasPrefix(k.ID, id) || strings.HasPrefix(short, id)) {
-			found = append(found, k)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return imx.Key{}, imx.Errorf(imx.NotFound, "there is no key %q", id).WithHint("imx key list shows the keys")
-	case 1:
-		return found[0], nil
-	}
-	return imx.Key{}, imx.Errorf(imx.Invalid, "%d keys begin with %q", len(found), id).WithHint("write more of it")
-}
+// FindKey returns the key that a person means, as imx.FindKey.
+func FindKey(s *imx.State, wanted string) (imx.Key, error) { return imx.FindKey(s.Keys, wanted) }
 
 // CurrentKey returns the key of imx's own that signs for a role now; the zero Key if none does.
 func CurrentKey(s *imx.State, role imx.Role) imx.Key { return current(s, role) }
@@ -85,21 +67,19 @@ func current(s *imx.State, role imx.Role) imx.Key {
 }
 
 // SetPerson makes somebody known, or changes what is known of them, and adds keys that they haven't yet.
-// Errors: Invalid for somebody new without a role; Conflict for a key that is somebody else's, or ended.
+// Errors: Invalid for somebody new without a role; Conflict for a login or a key that is somebody else's, or a key that ended.
 func (c *Control) SetPerson(by imx.Principal, p imx.Person, keys []imx.Key) (imx.Person, error) {
 	return decide(c, by, func(s *imx.State) (imx.Person, []imx.Body, error) {
 		known, ok := s.People[p.Name]
-		if len(p.Roles) == 0 {
-			p.Roles = known.Roles
-		}
-		if len(p.Emails) == 0 {
-			p.Emails = known.Emails
-		}
+		p = over(known, p)
 		if !ok && len(p.Roles) == 0 {
 			return p, nil, imx.Errorf(imx.Invalid, "what %s may do isn't said", p.Name).WithHint("give --role reviewer, --role author, or both")
 		}
+		if err := ownLogins(s, p); err != nil {
+			return p, nil, err
+		}
 		var bodies []imx.Body
-		if p.Since = known.Since; !ok || !slices.Equal(p.Roles, known.Roles) || !slices.Equal(p.Emails, known.Emails) {
+		if !ok || !sameKnown(p, known) {
 			bodies = append(bodies, imx.PersonSet{Person: p})
 		}
 		for _, k := range keys {
@@ -117,6 +97,37 @@ func (c *Control) SetPerson(by imx.Principal, p imx.Person, keys []imx.Key) (imx
 		}
 		return p, bodies, nil
 	})
+}
+
+// over is what is said of a person, and for the rest what is known already.
+func over(known, said imx.Person) imx.Person {
+	if len(said.Roles) == 0 {
+		said.Roles = known.Roles
+	}
+	if len(said.Emails) == 0 {
+		said.Emails = known.Emails
+	}
+	if len(said.Logins) == 0 {
+		said.Logins = known.Logins
+	}
+	said.Since = known.Since
+	return said
+}
+
+// ownLogins makes sure that a person's logins are nobody else's. Errors: Conflict.
+func ownLogins(s *imx.State, p imx.Person) error {
+	for _, login := range p.Logins {
+		if other, taken := imx.WithLogin(s.People, login); taken && other.Name != p.Name {
+			return imx.Errorf(imx.Conflict, "the login %s is %s's", login, other.Name).
+				WithHint("an account has one holder: give %s other logins, or end what they may do: imx person remove %s", other.Name, other.Name)
+		}
+	}
+	return nil
+}
+
+// sameKnown reports whether the same is known of a person.
+func sameKnown(a, b imx.Person) bool {
+	return slices.Equal(a.Roles, b.Roles) && slices.Equal(a.Emails, b.Emails) && slices.Equal(a.Logins, b.Logins)
 }
 
 // RemovePerson ends what somebody may do, and their keys. Errors: NotFound.

@@ -12,6 +12,7 @@ import (
 	"imx"
 	"imx/internal/control"
 	"imx/internal/engine/local"
+	"imx/internal/review"
 )
 
 // viewer answers questions from the state, the log and the engine.
@@ -58,6 +59,13 @@ func (v viewer) Why(_ context.Context, id string) (imx.Why, error) {
 		return imx.Why{}, imx.Errorf(imx.Internal, "the log doesn't hold release %d of service %s", in.Release, in.Service)
 	}
 	w := imx.Why{Instance: in, Release: r, Image: r.Image, Plan: r.Plan, Source: r.Source}
+	if c, ok := s.Candidates[r.Candidate]; ok {
+		c.Reviews = review.Marked(s, c)
+		w.Candidate = &c
+	}
+	if v, ok := s.Verdicts[r.Service][r.Number]; ok {
+		w.Verdict = &v
+	}
 	var err error
 	if w.ImagePlan, err = v.pipeline.ImagePlan(r.Image.Plan); err != nil {
 		return w, err

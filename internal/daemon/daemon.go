@@ -17,6 +17,7 @@ import (
 
 	"imx"
 	"imx/internal/api"
+	"imx/internal/policy"
 )
 
 // DefaultListen is where the registry answers, apart from the unix socket.
@@ -32,17 +33,28 @@ type Config struct {
 	Anonymous Anonymous // what whoever shows no token may do at Listen
 	Network   string    // address range in CIDR form; "" means the one it had, or else a free one
 	// Refuse is the least level of which an unwaived finding refuses a template; "" refuses none.
-	Refuse imx.Level
-	// Environment is whose policy says what may run here; "" means policy.Development.
-	Environment string
-	// Identity is the file with the age identity that keys are sealed to; "" means the one in the data folder.
-	Identity string
-	Token    string // of PKCS#11 that has the keys, as keyring.OpenToken takes it; "" means that files have them
-	Version  imx.Version
+	Refuse      imx.Level
+	Environment Environment
+	Keys        Keys
+	SourceSize  imx.Size // that the copy of each followed repository may have; 0 means the usual
+	Version     imx.Version
 	// Probe is a static program that is imx, to run in instances that are tested; "" means this one.
 	Probe string
 	Log   io.Writer
 	Ready func() // called once requests are answered; nil is allowed
+}
+
+// Keys says where the server's own keys are.
+type Keys struct {
+	// Identity is the file with the age identity that keys are sealed to; "" means the one in the data folder.
+	Identity string
+	Token    string // of PKCS#11 that has the keys, as keyring.OpenToken takes it; "" means that files have them
+}
+
+// Environment says whose policy says what may run here.
+type Environment struct {
+	Name   string        // "" means the one that the data folder has, policy.Development in a new one
+	Change policy.Change // it may be another than the data folder has
 }
 
 // Run serves until ctx ends. Instances go on without it.

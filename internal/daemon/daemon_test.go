@@ -9,9 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"imx"
+	"imx/internal/control"
 	"imx/internal/daemon"
+	"imx/internal/eventlog"
+	"imx/internal/policy"
+	"imx/internal/state"
 )
 
 // start runs a server until it is ready, or returns why it didn't get there.
@@ -45,6 +50,58 @@ func folder(t *testing.T) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
+}
+
+func TestADataFolderKeepsItsEnvironment(t *testing.T) {
+	dir := folder(t)
+	for i, c := range []struct {
+		wanted string
+		change policy.Change
+		kind   imx.Kind
+		is     string // as the log has it
+	}{
+		{"prodution", false, imx.NotFound, ""},
+		{"production", false, "", "production"},
+		{"", false, "", "production"},
+		{"development", false, imx.Conflict, "production"},
+		{"staging", true, "", "staging"},
+		{"", false, "", "staging"},
+		{"prodution", true, imx.NotFound, "staging"},
+	} {
+		stop, err := start(t, daemon.Config{Data: dir, Network: "10.251.2.0/24", Environment: daemon.Environment{Name: c.wanted, Change: c.change}})
+		if imx.KindOf(err) != c.kind {
+			t.Fatalf("%d: --environment %q: %v", i, c.wanted, err)
+		}
+		if err == nil {
+			err = stop()
+		}
+		if c.kind == "" && err != nil {
+			t.Fatalf("%d: stopping: %v", i, err)
+		}
+		if is := environment(t, dir); is != c.is {
+			t.Errorf("%d: after --environment %q the folder is for %q, not %q", i, c.wanted, is, c.is)
+		}
+	}
+}
+
+// environment is the one that a data folder's log names last.
+func environment(t *testing.T, dir string) string {
+	t.Helper()
+	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(dir, "log"), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s := state.New()
+	for e, err := range control.Events(log, 0) {
+		if err == nil {
+			err = state.Fold(s, e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s.Environment
 }
 
 func TestADataFolderKeepsItsNetwork(t *testing.T) {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -82,8 +83,8 @@ func (r *registrar) door(everybody []imx.RegistryRight) registry.Door {
 		Tokens:    func() map[string]imx.RegistryToken { return r.control.Registry().Tokens },
 		Anonymous: everybody, Audit: r.audit, Now: time.Now,
 		Known: func(ctx context.Context) (imx.Principal, bool) {
-			by, err := api.Caller(ctx)
-			return by, err == nil
+			account, err := api.Caller(ctx)
+			return who(r.control, account), err == nil
 		},
 	}
 }
@@ -180,15 +181,16 @@ func (r *registrar) CheckRegistry(ctx context.Context, by imx.Principal, req imx
 		return imx.RegistryCheck{}, err
 	}
 	defer leave()
-	c, err := checking(r.control.State(), req, report)
-	if err != nil {
-		return imx.RegistryCheck{}, err
-	}
+	told := newTold()
 	for e, err := range r.control.Events(0) {
 		if err != nil {
 			return imx.RegistryCheck{}, err
 		}
-		notePushed(c.Pushed, e)
+		told.note(e)
+	}
+	c, err := told.checking(r.control.State(), req, report)
+	if err != nil {
+		return imx.RegistryCheck{}, err
 	}
 	found, err := r.registry.Check(ctx, c)
 	if mended := slices.DeleteFunc(slices.Clone(found.Faults), func(f imx.RegistryFault) bool { return f.Repaired == "" }); len(mended) > 0 {
@@ -200,9 +202,44 @@ func (r *registrar) CheckRegistry(ctx context.Context, by imx.Principal, req imx
 // repairFromLog repairs from what the log says and the bytes at hand alone.
 const repairFromLog = "log"
 
+// told is what the log tells of what is in the registry.
+type told struct {
+	pushed map[registry.Tagged]imx.Digest
+	stated map[imx.Digest]registry.Stated
+	newest map[subject]imx.Digest // of statements, by their manifest
+}
+
+// subject is what a later statement takes the place of an earlier one for.
+type subject struct {
+	image         imx.Digest
+	predicateType string
+}
+
+func newTold() *told {
+	return &told{pushed: map[registry.Tagged]imx.Digest{}, stated: map[imx.Digest]registry.Stated{}, newest: map[subject]imx.Digest{}}
+}
+
+// note takes an event in.
+func (t *told) note(e imx.Event) {
+	switch b := e.Body.(type) {
+	case imx.ManifestPushed:
+		if b.Tag != "" {
+			t.pushed[registry.Tagged{Repository: b.Repository, Tag: b.Tag}] = b.Digest
+		}
+	case imx.EvidenceAdded:
+		v := b.Evidence
+		about := subject{v.Image, v.PredicateType}
+		says := cmp.Or(imx.PredicateNames()[v.PredicateType], "statement") + " of image " + v.Image.Short()
+		if last, ok := t.newest[about]; ok {
+			t.stated[last] = registry.Stated{Says: says + ", since replaced", Replaced: true}
+		}
+		t.newest[about], t.stated[v.Manifest] = v.Manifest, registry.Stated{Says: says}
+	}
+}
+
 // checking is how a look is made at the registry of a server in a state.
-func checking(s *imx.State, req imx.RegistryCheckRequest, report imx.Report) (registry.Checking, error) {
-	c := registry.Checking{Pushed: map[registry.Tagged]imx.Digest{}, Needs: releasesNeed(s), Report: report}
+func (t *told) checking(s *imx.State, req imx.RegistryCheckRequest, report imx.Report) (registry.Checking, error) {
+	c := registry.Checking{Pushed: t.pushed, Stated: t.stated, Needs: releasesNeed(s), Forget: req.Forget, Report: report}
 	if req.RepairFrom == "" {
 		return c, nil
 	}
@@ -216,13 +253,6 @@ func checking(s *imx.State, req imx.RegistryCheckRequest, report imx.Report) (re
 	}
 	c.Replica, c.Name = other, other.Name
 	return c, nil
-}
-
-// notePushed takes in what an event says of a tag.
-func notePushed(pushed map[registry.Tagged]imx.Digest, e imx.Event) {
-	if p, ok := e.Body.(imx.ManifestPushed); ok && p.Tag != "" {
-		pushed[registry.Tagged{Repository: p.Repository, Tag: p.Tag}] = p.Digest
-	}
 }
 
 // releasesNeed are the digests of the images and files of releases that run or may be gone back to.
@@ -246,7 +276,7 @@ func CheckRegistry(ctx context.Context, data string, req imx.RegistryCheckReques
 		return none, err
 	}
 	defer func() { err = errors.Join(err, events.Close()) }()
-	now, pushed := state.New(), map[registry.Tagged]imx.Digest{}
+	now, told := state.New(), newTold()
 	for e, err := range control.Events(events, 0) {
 		if err == nil {
 			err = state.Fold(now, e)
@@ -254,13 +284,12 @@ func CheckRegistry(ctx context.Context, data string, req imx.RegistryCheckReques
 		if err != nil {
 			return none, err
 		}
-		notePushed(pushed, e)
+		told.note(e)
 	}
-	c, err := checking(now, req, report)
+	c, err := told.checking(now, req, report)
 	if err != nil {
 		return none, err
 	}
-	c.Pushed = pushed
 	blobs, err := blob.Open(filepath.Join(data, blobFolder))
 	if err != nil {
 		return none, err

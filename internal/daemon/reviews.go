@@ -16,10 +16,11 @@ import (
 // openReviews opens what waits to be released, and what follows repositories.
 func (s *server) openReviews(statements *evidence.Store) {
 	s.desk = candidate.New(candidate.Config{
-		Control: s.control, Pipeline: s.pipeline, Judge: s.judge.Release, Scan: s.vulnerabilities, Keep: statements.KeepSigned, Now: time.Now,
+		Control: s.control, Pipeline: s.pipeline, Scan: s.vulnerabilities, Keep: statements.KeepSigned, Now: time.Now,
 	})
 	s.follower = source.New(source.Config{
-		Dir: filepath.Join(s.data, sourceFolder), Control: s.control, Releaser: s.pipeline, Now: time.Now, Log: s.logger,
+		Dir: filepath.Join(s.data, sourceFolder), Limit: s.sourceSize, Control: s.control, Releaser: s.pipeline, Signed: s.judge.AsksSigned,
+		Now: time.Now, Log: s.logger,
 	})
 }
 

@@ -51,7 +51,8 @@ type server struct {
 	version     string
 	probe       string // as of Config
 	refuse      imx.Level
-	environment string // as of Config
+	environment string   // whose policy counts
+	sourceSize  imx.Size // as of Config
 	logger      *slog.Logger
 	log         *eventlog.Log
 	control     *control.Control
@@ -91,8 +92,8 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
 	s := &server{
-		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse,
-		environment: cmp.Or(cfg.Environment, policy.Development), logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
+		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse, sourceSize: cfg.SourceSize,
+		logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
 	}
 	defer func() {
 		if err != nil {
@@ -118,6 +119,9 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.settle(ctx, cfg); err != nil {
+		return nil, err
+	}
 	if err := s.openKeys(cfg); err != nil {
 		return nil, err
 	}
@@ -128,12 +132,26 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	return s, s.join(ctx, prefix, blobs)
 }
 
+// settle finds for which environment the data folder is, and keeps that.
+func (s *server) settle(ctx context.Context, cfg Config) (err error) {
+	now := s.control.State()
+	s.environment, err = policy.Settle(now, cfg.Environment.Name, cfg.Environment.Change)
+	if err != nil || s.environment == now.Environment {
+		return err
+	}
+	if now.Environment != "" {
+		s.logger.WarnContext(ctx, "the environment is another from now on: what runs is judged by its policy",
+			slog.String("environment", s.environment), slog.String("before", now.Environment))
+	}
+	return s.control.Record(imx.Server, imx.EnvironmentSet{Environment: s.environment, Before: now.Environment})
+}
+
 // openKeys opens the keys with which the server's parts sign, and makes them at the first start.
 func (s *server) openKeys(cfg Config) (err error) {
-	if cfg.Token != "" {
-		s.keys, err = keyring.OpenToken(cfg.Token)
+	if cfg.Keys.Token != "" {
+		s.keys, err = keyring.OpenToken(cfg.Keys.Token)
 	} else {
-		s.keys, err = keyring.OpenFiles(filepath.Join(cfg.Data, keyFolder), cmp.Or(cfg.Identity, filepath.Join(cfg.Data, identityFile)))
+		s.keys, err = keyring.OpenFiles(filepath.Join(cfg.Data, keyFolder), cmp.Or(cfg.Keys.Identity, filepath.Join(cfg.Data, identityFile)))
 	}
 	if err != nil {
 		return err
@@ -191,7 +209,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
-		Publish: s.publish, Keep: s.keep, Attest: s.attest, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Attest: s.attest, Doubted: func(d imx.Digest) error { return s.attester.Doubted(d) }, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
 		Judge: s.judge,
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
@@ -251,13 +269,20 @@ func (s *server) pushed(ctx context.Context, p imx.ManifestPushed) error {
 	by, known := registry.Caller(ctx)
 	if !known { // not through the registry's door: a request of the API, or the server by itself
 		if caller, err := api.Caller(ctx); err == nil {
-			by, known = caller, true
+			by, known = s.who(caller), true
 		}
 	}
 	if !known || strings.HasPrefix(p.Tag, registry.BuiltTag) {
 		by = imx.Server
 	}
 	return s.control.Record(by, p)
+}
+
+// who is who acts when a local account asks.
+func (s *server) who(account string) imx.Principal { return who(s.control, account) }
+
+func who(c *control.Control, account string) imx.Principal {
+	return imx.Caller(c.State().People, account)
 }
 
 func (s *server) publish(ctx context.Context, repository, tag string, r build.Result) error {
@@ -276,7 +301,7 @@ func (s *server) attest(ctx context.Context, by imx.Principal, b provenance.Buil
 	if err := s.attester.Built(ctx, by, b, report); err != nil {
 		return err
 	}
-	s.scanner.Built(ctx, by, b.Image)
+	s.scanner.Built(ctx, by, b.Image, report)
 	return nil
 }
 
@@ -288,7 +313,8 @@ func (s *server) openJudge(blobs *blob.Store) (*verdict.Judge, error) {
 		State: func(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error) {
 			return s.attester.Add(ctx, by, c)
 		},
-		Find: func(ctx context.Context, wanted string) (imx.ImageView, error) { return s.pipeline.Find(ctx, wanted) },
+		Find:   func(ctx context.Context, wanted string) (imx.ImageView, error) { return s.pipeline.Find(ctx, wanted) },
+		Drafts: func(c imx.Candidate) ([]imx.Release, error) { return s.pipeline.Drafts(c) },
 	})
 }
 
@@ -310,6 +336,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Images:    s.pipeline,
 		Evidence:  s.attester,
 		Trust:     s.trust,
+		Who:       s.who,
 		Judge:     s.judge,
 		Desk:      s.desk,
 		Sources:   s.follower,

@@ -16,6 +16,7 @@ import (
 
 	"imx"
 	"imx/internal/eventlog"
+	"imx/internal/raced"
 )
 
 func flip(t *testing.T, path string, bit int) {
@@ -36,7 +37,7 @@ func size(t *testing.T, path string) int {
 }
 
 func TestVerifyFindsEachOfAThousandRandomBitFlips(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	const n = 1500
 	fill(t, dir, n)
 	wantGood(t, check(t, dir), n)
@@ -48,11 +49,7 @@ func TestVerifyFindsEachOfAThousandRandomBitFlips(t *testing.T) {
 		}
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	flips := 1000
-	if testing.Short() {
-		flips = 200
-	}
-	for i := range flips {
+	for i := range raced.Times(1000, 200) {
 		path := all[i%len(all)] // each file in turn, however few the flips are
 		bit := r.IntN(8 * size(t, path))
 		flip(t, path, bit)
@@ -74,7 +71,7 @@ func TestVerifyFindsEachOfAThousandRandomBitFlips(t *testing.T) {
 
 // Text has bits that a lenient reader overlooks: the case of a digit, the unused bits of base64.
 func TestVerifyFindsEveryBitOfTheSmallFiles(t *testing.T) {
-	dir := t.TempDir()
+	dir := memory(t)
 	fill(t, dir, 20)
 	for _, name := range []string{"checkpoint", "keys/log.pub", "keys/log.key"} {
 		path := filepath.Join(dir, filepath.FromSlash(name))

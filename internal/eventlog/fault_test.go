@@ -17,6 +17,7 @@ import (
 
 	"imx"
 	"imx/internal/eventlog"
+	"imx/internal/raced"
 )
 
 // batches are what the tests append: across the ends of tiles and of 4 KiB segments.
@@ -35,13 +36,8 @@ func batches() [][][]byte {
 }
 
 // step is how many calls to go on from one fault to the next. It has no factor in common with
-// the calls of a commit, so that short runs see different calls in each.
-func step() int {
-	if testing.Short() {
-		return 7
-	}
-	return 1
-}
+// the calls of a commit, so that thin runs see different calls in each.
+func step() int { return raced.Times(1, 7) }
 
 func texts(batches [][][]byte) []string {
 	var list []string
@@ -105,7 +101,7 @@ func afterwards(t *testing.T, dir string, r run) {
 
 func TestAFaultAtAnyCallLeavesWhatWasAcknowledged(t *testing.T) {
 	calls := 0
-	use(t, t.TempDir(), func(string, string) eventlog.Outcome {
+	use(t, memory(t), func(string, string) eventlog.Outcome {
 		calls++
 		return eventlog.Outcome{}
 	})
@@ -120,7 +116,7 @@ func TestAFaultAtAnyCallLeavesWhatWasAcknowledged(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, for good %v", name, lasting), func(t *testing.T) {
 				for at := 0; at < calls; at += step() {
 					n, struck := 0, ""
-					dir := t.TempDir()
+					dir := memory(t)
 					r := use(t, dir, func(call, path string) eventlog.Outcome {
 						n++
 						if n-1 == at || (lasting && n > at) {
@@ -262,14 +258,14 @@ func (p *power) strike(t *testing.T, dir string) {
 
 func TestAPowerCutAtAnyCallLeavesWhatWasAcknowledged(t *testing.T) {
 	calls := 0
-	use(t, t.TempDir(), func(string, string) eventlog.Outcome {
+	use(t, memory(t), func(string, string) eventlog.Outcome {
 		calls++
 		return eventlog.Outcome{}
 	})
 	cut := 0
 	for at := 0; at < calls; at += step() {
 		for seed := range uint64(4) {
-			dir := t.TempDir()
+			dir := memory(t)
 			p := &power{
 				rand: rand.New(rand.NewPCG(uint64(at), seed)), left: at,
 				synced: map[string]int64{}, names: map[string]bool{}, tiles: map[string]bool{},
@@ -297,11 +293,11 @@ func TestAPowerCutAtAnyCallLeavesWhatWasAcknowledged(t *testing.T) {
 
 // A batch of which a crash left a part is cut off as a whole, and the recovery says how much.
 func TestAHalfWrittenBatchIsCutOffWholeAndSaidSo(t *testing.T) {
-	whole := t.TempDir()
+	whole := memory(t)
 	fill(t, whole, 10)
 	half := eventlog.Frame(10, []byte("first"), []byte("second"))
 	for kept := 1; kept <= len(half); kept++ {
-		dir := t.TempDir()
+		dir := memory(t)
 		copyLog(t, whole, dir)
 		segs := segmentFiles(t, dir)
 		edit(t, segs[len(segs)-1], func(b []byte) []byte { return append(b, half[:kept]...) })

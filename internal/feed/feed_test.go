@@ -23,6 +23,7 @@ import (
 
 	"imx"
 	"imx/internal/feed"
+	"imx/internal/raced"
 	"imx/internal/vuln"
 )
 
@@ -306,10 +307,7 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func TestTenMillionEntriesFitIntoMemory(t *testing.T) {
-	entries := 10_000_000
-	if testing.Short() {
-		entries = 500_000
-	}
+	entries := raced.Times(10_000_000, 500_000)
 	s := open(t, t.TempDir())
 	peak := make(chan uint64)
 	done := make(chan struct{})

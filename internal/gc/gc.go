@@ -151,11 +151,11 @@ func Roots(s imx.State, newest []imx.Image, keep int) []Thing {
 	return slices.DeleteFunc(all, func(t Thing) bool { return t.Key == "" })
 }
 
-// candidate is what a release of one needs while it is open, and people's answers to it for as long as the state has it.
+// candidate is what a release of one needs while it is open, and people's answers to it, with what they saw, for as long as the state has it.
 func candidate(c imx.Candidate) []Thing {
 	var all []Thing
 	for _, r := range c.Reviews {
-		all = append(all, Of(Blob, r.Bundle))
+		all = append(all, Of(Blob, r.Bundle), Of(Blob, r.Shown))
 	}
 	if c.State != imx.CandidateOpen {
 		return all

@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"imx"
@@ -27,6 +26,7 @@ type Config struct {
 	Dir    string // the bare copy; made where there is none, used by one Repository at a time
 	URL    string // a path, file://, ssh:// or https://, or HOST:PATH as ssh takes it
 	Branch string
+	Limit  imx.Size // of what the copy may have; 0 bounds nothing
 }
 
 // Repository is a copy of a repository. Its methods may not be called at the same time.
@@ -96,20 +96,6 @@ func checkURL(url string) error {
 		WithHint("give an absolute path, file://, ssh:// or https://, or USER@HOST:PATH")
 }
 
-const head = "refs/imx/head"
-
-// Fetch brings the branch and the tags up to date, and returns the branch's commit.
-// Errors: Unavailable if the repository can't be reached or has no such branch, with what git says.
-func (r *Repository) Fetch(ctx context.Context) (string, error) {
-	_, err := r.run(ctx, nil, "fetch", "--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--prune", "--no-tags", "--no-recurse-submodules",
-		r.cfg.URL, "+refs/heads/"+r.cfg.Branch+":"+head, "+refs/tags/*:refs/tags/*")
-	if err != nil {
-		return "", imx.Errorf(imx.Unavailable, "the branch %s of %s can't be fetched: %w", r.cfg.Branch, r.cfg.URL, err)
-	}
-	out, err := r.run(ctx, nil, "rev-parse", "--verify", head+"^{commit}")
-	return strings.TrimSpace(string(out)), err
-}
-
 // Commit returns a commit that was fetched.
 func (r *Repository) Commit(ctx context.Context, id string) (Object, error) {
 	raw, err := r.object(ctx, "commit", id)
@@ -143,36 +129,6 @@ func (r *Repository) Tags(ctx context.Context, commit string) ([]Object, error) 
 	return tags, nil
 }
 
-// Emails returns the addresses of all who wrote or made the commits that lead to one and to none of some others, and of those
-// whom their messages name as authors too; sorted. Others that the copy doesn't have are left out.
-func (r *Repository) Emails(ctx context.Context, commit string, others ...string) ([]string, error) {
-	if err := named(commit); err != nil {
-		return nil, err
-	}
-	args := []string{"log", "--format=%ae%n%ce%n%(trailers:key=Co-authored-by,valueonly)", commit}
-	for _, id := range others {
-		if _, err := r.object(ctx, "commit", id); err == nil {
-			args = append(args, "^"+id)
-		}
-	}
-	out, err := r.run(ctx, nil, append(args, "--")...)
-	if err != nil {
-		return nil, err
-	}
-	var all []string
-	for line := range strings.Lines(string(out)) {
-		line = strings.TrimSpace(line)
-		if _, address, ok := strings.Cut(line, "<"); ok {
-			line, _, _ = strings.Cut(address, ">")
-		}
-		if line != "" {
-			all = append(all, line)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
-}
-
 // Leads reports whether an earlier commit is one of those that lead to another.
 func (r *Repository) Leads(ctx context.Context, earlier, commit string) bool {
 	if named(earlier) != nil || named(commit) != nil {
@@ -200,7 +156,11 @@ func (r *Repository) Files(ctx context.Context, commit, folder string) (fs.FS, e
 	}
 	var out bounded
 	out.limit = maxFiles
-	if err := r.into(ctx, &out, nil, "archive", "--format=zip", "-1", tree); err != nil {
+	bound, err := r.bound()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.bounded(ctx, bound, &out, r.lazy("archive", "--format=zip", "-1", tree)...); err != nil {
 		if out.over {
 			return nil, imx.Errorf(imx.Refused, "commit %.12s has more than %d MiB of files in %q", commit, maxFiles>>20, folder)
 		}
@@ -216,13 +176,35 @@ func (r *Repository) Note(ctx context.Context, commit, text string) error {
 	if err := named(commit); err != nil {
 		return err
 	}
+	has := func() bool {
+		out, err := r.run(ctx, nil, "notes", "--ref="+ref, "show", commit)
+		return err == nil && string(out) == text
+	}
+	if has() {
+		return nil
+	}
 	// What others wrote meanwhile stays: their newest notes are the ground, and the push is refused if there are newer ones.
-	_, _ = r.run(ctx, nil, "fetch", "--quiet", "--no-write-fetch-head", r.cfg.URL, "+"+ref+":"+ref) // there may be none yet
+	b, err := r.bound()
+	if err != nil {
+		return err
+	}
+	_ = r.bounded(ctx, b, io.Discard, r.lazy("fetch", "--quiet", "--no-write-fetch-head", remote, "+"+ref+":"+ref)...) // there may be none yet
+	if has() {
+		return nil
+	}
+	before, none := r.run(ctx, nil, "rev-parse", "--verify", ref)
 	who := []string{"-c", "user.name=imx", "-c", "user.email=imx@localhost", "-c", "commit.gpgSign=false"}
 	if _, err := r.run(ctx, strings.NewReader(text), append(who, "notes", "--ref="+ref, "add", "-f", "-F", "-", commit)...); err != nil {
 		return err
 	}
 	if _, err := r.run(ctx, nil, "push", "--quiet", "--no-verify", r.receiver(), r.cfg.URL, ref+":"+ref); err != nil {
+		undo := []string{"update-ref", ref, strings.TrimSpace(string(before))}
+		if none != nil {
+			undo = []string{"update-ref", "-d", ref}
+		}
+		if _, failed := r.run(ctx, nil, undo...); failed != nil { // the copy mustn't say that the repository has it
+			err = errors.Join(err, failed)
+		}
 		return imx.Errorf(imx.Unavailable, "%s doesn't take a note on commit %.12s: %w", r.cfg.URL, commit, err).
 			WithHint("let the server push %s there, or follow the source without notes", ref)
 	}
@@ -267,16 +249,30 @@ func (r *Repository) run(ctx context.Context, in io.Reader, args ...string) ([]b
 
 // into runs git. Its error is what git said, in one line.
 func (r *Repository) into(ctx context.Context, out io.Writer, in io.Reader, args ...string) error {
+	return r.say(r.command(ctx, "git", settings(args)...), out, in)
+}
+
+// settings are arguments of git, behind those by which it heeds nothing that a repository brings.
+func settings(args []string) []string {
 	// A repository's configuration is imx's own; what a person has set up for ssh and passwords stays in force.
 	safe := []string{
 		"-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always",
 		"-c", "protocol.ssh.allow=always", "-c", "protocol.https.allow=always", "-c", "gc.auto=0", "-c", "fetch.fsckObjects=true",
 	}
-	cmd := exec.CommandContext(ctx, "git", append(safe, args...)...)
+	return append(safe, args...)
+}
+
+func (r *Repository) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "GIT_DIR="+r.cfg.Dir, "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "LC_ALL=C", "GIT_NO_REPLACE_OBJECTS=1")
 	if os.Getenv("GIT_SSH_COMMAND") == "" {
 		cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes -oConnectTimeout=20")
 	}
+	return cmd
+}
+
+// say runs a command. Its error is the first line that it said of its own.
+func (r *Repository) say(cmd *exec.Cmd, out io.Writer, in io.Reader) error {
 	var said bounded
 	said.limit = 64 << 10
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, &said
@@ -287,12 +283,22 @@ func (r *Repository) into(ctx context.Context, out io.Writer, in io.Reader, args
 	if errors.Is(err, exec.ErrNotFound) {
 		return imx.Errorf(imx.Unavailable, "the program git is missing").WithHint("apt-get install git")
 	}
-	if text := strings.TrimSpace(said.kept.String()); text != "" {
-		text, _, _ = strings.Cut(text, "\n")
-		return errors.New(text)
+	all := said.kept.String()
+	for line := range strings.Lines(all) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "warning: ") && !strings.HasPrefix(line, "remote:") {
+			return saidError{line, all}
+		}
 	}
-	return err
+	return saidError{err.Error(), all}
 }
+
+// saidError is why git failed, by what it said.
+type saidError struct {
+	line, all string
+}
+
+// Error implements error.
+func (e saidError) Error() string { return e.line }
 
 // bounded keeps what is written to it up to a limit and then refuses more.
 type bounded struct {

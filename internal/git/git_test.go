@@ -3,7 +3,6 @@
 package git_test
 
 import (
-	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,10 +12,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
-
-	"github.com/ProtonMail/go-crypto/openpgp"
-	"github.com/ProtonMail/go-crypto/openpgp/armor"
 
 	"imx"
 	"imx/internal/git"
@@ -104,14 +99,109 @@ func TestABranchIsFollowedAlsoWhereItsHistoryWasRewritten(t *testing.T) {
 	if list, err := repo.Emails(t.Context(), third, first); err != nil || !slices.Equal(list, []string{"ada@example.com", "bob@example.com"}) {
 		t.Errorf("since the first: %v, %v", list, err)
 	}
-	if list, err := repo.Emails(t.Context(), third, "", strings.Repeat("0", 40)); err != nil || !slices.Equal(list, []string{"ada@example.com", "bob@example.com"}) {
+	if list, err := repo.Emails(t.Context(), third); err != nil || !slices.Equal(list, []string{"ada@example.com", "bob@example.com"}) {
 		t.Errorf("since ever: %v, %v", list, err)
+	}
+	if list, err := repo.Emails(t.Context(), third, first, strings.Repeat("0", 40)); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("since a commit that isn't there: %v, %v", list, err)
 	}
 	if list, err := repo.Emails(t.Context(), first, first); err != nil || len(list) != 0 {
 		t.Errorf("since itself: %v, %v", list, err)
 	}
 	if !repo.Leads(t.Context(), first, third) || repo.Leads(t.Context(), second, third) || repo.Leads(t.Context(), "--all", third) {
 		t.Error("what leads to the rewritten branch")
+	}
+}
+
+// by commits as somebody else.
+func (r *remote) by(name string, options ...string) string {
+	r.t.Helper()
+	who := strings.ToUpper(name) + "@Example.com"
+	return r.commit("by "+name, append(options, "--author", name+" <"+who+">")...)
+}
+
+func TestWhoWroteWhatIsNewToAnyOfSeveralCommitsHadAHandInIt(t *testing.T) {
+	r := newRemote(t)
+	root := r.commit("root")
+	r.git("checkout", "--quiet", "-b", "side")
+	side := r.by("sue")
+	r.git("checkout", "--quiet", "main")
+	main := r.by("max")
+	r.git("config", "user.email", "mia@example.com")
+	r.git("merge", "--quiet", "--no-ff", "-m", "merge", "side")
+	merged := r.git("rev-parse", "HEAD")
+	r.git("config", "user.email", "ada@example.com")
+	head := r.by("hal")
+	repo := r.follow()
+	fetch(t, repo)
+	for what, c := range map[string]struct {
+		since []string
+		want  string
+	}{
+		"since ever":                              {nil, "ada hal max mia sue"},
+		"since the root":                          {[]string{root}, "ada hal max mia sue"},
+		"since before the merge, on main":         {[]string{main}, "ada hal mia sue"},
+		"since before the merge, on the side":     {[]string{side}, "ada hal max mia"},
+		"since the merge":                         {[]string{merged}, "ada hal"},
+		"for one at the merge, one at main":       {[]string{merged, main}, "ada hal mia sue"},
+		"for one at main, one at the side":        {[]string{main, side}, "ada hal max mia sue"},
+		"for one that is there, one at the merge": {[]string{head, merged}, "ada hal"},
+		"for two that are there":                  {[]string{head, head}, ""},
+	} {
+		list, err := repo.Emails(t.Context(), head, c.since...)
+		if got := strings.ReplaceAll(strings.Join(list, " "), "@example.com", ""); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v; want %q", what, got, err, c.want)
+		}
+	}
+}
+
+// Whichever two commits of a history things are at: new to any of them is what git log tells of each, together.
+func TestWhatIsNewToAnyIsTheUnionOfWhatIsNewToEach(t *testing.T) {
+	r := newRemote(t)
+	commits := []string{r.by("a0")}
+	for i, parent := range []int{0, 0, 1, 2, 3} { // two lines that are merged twice, crosswise
+		r.git("checkout", "--quiet", "-B", "work", commits[parent])
+		if i > 2 {
+			r.git("merge", "--quiet", "--no-edit", "--no-ff", commits[5-parent])
+		}
+		commits = append(commits, r.by(fmt.Sprint("a", i+1)))
+	}
+	r.git("merge", "--quiet", "--no-edit", "--no-ff", commits[4])
+	r.git("branch", "--force", "main", "HEAD")
+	repo := r.follow()
+	head := fetch(t, repo)
+	fresh := map[string][]string{}
+	for _, id := range commits {
+		fresh[id] = strings.Fields(strings.ToLower(r.git("log", "--format=%ae %ce", head, "^"+id)))
+	}
+	for _, a := range commits {
+		for _, b := range commits {
+			want := slices.Compact(slices.Sorted(slices.Values(slices.Concat(fresh[a], fresh[b]))))
+			if got, err := repo.Emails(t.Context(), head, a, b); err != nil || !slices.Equal(got, want) {
+				t.Errorf("new to any of %s and %s: %v, %v; want %v", a, b, got, err, want)
+			}
+		}
+	}
+}
+
+func TestMorePeopleThanCanBeNamedAreRefused(t *testing.T) {
+	r := newRemote(t)
+	id := r.commit("few")
+	var trailers strings.Builder
+	for i := range imx.MaxEmails {
+		fmt.Fprintf(&trailers, "Co-authored-by: P <p%d@example.com>\n", i)
+	}
+	trailers.WriteString("Co-authored-by: nobody who is known <" + strings.Repeat("x", imx.MaxEmail) + "@example.com>\nCo-authored-by: no address\n")
+	r.write(".git/message", "many\n\n"+trailers.String())
+	r.git("commit", "--quiet", "--allow-empty", "-F", filepath.Join(r.dir, ".git/message"))
+	many := r.git("rev-parse", "HEAD")
+	repo := r.follow()
+	fetch(t, repo)
+	if list, err := repo.Emails(t.Context(), many, id); imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "more than 1000 people") {
+		t.Errorf("%d addresses, %v", len(list), err)
+	}
+	if list, err := repo.Emails(t.Context(), id); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
 	}
 }
 
@@ -206,163 +296,45 @@ func TestANoteTakesThePlaceOfTheOneBeforeAndKeepsOthers(t *testing.T) {
 	}
 }
 
-// person is somebody with a key, whom imx knows.
-func person(k imx.Key) (map[string]imx.Key, map[imx.Principal]imx.Person) {
-	return map[string]imx.Key{k.ID: k}, map[imx.Principal]imx.Person{"ada": {Name: "ada", Roles: []imx.Role{imx.RoleAuthor}}}
-}
-
-// sshKey makes a key with ssh-keygen and returns its file.
-func sshKey(t *testing.T) (file string, k imx.Key) {
-	t.Helper()
-	file = filepath.Join(t.TempDir(), "id")
-	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", file).CombinedOutput(); err != nil {
-		t.Fatalf("ssh-keygen: %v\n%s", err, out)
-	}
-	public, err := os.ReadFile(file + ".pub")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("ssh-keygen", "-l", "-f", file+".pub").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file, imx.Key{ID: strings.Fields(string(out))[1], Owner: "ada", Public: strings.TrimSpace(string(public))}
-}
-
-func TestCommitsAndTagsThatGitSignedWithSSHCount(t *testing.T) {
+// What can't be pushed isn't taken for written the next time.
+func TestANoteThatIsRefusedIsTriedAgain(t *testing.T) {
 	r := newRemote(t)
-	file, k := sshKey(t)
-	r.git("config", "gpg.format", "ssh")
-	r.git("config", "user.signingKey", file)
-	signed := r.commit("signed", "-S")
-	r.git("tag", "-s", "-m", "version 1", "v1")
-	plain := r.commit("plain")
-	r.git("tag", "-s", "-m", "version 2", "v2")
+	id := r.commit("one")
 	repo := r.follow()
 	fetch(t, repo)
-	keys, people := person(k)
-	now := time.Now()
-	one, err := repo.Commit(t.Context(), signed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := git.Signer(one, keys, people, now); err != nil || got.Owner != "ada" || one.Author.Email != "ada@example.com" {
-		t.Errorf("the signer is %q, %v", got.Owner, err)
-	}
-	two, err := repo.Commit(t.Context(), plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := git.Signer(two, keys, people, now); err == nil || !strings.Contains(err.Error(), "isn't signed") {
-		t.Errorf("an unsigned commit: %v", err)
-	}
-	tags, err := repo.Tags(t.Context(), plain)
-	if err != nil || len(tags) != 1 {
-		t.Fatalf("tags %v, %v", tags, err)
-	}
-	if _, err := git.Signer(tags[0], keys, people, now); err != nil || tags[0].Subject != "version 2" {
-		t.Errorf("the tag %q: %v", tags[0].Subject, err)
+	r.git("config", "receive.unpackLimit", "1")
+	for _, text := range []string{"waits\n", "released\n"} {
+		r.git("config", "transfer.hideRefs", "refs/notes")
+		if err := repo.Note(t.Context(), id, text); imx.KindOf(err) != imx.Unavailable {
+			t.Fatalf("refused: %v", err)
+		}
+		r.git("config", "--unset", "transfer.hideRefs")
+		if err := repo.Note(t.Context(), id, text); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.git("notes", "--ref=imx", "show", id); got != strings.TrimSpace(text) {
+			t.Errorf("the note is %q", got)
+		}
 	}
 }
 
-func TestASignatureThatDoesntCountSaysWhy(t *testing.T) {
+func TestNewAreTheCommitsThatAnyOfOthersDoesntHave(t *testing.T) {
 	r := newRemote(t)
-	file, k := sshKey(t)
-	r.git("config", "gpg.format", "ssh")
-	r.git("config", "user.signingKey", file)
-	id := r.commit("signed", "-S")
+	first, second, third := r.commit("one"), r.commit("two"), r.commit("three")
 	repo := r.follow()
 	fetch(t, repo)
-	o, err := repo.Commit(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	for why, change := range map[string]func(o *git.Object, k *imx.Key, p *imx.Person){
-		"is wrong": func(o *git.Object, _ *imx.Key, _ *imx.Person) {
-			o.Payload = bytes.Replace(o.Payload, []byte("signed"), []byte("signet"), 1)
-		},
-		"nobody's whom imx": func(_ *git.Object, k *imx.Key, _ *imx.Person) { k.ID = "SHA256:other" },
-		"is compromised":    func(_ *git.Object, k *imx.Key, _ *imx.Person) { k.Compromised = true },
-		"ended at":          func(_ *git.Object, k *imx.Key, _ *imx.Person) { k.Until = now.Add(-time.Second) },
-		"hasn't the role":   func(_ *git.Object, _ *imx.Key, p *imx.Person) { p.Roles = []imx.Role{imx.RoleReviewer} },
-		"neither SSH's":     func(o *git.Object, _ *imx.Key, _ *imx.Person) { o.Signature = "-----BEGIN SIGNED MESSAGE-----\n" },
+	for what, c := range map[string]struct{ others, want []string }{
+		"nobody's":               {nil, nil},
+		"since the second":       {[]string{second}, []string{third}},
+		"since one of both":      {[]string{first, second}, []string{second, third}},
+		"since one that is gone": {[]string{strings.Repeat("0", 40)}, []string{first, second, third}},
 	} {
-		changed, key, p := o, k, imx.Person{Name: "ada", Roles: []imx.Role{imx.RoleAuthor}}
-		change(&changed, &key, &p)
-		_, err := git.Signer(changed, map[string]imx.Key{key.ID: key}, map[imx.Principal]imx.Person{"ada": p}, now)
-		if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), why) {
-			t.Errorf("want %q, got %v", why, err)
+		slices.Sort(c.want)
+		if got, err := repo.New(t.Context(), third, c.others...); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, %v", what, got, err)
 		}
 	}
-}
-
-func TestACommitSignedWithOpenPGPCounts(t *testing.T) {
-	r := newRemote(t)
-	r.commit("one")
-	tree := r.git("rev-parse", "HEAD^{tree}")
-	entity, err := openpgp.NewEntity("Ada", "", "ada@example.com", nil)
-	if err != nil {
-		t.Fatal(err)
+	if _, err := repo.New(t.Context(), "HEAD", first); imx.KindOf(err) != imx.Invalid {
+		t.Errorf("what is no name: %v", err)
 	}
-	body := fmt.Sprintf("tree %s\nauthor Ada <ada@example.com> %d +0000\ncommitter Ada <ada@example.com> %[2]d +0000\n", tree, time.Now().Unix())
-	var signature bytes.Buffer
-	if err := openpgp.ArmoredDetachSign(&signature, entity, strings.NewReader(body+"\nsigned\n"), nil); err != nil {
-		t.Fatal(err)
-	}
-	header := "gpgsig " + strings.ReplaceAll(strings.TrimSuffix(signature.String(), "\n"), "\n", "\n ") + "\n"
-	cmd := exec.Command("git", "-C", r.dir, "hash-object", "-t", "commit", "-w", "--stdin")
-	cmd.Stdin = strings.NewReader(body + header + "\nsigned\n")
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := strings.TrimSpace(string(out))
-	r.git("update-ref", "refs/heads/main", id)
-	repo := r.follow()
-	fetch(t, repo)
-	o, err := repo.Commit(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, people := person(imx.Key{ID: git.PGPFingerprint(entity), Owner: "ada", Public: armored(t, entity)})
-	if got, err := git.Signer(o, keys, people, time.Now().Add(time.Second)); err != nil || got.Owner != "ada" {
-		t.Errorf("the signer is %q, %v", got.Owner, err)
-	}
-	if _, err := git.Signer(o, nil, people, time.Now()); err == nil || !strings.Contains(err.Error(), "nobody's whom imx knows") {
-		t.Errorf("an unknown key: %v", err)
-	}
-	o.Payload[len(o.Payload)-2] ^= 1
-	if _, err := git.Signer(o, keys, people, time.Now().Add(time.Second)); err == nil || !strings.Contains(err.Error(), "is wrong") {
-		t.Errorf("changed bytes: %v", err)
-	}
-}
-
-func armored(t *testing.T, e *openpgp.Entity) string {
-	t.Helper()
-	var b bytes.Buffer
-	w, err := armor.Encode(&b, openpgp.PublicKeyType, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Serialize(w); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
-
-func FuzzParse(f *testing.F) {
-	f.Add([]byte("tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\ngpgsig x\n y\n\nsubject\n\nbody\n"))
-	f.Add([]byte("object 4b825dc642cb6eb9a060e54bf8d69288fbee4904\ntype commit\ntag v1\ntagger A <a@b> 1 +0000\n\nsubject\n-----BEGIN SSH SIGNATURE-----\nx\n"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if o, err := git.ParseCommit(raw); err == nil && len(o.Payload) > len(raw)+1 {
-			t.Errorf("a signature is over more than there is: %q", raw)
-		}
-		if _, _, err := git.ParseTag(raw); err != nil && imx.KindOf(err) != imx.Refused {
-			t.Error(err)
-		}
-	})
 }

@@ -3,6 +3,8 @@ package git_test
 import (
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -54,31 +56,38 @@ func TestABareRepositoryIsFollowedOverAPathAndAFileURL(t *testing.T) {
 	followed(t, "file://"+bare, id, bare)
 }
 
-func TestABareRepositoryIsFollowedOverHTTPS(t *testing.T) {
+// serveHTTPS serves a bare repository over https, and returns its address and the file with the certificate.
+func serveHTTPS(t *testing.T, bare string) (url, ca string) {
+	t.Helper()
 	out, err := exec.Command("git", "--exec-path").Output()
 	backend := filepath.Join(strings.TrimSpace(string(out)), "git-http-backend")
 	if _, missing := os.Stat(backend); err != nil || missing != nil {
 		t.Skip("git-http-backend isn't there")
 	}
+	server := httptest.NewTLSServer(&cgi.Handler{
+		Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + filepath.Dir(bare), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
+		Logger: log.New(io.Discard, "", 0), // who is stopped, or doesn't trust it, hangs up
+	})
+	t.Cleanup(server.Close)
+	ca = filepath.Join(t.TempDir(), "ca.pem")
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(ca, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return server.URL + "/" + filepath.Base(bare), ca
+}
+
+func TestABareRepositoryIsFollowedOverHTTPS(t *testing.T) {
 	r := newRemote(t)
 	id := r.commit("one")
 	bare := r.bare()
-	server := httptest.NewTLSServer(&cgi.Handler{
-		Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + filepath.Dir(bare), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
-	})
-	t.Cleanup(server.Close)
-	url := server.URL + "/shop.git"
+	url, ca := serveHTTPS(t, bare)
 	repo, err := git.Open(t.Context(), git.Config{Dir: filepath.Join(t.TempDir(), "copy.git"), URL: url, Branch: "main"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := repo.Fetch(t.Context()); err == nil {
 		t.Error("a certificate that nobody vouches for is trusted")
-	}
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	if err := os.WriteFile(ca, certificate, 0o600); err != nil {
-		t.Fatal(err)
 	}
 	t.Setenv("GIT_SSL_CAINFO", ca)
 	followed(t, url, id, bare)

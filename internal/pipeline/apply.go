@@ -21,7 +21,9 @@ func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequ
 	if err != nil {
 		return imx.ApplyResult{}, err
 	}
-	return p.apply(ctx, work{by: by, template: req.Template, planned: planned, expect: req.Expect, untested: req.SkipTests, report: report})
+	return p.apply(ctx, work{
+		by: by, account: req.Account, template: req.Template, planned: planned, expect: req.Expect, untested: req.SkipTests, report: report,
+	})
 }
 
 // apply builds and releases what was planned.
@@ -78,6 +80,9 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	if err := w.same(images); err != nil {
 		return nil, nil, err
 	}
+	if w.waits, err = p.waits(w); err != nil {
+		return nil, nil, err
+	}
 	promotion := w.promotion(images)
 	drafts, err := p.admitted(ctx, w, images)
 	if err != nil {
@@ -86,18 +91,35 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	if err := p.passed(ctx, w, images); err != nil {
 		return nil, nil, err
 	}
-	verdicts, err := p.cfg.Judge.Allowed(ctx, w.by, drafts)
-	if err != nil {
-		return nil, nil, p.wait(w, images, verdicts, err)
-	}
-	promotion.Judged = func(s *imx.State, releases []imx.Release) ([]imx.Body, error) {
-		return p.cfg.Judge.Made(s, releases, verdicts)
+	if promotion.Judged, err = p.judged(ctx, w, images, drafts); err != nil {
+		return nil, nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, imx.Errorf(imx.Unavailable, "the caller went away before anything was released: %w", err)
 	}
 	releases, err := p.cfg.Control.Promote(w.by, promotion)
 	return images, releases, err
+}
+
+// judged returns what writes down by which verdicts releases are made, once they are. Errors: Refused where the policy doesn't allow one.
+func (p *Pipeline) judged(
+	ctx context.Context, w work, images []imx.Image, drafts []imx.Release,
+) (func(*imx.State, []imx.Release) ([]imx.Body, error), error) {
+	excused, err := p.excused(w, drafts)
+	if err != nil {
+		return nil, err
+	}
+	verdicts, err := p.cfg.Judge.Allowed(ctx, w.by, drafts, excused)
+	if err != nil {
+		return nil, p.wait(w, images, verdicts, err)
+	}
+	return func(s *imx.State, releases []imx.Release) ([]imx.Body, error) {
+		made, err := p.cfg.Judge.Made(s, releases, verdicts, excused)
+		if w.untested != "" {
+			made = append([]imx.Body{imx.TestsSkipped{Apply: w.apply, Reason: w.untested}}, made...)
+		}
+		return made, err
+	}, nil
 }
 
 // same makes sure that what is released of a candidate are the very images that people looked at.
@@ -128,7 +150,7 @@ func (w work) proof() imx.Digest {
 
 // promotion is what work would release, with its images built.
 func (w work) promotion(images []imx.Image) control.Promotion {
-	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Proof: w.proof(), Source: w.planned.Plan.Source, Expect: w.expect}
+	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Proof: w.proof(), Source: w.planned.Plan.Source, Expect: w.expect, Candidate: w.waits}
 	if w.candidate != nil {
 		promotion.For, promotion.Candidate = w.candidate.By, w.candidate.ID
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,6 +33,12 @@ func (p *Pipeline) image(ctx context.Context, b *builds, ip imx.ImagePlan) (imx.
 	if !r.Cached {
 		b.stock.built(ip)
 	}
+	how := provenance.Bytes{How: provenance.Made}
+	if r.Cached {
+		if how, err = p.found(ctx, b, ip, r.Image); err != nil {
+			return r.Image, err
+		}
+	}
 	if err := p.cfg.Publish(ctx, r.Image.Name, builtTag+r.Image.Plan.Short(), r); err != nil {
 		return r.Image, err
 	}
@@ -40,8 +47,31 @@ func (p *Pipeline) image(ctx context.Context, b *builds, ip imx.ImagePlan) (imx.
 	}
 	return r.Image, p.cfg.Attest(ctx, b.by, provenance.Build{
 		Image: r.Image, Plan: ip, Whole: b.planned.Digest, Source: b.planned.Plan.Source, Lock: b.planned.Lock, Invocation: b.apply,
-		Started: began, Finished: p.cfg.Now(),
+		Bytes: how, Started: began, Finished: p.cfg.Now(),
 	}, b.report)
+}
+
+// found says how a build comes by an image that is there already. What an earlier build stated of it must count, or it is built anew, of its
+// packages alone, and has to come out the same. Errors: Refused if it doesn't; as build.CheckRepro.
+func (p *Pipeline) found(ctx context.Context, b *builds, ip imx.ImagePlan, image imx.Image) (provenance.Bytes, error) {
+	doubt := p.cfg.Doubted(image.Digest)
+	if doubt == nil {
+		return provenance.Bytes{How: provenance.Found}, nil
+	}
+	r, err := p.cfg.Builder.CheckRepro(ctx, ip, b.stock.fetching(ip.Spec.Name, b.fetch), b.report)
+	if err != nil {
+		return provenance.Bytes{}, err
+	}
+	if r.Same() {
+		return provenance.Bytes{How: provenance.Compared}, nil
+	}
+	differ := make([]string, 0, len(r.Differences))
+	for _, d := range r.Differences {
+		differ = append(differ, d.Path)
+	}
+	return provenance.Bytes{}, imx.Errorf(imx.Refused, "image %s isn't what its plan gives: %s; built anew it is %s, and not %s %s",
+		image.Name, imx.AsError(doubt).Message, r.Again.Digest.Short(), image.Digest.Short(), strings.Join(slices.Compact(differ), " ")).
+		WithHint("nothing that this server built can be counted on: stop it, remove the folder build in its data folder, start it, and build again")
 }
 
 // record writes down that an image was built, unless that is on the log.

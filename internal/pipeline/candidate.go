@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 
 	"imx"
@@ -36,6 +37,10 @@ func (p *Pipeline) wait(w work, images []imx.Image, verdicts []imx.Verdict, refu
 	if err != nil {
 		return errors.Join(refused, err)
 	}
+	if c.State == imx.CandidateRejected {
+		return imx.Errorf(imx.Refused, "this plan was rejected by %s: %w", c.Why, refused).
+			WithHint("change the template; or who rejected it approves it: imx approve %s", c.ID)
+	}
 	said := imx.Errorf(imx.Refused, "candidate %s waits for approvals: %w", c.ID, refused).
 		WithHint("imx review %s shows what would change, imx approve %s says yes", c.ID, c.ID)
 	return waitingError{said, c}
@@ -57,8 +62,7 @@ func onlyReviews(verdicts []imx.Verdict) bool {
 
 // propose keeps all that a release of built images needs, and opens a candidate.
 func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.Candidate, error) {
-	req := imx.PlanRequest{Template: w.template, Lock: &w.planned.Lock, Expect: w.planned.Base, SkipTests: w.untested}
-	raw, err := json.Marshal(req)
+	raw, err := w.request()
 	if err != nil {
 		return imx.Candidate{}, err
 	}
@@ -73,13 +77,39 @@ func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.
 	}
 	return p.cfg.Control.Propose(w.by, imx.Candidate{
 		Plan: w.planned.Digest, Proof: w.proof(), Request: imx.DigestBytes(raw), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
-		Commit: commit, By: w.by, Images: images, Services: w.planned.Plan.Names(),
+		Commit: commit, By: w.by, Account: w.account, Images: images, Services: w.planned.Plan.Names(),
+		Base: w.planned.Base,
 	})
 }
 
+// request is all that a release of what was planned needs.
+func (w work) request() ([]byte, error) {
+	return json.Marshal(imx.PlanRequest{Template: w.template, Lock: &w.planned.Lock, Expect: w.planned.Base, SkipTests: w.untested})
+}
+
+// waits returns the id of the open candidate that proposing the work would give, "" where there is none.
+func (p *Pipeline) waits(w work) (string, error) {
+	if w.candidate != nil {
+		return "", nil
+	}
+	for _, c := range p.cfg.Control.State().Candidates {
+		if c.State != imx.CandidateOpen || c.Plan != w.planned.Digest || c.Environment != p.cfg.Judge.Environment() {
+			continue
+		}
+		raw, err := w.request()
+		if err != nil || imx.DigestBytes(raw) == c.Request {
+			return c.ID, err
+		}
+	}
+	return "", nil
+}
+
 // Propose plans, builds and tests a template and makes a candidate of it, without releasing anything; false if it would change
-// nothing. commit is what the server itself saw of the template's. Errors: as Apply, but for what the policy says.
-func (p *Pipeline) Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, commit *imx.Commit, report imx.Report) (imx.Candidate, bool, error) {
+// nothing. seen tells what the server itself saw of the template's commit, as new to the services that would be changed. Errors: as Apply,
+// but for what the policy says; those of seen.
+func (p *Pipeline) Propose(
+	ctx context.Context, by imx.Principal, req imx.PlanRequest, seen func(ctx context.Context, services []string) (*imx.Commit, error), report imx.Report,
+) (imx.Candidate, bool, error) {
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil || len(planned.Changes) == 0 {
 		return imx.Candidate{}, false, err
@@ -89,27 +119,45 @@ func (p *Pipeline) Propose(ctx context.Context, by imx.Principal, req imx.PlanRe
 		return imx.Candidate{}, false, err
 	}
 	defer leave()
-	w := work{by: by, template: req.Template, planned: planned, report: report}
+	w := work{by: by, account: req.Account, template: req.Template, planned: planned, report: report}
 	images, err := p.build(ctx, w)
 	if err != nil {
 		return imx.Candidate{}, false, err
 	}
-	if _, err := p.admitted(ctx, w, images); err != nil {
+	drafts, err := p.admitted(ctx, w, images)
+	if err != nil {
 		return imx.Candidate{}, false, err
 	}
 	if err := p.passed(ctx, w, images); err != nil {
+		return imx.Candidate{}, false, err
+	}
+	commit, err := seen(ctx, changed(planned, drafts))
+	if err != nil {
 		return imx.Candidate{}, false, err
 	}
 	c, err := p.propose(w, images, commit)
 	return c, err == nil, err
 }
 
+// changed names the services that a plan changes in any way: that get a release, or another number of instances.
+func changed(planned imx.PlanResult, drafts []imx.Release) []string {
+	return slices.DeleteFunc(planned.Plan.Names(), func(name string) bool {
+		drafted := slices.ContainsFunc(drafts, func(r imx.Release) bool { return r.Service == name })
+		told := slices.ContainsFunc(planned.Changes, func(c imx.Change) bool { return c.Subject == "service."+name })
+		return !drafted && !told
+	})
+}
+
 // Release releases a candidate, if the policy admits it now, and waits as Apply does. Nothing is planned anew: what was approved
-// is released. Errors: NotFound; Conflict if it isn't open, or if services stand elsewhere than when it was made; as Apply.
+// is released. Errors: NotFound; Conflict if it isn't open, is for another environment, or if services stand elsewhere than when it was made; as Apply.
 func (p *Pipeline) Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error) {
 	c, err := control.OpenCandidate(p.cfg.Control.State(), id)
 	if err != nil {
 		return imx.ApplyResult{}, err
+	}
+	if here := p.cfg.Judge.Environment(); c.Environment != here {
+		return imx.ApplyResult{}, imx.Errorf(imx.Conflict, "candidate %s is for %s, and this is %s now", id, c.Environment, here).
+			WithHint("imx apply makes one for %s", here)
 	}
 	w, err := p.proposed(ctx, c)
 	if err != nil {
@@ -161,8 +209,30 @@ func (p *Pipeline) Changes(c imx.Candidate) (imx.Plan, []imx.Change, error) {
 		return planned, nil, err
 	}
 	s := p.cfg.Control.State()
-	changes := append([]imx.Change{}, plan.Diff(planned, *s, p.built)...)
+	changes := append([]imx.Change{}, plan.Diff(planned, unbuilt(*s, planned), p.built)...)
 	return planned, changes, control.Expect(s, planned.Names(), req.Expect)
+}
+
+// unbuilt is a state in which nothing of a plan's services was ever built, so that an image that nothing runs is shown with all that it has.
+func unbuilt(s imx.State, planned imx.Plan) imx.State {
+	s.Images = maps.Clone(s.Images)
+	for _, spec := range planned.Services {
+		if im, ok := planned.Image(spec.Image); ok {
+			delete(s.Images, im.Digest())
+		}
+	}
+	return s
+}
+
+// Kept returns what is kept by its digest, of at most so many bytes. Errors: NotFound; Refused for changed bytes, and for more.
+func (p *Pipeline) Kept(d imx.Digest, most int64) ([]byte, error) {
+	return p.cfg.Blobs.ReadAll(d, most)
+}
+
+// Keep keeps bytes, and returns their digest. They are collected unless something names them.
+func (p *Pipeline) Keep(b []byte) (imx.Digest, error) {
+	d := imx.DigestBytes(b)
+	return d, p.put(b, d)
 }
 
 // maxRequest bounds the bytes of a kept request: what the API lets in, and its base64.
@@ -200,11 +270,27 @@ func (p *Pipeline) Admitted(ctx context.Context, c imx.Candidate) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	for _, r := range drafts {
-		v, err := p.cfg.Judge.Release(ctx, r)
-		if err != nil || !v.Allowed {
-			return false, err
-		}
+	verdicts, err := p.Verdicts(ctx, c, drafts)
+	return err == nil && !slices.ContainsFunc(verdicts, func(v imx.Verdict) bool { return !v.Allowed }), err
+}
+
+// Verdicts says of releases that releasing a candidate would make whether they could be made now. Errors: those of the Judge; as Changes.
+func (p *Pipeline) Verdicts(ctx context.Context, c imx.Candidate, drafts []imx.Release) ([]imx.Verdict, error) {
+	var req imx.PlanRequest
+	if err := p.kept(c.Request, &req); err != nil {
+		return nil, err
 	}
-	return true, nil
+	excused, err := p.excused(work{untested: req.SkipTests, candidate: &c}, drafts)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]imx.Verdict, 0, len(drafts))
+	for _, r := range drafts {
+		v, err := p.cfg.Judge.Release(ctx, r, excused...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,6 +44,8 @@ type Config struct {
 	Stores []func() gc.Store
 	// Attest states what is known of an image that was built, or was found built. What was stated isn't stated anew.
 	Attest func(ctx context.Context, by imx.Principal, b provenance.Build, report imx.Report) error
+	// Doubted says why an image that was found built can't be counted on; nil if it can.
+	Doubted func(image imx.Digest) error
 	// Admit asks the engine whether it could run a release.
 	Admit func(ctx context.Context, r imx.Release) error
 	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
@@ -60,14 +63,14 @@ type Config struct {
 type Judge interface {
 	// Environment is the one whose policy counts here.
 	Environment() string
-	// Allowed returns the verdicts on releases that are about to be made. Errors: Refused, with each unmet condition; the verdicts
-	// are returned then, too.
-	Allowed(ctx context.Context, by imx.Principal, drafts []imx.Release) ([]imx.Verdict, error)
-	// Release says whether a release could be made, and writes nothing down.
-	Release(ctx context.Context, r imx.Release) (imx.Verdict, error)
-	// Made returns the events that tell by which verdicts releases are made. Errors: Conflict if something that a verdict stands on
-	// isn't any more, in the state, what it was then.
-	Made(s *imx.State, releases []imx.Release, all []imx.Verdict) ([]imx.Body, error)
+	// Allowed returns the verdicts on releases that are about to be made, with exceptions that would be made with them. Errors: Refused,
+	// with each unmet condition; the verdicts are returned then, too.
+	Allowed(ctx context.Context, by imx.Principal, drafts []imx.Release, excused []imx.Exception) ([]imx.Verdict, error)
+	// Release says whether a release could be made, if exceptions were made with it, and writes nothing down.
+	Release(ctx context.Context, r imx.Release, excused ...imx.Exception) (imx.Verdict, error)
+	// Made returns the events that tell by which verdicts releases are made, and that make those of the exceptions that excuse something.
+	// Errors: Conflict if something that a verdict stands on isn't any more, in the state, what it was then.
+	Made(s *imx.State, releases []imx.Release, all []imx.Verdict, excused []imx.Exception) ([]imx.Body, error)
 	// Pass lets instances of a release start. Errors: Refused, as Allowed.
 	Pass(ctx context.Context, r imx.Release) (admission.Pass, error)
 }
@@ -110,6 +113,7 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 		in.Indexes[name] = plan.Archive{Index: snapshot.Index, Suites: snapshot.Suites, Priorities: snapshot.Priorities}
 	}
 	resolved, lock, said := plan.Resolve(in)
+	resolved.Source = locked(resolved.Source, req.Lock, lock)
 	if err := p.wereRead(in.Indexes); err != nil {
 		return imx.PlanResult{}, err
 	}
@@ -124,8 +128,19 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 		Plan: resolved, Digest: resolved.Digest(), Lock: lock, Changes: plan.Diff(resolved, s, p.built),
 		Notices:  slices.Concat(req.Template.Notices, left, said, plan.Unlisted(resolved, s)),
 		Findings: found,
-		Base:     control.Base(&s, resolved.Names()),
+		Base:     s.Base(resolved.Names()),
 	}, nil
+}
+
+// locked is where a plan comes from: a commit's template whose packages the plan chose, and not the commit's lock, is no more what is committed.
+func locked(source imx.Source, given *imx.Lock, made imx.Lock) imx.Source {
+	if source.Commit == "" || given != nil && bytes.Equal(plan.FormatLock(*given), plan.FormatLock(made)) {
+		return source
+	}
+	says := imx.LockFile + " isn't in the commit as it is written now"
+	others := slices.DeleteFunc(slices.Clone(source.Changes), func(c string) bool { return strings.HasPrefix(c, imx.LockFile+" ") })
+	source.Dirty, source.Changes = true, append([]string{says}, others...)
+	return source
 }
 
 // wereRead makes sure that what was chosen was chosen from all that the indexes have.
@@ -231,6 +246,7 @@ func (p *Pipeline) fetcher(t imx.Template) build.Fetch {
 // work is a planned template on its way to images and releases.
 type work struct {
 	by       imx.Principal
+	account  string // as of the request
 	apply    string // "" for a build alone
 	template imx.Template
 	planned  imx.PlanResult
@@ -238,6 +254,7 @@ type work struct {
 	untested string     // why nothing is tested; as of the request
 	// candidate is what is released; nil for an apply of a template, and a build.
 	candidate *imx.Candidate
+	waits     string // the id of the open candidate that an apply would leave, whose approvals are its own; "" for none
 	report    imx.Report
 }
 

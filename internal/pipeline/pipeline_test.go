@@ -3,11 +3,13 @@
 package pipeline_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,11 +43,14 @@ type world struct {
 	check   func(imx.Template) ([]imx.Finding, error)
 	judge   func(imx.Release) bool
 	unmet   []string // conditions that aren't met where judge says no
+	moved   string   // the environment, where it is another than it was
+	doubted error    // why what was found built can't be counted on
 	judged  []string // releases that were made, with whether their verdict was yes
 	checked []string // of each built image: by whom, its name, how many findings
 	tags    []string
 	kept    []string // manifests, as repository:tag digest
 	mu      sync.Mutex
+	how     []provenance.How
 	stated  []string // of images that were built or found, as who, name
 }
 
@@ -110,7 +115,8 @@ func newWorld(t *testing.T) *world {
 			w.checked = append(w.checked, fmt.Sprint(by, " ", image.Name, " ", len(planned.Findings)))
 			return nil
 		},
-		Check: func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
+		Check:   func(_ context.Context, t imx.Template) ([]imx.Finding, error) { return w.check(t) },
+		Doubted: func(imx.Digest) error { return w.doubted },
 		Attest: func(_ context.Context, by imx.Principal, b provenance.Build, _ imx.Report) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -118,6 +124,7 @@ func newWorld(t *testing.T) *world {
 				return imx.Errorf(imx.Internal, "a build that doesn't fit together: %+v", b)
 			}
 			w.stated = append(w.stated, fmt.Sprint(by, " ", b.Image.Name))
+			w.how = append(w.how, b.Bytes.How)
 			return nil
 		},
 		Admit: func(_ context.Context, r imx.Release) error { return w.admit(r) }, Judge: judge{w},
@@ -128,23 +135,34 @@ func newWorld(t *testing.T) *world {
 // judge answers as the world says.
 type judge struct{ *world }
 
-func (j judge) verdict(r imx.Release) (imx.Verdict, error) {
-	v := imx.Verdict{Service: r.Service, Image: r.Image.Digest, Plan: r.Plan, Allowed: j.judge(r)}
-	if !v.Allowed {
-		for _, id := range j.unmet {
-			v.Conditions = append(v.Conditions, imx.Condition{ID: id, Refuses: true})
+func (j judge) verdict(r imx.Release, excused []imx.Exception) (imx.Verdict, error) {
+	v := imx.Verdict{Service: r.Service, Image: r.Image.Digest, Plan: r.Plan, Allowed: true}
+	if j.judge(r) {
+		return v, nil
+	}
+	v.Allowed = len(j.unmet) > 0
+	for _, id := range j.unmet {
+		c := imx.Condition{ID: id, Refuses: true}
+		for _, x := range excused {
+			if x.Condition == id && x.Service == r.Service && x.Image == r.Image.Digest {
+				c.Exception = x.ID
+			}
 		}
+		v.Allowed = v.Allowed && c.Holds()
+		v.Conditions = append(v.Conditions, c)
+	}
+	if !v.Allowed {
 		return v, admission.Denied(v)
 	}
 	return v, nil
 }
 
-func (j judge) Environment() string { return "test" }
+func (j judge) Environment() string { return cmp.Or(j.moved, "test") }
 
-func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release) ([]imx.Verdict, error) {
+func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release, excused []imx.Exception) ([]imx.Verdict, error) {
 	var all []imx.Verdict
 	for _, r := range drafts {
-		v, err := j.verdict(r)
+		v, err := j.verdict(r, excused)
 		all = append(all, v)
 		if err != nil {
 			return all, err
@@ -153,20 +171,26 @@ func (j judge) Allowed(_ context.Context, _ imx.Principal, drafts []imx.Release)
 	return all, nil
 }
 
-func (j judge) Release(_ context.Context, r imx.Release) (imx.Verdict, error) {
-	v, _ := j.verdict(r)
+func (j judge) Release(_ context.Context, r imx.Release, excused ...imx.Exception) (imx.Verdict, error) {
+	v, _ := j.verdict(r, excused)
 	return v, nil
 }
 
-func (j judge) Made(_ *imx.State, releases []imx.Release, all []imx.Verdict) ([]imx.Body, error) {
+func (j judge) Made(_ *imx.State, releases []imx.Release, all []imx.Verdict, excused []imx.Exception) ([]imx.Body, error) {
+	var made []imx.Body
 	for i, r := range releases {
 		j.judged = append(j.judged, fmt.Sprint(r.Service, " ", r.Number, " ", all[i].Allowed))
+		for _, x := range excused {
+			if slices.ContainsFunc(all[i].Conditions, func(c imx.Condition) bool { return c.Exception == x.ID }) {
+				made = append(made, imx.ExceptionMade{Exception: x})
+			}
+		}
 	}
-	return nil, nil
+	return made, nil
 }
 
 func (j judge) Pass(_ context.Context, r imx.Release) (admission.Pass, error) {
-	_, err := j.verdict(r)
+	_, err := j.verdict(r, nil)
 	return admission.Pass{}, err
 }
 
@@ -287,144 +311,6 @@ func TestWhatTheEngineCantRunIsNeverReleased(t *testing.T) {
 	if len(s.Images) != 1 || len(w.tags) != 1 {
 		t.Errorf("what was built is lost: images %v, tags %v", s.Images, w.tags)
 	}
-}
-
-// rollOut is the loop that rolls out, in two lines: "sick" fails, all else gets good. It removes
-// what is destroyed. It ends with the test.
-func (w *world) rollOut(t *testing.T) {
-	t.Helper()
-	stop, ended := make(chan struct{}), make(chan error, 1)
-	go func() {
-		for {
-			changed := w.control.Changed()
-			if body := due(w.control.State().Services["plain"]); body != nil {
-				if err := w.control.Record(imx.Server, body); err != nil {
-					ended <- err
-					return
-				}
-				continue
-			}
-			select {
-			case <-changed:
-			case <-stop:
-				ended <- nil
-				return
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		close(stop)
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// due is what the loop does next with a service, nil if there is nothing.
-func due(v imx.Service) imx.Body {
-	r, ok := v.Release(v.Target)
-	switch {
-	case v.Destroyed && !v.Removed:
-		return imx.Removed{Service: v.Name}
-	case !ok || v.Target == v.Current:
-		return nil
-	case r.Spec.Environment["GREETING"] == "sick":
-		return imx.RolloutFailed{Service: v.Name, Release: r.Number, Reason: "coughs"}
-	}
-	return imx.RolloutFinished{Service: v.Name, Release: r.Number}
-}
-
-func TestAnApplyFollowsItsReleasesToTheEnd(t *testing.T) {
-	w := newWorld(t)
-	w.rollOut(t)
-	for _, step := range []struct {
-		greeting string
-		state    imx.ReleaseState
-		current  int
-	}{{"hi", imx.ReleaseGood, 1}, {"sick", imx.ReleaseFailed, 1}, {"hello", imx.ReleaseGood, 3}} {
-		result, err := w.Apply(t.Context(), "root", imx.PlanRequest{Template: w.parse(t, service(step.greeting))}, quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(result.Releases) != 1 || result.Releases[0].State != step.state {
-			t.Errorf("%s: releases %+v, want one that is %s", step.greeting, result.Releases, step.state)
-		}
-		if got := w.control.State().Services["plain"].Current; got != step.current {
-			t.Errorf("%s: release %d has the traffic, want %d", step.greeting, got, step.current)
-		}
-	}
-	r, err := w.Rollback(t.Context(), "root", "plain", 0, quiet)
-	if err != nil || r.Number != 1 {
-		t.Errorf("rolled back to %d: %v", r.Number, err)
-	}
-}
-
-func TestACallerWhoGoesAwayReleasesNothing(t *testing.T) {
-	w := newWorld(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	w.admit = func(imx.Release) error { cancel(); return nil }
-	_, err := w.Apply(ctx, "root", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet)
-	if s := w.control.State(); err == nil || len(s.Services) != 0 || s.Apply != nil {
-		t.Errorf("error %v, services %v, apply %v", err, s.Services, s.Apply)
-	}
-}
-
-// apply applies a template of the service without waiting for its release, and returns that.
-func (w *world) apply(t *testing.T, greeting string) imx.Release {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	result, err := w.Apply(ctx, "root", imx.PlanRequest{Template: w.parse(t, service(greeting))}, func(p imx.Progress) {
-		if strings.HasPrefix(p.Step, "roll out") {
-			cancel()
-		}
-	})
-	if len(result.Releases) != 1 {
-		t.Fatalf("released %+v: %v", result.Releases, err)
-	}
-	return result.Releases[0]
-}
-
-func (w *world) record(t *testing.T, bodies ...imx.Body) {
-	t.Helper()
-	if err := w.control.Record(imx.Server, bodies...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// A caller may look late: what happened to its release must still be told as it was.
-func TestWhatBecameOfAReleaseIsToldHoweverLateSomebodyLooks(t *testing.T) {
-	w := newWorld(t)
-	finished := func(n int) imx.Body { return imx.RolloutFinished{Service: "plain", Release: n} }
-	told := func(r imx.Release, state imx.ReleaseState, reason, message string) {
-		t.Helper()
-		var last imx.Progress
-		rs, err := w.Watch(t.Context(), []imx.Release{r}, func(p imx.Progress) { last = p })
-		if err != nil || rs[0].State != state || !strings.Contains(rs[0].Reason, reason) || !strings.Contains(last.Message, message) {
-			t.Errorf("release %d is %s because %q, told as %q (%v); want %s, %q, %q", r.Number, rs[0].State, rs[0].Reason, last.Message, err, state, reason, message)
-		}
-	}
-	first := w.apply(t, "one")
-	w.record(t, finished(1))
-	second := w.apply(t, "two")
-	told(first, imx.ReleaseGood, "", "release 1 has the traffic")
-	w.record(t, finished(2))
-	told(first, imx.ReleaseGood, "", "had the traffic and lost it")
-	third := w.apply(t, "three")
-	w.apply(t, "four")
-	told(third, imx.ReleaseSuperseded, "release 4 took its place", "release 4 took its place")
-
-	w.record(t, finished(4))
-	fifth := w.apply(t, "five")
-	w.record(t, imx.Scaled{Service: "plain", Replicas: 0}, finished(5))
-	told(fifth, imx.ReleaseGood, "wasn't tried", "no instance of it was wanted")
-
-	w.rollOut(t)
-	if err := w.Destroy(t.Context(), "root", control.KeepVolumes, []string{"plain", "plain"}, quiet); err != nil {
-		t.Fatal(err)
-	}
-	told(second, imx.ReleaseGood, "", "had the traffic and lost it")
-	third.Number = 6 // one that was rolled out when the service was destroyed
-	told(third, imx.ReleaseFailed, "was destroyed", "was destroyed")
 }
 
 func TestWhatWasShownIsWhatIsApplied(t *testing.T) {

@@ -54,28 +54,36 @@ func named(req imx.TestRequest) error {
 	return nil
 }
 
-// skipped is how long the exception lasts that a release without tests is made by: that it has none matters no more for its restarts.
+// skipped is how long an exception lasts that a release without tests is made by: that it has none matters no more for its restarts.
 const skipped = 24 * time.Hour
 
-// untested writes down that somebody releases images without testing them, and excuses them from the policy's condition of tests.
-func (p *Pipeline) untested(w work, images []imx.Image) error {
-	if err := p.cfg.Control.Record(w.by, imx.TestsSkipped{Apply: w.apply, Reason: w.untested}); err != nil {
-		return err
+// excused are the exceptions that releases without tests are made by: one for each, of whoever asked for it. They come into being with
+// the releases alone. There are none where tests are asked for.
+func (p *Pipeline) excused(w work, drafts []imx.Release) ([]imx.Exception, error) {
+	if w.untested == "" {
+		return nil, nil
 	}
-	until := p.cfg.Now().Add(skipped)
-	for _, image := range images {
-		x := imx.Exception{Condition: "tests", Image: image.Digest, Reason: "released without tests: " + w.untested, Until: until}
-		if _, err := p.cfg.Control.Except(w.by, x, func(imx.Exception) error { return nil }); err != nil {
-			return err
+	owner := w.by
+	if w.candidate != nil {
+		owner = w.candidate.By
+	}
+	all := make([]imx.Exception, 0, len(drafts))
+	for _, r := range drafts {
+		x, err := p.cfg.Control.DraftException(owner, imx.Exception{
+			Condition: "tests", Service: r.Service, Image: r.Image.Digest, Reason: "released without tests: " + w.untested, Until: p.cfg.Now().Add(skipped),
+		})
+		if err != nil {
+			return nil, err
 		}
+		all = append(all, x)
 	}
-	return nil
+	return all, nil
 }
 
 // passed makes sure that what is to be released has passed its tests, unless somebody says why it need not.
 func (p *Pipeline) passed(ctx context.Context, w work, images []imx.Image) error {
 	if w.untested != "" {
-		return p.untested(w, images)
+		return nil
 	}
 	results, err := p.cfg.Test(ctx, w.by, p.trial(w, images), w.report)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"imx"
 )
 
-// Input is what a verdict is about and stands on. Its JSON is what rules see as `input`, and what `imx verify --record` writes.
+// Input is what a verdict is about and stands on. Its JSON is what rules see as `input`, and what `imx verify --record` writes as that.
 type Input struct {
 	Purpose     imx.Purpose `json:"purpose"`
 	Environment string      `json:"environment"`
@@ -20,7 +20,9 @@ type Input struct {
 	Authors []imx.Principal `json:"authors"`
 	// Evidence is the newest statement of each type about the image, by imx.PredicateNames, but for verdicts.
 	Evidence map[string]Evidence `json:"evidence"`
-	// Reviews are those of all plans of the service, in the order in which they were given.
+	// Candidate is the id of what is released, "" for what doesn't wait. Reviews are those of all candidates of the plan, in the order in
+	// which they were given.
+	Candidate  string          `json:"candidate,omitempty"`
 	Reviews    []Review        `json:"reviews"`
 	Exceptions []imx.Exception `json:"exceptions"`
 	// Inputs names all that the rest was gathered from; it becomes Verdict.Inputs.
@@ -31,7 +33,8 @@ type Input struct {
 type Plan struct {
 	Digest  imx.Digest    `json:"digest"`
 	Source  imx.Source    `json:"source"`
-	By      imx.Principal `json:"by"` // who applied it
+	By      imx.Principal `json:"by"`               // who applied it
+	Person  imx.Principal `json:"person,omitempty"` // whom imx knows of that name, or by the login that the account is now
 	Service imx.Spec      `json:"service"`
 	Image   imx.ImageSpec `json:"image"`
 }
@@ -58,9 +61,11 @@ type Review struct {
 	By       imx.Principal `json:"by"`
 	Approves bool          `json:"approves"`
 	Plan     imx.Digest    `json:"plan"`
-	Bundle   imx.Digest    `json:"bundle"`
-	Made     time.Time     `json:"made"`
-	Reviewer bool          `json:"reviewer"` // the person has that role now
-	Counts   bool          `json:"counts"`   // it is signed by a key of theirs, and says what it is kept as
-	Why      string        `json:"why,omitempty"`
+	// Candidate is what it was signed for.
+	Candidate string     `json:"candidate"`
+	Bundle    imx.Digest `json:"bundle"`
+	Made      time.Time  `json:"made"`
+	Reviewer  bool       `json:"reviewer"` // the person has that role now
+	Counts    bool       `json:"counts"`   // it is signed by a key of theirs, and says what it is kept as
+	Why       string     `json:"why,omitempty"`
 }

@@ -43,7 +43,6 @@ type condition struct {
 	imx.ConditionView
 
 	query rego.Query
-	warn  bool
 }
 
 // Conditions describes the policy's conditions in the order of their IDs.
@@ -83,7 +82,7 @@ func Compile(p imx.Policy) (*Book, error) {
 		return nil, err
 	}
 	b := &Book{policy: p, digest: p.Digest(), firm: map[string]bool{}}
-	b.read(program, faults)
+	b.read(program, settings, faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
@@ -91,7 +90,7 @@ func Compile(p imx.Policy) (*Book, error) {
 }
 
 // read takes the conditions out of a program.
-func (b *Book) read(program *rego.Program, faults *rego.Faults) {
+func (b *Book) read(program *rego.Program, settings map[string]any, faults *rego.Faults) {
 	ids, paths := map[string]imx.Pos{}, map[string]imx.Pos{}
 	for _, p := range program.Packages() {
 		if first, ok := paths[p.Path]; ok {
@@ -99,10 +98,17 @@ func (b *Book) read(program *rego.Program, faults *rego.Faults) {
 		}
 		paths[p.Path] = p.At
 		if p.Notes == nil {
+			if flaw := unnamed(p, program.Packages()); flaw != "" {
+				faults.Add(p.At, flaw, noted)
+			}
 			continue // it helps others
 		}
 		c := condition{ConditionView: describe(p)}
-		if flaw := flawOf(c.ConditionView, p); flaw != "" {
+		flaw := flawOf(c.ConditionView, p)
+		if flaw == "" {
+			c.Warns, flaw = warns(p, settings)
+		}
+		if flaw != "" {
 			faults.Add(p.Notes.At, flaw, "docs/policy.md shows how conditions begin")
 			continue
 		}
@@ -119,6 +125,22 @@ func (b *Book) read(program *rego.Program, faults *rego.Faults) {
 	slices.SortFunc(b.conditions, func(a, c condition) int { return cmp.Compare(a.ID, c.ID) })
 }
 
+// noted is what makes a package a condition.
+const noted = "a condition has a comment # METADATA with title and custom: id above its package; docs/policy.md shows one"
+
+// unnamed says what is wrong with a package that has no metadata: it is meant as a condition, or nobody needs it. "" is nothing.
+func unnamed(p rego.Package, all []rego.Package) string {
+	for _, name := range []string{"met", "says"} {
+		if slices.Contains(p.Rules, name) {
+			return fmt.Sprintf("%s defines %s, and is no condition: it has no id", p.Path, name)
+		}
+	}
+	if !slices.ContainsFunc(all, func(other rego.Package) bool { return other.Uses(p) }) {
+		return "there is no condition in " + p.At.File + ", nor anything that a condition uses"
+	}
+	return ""
+}
+
 // warn marks the conditions that are only shown.
 func (b *Book) warn() error {
 	for _, id := range b.policy.Settings.Warn {
@@ -129,9 +151,34 @@ func (b *Book) warn() error {
 		case b.conditions[i].Firm:
 			return imx.Errorf(imx.Invalid, "the condition %s can't only be warned of: what it asks for is what all others stand on", id)
 		}
-		b.conditions[i].warn = true
+		b.conditions[i].Warns = true
 	}
 	return nil
+}
+
+// Replacement is a condition of imx's own in whose place a file of a user's own is.
+type Replacement struct {
+	ID   string
+	File string
+	Firm bool // nothing excuses it
+}
+
+// Replaced are the conditions of imx's own in whose place a policy's rules are. Errors: as Compile.
+func Replaced(p imx.Policy) ([]Replacement, error) {
+	var all []Replacement
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(rules.Files())), func(name string) bool { return p.Rules[name] != "" }) {
+		return nil, nil
+	}
+	own, err := Compile(Default(p.Environment))
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range own.conditions {
+		if text, ok := p.Rules[c.File]; ok && text != rules.Files()[c.File] {
+			all = append(all, Replacement{c.ID, c.File, c.Firm})
+		}
+	}
+	return all, nil
 }
 
 func (b *Book) names() string {
@@ -182,6 +229,21 @@ func flawOf(d imx.ConditionView, p rego.Package) string {
 		return "the condition " + d.ID + " doesn't have both rules met and says"
 	}
 	return ""
+}
+
+// warns reports whether a condition is only shown, because it refuses where a setting is true and that isn't; or says what is
+// wrong with the setting's name.
+func warns(p rego.Package, settings map[string]any) (only bool, flaw string) {
+	named, ok := p.Notes.Custom["refuses"]
+	if !ok {
+		return false, ""
+	}
+	name, _ := named.(string)
+	on, ok := settings[name].(bool)
+	if !ok {
+		return false, fmt.Sprintf("refuses names %v, which is no setting that is true or false", named)
+	}
+	return !on, ""
 }
 
 // asMap is what encoding/json makes of a value.
@@ -259,7 +321,7 @@ func until(conditions []imx.Condition, now time.Time) time.Time {
 
 // judge asks one condition, and returns its package's values, too. One that fails isn't met.
 func (c condition) judge(ctx context.Context, in Input, input rego.Input) (imx.Condition, ast.Value, error) {
-	said := imx.Condition{ID: c.ID, Refuses: c.Firm || !c.warn && (!c.Shown || in.Purpose != imx.ForStart)}
+	said := imx.Condition{ID: c.ID, Refuses: c.Firm || !c.Warns && (!c.Shown || in.Purpose != imx.ForStart)}
 	value, err := c.query.Run(ctx, input)
 	if err != nil && ctx.Err() != nil {
 		return said, nil, err
@@ -283,13 +345,15 @@ func (c condition) answer(said imx.Condition, value ast.Value) (imx.Condition, e
 		Hint     string
 		Evidence []imx.Digest
 		Until    float64 // in nanoseconds
+		Warns    bool
 	}
-	for name, into := range map[string]any{"met": &a.Met, "says": &a.Says, "hint": &a.Hint, "evidence": &a.Evidence, "until": &a.Until} {
+	for name, into := range map[string]any{"met": &a.Met, "says": &a.Says, "hint": &a.Hint, "evidence": &a.Evidence, "until": &a.Until, "warns": &a.Warns} {
 		if err := read(value, name, into); err != nil {
 			return said, imx.Errorf(imx.Invalid, "%s: the condition %s gives what can't be read as %s: %w", c.File, c.ID, name, err).
-				WithHint("met is true or nothing, says and hint are text, evidence is a set of digests, until a time in nanoseconds")
+				WithHint("met is true or nothing, says and hint are text, evidence is a set of digests, until a time in nanoseconds, warns is true or nothing")
 		}
 	}
+	said.Refuses = said.Refuses && (c.Firm || !a.Warns)
 	said.Met, said.Hint, said.Evidence = a.Met, clip(a.Hint), a.Evidence
 	if said.Says = clip(a.Says); said.Says == "" {
 		said.Says = "it doesn't say why"

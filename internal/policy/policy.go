@@ -3,7 +3,9 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,9 +14,10 @@ import (
 	"imx"
 )
 
-// The environments that policies are shipped for. Any other has production's but for its reviews.
+// The environments that policies are shipped for. Any other has production's but for its reviews and for who signs commits.
 const (
 	Development = "development"
+	Staging     = "staging"
 	Production  = "production"
 )
 
@@ -33,7 +36,7 @@ func Default(environment string) imx.Policy {
 	case Development:
 		p.Settings.Dirty, p.Settings.Warn = true, []string{"scan"}
 	case Production:
-		p.Settings.Reviews = 1
+		p.Settings.Reviews, p.Settings.SignedSources = 1, true
 	}
 	return p
 }
@@ -46,6 +49,15 @@ func Of(s *imx.State, environment string) imx.Policy {
 	return Default(environment)
 }
 
+// Warned are the ids of the conditions that settings let only be shown, whatever is asked.
+func Warned(s imx.PolicySettings) []string {
+	ids := slices.Clone(s.Warn)
+	if !s.KnownAuthor {
+		ids = append(ids, "author")
+	}
+	return ids
+}
+
 // CheckEnvironment says what is wrong with an environment's name. The error is of kind Invalid.
 func CheckEnvironment(name string) error {
 	if regexp.MustCompile(`^[a-z][a-z0-9-]{0,29}$`).MatchString(name) {
@@ -53,6 +65,44 @@ func CheckEnvironment(name string) error {
 	}
 	return imx.Errorf(imx.Invalid, "%q can't be the name of an environment", name).
 		WithHint("at most 30 lower-case letters, digits and hyphens, a letter first: production")
+}
+
+// Environments are those that are known, sorted: those that policies are shipped for, and those that were ever given one.
+func Environments(s *imx.State) []string {
+	all := slices.AppendSeq(slices.Collect(maps.Keys(s.Policies)), maps.Keys(s.PolicyChanges))
+	all = append(all, Development, Staging, Production)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// CheckKnown says that there is no environment by a name: nobody made it, so that it is most likely misspelled.
+// Errors: as CheckEnvironment; NotFound, naming those that there are.
+func CheckKnown(s *imx.State, name string) error {
+	if err := CheckEnvironment(name); err != nil || slices.Contains(Environments(s), name) {
+		return err
+	}
+	return imx.Errorf(imx.NotFound, "there is no environment %q; known are %s", name, strings.Join(Environments(s), ", ")).
+		WithHint("imx policy set --new --environment %s makes it", name)
+}
+
+// Change says whether a data folder may be given another environment than it has.
+type Change bool
+
+// Settle returns which environment a data folder is for: the one that it has, unless another is wanted and may take its place. Of a folder
+// without one it is the wanted one, Development for "".
+// Errors: as CheckKnown; Conflict if another is wanted than it has.
+func Settle(s *imx.State, wanted string, change Change) (string, error) {
+	if wanted == "" || wanted == s.Environment {
+		return cmp.Or(s.Environment, Development), nil
+	}
+	if err := CheckKnown(s, wanted); err != nil {
+		return "", err
+	}
+	if s.Environment != "" && !bool(change) {
+		return "", imx.Errorf(imx.Conflict, "the data folder is for the environment %s, and not for %s", s.Environment, wanted).
+			WithHint("leave --environment out to go on as it is; with --change-environment what runs is judged by the policy of %s from now on", wanted)
+	}
+	return wanted, nil
 }
 
 // checkSettings says what is wrong with settings, warn aside.
@@ -85,7 +135,8 @@ func CheckException(x imx.Exception) error {
 	return nil
 }
 
-// excuse marks the conditions that exceptions excuse: of several the one that ends last.
+// excuse marks the conditions that exceptions excuse: of several the one that ends last. At a start what is only shown is told as excused, too:
+// somebody answers for it. For a release what is only warned of needs no exception, and uses up none.
 func excuse(conditions []imx.Condition, in Input, firm map[string]bool) {
 	for i := range conditions {
 		c := &conditions[i]
@@ -95,7 +146,7 @@ func excuse(conditions []imx.Condition, in Input, firm map[string]bool) {
 				last = x
 			}
 		}
-		if c.Met || !c.Refuses || firm[c.ID] || last.ID == "" {
+		if c.Met || firm[c.ID] || last.ID == "" || !c.Refuses && in.Purpose != imx.ForStart {
 			continue
 		}
 		c.Exception, c.Until = last.ID, last.Until

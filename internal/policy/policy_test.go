@@ -45,7 +45,8 @@ func good() policy.Input {
 			"scan":  stated("scan", facts{"finished": now().Add(-time.Hour).Format(time.RFC3339), "vulnerabilities": []any{}}),
 			"check": stated("check", facts{"refuse": "critical", "findings": []any{}}),
 		},
-		Reviews: []policy.Review{{By: "bob", Approves: true, Plan: plan, Bundle: digest("review"), Made: now(), Reviewer: true, Counts: true}},
+		Candidate: "c1",
+		Reviews:   []policy.Review{{By: "bob", Approves: true, Plan: plan, Candidate: "c1", Bundle: digest("review"), Made: now(), Reviewer: true, Counts: true}},
 	}
 }
 
@@ -102,7 +103,7 @@ func review(change func(r *policy.Review)) policy.Input {
 func TestWhatHasAllThatProductionAsksForIsAllowed(t *testing.T) {
 	for _, purpose := range []imx.Purpose{imx.ForRelease, imx.ForStart} {
 		v := judge(t, policy.Default(policy.Production), with(func(in *policy.Input) { in.Purpose = purpose }))
-		if !v.Allowed || len(v.Conditions) != 9 || v.Until.After(now().Add(time.Minute)) {
+		if !v.Allowed || len(v.Conditions) != 10 || v.Until.After(now().Add(time.Minute)) {
 			t.Errorf("%s: %+v", purpose, v)
 		}
 		for _, c := range v.Conditions {
@@ -154,12 +155,18 @@ func TestEachConditionRefusesAReleaseAndSaysWhy(t *testing.T) {
 		"a waiver that has ended": {
 			said("check", "findings", []any{facts{"rule": "root-user", "severity": "critical", "until": now().Format(time.RFC3339)}}), "checks", "root-user", true,
 		},
-		"a dirty folder":      {with(func(in *policy.Input) { in.Plan.Source.Dirty = true }), "source", "differs from its commit", true},
-		"no commit":           {with(func(in *policy.Input) { in.Plan.Source = imx.Source{} }), "source", "in no Git repository", true},
-		"no review":           {with(func(in *policy.Input) { in.Reviews = nil }), "reviews", "nobody approved", true},
-		"one's own change":    {review(func(r *policy.Review) { r.By = "ann" }), "reviews", "ann had a hand in it", true},
-		"no reviewer":         {review(func(r *policy.Review) { r.Reviewer = false }), "reviews", "bob is no reviewer", true},
-		"another plan":        {review(func(r *policy.Review) { r.Plan = other }), "reviews", string(other), true},
+		"a dirty folder":     {with(func(in *policy.Input) { in.Plan.Source.Dirty = true }), "source", "differs from its commit", true},
+		"no commit":          {with(func(in *policy.Input) { in.Plan.Source = imx.Source{} }), "source", "in no Git repository", true},
+		"no review":          {with(func(in *policy.Input) { in.Reviews = nil }), "reviews", "nobody approved", true},
+		"one's own change":   {review(func(r *policy.Review) { r.By = "ann" }), "reviews", "ann had a hand in it", true},
+		"no reviewer":        {review(func(r *policy.Review) { r.Reviewer = false }), "reviews", "bob is no reviewer", true},
+		"another plan":       {review(func(r *policy.Review) { r.Plan = other }), "reviews", "nobody approved it", true},
+		"another candidate":  {review(func(r *policy.Review) { r.Candidate = "c0" }), "reviews", "nobody approved it; bob's is for the candidate c0, and not for this one", true},
+		"no candidate":       {with(func(in *policy.Input) { in.Candidate, in.Reviews[0].Candidate = "", "" }), "reviews", "nobody approved it", true},
+		"an unsigned commit": {with(func(in *policy.Input) { in.Commit = &imx.Commit{ID: "x", Unsigned: "it isn't signed"} }), "source", "isn't signed by anybody known: it isn't signed", true},
+		"an unsigned commit below": {
+			with(func(in *policy.Input) { in.Commit.Unsigned = "commit 0123, which is new too: it isn't signed" }), "source", "commit 0123, which is new too: it isn't signed", true,
+		},
 		"a wrong signature":   {review(func(r *policy.Review) { r.Counts, r.Why = false, "it is unsigned" }), "reviews", "bob's doesn't count: it is unsigned", true},
 		"a rejection":         {review(func(r *policy.Review) { r.Approves = false }), "reviews", "rejected by bob", true},
 		"rejected afterwards": {with(func(in *policy.Input) { no := in.Reviews[0]; no.Approves = false; in.Reviews = append(in.Reviews, no) }), "reviews", "rejected by bob", true},
@@ -189,6 +196,30 @@ func TestApprovingTwiceIsApprovingOnce(t *testing.T) {
 	in.Reviews[1].By = "cat"
 	if v := judge(t, p, in); !v.Allowed {
 		t.Errorf("%+v", condition(t, v, "reviews"))
+	}
+}
+
+// What counts is said first, and nothing of other plans at all.
+func TestWhatIsSaidOfReviewsIsWhatMatters(t *testing.T) {
+	add := func(in *policy.Input, r policy.Review, change func(r *policy.Review)) {
+		change(&r)
+		in.Reviews = append(in.Reviews, r)
+	}
+	in := good()
+	yes := in.Reviews[0]
+	add(&in, yes, func(r *policy.Review) { r.By, r.Plan = "eve", digest("another plan") })
+	add(&in, yes, func(r *policy.Review) { r.By, r.Candidate = "fay", "c0" })
+	if got := condition(t, judge(t, policy.Default(policy.Production), in), "reviews"); got.Says != "approved by bob" {
+		t.Errorf("met: %s", got.Says)
+	}
+	add(&in, yes, func(r *policy.Review) { r.By, r.Reviewer = "dan", false })
+	add(&in, yes, func(r *policy.Review) { r.By, r.Approves, r.Candidate = "cat", false, "c0" })
+	got := condition(t, judge(t, policy.Default(policy.Production), in), "reviews")
+	if got.Says != "rejected by cat; dan is no reviewer; fay's is for the candidate c0, and not for this one" {
+		t.Errorf("rejected: %s", got.Says)
+	}
+	if got.Hint != "the rejection stands until who gave it approves: cat, with imx approve c1; or change the template" {
+		t.Errorf("hint: %s", got.Hint)
 	}
 }
 
@@ -223,6 +254,74 @@ func TestSignedCommitsAreThoseThatTheServerSaw(t *testing.T) {
 	} {
 		v := judge(t, p, with(func(in *policy.Input) { in.Commit = commit }))
 		if c := condition(t, v, "source"); v.Allowed || !strings.Contains(c.Says, says) {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// Root on a console can be anybody, a reviewer too. That is said where reviews are asked for, and refused where a policy wants that.
+func TestWhoBroughtAPlanIsKnownOrSaidNotToBe(t *testing.T) {
+	root := with(func(in *policy.Input) { in.Commit, in.Plan.By = nil, "account:root" })
+	ann := with(func(in *policy.Input) { in.Commit, in.Plan.Person = nil, "ann" })
+	strict := policy.Default(policy.Production)
+	strict.Settings.KnownAuthor = true
+	strictAlone := policy.Default(policy.Development)
+	strictAlone.Settings.KnownAuthor = true
+	for what, c := range map[string]struct {
+		policy       imx.Policy
+		in           policy.Input
+		met, refuses bool
+		says         string
+	}{
+		"root, where reviews are asked for":         {policy.Default(policy.Production), root, false, false, "account:root brought it, who is nobody that imx knows"},
+		"root, where none are":                      {policy.Default(policy.Development), root, true, false, "account:root brought it"},
+		"root, where the author must be known":      {strict, root, false, true, "account:root brought it"},
+		"root, where only the author must be known": {strictAlone, root, false, true, "account:root brought it"},
+		"somebody known":                            {strict, ann, true, true, "ann brought it"},
+		"a commit that the server itself saw":       {strict, good(), true, true, "the server itself saw its commit"},
+	} {
+		got := condition(t, judge(t, c.policy, c.in), "author")
+		if got.Met != c.met || got.Refuses != c.refuses || !strings.Contains(got.Says, c.says) || (got.Hint == "") != got.Met {
+			t.Errorf("%s: %+v", what, got)
+		}
+		start := c.in
+		start.Purpose = imx.ForStart
+		if condition(t, judge(t, c.policy, start), "author").Refuses {
+			t.Errorf("%s: what was admitted isn't started", what)
+		}
+	}
+	if ids := policy.Warned(strict.Settings); slices.Contains(ids, "author") {
+		t.Errorf("warned of: %v", ids)
+	}
+	if ids := policy.Warned(policy.Default(policy.Development).Settings); !slices.Equal(ids, []string{"scan", "author"}) {
+		t.Errorf("warned of: %v", ids)
+	}
+}
+
+// A condition can leave it to a setting whether it refuses, and what it names must be one.
+func TestARuleNamesTheSettingWithWhichItRefuses(t *testing.T) {
+	for setting, says := range map[string]string{
+		"signedCommits": "", "reviews": "refuses names reviews, which is no setting", "mood": "refuses names mood", "[]": "refuses names []",
+	} {
+		p := policy.Default(policy.Production)
+		p.Rules = map[string]string{"own.rego": "# METADATA\n# title: Own\n# custom:\n#   id: own\n#   refuses: " + setting + "\npackage own\n\nmet := false\n\nsays := \"no\"\n"}
+		book, err := policy.Compile(p)
+		if says != "" {
+			if imx.KindOf(err) != imx.Invalid || !strings.Contains(imx.AsError(err).Diagnostics.Err().Error(), says) {
+				t.Errorf("%s: %v", setting, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range book.Conditions() {
+			if c.Warns != (c.ID == "own" || c.ID == "author") {
+				t.Errorf("%+v", c)
+			}
+		}
+		p.Settings.SignedCommits = true
+		if c := condition(t, judge(t, p, good()), "own"); !c.Refuses {
 			t.Errorf("%+v", c)
 		}
 	}
@@ -278,67 +377,6 @@ func wantError(t *testing.T, err error, says ...string) {
 		if !strings.Contains(err.Error(), s) {
 			t.Errorf("err = %v, want it to say %q", err, s)
 		}
-	}
-}
-
-const own = "# METADATA\n# title: No shells\n# custom:\n#   id: no-shell\npackage team.shell\n"
-
-func TestOwnConditionsAreAddedAndTakeThePlaceOfThoseOfTheirName(t *testing.T) {
-	p := policy.Default(policy.Production)
-	p.Rules = map[string]string{
-		"shell.rego":   own + "met if not input.plan.service.command\nsays := \"no shell\" if met\nelse := \"a shell\"\n",
-		"reviews.rego": "# METADATA\n# title: Any review\n# custom:\n#   id: reviews\npackage imx.policy.reviews\nmet if true\nsays := sprintf(\"%d\", [data.settings.reviews])\n",
-	}
-	in := with(func(in *policy.Input) { in.Reviews = nil })
-	v := judge(t, p, in)
-	if !v.Allowed || len(v.Conditions) != 10 || condition(t, v, "reviews").Says != "1" {
-		t.Errorf("%+v", v)
-	}
-	in.Plan.Service.Command = []string{"/bin/sh"}
-	if v = judge(t, p, in); v.Allowed || condition(t, v, "no-shell").Says != "a shell" {
-		t.Errorf("%+v", v)
-	}
-}
-
-func TestAPolicyThatDoesntCompileIsRefusedWithFileAndLine(t *testing.T) {
-	for what, c := range map[string]struct{ text, says string }{
-		"no Rego":           {"packag x", "own.rego:1: "},
-		"an unknown name":   {own + "met if inputs\nsays := \"x\"", "own.rego:6: var inputs is unsafe"},
-		"the clock":         {own + "met if time.now_ns() > 0\nsays := \"x\"", "own.rego:6: there is no function time.now_ns"},
-		"the network":       {own + "met if http.send({})\nsays := \"x\"", "own.rego:6: there is no function http.send"},
-		"nothing said":      {own + "met if true", "own.rego:1: the condition no-shell doesn't have both rules met and says"},
-		"no id":             {strings.Replace(own, "id: no-shell", "x: y", 1) + "met if true\nsays := \"\"", "own.rego:1: the condition has no id"},
-		"an id twice":       {strings.Replace(own, "no-shell", "tests", 1) + "met if true\nsays := \"\"", "there are two conditions named tests"},
-		"imx's own package": {"package imx.policy.tests\nmet if true\n", "the package data.imx.policy.tests is in two files"},
-		"a wrong start":     {strings.Replace(own, "id: no-shell", "id: no-shell\n#   start: maybe", 1) + "met if true\nsays := \"\"", `start of the condition no-shell is "maybe"`},
-	} {
-		t.Run(what, func(t *testing.T) {
-			p := policy.Default(policy.Production)
-			p.Rules = map[string]string{"own.rego": c.text}
-			_, err := policy.Compile(p)
-			wantError(t, err, c.says)
-		})
-	}
-}
-
-func TestAConditionThatLoopsOrFailsIsNotMet(t *testing.T) {
-	n := `n := [i | some i, _ in split("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "")]` + "\n"
-	for what, c := range map[string]struct{ text, says string }{
-		"loops":      {n + "met if { some a in n; some b in n; some c in n; some d in n; some e in n; (((a+b)+c)+d)+e == -1 }\nsays := \"x\"", "own.rego:5: the condition no-shell was stopped: it took more steps"},
-		"fails":      {"met := 1 if true\nsays := \"x\" if true\nsays := \"y\" if true", "the condition no-shell failed: "},
-		"nonsense":   {"met := 3\nsays := \"x\"", "gives what can't be read"},
-		"says not":   {"met if true\nsays := \"x\" if false", "it doesn't say why"},
-		"says a lot": {"met if false\nsays := concat(\"\", [x | some x in numbers])\nnumbers := [\"" + strings.Repeat("x", 5000) + "\"]", strings.Repeat("x", 2000)},
-	} {
-		t.Run(what, func(t *testing.T) {
-			p := policy.Default(policy.Production)
-			p.Rules = map[string]string{"own.rego": own + c.text + "\n"}
-			v := judge(t, p, good())
-			got := condition(t, v, "no-shell")
-			if v.Allowed != (what == "says not") || !strings.Contains(got.Says, c.says) || len(got.Says) > 2000 {
-				t.Errorf("allowed %t: %+v", v.Allowed, got)
-			}
-		})
 	}
 }
 

@@ -28,8 +28,36 @@ type Build struct {
 	Lock       imx.Lock
 	Invocation string // the apply's id; "" for a build alone
 	Version    string // of imx
+	Bytes      Bytes
 	Started    time.Time
 	Finished   time.Time
+}
+
+// Bytes says how the build that states something came by an image's bytes.
+type Bytes struct {
+	How How `json:"how,omitempty"` // "" of statements that are older than this
+	// Statement is the earlier one on whose word bytes that were Found are the plan's, and Signer the ID of the builder's key under which
+	// they were made; both "" where nobody had stated anything.
+	Statement imx.Digest `json:"statement,omitempty"`
+	Signer    string     `json:"signer,omitempty"`
+}
+
+// How is a way to come by bytes.
+type How string
+
+// The ways.
+const (
+	Made     How = "made"     // this build made them
+	Found    How = "found"    // an earlier build of the same image plan had made them
+	Compared How = "compared" // as Found, and this build made them once more of the packages alone, and they were the same
+)
+
+// Counts reports, as an error of kind Refused, whether bytes that were found were made under a key that is compromised.
+func (b Bytes) Counts(keys map[string]imx.Key) error {
+	if k := keys[b.Signer]; b.Signer != "" && k.Compromised {
+		return imx.Errorf(imx.Refused, "the image was made under the key %s, which is compromised: %s", b.Signer, k.Reason)
+	}
+	return nil
 }
 
 // Predicate is SLSA's. docs/evidence.md describes the parameters.
@@ -58,6 +86,7 @@ type Internal struct {
 	ImagePlan    imx.Digest `json:"imagePlan"`
 	Architecture string     `json:"architecture"`
 	Epoch        time.Time  `json:"epoch"`
+	Bytes        Bytes      `json:"bytes,omitzero"`
 }
 
 // Material is a resource descriptor: something that went into an image, or came out beside it.
@@ -97,7 +126,7 @@ func Of(b Build) Predicate {
 		Definition: Definition{
 			Type:     BuildType,
 			External: External{b.Source, b.Plan.Spec.Name},
-			Internal: Internal{b.Whole, b.Plan.Digest(), b.Plan.Architecture, b.Plan.Epoch},
+			Internal: Internal{b.Whole, b.Plan.Digest(), b.Plan.Architecture, b.Plan.Epoch, b.Bytes},
 			DependsOn: slices.Concat(template(b), indexes(b), packages("ship", b.Plan.Ship), packages("base", b.Plan.Base),
 				packages("tool", b.Plan.Tools), files(b.Plan.Spec)),
 		},

@@ -1,8 +1,8 @@
 package registry
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,11 +24,20 @@ type Checking struct {
 	Pushed map[Tagged]imx.Digest
 	// Needs are digests that something else than the registry needs, with what that is: "release shop/3".
 	Needs map[imx.Digest][]string
+	// Stated says of the manifests that have statements of images in the registry what they are.
+	Stated map[imx.Digest]Stated
 	// Mend says that what is damaged is to be repaired: from the log, the bytes at hand and Replica.
 	Mend    Mend
 	Replica ociregistry.Interface // nil for none
 	Name    string                // of the replica, for people
+	Forget  imx.Forget            // lets go of replaced statements that are damaged, and aren't repaired
 	Report  imx.Report
+}
+
+// Stated is a statement for who looks for damage.
+type Stated struct {
+	Says     string // "provenance of image f7ce6b90b259, since replaced"
+	Replaced bool   // there is a newer one of its type and image, and nothing reads this one
 }
 
 // Mend says whether a look changes anything.
@@ -48,7 +57,7 @@ func (r *Registry) Check(ctx context.Context, c Checking) (imx.RegistryCheck, er
 	if k.Report == nil {
 		k.Report = func(imx.Progress) {}
 	}
-	for _, step := range []func(context.Context) error{k.names, k.blobs, k.mendBlobs, k.manifests, k.tags, k.mendNames} {
+	for _, step := range []func(context.Context) error{k.names, k.blobs, k.mendBlobs, k.manifests, k.tags, k.forget, k.mendNames} {
 		if err := step(ctx); err != nil {
 			return k.result(), err
 		}
@@ -234,16 +243,6 @@ func (k *checker) damaged(d imx.Digest, what string, ranges [][2]int64) {
 	k.add(fix{digest: d, RegistryFault: imx.RegistryFault{Kind: kind, Thing: string(d), What: what, Ranges: ranges}})
 }
 
-// whole reads a manifest that isn't damaged.
-func (k *checker) whole(bytes imx.Digest) (*manifest, bool) {
-	raw, err := k.r.blobs.ReadAll(bytes, MaxManifest)
-	if err != nil {
-		return nil, false
-	}
-	m := &manifest{raw: raw}
-	return m, json.Unmarshal(raw, m) == nil
-}
-
 // manifests compares what each manifest names with the names that its repository has.
 func (k *checker) manifests(context.Context) error {
 	for bytes, places := range k.named {
@@ -251,7 +250,7 @@ func (k *checker) manifests(context.Context) error {
 			if p.sort != manifestNames {
 				continue
 			}
-			m, ok := k.whole(bytes)
+			m, ok := k.r.whole(bytes)
 			if !ok {
 				continue // which is a fault already
 			}
@@ -359,7 +358,7 @@ func (k *checker) tagFault(t Tagged, what string, logged imx.Digest) {
 	f := k.add(fix{RegistryFault: imx.RegistryFault{Kind: imx.FaultTag, Thing: t.Repository + ":" + t.Tag, What: what}})
 	if logged != "" {
 		f.mend, f.from = func(context.Context) error {
-			return k.write(place{t.Repository, tagNames, ""}, t.Tag, string(logged)+"\n")
+			return k.write(place{t.Repository, tagNames, ""}, t.Tag, tagText(logged, ""))
 		}, "the log"
 		return
 	}
@@ -398,7 +397,7 @@ func (k *checker) neededBy(d imx.Digest) []string {
 		}
 		for _, p := range k.named[at] {
 			if p.sort == manifestNames {
-				names = append(names, p.repo+"@"+p.digest.Short())
+				names = append(names, cmp.Or(k.Stated[p.digest].Says, p.repo+"@"+p.digest.Short()))
 			}
 		}
 	}

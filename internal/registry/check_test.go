@@ -5,6 +5,7 @@ package registry_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -244,6 +245,50 @@ func TestWithoutAReplicaNamesAreMendedAndBytesSayWhatToDo(t *testing.T) {
 }
 
 // A push that comes while everything is read is no damage.
+func TestADamagedStatementThatWasReplacedIsNamedAndCanBeLetGoOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		stated   registry.Stated
+		needed   string
+		tag      string // of the statement's manifest
+		forgets  bool
+		repaired bool
+	}{
+		"it was replaced":                     {registry.Stated{Says: "provenance, since replaced", Replaced: true}, "provenance, since replaced", "", true, true},
+		"it was replaced, and nobody said so": {registry.Stated{Says: "provenance, since replaced", Replaced: true}, "provenance, since replaced", "", false, false},
+		"it is the newest":                    {registry.Stated{Says: "provenance"}, "provenance", "", true, false},
+		"nobody knows what it is":             {registry.Stated{}, "team/app@", "", true, false},
+		"it was replaced, and has a tag":      {registry.Stated{Says: "provenance, since replaced", Replaced: true}, "team/app:kept", "kept", true, false},
+	} {
+		s := newStored(t)
+		bundle := s.statement(t, "team/app", c.tag)
+		overwrite(t, s.blobs.Path(imx.DigestBytes(bundle.blobs[0])), flip(1))
+		look := func(k *registry.Checking) {
+			k.Stated = map[imx.Digest]registry.Stated{imx.Digest(bundle.digest()): c.stated}
+			k.Forget = imx.Forget(c.forgets)
+		}
+		found := s.check(t, look)
+		if len(found.Faults) != 1 || !strings.HasPrefix(strings.Join(found.Faults[0].NeededBy, " "), c.needed) || (found.Faults[0].Repaired != "") != c.repaired {
+			t.Errorf("%s: %+v", name, found.Faults)
+		}
+		left, referrers := s.check(t, nil), s.do(http.MethodGet, "/v2/team/app/referrers/"+s.image.digest(), nil).Body.String()
+		if (len(left.Faults) == 0) != c.repaired || strings.Contains(referrers, bundle.digest()) == c.repaired || !strings.Contains(referrers, s.about.digest()) {
+			t.Errorf("%s: left are %+v, and the image is referred to by %s", name, left.Faults, referrers)
+		}
+	}
+}
+
+// statement pushes a manifest with a blob of its own that refers to the image.
+func (s *stored) statement(t *testing.T, repo, tag string) artifact {
+	t.Helper()
+	a := artifact{kind: image, blobs: [][]byte{[]byte("a signed statement"), []byte("{}")}}
+	a.raw = encode(t, map[string]any{
+		"schemaVersion": 2, "mediaType": image, "artifactType": "application/x.test", "config": describe(a.blobs[1], "application/vnd.oci.empty.v1+json"),
+		"layers": []any{describe(a.blobs[0], "application/x.test")}, "subject": map[string]any{"mediaType": image, "digest": s.image.digest(), "size": 100},
+	})
+	want(t, s.push(repo, cmp.Or(tag, a.digest()), a), http.StatusCreated)
+	return a
+}
+
 func TestPushesDuringALookAreNoFaults(t *testing.T) {
 	s := newStored(t)
 	stop, ended := make(chan struct{}), make(chan struct{})

@@ -30,6 +30,7 @@ type Door struct {
 type Visitor struct {
 	By    imx.Principal
 	Token string // the id of the token that they came in by; "" for none
+	From  string // the address that they came from, without its port
 	// May reports whether they have a right in a repository; nil means that they may do all, without limits.
 	May func(right imx.RegistryRight, repository string) bool
 }
@@ -40,6 +41,14 @@ func (v Visitor) owner() imx.Principal {
 		return ""
 	}
 	return v.By
+}
+
+// whose names who brought what the quotas count to owner.
+func (v Visitor) whose() string {
+	if v.Token == "" {
+		return "those without a token, and the server itself,"
+	}
+	return string(v.By)
 }
 
 func (v Visitor) limited() bool { return v.May != nil }
@@ -66,7 +75,7 @@ const shown = string(grant.Anonymous)
 
 // Behind serves what Handler does to those whom the door lets in.
 func (r *Registry) Behind(d Door) http.Handler {
-	inside := r.Handler()
+	inside, watch := r.Handler(), &witness{door: d, registry: r}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		v, err := d.visitor(req)
 		if err == nil && req.URL.Path == tokenPath {
@@ -84,8 +93,8 @@ func (r *Registry) Behind(d Door) http.Handler {
 		}
 		req = req.WithContext(context.WithValue(req.Context(), visitorKey{}, v))
 		seen := &answered{ResponseWriter: w}
+		defer watch.note(req, v, seen) // also where it breaks off
 		inside.ServeHTTP(seen, req)
-		d.note(req, v, seen)
 	})
 }
 
@@ -98,10 +107,10 @@ func (d Door) visitor(req *http.Request) (Visitor, error) {
 	}
 	secret := secretOf(req)
 	if secret == "" {
-		return Visitor{By: grant.Anonymous, May: d.anonymous}, nil
+		return Visitor{By: grant.Anonymous, From: from(req), May: d.anonymous}, nil
 	}
 	t, err := grant.Find(d.Tokens(), secret, d.Now())
-	v := Visitor{By: t.Owner, Token: t.ID, May: func(right imx.RegistryRight, repository string) bool {
+	v := Visitor{By: t.Owner, Token: t.ID, From: from(req), May: func(right imx.RegistryRight, repository string) bool {
 		return grant.Allows(t, right, repository) || d.anonymous(right, repository)
 	}}
 	if err != nil {
@@ -253,27 +262,6 @@ func (a *answered) WriteHeader(status int) {
 
 // Unwrap is for http.ResponseController.
 func (a *answered) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-// note writes a manifest that was pulled or pushed into the audit trail.
-func (d Door) note(req *http.Request, v Visitor, seen *answered) {
-	rest := strings.TrimPrefix(req.URL.Path, "/v2/")
-	repo, ref, ok := cutLast(rest, "/manifests/")
-	pushed := req.Method == http.MethodPut && seen.status == http.StatusCreated
-	if d.Audit == nil || !ok || !pushed && (req.Method != http.MethodGet || seen.status != http.StatusOK) {
-		return
-	}
-	p := imx.RegistryPull{By: v.By, From: from(req), Repository: repo, Push: pushed}
-	if !strings.Contains(ref, ":") {
-		p.Tag = ref
-	}
-	// One by SHA-512 is left out: what was pulled then is told by the name that it was asked for.
-	if got, err := imx.ParseDigest(seen.Header().Get("Docker-Content-Digest")); err == nil {
-		p.Digest = got
-	} else {
-		p.Tag = ref
-	}
-	d.Audit.Note(p)
-}
 
 func cutLast(s, sep string) (before, after string, found bool) {
 	i := strings.LastIndex(s, sep)

@@ -61,7 +61,15 @@ func CrashAfter(r *Registry, n int64) (steps func() int64) {
 
 // Limit makes r's limits smaller or larger: of a blob in bytes, of uploads at once, and how long one may rest.
 func Limit(r *Registry, blob int64, uploads int, idle time.Duration) {
-	r.limits = limits{blob: blob, uploads: uploads, idle: idle}
+	r.limits = limits{blob: blob, uploads: uploads, owner: uploads, strangers: uploads, address: uploads, idle: idle, again: time.Second}
+}
+
+// Share makes r's shares of the uploads others: of one owner of tokens, and of one address of those who have none.
+func Share(r *Registry, owner, address int) { r.limits.owner, r.limits.address = owner, address }
+
+// LimitNames makes what an owner may bring without a quota other numbers: of manifests, of tags and of blobs.
+func LimitNames(r *Registry, manifests, tags, blobs int) {
+	r.usage.unsaid = use{manifests: manifests, tags: tags, blobs: blobs}
 }
 
 // FillDisk makes each step of the kind find the disk full.
@@ -83,5 +91,9 @@ func FillDisk(r *Registry, step string) {
 	}
 }
 
-// LimitAudit makes a file of a trail smaller.
-func LimitAudit(a *Audit, most int64) { a.most = most }
+// LimitAudit makes a file of each trail smaller, and the lines of an hour that differ fewer: of one principal and of all.
+func LimitAudit(a *Audit, most int64, each, all int) {
+	for _, t := range []*trail{a.given, a.refused} {
+		t.most, t.each, t.all = most, each, all
+	}
+}

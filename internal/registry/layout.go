@@ -18,7 +18,7 @@ import (
 //	repositories/team+app/blobs/<key>               the repository has this blob; a mark
 //	repositories/team+app/manifests/<key>           it has this manifest; a mark
 //	repositories/team+app/referrers/<key>.<key>     the second manifest's subject is the first
-//	repositories/team+app/tags/<tag>                the manifest's digest
+//	repositories/team+app/tags/<tag>                the manifest's digest, and whose the tag is
 //	uploads/<id>                                    bytes that came of an unfinished upload
 //	tmp/                                            files on their way to one of the above
 //
@@ -211,11 +211,25 @@ func (l *layout) tag(repo, tag string) (imx.Digest, error) {
 	if err != nil {
 		return "", err
 	}
-	d, err := imx.ParseDigest(strings.TrimSpace(text))
+	d, _, err := parseTag(text)
 	if err != nil {
 		return "", imx.Errorf(imx.Internal, "the tag %s:%s is damaged on disk: it names %.80q", repo, tag, text)
 	}
 	return d, nil
+}
+
+// tagText is what a tag's file says: what it names and, on a line of its own, the owner of the token that it was pushed with.
+func tagText(d imx.Digest, owner imx.Principal) string {
+	if owner == "" {
+		return string(d) + "\n"
+	}
+	return string(d) + "\n" + string(owner) + "\n"
+}
+
+func parseTag(text string) (imx.Digest, imx.Principal, error) {
+	first, rest, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	d, err := imx.ParseDigest(first)
+	return d, imx.Principal(rest), err
 }
 
 // manifestMark returns what a repository says of a manifest that it has, and the digest of its bytes.

@@ -7,9 +7,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -123,7 +127,7 @@ func TestOnlySoManyUploadsAreTakenAtOnce(t *testing.T) {
 	}
 	first := w.do(http.MethodPost, "/v2/app/blobs/uploads/", nil)
 	want(t, first, http.StatusAccepted)
-	want(t, w.do(http.MethodPost, "/v2/app/blobs/uploads/", nil), http.StatusTooManyRequests, "TOOMANYREQUESTS", "2 uploads are under way", "push again later")
+	want(t, w.do(http.MethodPost, "/v2/app/blobs/uploads/", nil), http.StatusTooManyRequests, "TOOMANYREQUESTS", "2 uploads of everybody together are under way", "push again later")
 	want(t, w.do(http.MethodPost, "/v2/app/blobs/uploads/?digest="+digest, []byte("whole")), http.StatusTooManyRequests, "TOOMANYREQUESTS")
 
 	_, _ = feed.Write([]byte("le"))
@@ -132,6 +136,113 @@ func TestOnlySoManyUploadsAreTakenAtOnce(t *testing.T) {
 	want(t, w.do(http.MethodPut, first.Header().Get("Location")+"?digest="+digest, []byte("whole")), http.StatusCreated)
 	for i := range 5 { // what has ended makes room
 		want(t, w.push("app", fmt.Sprint("v", i), makeImage(t, "layer")), http.StatusCreated)
+	}
+}
+
+func TestWhoHoldsTheirShareOfUploadsStopsNobodyElse(t *testing.T) {
+	g := newGuarded(t, imx.Pull, imx.Push)
+	registry.Limit(g.Registry, 1<<20, 20, time.Hour)
+	registry.Share(g.Registry, 3, 2)
+	from := func(w *guarded, address string) func() *httptest.ResponseRecorder {
+		return func() *httptest.ResponseRecorder {
+			req := httptest.NewRequest(http.MethodPost, "/v2/app/blobs/uploads/", nil)
+			req.RemoteAddr = address
+			rec := httptest.NewRecorder()
+			w.h.ServeHTTP(rec, req)
+			return rec
+		}
+	}
+	ci, again := g.as(g.token(t, "ci", imx.Push, "*")), g.as(g.token(t, "ci", imx.Push, "*")) // two tokens of one owner
+	var open string
+	for range 3 {
+		rec := from(ci, "192.0.2.1:1")()
+		want(t, rec, http.StatusAccepted)
+		open = rec.Header().Get("Location")
+	}
+	for _, address := range []string{"192.0.2.1:1", "192.0.2.2:2"} {
+		rec := from(again, address)()
+		want(t, rec, http.StatusTooManyRequests, "TOOMANYREQUESTS", "3 uploads of ci are under way")
+		if after := rec.Header().Get("Retry-After"); after != "1" {
+			t.Errorf("Retry-After: %q", after)
+		}
+	}
+	other := g.as(g.token(t, "other", imx.Push, "*"))
+	want(t, other.push("team/b", "v1", makeImage(t, "b")), http.StatusCreated)
+	for address, next := range map[string]string{"192.0.2.1:1": "192.0.2.1:2", "[2001:db8::1]:1": "[2001:db8::2:3]:1"} {
+		for range 2 {
+			want(t, from(g, address)(), http.StatusAccepted)
+		}
+		want(t, from(g, next)(), http.StatusTooManyRequests, "2 uploads of address")
+	}
+	want(t, from(g, "[2001:db8:0:1::1]:1")(), http.StatusAccepted) // another network's
+
+	body := []byte("the end")
+	want(t, ci.do(http.MethodPut, open+"?digest="+string(imx.DigestBytes(body)), body), http.StatusCreated)
+	want(t, from(again, "192.0.2.1:1")(), http.StatusAccepted)
+}
+
+func TestStrangersOfManyAddressesLeaveRoomForThoseWithATokenAndForRoot(t *testing.T) {
+	g := newGuarded(t, imx.Push)
+	tokens := g.as(g.token(t, "ci", imx.Push, "*"))
+	refused := 0
+	for i := range 200 {
+		req := httptest.NewRequest(http.MethodPost, "/v2/app/blobs/uploads/", nil)
+		req.RemoteAddr = fmt.Sprintf("198.51.100.%d:1", i)
+		rec := httptest.NewRecorder()
+		if g.h.ServeHTTP(rec, req); rec.Code == http.StatusTooManyRequests {
+			want(t, rec, http.StatusTooManyRequests, "64 uploads of those without a token are under way")
+			refused++
+		}
+	}
+	if refused != 200-64 {
+		t.Errorf("%d refused", refused)
+	}
+	want(t, tokens.pushBlob("app", []byte("x")), http.StatusCreated)
+	want(t, g.rootPush("v1", makeImage(t, "layer")), http.StatusCreated)
+}
+
+func TestSkopeoWaitsUntilAnUploadOfItsOwnerHasEnded(t *testing.T) {
+	if _, err := exec.LookPath("skopeo"); err != nil {
+		t.Skip("skopeo isn't installed: make deps")
+	}
+	g := newGuarded(t)
+	registry.Limit(g.Registry, 1<<20, 20, time.Hour)
+	registry.Share(g.Registry, 1, 1)
+	secret := g.token(t, "ci", imx.Push, "*")
+	ci := g.as(secret)
+	location := ci.do(http.MethodPost, "/v2/app/blobs/uploads/", nil).Header().Get("Location")
+	var once sync.Once
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		rec := httptest.NewRecorder()
+		g.h.ServeHTTP(rec, req)
+		if rec.Code == http.StatusTooManyRequests { // the upload that is in its way ends
+			once.Do(func() {
+				want(t, ci.do(http.MethodPut, location+"?digest="+string(imx.DigestBytes(nil)), nil), http.StatusCreated)
+			})
+		}
+		maps.Copy(w.Header(), rec.Header())
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(rec.Body.Bytes())
+	}))
+	defer server.Close()
+	dir, a := t.TempDir(), makeImage(t, "layer")
+	writeFile(t, filepath.Join(dir, "version"), []byte("Directory Transport Version: 1.1\n"))
+	writeFile(t, filepath.Join(dir, "manifest.json"), a.raw)
+	for _, b := range a.blobs {
+		writeFile(t, filepath.Join(dir, imx.DigestBytes(b).Hex()), b)
+	}
+	out, err := exec.CommandContext(t.Context(), "skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", "--preserve-digests",
+		"--dest-creds", "ci:"+secret, "dir:"+dir, "docker://"+strings.TrimPrefix(server.URL, "http://")+"/app:v1").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	waited := true
+	once.Do(func() { waited = false })
+	if !waited {
+		t.Error("skopeo was never asked to wait")
+	}
+	if err := ci.whole("app", "v1", a); err != nil {
+		t.Error(err)
 	}
 }
 

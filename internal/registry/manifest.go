@@ -236,29 +236,34 @@ func (r *Registry) push(ctx context.Context, to target, m *manifest) error {
 	}
 	r.pushing.Lock()
 	defer r.pushing.Unlock()
-	named, there, err := r.present(to, m)
-	if there || err != nil {
+	had, err := r.present(to, m)
+	if had.whole || err != nil {
 		return err
 	}
-	v, more := visitorOf(ctx), use{bytes: int64(len(m.raw)), manifests: 1}
-	if named {
-		more = use{}
+	v, more := visitorOf(ctx), use{}
+	if !had.named {
+		had.owner = v.owner()
+		more = use{bytes: int64(len(m.raw)), manifests: 1}
 	}
-	settle, err := r.usage.charge(v, to.repo, more)
+	if to.tag != "" && !had.tag {
+		more.tags = 1
+	}
+	settle, err := r.usage.charge(v, to.repo, more, nil)
 	if err != nil {
 		return err
 	}
-	err = r.store(ctx, to, m, v)
+	err = r.store(ctx, to, m, had.owner)
 	settle(err == nil)
 	return err
 }
 
-func (r *Registry) store(ctx context.Context, to target, m *manifest, v Visitor) error {
+// store makes the manifest the owner's, and the tag the visitor's.
+func (r *Registry) store(ctx context.Context, to target, m *manifest, owner imx.Principal) error {
 	d := m.digest()
 	if _, _, err := r.blobs.Put(bytesReader(m.raw), d); err != nil {
 		return err
 	}
-	names, err := r.stageManifest(to, m, v)
+	names, err := r.stageManifest(to, m, owner, visitorOf(ctx).owner())
 	defer drop(names)
 	if err != nil {
 		return disk.Error(err, "storing a manifest in repository "+to.repo)
@@ -269,49 +274,57 @@ func (r *Registry) store(ctx context.Context, to target, m *manifest, v Visitor)
 	return disk.Error(r.commit(names), "storing a manifest in repository "+to.repo)
 }
 
-// present reports whether the repository has the manifest, and whether the push would change nothing. It is an error if it would
-// move a tag, or give the same bytes another media type.
-func (r *Registry) present(to target, m *manifest) (named, there bool, err error) {
+// presence is how much of a push the repository has already.
+type presence struct {
+	named bool          // the manifest
+	owner imx.Principal // of the manifest, whoever pushes it again
+	tag   bool          // the tag, which may be one of Put's that names another one
+	whole bool          // all of it: the push would change nothing
+}
+
+// present finds out what the repository has of a push. It is an error if it would move a tag, or give the same bytes another media
+// type.
+func (r *Registry) present(to target, m *manifest) (presence, error) {
 	tagged, err := r.tagged(to.repo, to.tag, m.digest())
+	had := presence{tag: tagged != ""}
 	if err != nil {
-		return false, false, err
+		return had, err
 	}
 	old, _, err := r.manifestMark(to.repo, to.digest)
 	switch {
 	case imx.KindOf(err) == imx.NotFound:
-		return false, false, nil
+		return had, nil
 	case err != nil:
-		return false, false, err
+		return had, err
 	case old.mediaType != m.kind:
-		return true, false, faultf(codeManifestInvalid, "manifest %s is in the repository as %.80s and can't become %s", to.digest, old.mediaType, m.kind)
+		return had, faultf(codeManifestInvalid, "manifest %s is in the repository as %.80s and can't become %s", to.digest, old.mediaType, m.kind)
 	}
 	_, damage := r.blobs.ReadAll(m.digest(), MaxManifest) // a damaged one is pushed again, which mends it
-	return true, tagged && damage == nil, nil
+	had.named, had.owner, had.whole = true, old.owner, (to.tag == "" || tagged == m.digest()) && damage == nil
+	return had, nil
 }
 
-// tagged reports whether the tag, if any, names d already. A tag that names something else is an
+// tagged returns what the tag, if any, names already; "" where it isn't there. A tag that names something else than d is an
 // error, unless it is one of Put's.
-func (r *Registry) tagged(repo, tag string, d imx.Digest) (bool, error) {
+func (r *Registry) tagged(repo, tag string, d imx.Digest) (imx.Digest, error) {
 	if tag == "" {
-		return true, nil
+		return "", nil
 	}
 	old, err := r.tag(repo, tag)
 	switch {
 	case imx.KindOf(err) == imx.NotFound:
-		return false, nil
+		return "", nil
 	case err != nil:
-		return false, err
-	case old != d && strings.HasPrefix(tag, BuiltTag):
-		return false, nil
-	case old != d:
-		return false, faultf(codeTagTaken, "tag %s:%s is %s and can't be moved to %s", repo, tag, old, d).
+		return "", err
+	case old != d && !isBuilt(tag):
+		return "", faultf(codeTagTaken, "tag %s:%s is %s and can't be moved to %s", repo, tag, old, d).
 			withHint("push under a new tag: a tag never changes its meaning here")
 	}
-	return true, nil
+	return old, nil
 }
 
 // stageManifest prepares the names of a manifest, the tag last.
-func (r *Registry) stageManifest(to target, m *manifest, v Visitor) ([]name, error) {
+func (r *Registry) stageManifest(to target, m *manifest, owner, tagger imx.Principal) ([]name, error) {
 	var names []name
 	add := func(sort, file, content string) error {
 		n, err := r.stageName(to.repo, sort, file, []byte(content))
@@ -320,7 +333,7 @@ func (r *Registry) stageManifest(to target, m *manifest, v Visitor) ([]name, err
 		}
 		return err
 	}
-	says := mark{mediaType: m.kind, owner: v.owner()}
+	says := mark{mediaType: m.kind, owner: owner}
 	if isSHA512(to.digest) {
 		says.content = m.digest()
 	}
@@ -329,7 +342,7 @@ func (r *Registry) stageManifest(to target, m *manifest, v Visitor) ([]name, err
 		err = add(referrerNames, fileKey(imx.Digest(m.Subject.Digest))+"."+fileKey(to.digest), "")
 	}
 	if err == nil && to.tag != "" {
-		err = add(tagNames, to.tag, string(m.digest())+"\n")
+		err = add(tagNames, to.tag, tagText(m.digest(), tagger))
 	}
 	return names, err
 }

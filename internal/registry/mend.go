@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"cuelabs.dev/go/oci/ociregistry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -130,6 +133,74 @@ func (d *differ) ranges() [][2]int64 {
 	return d.found
 }
 
+// forget lets go of damaged bytes that nothing but replaced statements has: of the statements' names, so that nobody is told of
+// them any more, and then of the bytes.
+func (k *checker) forget(context.Context) error {
+	for _, f := range k.faults {
+		if f.digest == "" || f.Repaired != "" || !bool(k.Forget) {
+			continue
+		}
+		if statements, only := k.replaced(f.digest); only {
+			if err := k.letGo(f.digest, statements); err != nil {
+				f.Error = imx.AsError(err)
+				continue
+			}
+			f.Repaired, f.Error = forgotten, nil
+		}
+	}
+	return nil
+}
+
+// forgotten is in place of what damage was mended from.
+const forgotten = "nothing: it was replaced, and is let go of"
+
+// replaced returns the manifests of the statements that some bytes are of, and whether they have been replaced, all of them, and nothing
+// else has the bytes.
+func (k *checker) replaced(d imx.Digest) (statements []imx.Digest, only bool) {
+	statements = slices.Clone(k.parents[d])
+	if k.Stated[d].Replaced {
+		statements = append(statements, d)
+	}
+	others := len(k.Needs[d]) + len(k.wants[d])
+	for _, m := range statements {
+		others += len(k.Needs[m]) + len(k.wants[m]) + len(k.parents[m])
+		if !k.Stated[m].Replaced {
+			others++
+		}
+	}
+	return statements, others == 0 && len(statements) > 0
+}
+
+// letGo removes first what tells of the statements.
+func (k *checker) letGo(d imx.Digest, statements []imx.Digest) error {
+	k.r.usage.naming.RLock()
+	defer k.r.usage.naming.RUnlock()
+	defer k.r.usage.forget()
+	var files []string
+	for _, m := range statements {
+		for _, p := range k.named[m] {
+			referrers, err := filepath.Glob(filepath.Join(k.r.folder(p.repo, referrerNames), "*."+fileKey(m)))
+			if err != nil {
+				return imx.Errorf(imx.Internal, "listing what refers in %s: %w", p.repo, err)
+			}
+			files = append(append(files, referrers...), filepath.Join(k.r.folder(p.repo, p.sort), fileKey(p.digest)))
+		}
+	}
+	for _, p := range k.named[d] {
+		files = append(files, filepath.Join(k.r.folder(p.repo, p.sort), fileKey(p.digest)))
+	}
+	for _, file := range files {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return disk.Error(err, "removing a name from the registry")
+		}
+	}
+	err := k.r.blobs.Delete(d)
+	if imx.KindOf(err) == imx.NotFound {
+		return nil // it was gone
+	}
+	return err
+}
+
 // mendNames puts the names right.
 func (k *checker) mendNames(ctx context.Context) error {
 	for _, f := range k.faults {
@@ -160,7 +231,7 @@ func (k *checker) write(p place, file, content string) error {
 
 // retype gives a manifest the media type that its bytes have.
 func (k *checker) retype(p place, bytes imx.Digest, says mark) error {
-	m, ok := k.whole(bytes)
+	m, ok := k.r.whole(bytes)
 	if !ok {
 		return imx.Errorf(imx.NotFound, "the manifest can't be read, so its media type isn't known")
 	}
@@ -231,5 +302,5 @@ func (k *checker) retag(ctx context.Context, t Tagged) error {
 	if _, _, err := k.r.manifestMark(t.Repository, d); err != nil {
 		return fmt.Errorf("registry %s says that %s:%s is %s: %w", k.Name, t.Repository, t.Tag, d, err)
 	}
-	return k.write(place{t.Repository, tagNames, ""}, t.Tag, string(d)+"\n")
+	return k.write(place{t.Repository, tagNames, ""}, t.Tag, tagText(d, ""))
 }

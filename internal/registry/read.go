@@ -91,6 +91,16 @@ func (r *Registry) readManifest(d, kept imx.Digest) ([]byte, error) {
 	return r.blobs.ReadAll(kept, MaxManifest)
 }
 
+// whole reads a manifest that isn't damaged.
+func (r *Registry) whole(kept imx.Digest) (*manifest, bool) {
+	raw, err := r.blobs.ReadAll(kept, MaxManifest)
+	if err != nil {
+		return nil, false
+	}
+	m := &manifest{raw: raw}
+	return m, json.Unmarshal(raw, m) == nil
+}
+
 // Tagged is a tag of a repository.
 type Tagged struct{ Repository, Tag string }
 

@@ -63,11 +63,11 @@ func New(cfg Config) (*Registry, error) {
 	if r.pushed == nil {
 		r.pushed = func(context.Context, imx.ManifestPushed) error { return nil }
 	}
-	r.usage.quotas, r.usage.scan = cfg.Quotas, r.used
+	r.usage.quotas, r.usage.scan, r.usage.unsaid, r.usage.underWay = cfg.Quotas, r.used, unsaid(), nothingUsed()
 	if r.usage.quotas == nil {
 		r.usage.quotas = func() map[string]imx.RegistryQuota { return nil }
 	}
-	r.uploads.chunked = map[string]*upload{}
+	r.uploads.chunked, r.uploads.taken = map[string]*upload{}, map[holder]int{}
 	for _, stale := range []string{r.uploadDir(), r.tmpDir()} {
 		if err := os.RemoveAll(stale); err != nil {
 			return nil, fmt.Errorf("removing unfinished uploads from the registry: %w", err)
@@ -105,7 +105,7 @@ func (r *Registry) Put(ctx context.Context, repo, tag string, manifest []byte, m
 		if !r.blobs.Has(d) {
 			return "", faultf(codeManifestBlobUnknown, "the manifest names the blob %s, which isn't there", d)
 		}
-		if err := r.nameBlob(Visitor{}, repo, d, mark{}); err != nil {
+		if err := r.nameBlob(Visitor{}, repo, d, mark{}, nil); err != nil {
 			return "", err
 		}
 	}

@@ -79,7 +79,7 @@ func (t *things) note(repo, sort, file string) error {
 		if err != nil {
 			return disk.Error(err, "reading a tag")
 		}
-		d, err := imx.ParseDigest(strings.TrimSpace(string(b)))
+		d, _, err := parseTag(string(b))
 		if err != nil {
 			return imx.Errorf(imx.Internal, "the tag %s is damaged on disk: it names %.80q", name.Key, b).
 				WithHint("remove the file, and push the tag again")

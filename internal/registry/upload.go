@@ -23,41 +23,22 @@ import (
 	"imx/internal/disk"
 )
 
-// limits keep pushes from filling the disk, and one client from keeping others out; tests set smaller ones.
-type limits struct {
-	blob    int64         // bytes of one
-	uploads int           // that are under way at once
-	idle    time.Duration // an upload that got no further for so long is over
-}
-
-// pushLimits are 8 GiB, which is more than any layer has that a machine can do something with, and an
-// hour: a client that resumes does so within minutes.
-func pushLimits() limits { return limits{blob: 8 << 30, uploads: 64, idle: time.Hour} }
-
 // uploads are the unfinished ones. They end with the process: clients then begin anew.
 type uploads struct {
 	mu      sync.Mutex
 	chunked map[string]*upload // those of several requests, by their ids
-	single  int                // how many there are of one request
+	taken   map[holder]int     // how many each has under way, of one request or several
 }
 
 // upload is a blob that comes in several requests.
 type upload struct {
 	id, repo, path string
-	by             imx.Principal // who began it, and alone may go on
-	expire         *time.Timer   // put off by every byte that comes
-	writing        sync.Mutex    // held by a request; taken before uploads.mu, or tried while that is held
-	size           int64         // bytes in the file; guarded by writing
-	sum            hash.Hash     // their SHA-256; guarded by writing
-}
-
-// room refuses one upload more than may be under way. mu is held.
-func (u *uploads) room(limit int) error {
-	if len(u.chunked)+u.single >= limit {
-		return faultf(codeTooManyUploads, "%d uploads are under way already, and more at once aren't taken", limit).
-			withHint("push again later: unfinished uploads end an hour after their last byte came")
-	}
-	return nil
+	v              Visitor     // who began it, and alone may go on
+	held           hold        // the room that its bytes take; guarded by writing
+	expire         *time.Timer // put off by every byte that comes
+	writing        sync.Mutex  // held by a request; taken before uploads.mu, or tried while that is held
+	size           int64       // bytes in the file; guarded by writing
+	sum            hash.Hash   // their SHA-256; guarded by writing
 }
 
 // patient is the body of a request. The connection is cut when nothing comes for too long.
@@ -73,17 +54,21 @@ func (p *patient) Read(b []byte) (int, error) {
 	return p.ReadCloser.Read(b)
 }
 
-// bounded fails after too many bytes.
+// bounded fails after too many bytes, or where there is no room for them.
 type bounded struct {
 	io.Reader
-	left, limit int64
+	n, limit int64
+	held     *hold
 }
 
 // Read implements io.Reader.
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
-	if b.left -= int64(n); b.left < 0 {
+	if b.n += int64(n); b.n > b.limit {
 		return 0, errTooLarge(b.limit)
+	}
+	if err := b.held.reach(b.n); err != nil {
+		return 0, err
 	}
 	return n, err
 }
@@ -100,38 +85,24 @@ func (r *Registry) pushBlob(ctx context.Context, repo string, desc ociregistry.D
 	if desc.Size > r.limits.blob {
 		return desc, errTooLarge(r.limits.blob)
 	}
-	if err := r.usage.room(v, repo, max(desc.Size, 0)); err != nil {
+	if err := r.uploads.begin(r.limits, v); err != nil {
 		return desc, err
 	}
-	if err := r.beginSingle(); err != nil {
+	defer r.uploads.end(r.limits, v)
+	held := &hold{usage: &r.usage, v: v, repo: repo}
+	defer held.keep(0)
+	if err := held.reach(desc.Size); err != nil { // of unknown size is -1
 		return desc, err
 	}
-	defer r.endSingle()
-	bytes, n, err := r.storeBlob(d, &bounded{content, r.limits.blob, r.limits.blob})
+	bytes, n, err := r.storeBlob(d, &bounded{Reader: content, limit: r.limits.blob, held: held})
 	if err == nil && desc.Size >= 0 && n != desc.Size {
 		err = faultf(codeSizeInvalid, "the blob has %d bytes, announced were %d", n, desc.Size)
 	}
 	if err == nil {
-		err = r.nameBlob(v, repo, d, mark{owner: v.owner(), content: bytes})
+		err = r.nameBlob(v, repo, d, mark{owner: v.owner(), content: bytes}, held)
 	}
 	desc.Size = n
 	return desc, err
-}
-
-func (r *Registry) beginSingle() error {
-	r.uploads.mu.Lock()
-	defer r.uploads.mu.Unlock()
-	if err := r.uploads.room(r.limits.uploads); err != nil {
-		return err
-	}
-	r.uploads.single++
-	return nil
-}
-
-func (r *Registry) endSingle() {
-	r.uploads.mu.Lock()
-	defer r.uploads.mu.Unlock()
-	r.uploads.single--
 }
 
 // storeBlob puts a blob onto the disk, and returns the digest that its bytes are kept by.
@@ -148,8 +119,9 @@ func (r *Registry) storeBlob(d imx.Digest, content io.Reader) (imx.Digest, int64
 	return bytes, n, err
 }
 
-// nameBlob makes a blob that is on the disk one of a repository's. What the quotas have no room for is Exhausted.
-func (r *Registry) nameBlob(v Visitor, repo string, d imx.Digest, says mark) error {
+// nameBlob makes a blob that is on the disk one of a repository's, in the room that was held for it, if any. What the quotas have no
+// room for is Exhausted.
+func (r *Registry) nameBlob(v Visitor, repo string, d imx.Digest, says mark, held *hold) error {
 	if !isSHA512(d) {
 		says.content = ""
 	}
@@ -161,7 +133,7 @@ func (r *Registry) nameBlob(v Visitor, repo string, d imx.Digest, says mark) err
 	if err != nil {
 		return err
 	}
-	settle, err := r.usage.charge(v, repo, use{bytes: size})
+	settle, err := r.usage.charge(v, repo, use{bytes: size, blobs: 1}, held)
 	if err != nil {
 		if _, _, has := r.blobMark(repo, d); has == nil {
 			return nil // it is there already, and takes no more room
@@ -180,7 +152,7 @@ func (r *Registry) mountBlob(ctx context.Context, from, to string, digest ocireg
 		err = checkRepository(to)
 	}
 	if err == nil {
-		err = r.nameBlob(v, to, d, mark{owner: v.owner(), content: bytes})
+		err = r.nameBlob(v, to, d, mark{owner: v.owner(), content: bytes}, nil)
 	}
 	return ociregistry.Descriptor{MediaType: octetStream, Digest: digest, Size: size}, err
 }
@@ -190,18 +162,16 @@ func (r *Registry) startUpload(ctx context.Context, repo string, _ int) (ociregi
 		return nil, err
 	}
 	v := visitorOf(ctx)
-	if err := r.usage.room(v, repo, 0); err != nil {
-		return nil, err
-	}
 	r.uploads.mu.Lock()
 	defer r.uploads.mu.Unlock()
-	if err := r.uploads.room(r.limits.uploads); err != nil {
+	if err := r.uploads.take(r.limits, v); err != nil {
 		return nil, err
 	}
 	id := rand.Text()
-	u := &upload{id: id, repo: repo, by: v.By, path: filepath.Join(r.uploadDir(), id), sum: sha256.New()}
+	u := &upload{id: id, repo: repo, v: v, path: filepath.Join(r.uploadDir(), id), sum: sha256.New(), held: hold{usage: &r.usage, v: v, repo: repo}}
 	f, err := os.OpenFile(u.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
+		r.uploads.giveBack(r.limits, v)
 		return nil, disk.Error(err, "beginning an upload")
 	}
 	u.writing.Lock()
@@ -220,29 +190,43 @@ func (r *Registry) endIdle(u *upload) {
 		return
 	}
 	defer u.writing.Unlock()
-	_ = r.uploads.forget(u) // what stays of it, New removes
+	_ = r.forgetUpload(u) // what stays of it, New removes
 }
 
-// forget ends an upload, unless it has ended, and removes its bytes. The caller has it and mu.
-func (u *uploads) forget(one *upload) error {
-	if u.chunked[one.id] != one {
+// forgetUpload ends an upload, unless it has ended, and removes its bytes: their room is given back. The caller has it and uploads.mu.
+func (r *Registry) forgetUpload(one *upload) error {
+	if r.uploads.chunked[one.id] != one {
 		return nil
 	}
 	one.expire.Stop()
-	delete(u.chunked, one.id)
+	one.held.keep(0)
+	delete(r.uploads.chunked, one.id)
+	r.uploads.giveBack(r.limits, one.v)
 	if err := os.Remove(one.path); !errors.Is(err, fs.ErrNotExist) { // gone where it became a blob
 		return err
 	}
 	return nil
 }
 
-// resumeUpload opens an upload for one request. Only one request at a time may have it.
-func (r *Registry) resumeUpload(ctx context.Context, repo, id string, offset int64, _ int) (ociregistry.BlobWriter, error) {
+// resumeUpload opens an upload for one request, which says how many bytes it brings, or 0. Only one request at a time may have it.
+func (r *Registry) resumeUpload(ctx context.Context, repo, id string, offset int64, brings int) (ociregistry.BlobWriter, error) {
+	w, err := r.openUpload(ctx, repo, id)
+	if err != nil {
+		return nil, err
+	}
+	w.offset = offset
+	if all := w.size + int64(brings); brings > 0 && all <= r.limits.blob { // more fails when it comes
+		w.failed = w.reach(all)
+	}
+	return w, nil
+}
+
+func (r *Registry) openUpload(ctx context.Context, repo, id string) (*writer, error) {
 	r.uploads.mu.Lock()
 	defer r.uploads.mu.Unlock()
 	u := r.uploads.chunked[id]
 	v := visitorOf(ctx)
-	if u == nil || u.repo != repo || u.by != v.By {
+	if u == nil || u.repo != repo || u.v.By != v.By {
 		return nil, faultf(codeUploadUnknown, "repository %.80q has no such upload: begin a new one", repo)
 	}
 	if !u.writing.TryLock() {
@@ -253,7 +237,7 @@ func (r *Registry) resumeUpload(ctx context.Context, repo, id string, offset int
 		u.writing.Unlock()
 		return nil, disk.Error(err, "resuming an upload")
 	}
-	return &writer{r: r, u: u, f: f, v: v, offset: offset, size: u.size}, nil
+	return &writer{r: r, u: u, f: f, v: v, size: u.size}, nil
 }
 
 // writer is one request's hold of an upload, until Close.
@@ -286,8 +270,8 @@ func (w *writer) write(p []byte) error {
 	if limit := w.r.limits.blob; w.size+int64(len(p)) > limit {
 		return errors.Join(errTooLarge(limit), w.Cancel())
 	}
-	if err := w.r.usage.room(w.v, w.u.repo, w.size+int64(len(p))); err != nil {
-		return errors.Join(err, w.Cancel())
+	if err := w.reach(w.size + int64(len(p))); err != nil {
+		return err
 	}
 	n, err := w.r.ops.write(w.f, p)
 	w.u.sum.Write(p[:n])
@@ -296,6 +280,14 @@ func (w *writer) write(p []byte) error {
 	w.u.expire.Reset(w.r.limits.idle)
 	if err != nil {
 		return disk.Error(err, "storing an upload")
+	}
+	return nil
+}
+
+// reach makes the upload's room so large. Where there is none the upload is over.
+func (w *writer) reach(bytes int64) error {
+	if err := w.u.held.reach(bytes); err != nil {
+		return errors.Join(err, w.Cancel())
 	}
 	return nil
 }
@@ -315,6 +307,7 @@ func (w *writer) Close() error {
 		return nil
 	}
 	w.closed = true
+	w.u.held.keep(w.size) // a request may bring less than it said
 	err := w.f.Close()
 	w.u.writing.Unlock()
 	return errors.Join(w.failed, err)
@@ -329,7 +322,7 @@ func (w *writer) Commit(digest ociregistry.Digest) (ociregistry.Descriptor, erro
 	}
 	bytes, err := w.publish(imx.Digest(digest))
 	if err == nil {
-		err = w.r.nameBlob(w.v, w.u.repo, imx.Digest(digest), mark{owner: w.v.owner(), content: bytes})
+		err = w.r.nameBlob(w.v, w.u.repo, imx.Digest(digest), mark{owner: w.v.owner(), content: bytes}, &w.u.held)
 	}
 	return desc, errors.Join(err, w.Cancel())
 }
@@ -360,7 +353,7 @@ func (w *writer) publish(d imx.Digest) (imx.Digest, error) {
 func (w *writer) Cancel() error {
 	w.r.uploads.mu.Lock()
 	defer w.r.uploads.mu.Unlock()
-	return w.r.uploads.forget(w.u)
+	return w.r.forgetUpload(w.u)
 }
 
 // errOutOfOrder tells the client where to go on, as the specification has it.

@@ -28,6 +28,7 @@ type Package struct {
 	Notes *Notes   // the package's metadata; nil where it has none
 	Rules []string // names of its rules, as often as each is written
 
+	uses   []ast.Ref // what it names of data
 	ref    ast.Ref
 	places map[string]imx.Pos // of its rules, each where it is first written
 }
@@ -82,6 +83,7 @@ func declared(m *ast.Module, faults *Faults) Package {
 			p.places[name] = faults.pos(r.Location)
 		}
 	}
+	p.uses = named(m)
 	i := slices.IndexFunc(m.Annotations, func(a *ast.Annotations) bool { return a.Scope == "package" })
 	if i < 0 {
 		return p
@@ -92,6 +94,29 @@ func declared(m *ast.Module, faults *Faults) Package {
 		p.Notes.Links = append(p.Notes.Links, link.Ref.String())
 	}
 	return p
+}
+
+// named are the references of a module to data, and what it imports.
+func named(m *ast.Module) []ast.Ref {
+	var all []ast.Ref
+	add := func(r ast.Ref) bool {
+		if r.HasPrefix(ast.DefaultRootRef) {
+			all = append(all, r)
+		}
+		return false
+	}
+	for _, i := range m.Imports {
+		ast.WalkRefs(i, add)
+	}
+	for _, r := range m.Rules {
+		ast.WalkRefs(r, add)
+	}
+	return all
+}
+
+// Uses reports whether a package names something of another, which it isn't itself.
+func (p Package) Uses(other Package) bool {
+	return p.Path != other.Path && slices.ContainsFunc(p.uses, func(r ast.Ref) bool { return r.HasPrefix(other.ref) })
 }
 
 // Packages returns what the modules declare, in the order of their names.

@@ -115,22 +115,22 @@ func firewall(s Side) []string {
 	rules, own := network.Compute(w), s.Release.Service
 	var list []string
 	for _, d := range rules.Doors {
-		at := "*"
+		at := "this machine"
 		if !d.Published() {
 			at = d.Service
 		}
 		if d.Service == own {
-			list = append(list, fmt.Sprintf("door %s:%d -> %d", at, d.Port, d.Inside))
+			list = append(list, fmt.Sprintf("port %d of %s leads to its port %d", d.Port, at, d.Inside))
 		}
 	}
 	for _, f := range rules.Allowed {
 		if names[f.From] == own || names[f.To] == own {
-			list = append(list, fmt.Sprintf("allow %s -> %s:%d", names[f.From], names[f.To], f.Port))
+			list = append(list, fmt.Sprintf("%s may reach %s:%d", names[f.From], names[f.To], f.Port))
 		}
 	}
 	for _, t := range rules.Exposed {
 		if names[t.To] == own {
-			list = append(list, fmt.Sprintf("expose %s:%d", own, t.Port))
+			list = append(list, fmt.Sprintf("anybody may reach %s:%d through a published port", own, t.Port))
 		}
 	}
 	return list

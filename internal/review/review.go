@@ -38,7 +38,7 @@ const maxReason = 4 << 10
 
 // Answer is a person's answer to a candidate as they sign it at a moment of their clock.
 func Answer(c imx.Candidate, made time.Time) imx.ReviewPredicate {
-	return imx.ReviewPredicate{Candidate: c.ID, Environment: c.Environment, Plan: c.Plan, Proof: c.Proof, Made: made.UTC().Truncate(time.Second)}
+	return imx.ReviewPredicate{Candidate: c.ID, Environment: c.Environment, Plan: c.Plan, Proof: c.Proof, Made: made.UTC().Truncate(time.Millisecond)}
 }
 
 // Accept takes a signed answer to a candidate as a review, if it may count at a moment.
@@ -64,7 +64,7 @@ func Accept(s *imx.State, c imx.Candidate, raw []byte, now time.Time) (imx.Revie
 		return imx.Review{}, err
 	}
 	r := imx.Review{
-		By: key.Owner, Approves: p.Approves, Reason: p.Reason, Plan: c.Plan, Key: key.ID, Bundle: imx.DigestBytes(raw), Made: now,
+		By: key.Owner, Approves: p.Approves, Reason: p.Reason, Plan: c.Plan, Key: key.ID, Bundle: imx.DigestBytes(raw), Made: now, Signed: p.Made,
 	}
 	return r, may(s, c, r)
 }
@@ -123,16 +123,39 @@ func keyOf(s *imx.State, b sign.Bundle) (imx.Key, error) {
 		WithHint("imx person list shows who is known; imx person add NAME --key FILE.pub --role reviewer makes somebody known")
 }
 
+// Marked are the answers to a candidate, each with why it doesn't count any more, where that can be told from the state alone.
+func Marked(s *imx.State, c imx.Candidate) []imx.Review {
+	list := slices.Clone(c.Reviews)
+	for i, r := range list {
+		k, p := s.Keys[r.Key], s.People[r.By]
+		switch {
+		case k.Compromised:
+			list[i].Void = "its key is compromised: " + k.Reason
+		case !p.Has(imx.RoleReviewer):
+			list[i].Void = string(r.By) + " is no reviewer any more"
+		case r.Made.Before(p.Since) || k.Owner != r.By || !k.Until.IsZero() && !r.Made.Before(k.Until):
+			list[i].Void = "it isn't signed by a key that was known of " + string(r.By) + " then"
+		case r.Approves && slices.Contains(c.Authors(s.People), r.By):
+			list[i].Void = string(r.By) + " had a hand in it"
+		}
+	}
+	return list
+}
+
 // may says whether a person may give an answer.
 func may(s *imx.State, c imx.Candidate, r imx.Review) error {
 	if !s.People[r.By].Has(imx.RoleReviewer) {
 		return imx.Errorf(imx.Refused, "%s is no reviewer", r.By).WithHint("imx person add %s --role reviewer makes them one", r.By)
 	}
-	if r.Approves && slices.Contains(c.Authors(), r.By) {
+	if r.Approves && slices.Contains(c.Authors(s.People), r.By) {
 		return imx.Errorf(imx.Refused, "%s had a hand in candidate %s, and can't approve it", r.By, c.ID).WithHint("somebody else has to look at it")
 	}
-	for _, o := range c.Reviews {
-		if o.By == r.By && o.Approves == r.Approves {
+	for _, o := range Marked(s, c) {
+		if o.By == r.By && o.Approves != r.Approves && !r.Signed.After(o.Signed) { // somebody else could send an earlier one again
+			return imx.Errorf(imx.Conflict, "%s has signed this answer to candidate %s before the one that counts, of %s", r.By, c.ID, o.Signed.Format(time.RFC3339Nano)).
+				WithHint("sign a new one, with a clock that is right")
+		}
+		if o.By == r.By && o.Approves == r.Approves && o.Void == "" { // what doesn't count any more is said again with another key
 			return imx.Errorf(imx.Conflict, "%s has answered candidate %s so already", r.By, c.ID).WithHint("each person counts once: imx review %s shows who is missing", c.ID)
 		}
 	}

@@ -36,7 +36,7 @@ func newWorld(t *testing.T) *world {
 		candidate: imx.Candidate{
 			ID: "c1", Plan: imx.DigestBytes([]byte("plan")), Environment: "production", By: "ann", State: imx.CandidateOpen,
 			Images: []imx.Image{{Name: "web", Digest: imx.DigestBytes([]byte("image"))}},
-			Commit: &imx.Commit{People: []imx.Principal{"eve"}, Signer: "gus"},
+			Commit: &imx.Commit{People: []imx.Principal{"eve"}, Emails: []string{"fay@example.com"}, Signer: "gus"},
 		},
 	}
 	for _, name := range []imx.Principal{"ann", "bob", "cat", "eve", "gus"} {
@@ -94,17 +94,52 @@ func TestAnAnswerOfAReviewerIsTaken(t *testing.T) {
 	w := newWorld(t)
 	raw := w.seal("bob", w.candidate, nil)
 	r, err := review.Accept(w.state, w.candidate, raw, w.now)
-	want := imx.Review{By: "bob", Approves: true, Plan: w.candidate.Plan, Key: r.Key, Bundle: imx.DigestBytes(raw), Made: w.now}
+	want := imx.Review{By: "bob", Approves: true, Plan: w.candidate.Plan, Key: r.Key, Bundle: imx.DigestBytes(raw), Made: w.now, Signed: w.now}
 	if diff := cmp.Diff(want, r); err != nil || diff != "" || w.state.Keys[r.Key].Owner != "bob" {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	w.candidate.Reviews = []imx.Review{r}
+	before := w.seal("bob", w.candidate, func(p *imx.ReviewPredicate) { p.Approves, p.Reason = false, "too soon" })
+	if _, err := review.Accept(w.state, w.candidate, before, w.now); imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), "before the one that counts") {
+		t.Errorf("another answer that isn't newer: %v", err)
+	}
+	w.now = w.now.Add(time.Millisecond)
 	no := w.seal("bob", w.candidate, func(p *imx.ReviewPredicate) { p.Approves, p.Reason = false, "too soon" })
 	if r, err := review.Accept(w.state, w.candidate, no, w.now); err != nil || r.Approves || r.Reason != "too soon" {
 		t.Errorf("a change of mind: %+v, %v", r, err)
 	}
 	if _, err := review.Accept(w.state, w.candidate, w.seal("ann", w.candidate, func(p *imx.ReviewPredicate) { p.Approves, p.Reason = false, "mine" }), w.now); err != nil {
 		t.Errorf("an author who says no: %v", err)
+	}
+}
+
+func TestWhoseKeyWasStolenAnswersAgainWithAnotherOne(t *testing.T) {
+	w := newWorld(t)
+	r, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.candidate.Reviews = []imx.Review{r}
+	w.endKey("bob", func(k *imx.Key) { k.Compromised, k.Reason = true, "stolen" })
+	if got := review.Marked(w.state, w.candidate); got[0].Void != "its key is compromised: stolen" || w.candidate.Reviews[0].Void != "" {
+		t.Errorf("%+v", got)
+	}
+	if _, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now); imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), "the review of plan") ||
+		!strings.Contains(imx.AsError(err).Hint, "answer with another key") {
+		t.Errorf("with the same key: %v", err)
+	}
+	w.key("bob", imx.Key{Owner: "bob"})
+	if again, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now); err != nil || again.Key == r.Key {
+		t.Errorf("with another: %+v, %v", again, err)
+	}
+}
+
+// An account's name is no person's: whose login it is, is said of each person.
+func TestANamesakeOfAnAccountHasNoHandInWhatItBrought(t *testing.T) {
+	w := newWorld(t)
+	w.candidate.By, w.candidate.Account = imx.AccountPrincipal("bob"), "bob"
+	if _, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -126,9 +161,27 @@ func TestAnswersThatArentTakenSayWhy(t *testing.T) {
 	}{
 		"one's own change, as who brought it": {by("ann"), imx.Refused, "ann had a hand in candidate c1"},
 		"one's own change, as who wrote it":   {by("eve"), imx.Refused, "eve had a hand in"},
-		"one's own change, as who signed it":  {by("gus"), imx.Refused, "gus had a hand in"},
+		"one's own change, as who is known since": {func(w *world) []byte {
+			w.state.People["bob"] = imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Emails: []string{"Fay@Example.com"}}
+			return w.seal("bob", w.candidate, nil)
+		}, imx.Refused, "bob had a hand in"},
+		"one's own change, as who signed it": {by("gus"), imx.Refused, "gus had a hand in"},
+		"one's own change, from an account that became known as theirs afterwards": {func(w *world) []byte {
+			w.candidate.By, w.candidate.Account = imx.AccountPrincipal("b"), "b"
+			w.state.People["bob"] = imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"b"}}
+			return w.seal("bob", w.candidate, nil)
+		}, imx.Refused, "bob had a hand in candidate c1"},
+		"one's own change, under the name that one had then": {func(w *world) []byte {
+			w.candidate.Account = "a"
+			w.state.People["bob"] = imx.Person{Name: "bob", Roles: []imx.Role{imx.RoleReviewer}, Logins: []string{"a"}}
+			return w.seal("bob", w.candidate, nil)
+		}, imx.Refused, "bob had a hand in candidate c1"},
 		"approving twice": {func(w *world) []byte {
-			w.candidate.Reviews = []imx.Review{{By: "bob", Approves: true}}
+			r, err := review.Accept(w.state, w.candidate, w.seal("bob", w.candidate, nil), w.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.candidate.Reviews = []imx.Review{r}
 			return w.seal("bob", w.candidate, nil)
 		}, imx.Conflict, "bob has answered candidate c1 so already"},
 		"somebody without the role": {func(w *world) []byte {
@@ -247,8 +300,8 @@ func TestWhatAReleaseGainsAndLosesIsNamed(t *testing.T) {
 			Removed: []string{"user 65534"}, Kept: []string{"writable /tmp (memory)"},
 		},
 		Firewall: imx.LineChange{
-			Added: []string{"allow web -> db:5432", "door *:443 -> 8000"}, Removed: []string{"door *:80 -> 8000"},
-			Kept: []string{"door web:8000 -> 8000", "expose web:8000"},
+			Added: []string{"port 443 of this machine leads to its port 8000", "web may reach db:5432"}, Removed: []string{"port 80 of this machine leads to its port 8000"},
+			Kept: []string{"anybody may reach web:8000 through a published port", "port 8000 of web leads to its port 8000"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

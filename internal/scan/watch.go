@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"imx"
@@ -17,6 +18,8 @@ const (
 	renew = 12 * time.Hour
 	// look is how often images and the age of their scans are looked at. A feed that changes is another reason.
 	look = 10 * time.Minute
+	// firstWait is how long a build waits at most for the first feed.
+	firstWait = 20 * time.Second
 	// seldom is how long it takes until a feed is fetched again that could never be had.
 	seldom = 24 * time.Hour
 )
@@ -129,7 +132,9 @@ func (s *Scanner) restate(ctx context.Context) error {
 	}
 	defer set.Close()
 	asked := vuln.Asked(set.About)
-	w.images = due(s.cfg.Now(), released(w.images, w.state), w.state.Evidence, asked != s.asked)
+	if w.images = released(w.images, w.state); asked == s.asked {
+		w.images = s.due(w.images, w.state.Evidence)
+	}
 	if err := s.state(ctx, imx.Server, w, set); err != nil {
 		return err
 	}
@@ -138,19 +143,34 @@ func (s *Scanner) restate(ctx context.Context) error {
 }
 
 // Built scans an image that was built, or was found built, with the feeds at hand, unless that was done a short while
-// ago. What fails is logged: whether an image may run without a scan is for others to say.
-func (s *Scanner) Built(ctx context.Context, by imx.Principal, image imx.Image) {
-	s.logFailure(ctx, "image "+image.Name+" couldn't be scanned", s.built(ctx, by, imx.ImageView{Image: image}))
+// ago by the same feeds. Where there is no feed at all, it makes the one that needs nothing from outside, if the image has packages that it can tell of. What
+// fails is logged: whether an image may run without a scan is for others to say.
+func (s *Scanner) Built(ctx context.Context, by imx.Principal, image imx.Image, report imx.Report) {
+	s.logFailure(ctx, "image "+image.Name+" couldn't be scanned", s.built(ctx, by, imx.ImageView{Image: image}, report))
 }
 
-func (s *Scanner) built(ctx context.Context, by imx.Principal, v imx.ImageView) error {
+func (s *Scanner) built(ctx context.Context, by imx.Principal, v imx.ImageView, report imx.Report) error {
 	w := &world{}
 	var err error
 	if w.state, err = s.cfg.Server.State(time.Time{}); err != nil {
 		return err
 	}
-	if w.images = due(s.cfg.Now(), []imx.ImageView{v}, w.state.Evidence, false); len(w.images) == 0 {
+	feeds, err := s.cfg.Feeds.List()
+	if err != nil {
+		return err
+	}
+	last := w.state.Evidence[v.Digest][imx.PredicateScan].Made
+	w.images = []imx.ImageView{v}
+	if !slices.ContainsFunc(feeds, func(f imx.Feed) bool { return f.Added.After(last) }) {
+		w.images = s.due(w.images, w.state.Evidence)
+	}
+	if len(w.images) == 0 {
 		return nil
+	}
+	if len(feeds) == 0 {
+		if err := s.firstFeed(ctx, by, v, report); err != nil {
+			return err
+		}
 	}
 	set, err := s.cfg.Feeds.OpenAll()
 	if err != nil {
@@ -158,6 +178,27 @@ func (s *Scanner) built(ctx context.Context, by imx.Principal, v imx.ImageView) 
 	}
 	defer set.Close()
 	return s.state(ctx, by, w, set)
+}
+
+// firstFeed looks at the changelogs, there being no feed yet, where an image has packages of Debian's. Whoever built it waits for that,
+// but not for long: the archive's indexes were read a moment ago, and what was just resolved has hardly anything newer.
+func (s *Scanner) firstFeed(ctx context.Context, by imx.Principal, v imx.ImageView, report imx.Report) error {
+	if _, _, err := s.know(ctx, by, imx.ScanRequest{}, []imx.ImageView{v}, func(imx.Progress) {}); err != nil {
+		return err
+	}
+	debian := false
+	err := s.cfg.Known.Use(func(x *vuln.Index) error {
+		debian = x.Has(v.Digest) && slices.ContainsFunc(x.Packages(v.Digest), func(p vuln.Package) bool {
+			return strings.HasPrefix(p.Ecosystem, vuln.Debian(""))
+		})
+		return nil
+	})
+	if err != nil || !debian {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstWait)
+	defer cancel()
+	return s.upToDate(ctx, report)
 }
 
 // state scans a world's images and keeps what is news. Feeds that there aren't can't say anything.
@@ -181,7 +222,7 @@ func (s *Scanner) state(ctx context.Context, by imx.Principal, w *world, set *fe
 	for _, one := range all {
 		one.Gaps = slices.Concat(one.Gaps, blind)
 		last, ok := w.state.Evidence[one.Image][imx.PredicateScan]
-		if ok && s.cfg.Now().Sub(last.Made) < renew && s.says(last, one) {
+		if ok && s.fresh(last) && s.says(last, one) {
 			continue
 		}
 		if err := s.keep(ctx, by, one, set.About); err != nil {
@@ -209,16 +250,21 @@ func released(images []imx.ImageView, state *imx.State) []imx.ImageView {
 	return all
 }
 
-// due returns the images whose scan may be another now: all where the feeds aren't those of the last look, else those
-// without one, with one that is old, and those of which something was excused since.
-func due(now time.Time, images []imx.ImageView, known map[imx.Digest]map[string]imx.Evidence, changed bool) []imx.ImageView { //nolint:revive // flag-parameter: it is what is decided upon
+// due returns the images whose scan may be another now, with the same feeds as at the last look: those without one that is fresh,
+// and those of which something was excused since.
+func (s *Scanner) due(images []imx.ImageView, known map[imx.Digest]map[string]imx.Evidence) []imx.ImageView {
 	var all []imx.ImageView
 	for _, v := range images {
 		last, scanned := known[v.Digest][imx.PredicateScan]
 		excused := known[v.Digest][imx.PredicateVEX].Made
-		if changed || !scanned || now.Sub(last.Made) >= renew || excused.After(last.Made) {
+		if !scanned || !s.fresh(last) || excused.After(last.Made) {
 			all = append(all, v)
 		}
 	}
 	return all
+}
+
+// fresh reports whether a scan needn't be made anew for what it is, whatever it says: it isn't old, and its key counts for it.
+func (s *Scanner) fresh(last imx.Evidence) bool {
+	return s.cfg.Now().Sub(last.Made) < renew && s.cfg.Evidence.Counts(last) == nil
 }

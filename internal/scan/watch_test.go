@@ -80,28 +80,81 @@ func (w *world) look() {
 func TestAnImageIsScannedWhenItIsBuilt(t *testing.T) {
 	w := newWorld(t)
 	image := imx.Image{Name: "web", Digest: w.image("web", "libone one 1.0-1")}
-	w.scanner.Built(t.Context(), "somebody", image)
-	if got := w.stated(image.Digest); got != "" || w.read != 0 {
-		t.Errorf("without a feed it is stated that %s, and the image was read %d times", got, w.read)
-	}
 	w.advisory("DSA-list", "one", "CVE-2025-0001", "1.0-2")
+	built := func(by imx.Principal) { w.scanner.Built(t.Context(), by, image, func(imx.Progress) {}) }
 	for range 2 {
-		w.scanner.Built(t.Context(), "somebody", image)
+		built("somebody")
 	}
 	if got := w.stated(image.Digest); got != "1 vulnerability, 1 with a fix by somebody" || w.scans(image.Digest) != 1 || w.read != 1 {
 		t.Errorf("stated %d times, the last: %s; read %d times", w.scans(image.Digest), got, w.read)
 	}
+	w.now = w.now.Add(time.Minute)
+	w.advisory("DLA-list", "one", "CVE-2025-0002", "1.0-3")
+	if built("a third"); w.stated(image.Digest) != "2 vulnerabilities, 2 with a fix by a third" {
+		t.Errorf("what a newer feed knows isn't asked: %s", w.stated(image.Digest))
+	}
 	w.now = w.now.Add(scan.Renew)
-	w.scanner.Built(t.Context(), "another", image)
-	if got := w.stated(image.Digest); !strings.HasSuffix(got, "by another") {
-		t.Errorf("an old scan isn't made anew: %s", got)
+	if built("another"); !strings.HasSuffix(w.stated(image.Digest), "by another") {
+		t.Errorf("an old scan isn't made anew: %s", w.stated(image.Digest))
+	}
+}
+
+func TestTheFirstImageIsScannedThoughNobodyBroughtAFeed(t *testing.T) {
+	w := newWorld(t, deb("bin-one", "one", "1.0-1+deb12u1", "changelog.Debian.gz", "CVE-2025-0001"))
+	image := imx.Image{Name: "web", Digest: w.image("web", "bin-one one 1.0-1")}
+	w.scanner.Built(t.Context(), "ann", image, func(imx.Progress) {})
+	if got := w.stated(image.Digest); got != "1 vulnerability, 1 with a fix by ann" {
+		t.Errorf("stated: %q; %s", got, w.log.String())
+	}
+	w = newWorld(t, deb("bin-one", "one", "1.0-1+deb12u1", "changelog.Debian.gz", "CVE-2025-0001"))
+	w.decl.Mirror = "file:///nowhere"
+	image = imx.Image{Name: "web", Digest: w.image("web", "bin-one one 1.0-1")}
+	w.scanner.Built(t.Context(), "ann", image, func(imx.Progress) {})
+	if got := w.stated(image.Digest); got != "" || !strings.Contains(w.log.String(), "image web couldn't be scanned") {
+		t.Errorf("where the archive doesn't answer it is stated that %q; %s", got, w.log.String())
+	}
+}
+
+func TestAnImageWithoutPackagesThatTheArchiveKnowsAsksItForNothing(t *testing.T) {
+	w := newWorld(t, deb("bin-one", "one", "1.0-1", "changelog.Debian.gz", "CVE-2025-0001"))
+	image := imx.Image{Name: "web", Digest: w.image("web")}
+	w.scanner.Built(t.Context(), "ann", image, func(imx.Progress) {})
+	feeds, err := w.scanner.Feeds(time.Time{})
+	if got := w.stated(image.Digest); got != "" || len(feeds) != 0 || err != nil {
+		t.Errorf("stated %q by %v, %v", got, feeds, err)
+	}
+}
+
+func TestAScanOfACompromisedKeyIsMadeAnewByABuildAndByTheServer(t *testing.T) {
+	w := newWorld(t)
+	image := imx.Image{Name: "web", Digest: w.image("web", "libone one 1.0-1")}
+	w.release("web", image.Digest)
+	w.advisory("DSA-list", "one", "CVE-2025-0001", "1.0-2")
+	for name, again := range map[string]func(){
+		"a build":    func() { w.scanner.Built(t.Context(), "root", image, func(imx.Progress) {}) },
+		"the server": w.look,
+	} {
+		again()
+		w.now = w.now.Add(time.Second)
+		before, last := w.scans(image.Digest), w.control.State().Evidence[image.Digest][imx.PredicateScan]
+		end := imx.KeyEndRequest{Key: last.Signer, Compromised: true, Reason: "stolen"}
+		if _, err := w.trust.EndKey(t.Context(), "root", end); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			again()
+		}
+		last = w.control.State().Evidence[image.Digest][imx.PredicateScan]
+		if err := w.evidence.Counts(last); err != nil || w.scans(image.Digest) != before+1 {
+			t.Errorf("%s: %d scans instead of %d were stated, and for the last: %v", name, w.scans(image.Digest), before+1, err)
+		}
 	}
 }
 
 func TestAScanThatFailsFailsNoBuild(t *testing.T) {
 	w := newWorld(t)
 	w.advisory("DSA-list", "one", "CVE-2025-0001", "1.0-2")
-	w.scanner.Built(t.Context(), "root", imx.Image{Name: "web", Digest: imx.DigestBytes(nil)})
+	w.scanner.Built(t.Context(), "root", imx.Image{Name: "web", Digest: imx.DigestBytes(nil)}, func(imx.Progress) {})
 	if !strings.Contains(w.log.String(), "the bytes are gone") {
 		t.Errorf("the log says %q", w.log.String())
 	}

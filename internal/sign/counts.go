@@ -39,9 +39,11 @@ func refused(e imx.Evidence, why error) error {
 	if name == "" {
 		name = "statement"
 	}
-	err := imx.Errorf(imx.Refused, "the %s of image %s doesn't count: %w", name, e.Image.Short(), why)
-	err.Hint = imx.AsError(why).Hint
-	return err
+	about, hint := "image", imx.AsError(why).Hint
+	if e.PredicateType == imx.PredicateReview {
+		about, hint = "plan", "answer with another key: imx person list shows whose count, imx person add NAME --key FILE.pub adds one"
+	}
+	return imx.Errorf(imx.Refused, "the %s of %s %s doesn't count: %w", name, about, e.Image.Short(), why).WithHint("%s", hint)
 }
 
 // signer returns the key of an evidence, if it counted for it.

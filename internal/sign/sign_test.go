@@ -223,7 +223,11 @@ func refused(t *testing.T, e imx.Evidence, bundle []byte, keys map[string]imx.Ke
 	if imx.KindOf(err) != imx.Refused || !strings.Contains(err.Error(), names) || len(st.Subject) != 0 {
 		t.Errorf("%+v, err = %v, which doesn't name %q", st, err, names)
 	}
-	if want := "the " + imx.PredicateNames()[e.PredicateType] + " of image " + e.Image.Short(); err != nil && !strings.HasPrefix(err.Error(), want) {
+	about := " of image "
+	if e.PredicateType == imx.PredicateReview {
+		about = " of plan "
+	}
+	if want := "the " + imx.PredicateNames()[e.PredicateType] + about + e.Image.Short(); err != nil && !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("err = %v doesn't say of what", err)
 	}
 }

@@ -59,15 +59,21 @@ func holds(s *imx.State, c imx.Candidate) string {
 	return strings.Join(list, ", ")
 }
 
-// bases are the commits of the running releases of some services: what came before them somebody released already.
-func bases(s *imx.State, services []string) []string {
-	var found []string
+// base is where a service stands: at the commit of its running release. Without one, all is new to it.
+type base struct {
+	service, commit string
+}
+
+// bases says where services stand, each by what it runs now, in their order.
+func bases(s *imx.State, services []string) []base {
+	var found []base
 	for _, name := range services {
+		b := base{service: name}
 		v := s.Services[name]
-		if r, ok := v.Release(v.Current); ok && !v.Destroyed && r.Source.Commit != "" && !r.Source.Dirty {
-			found = append(found, r.Source.Commit)
+		if r, ok := v.Release(v.Current); ok && !v.Destroyed && !r.Source.Dirty {
+			b.commit = r.Source.Commit
 		}
+		found = append(found, b)
 	}
-	slices.Sort(found)
-	return slices.Compact(found)
+	return found
 }

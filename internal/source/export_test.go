@@ -28,3 +28,10 @@ func (f *Follower) Woken(name string) bool {
 	defer f.mu.Unlock()
 	return f.looks.woken[name]
 }
+
+// Forget forgets which statuses were written back, as a new process does.
+func (f *Follower) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.noted)
+}

@@ -10,6 +10,9 @@ import (
 
 // Run follows the sources until ctx ends: it looks at those that are due, and releases what is admitted.
 func (f *Follower) Run(ctx context.Context) error {
+	if err := f.sweep(); err != nil {
+		f.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "what is left of sources that aren't followed any more stays", slog.Any("error", err))
+	}
 	for ctx.Err() == nil {
 		changed := f.cfg.Control.Changed()
 		s := f.cfg.Control.State()
@@ -99,16 +102,21 @@ func (f *Follower) tell(ctx context.Context, name string, seen imx.CommitSeen) {
 // noteAll writes back what became of the commits of sources that want it, where that has changed.
 func (f *Follower) noteAll(ctx context.Context, s *imx.State) {
 	for name, src := range s.Sources {
-		is := Status(s, src)
-		f.mu.Lock()
-		same := f.noted[name] == is
-		f.noted[name] = is
-		f.mu.Unlock()
-		if !src.Notes || src.Seen == "" || src.Unread != "" || same {
+		if !src.Notes || src.Seen == "" || src.Unread != "" {
 			continue
 		}
-		if err := f.note(ctx, src, is); err != nil && ctx.Err() == nil {
-			f.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a commit's status couldn't be written back", slog.String("source", name), slog.Any("error", err))
+		for _, is := range append(earlier(s, src), Status(s, src)) {
+			at := name + " " + is.Commit
+			f.mu.Lock()
+			same := f.noted[at] == is
+			f.noted[at] = is
+			f.mu.Unlock()
+			if same {
+				continue
+			}
+			if err := f.note(ctx, src, is); err != nil && ctx.Err() == nil {
+				f.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a commit's status couldn't be written back", slog.String("source", name), slog.Any("error", err))
+			}
 		}
 	}
 }

@@ -4,14 +4,17 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,20 +26,27 @@ import (
 
 // Releaser makes candidates and releases them: the pipeline.
 type Releaser interface {
-	// Propose makes a candidate of a template; false if it would change nothing.
-	Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, commit *imx.Commit, report imx.Report) (imx.Candidate, bool, error)
+	// Propose makes a candidate of a template; false if it would change nothing. It asks seen for the template's commit, as new to the
+	// services that would be changed.
+	Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, seen Seen, report imx.Report) (imx.Candidate, bool, error)
 	Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error)
 	// Admitted reports whether a candidate would be released now. Errors: Conflict if it never will.
 	Admitted(ctx context.Context, c imx.Candidate) (bool, error)
 }
 
+// Seen tells what the server itself saw of a commit, with all who had a hand in what of it is new to any of some services.
+type Seen = func(ctx context.Context, services []string) (*imx.Commit, error)
+
 // Config is what a Follower joins.
 type Config struct {
-	Dir      string // of the copies and the secrets
+	Dir      string   // of the copies and the secrets
+	Limit    imx.Size // of what each copy may have; 0 means usualSize
 	Control  *control.Control
 	Releaser Releaser
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Signed reports whether the policy admits nothing of a commit that nobody known signed.
+	Signed func() bool
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Follower follows repositories. Its methods may be called from several goroutines at once.
@@ -47,8 +57,8 @@ type Follower struct {
 
 	mu      sync.Mutex
 	looks   looks
-	tried   map[string]string // candidates that couldn't be released though they were admitted, and the holds of that moment
-	noted   map[string]imx.CommitStatus
+	tried   map[string]string           // candidates that couldn't be released though they were admitted, and the holds of that moment
+	noted   map[string]imx.CommitStatus // by source and commit, with a blank between
 	refused map[string]int64
 	rang    chan struct{}
 }
@@ -66,6 +76,7 @@ const (
 	usualEvery = imx.Duration(time.Minute)
 	leastEvery = imx.Duration(time.Second)
 	mostEvery  = imx.Duration(24 * time.Hour)
+	usualSize  = imx.Size(2 << 30)
 	leastBytes = 16 // of a webhook's secret
 	mostBytes  = 4 << 10
 )
@@ -89,6 +100,7 @@ func (f *Follower) Add(ctx context.Context, by imx.Principal, req imx.SourceRequ
 		return imx.SourceView{}, err
 	}
 	switch {
+	case bool(req.Unhook):
 	case req.Secret != "":
 		src.Hook = imx.DigestBytes([]byte(req.Secret))
 		if err := disk.WriteWhole(f.secretFile(src.Name), []byte(req.Secret), 0o600); err != nil {
@@ -99,6 +111,11 @@ func (f *Follower) Add(ctx context.Context, by imx.Principal, req imx.SourceRequ
 	}
 	if err := f.cfg.Control.Record(by, imx.SourceAdded{Source: src}); err != nil {
 		return imx.SourceView{}, err
+	}
+	if src.Hook == "" {
+		if err := os.RemoveAll(f.secretFile(src.Name)); err != nil {
+			return imx.SourceView{}, disk.Error(err, "removing the webhook's secret")
+		}
 	}
 	f.wake(src.Name)
 	return f.view(f.cfg.Control.State(), src.Name)
@@ -126,6 +143,8 @@ func complete(req imx.SourceRequest) (imx.GitSource, error) {
 		return src, imx.Errorf(imx.Invalid, "a source can't be looked at every %s", src.Every).WithHint("take %s to %s", leastEvery, mostEvery)
 	case src.Folder != "" && !filepath.IsLocal(src.Folder):
 		return src, imx.Errorf(imx.Invalid, "%q is no folder inside a repository", src.Folder)
+	case req.Secret != "" && bool(req.Unhook):
+		return src, imx.Errorf(imx.Invalid, "a webhook's secret can't be given and taken away at once")
 	case req.Secret != "" && (len(req.Secret) < leastBytes || len(req.Secret) > mostBytes):
 		return src, imx.Errorf(imx.Invalid, "the webhook's secret has %d bytes", len(req.Secret)).
 			WithHint("take %d or more, which nobody can guess: openssl rand -hex 32", leastBytes)
@@ -172,7 +191,7 @@ func (f *Follower) view(s *imx.State, name string) (imx.SourceView, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return imx.SourceView{GitSource: src, Status: Status(s, src), Refused: f.refused[name]}, nil
+	return imx.SourceView{GitSource: src, Status: Status(s, src), Earlier: earlier(s, src), Refused: f.refused[name]}, nil
 }
 
 func noSource(name string) error {
@@ -192,7 +211,24 @@ func (f *Follower) secretFile(name string) string { return filepath.Join(f.cfg.D
 
 // repository opens a source's copy.
 func (f *Follower) repository(ctx context.Context, src imx.GitSource) (*git.Repository, error) {
-	return git.Open(ctx, git.Config{Dir: f.copyDir(src.Name), URL: src.URL, Branch: src.Branch})
+	return git.Open(ctx, git.Config{Dir: f.copyDir(src.Name), URL: src.URL, Branch: src.Branch, Limit: cmp.Or(f.cfg.Limit, usualSize)})
+}
+
+// sweep removes what is left of sources that aren't followed any more, and of copies that weren't finished.
+func (f *Follower) sweep() error {
+	f.work.Lock()
+	defer f.work.Unlock()
+	files, err := os.ReadDir(f.cfg.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(strings.TrimSuffix(file.Name(), ".git"), ".secret")
+		if _, missing := f.find(name); missing != nil || name == file.Name() {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(f.cfg.Dir, file.Name())))
+		}
+	}
+	return disk.Error(err, "removing what is left of sources")
 }
 
 func readSecret(path string) ([]byte, error) {

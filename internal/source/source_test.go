@@ -46,6 +46,7 @@ type world struct {
 
 	mu       sync.Mutex
 	admitted bool
+	signed   bool  // commits must be
 	broken   error // of Release
 	fault    error // of Propose
 	asked    []imx.PlanRequest
@@ -53,6 +54,12 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldWithin(t, 0)
+}
+
+// newWorldWithin is a world whose copies may have so much.
+func newWorldWithin(t *testing.T, limit imx.Size) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{t: t, url: filepath.Join(dir, "shop.git"), tree: filepath.Join(dir, "tree"), data: filepath.Join(dir, "data")}
@@ -69,7 +76,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.Follower = source.New(source.Config{
-		Dir: w.data, Control: w.control, Releaser: w, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Dir: w.data, Limit: limit, Control: w.control, Releaser: w, Signed: func() bool { return w.signed }, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	w.git("init", "--quiet", "--bare", "--initial-branch=main", w.url)
 	w.git("init", "--quiet", "--initial-branch=main", w.tree)
@@ -79,16 +86,24 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) Propose(_ context.Context, by imx.Principal, req imx.PlanRequest, commit *imx.Commit, _ imx.Report) (imx.Candidate, bool, error) {
+func (w *world) Propose(ctx context.Context, by imx.Principal, req imx.PlanRequest, seen source.Seen, _ imx.Report) (imx.Candidate, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked = append(w.asked, req)
 	if w.fault != nil || len(req.Template.Services) == 0 {
 		return imx.Candidate{}, false, w.fault
 	}
+	services := make([]string, 0, len(req.Template.Services))
+	for _, spec := range req.Template.Services {
+		services = append(services, spec.Name)
+	}
+	commit, err := seen(ctx, services)
+	if err != nil {
+		return imx.Candidate{}, false, err
+	}
 	d := imx.DigestJSON(req)
 	c, err := w.control.Propose(by, imx.Candidate{
-		Plan: d, Request: d, Environment: "test", Source: req.Template.Source, Commit: commit, By: by, Services: []string{"web"},
+		Plan: d, Request: d, Environment: "test", Source: req.Template.Source, Commit: commit, By: by, Services: services,
 	})
 	return c, err == nil, err
 }
@@ -270,39 +285,69 @@ func TestARewrittenHistoryIsTold(t *testing.T) {
 	}
 }
 
-func TestACommitThatSomebodyKnownSignedHasASigner(t *testing.T) {
+const two = `
+image "web" {
+  command = ["/x"]
+  file "/x" {
+    content = "x"
+    mode    = "0755"
+  }
+}
+service "web" { image = image.web }
+service "db" { image = image.web }`
+
+// runs has services run releases that were made of commits, "" for none.
+func (w *world) runs(at map[string]string) {
+	w.t.Helper()
+	for name, commit := range at {
+		number := len(w.control.State().Services[name].Releases) + 1
+		r := imx.Release{Service: name, Number: number, Spec: imx.Spec{Name: name}, Source: imx.Source{Commit: commit}, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(len(name))})}
+		if err := w.control.Record("root", imx.ApplyStarted{Apply: name}, imx.Applied{Apply: name, Releases: []imx.Release{r}}, imx.RolloutFinished{Service: name, Release: number}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) by(email string) string {
+	w.t.Helper()
+	w.in("config", "user.email", email)
+	return w.push(map[string]string{"shop/web.imx.hcl": two, "shop/" + imx.LockFile: string(plan.FormatLock(imx.Lock{Version: imx.LockVersion}))})
+}
+
+// handed is who had a hand in the newest candidate.
+func (w *world) handed(v imx.SourceView) string {
+	w.t.Helper()
+	c, ok := w.control.State().Candidates[v.Candidate]
+	if !ok || c.Commit == nil {
+		w.t.Fatalf("no candidate: %+v", v)
+	}
+	return strings.Join(c.Commit.Emails, " ")
+}
+
+// What became of a commit is brought up to date when another took its place.
+func TestEarlierCommitsHaveTheirStatusToo(t *testing.T) {
 	w := newWorld(t)
-	file := filepath.Join(t.TempDir(), "id")
-	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	w.add(func(r *imx.SourceRequest) { r.Source.Notes = true })
+	first := w.push(template("hi"))
+	w.look()
+	w.Settle(t.Context())
+	note := func(commit string) string { return w.git("-C", w.url, "notes", "--ref=imx", "show", commit) }
+	if got := note(first); !strings.HasPrefix(got, "pending") {
+		t.Errorf("the first: %s", got)
 	}
-	public, err := os.ReadFile(file + ".pub")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("ssh-keygen", "-l", "-f", file+".pub").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := imx.Key{ID: strings.Fields(string(out))[1], Owner: "ada", Public: strings.Join(strings.Fields(string(public))[:2], " ")}
-	if err := w.control.Record("root", imx.PersonSet{Person: imx.Person{Name: "ada", Roles: []imx.Role{imx.RoleAuthor}}}, imx.KeyAdded{Key: key}); err != nil {
-		t.Fatal(err)
-	}
-	w.in("config", "gpg.format", "ssh")
-	w.in("config", "user.signingKey", file)
-	w.add(nil)
-	w.push(template("hi"), "-S")
+	second := w.push(template("hello"))
 	v := w.look()
-	c := w.control.State().Candidates[v.Candidate]
-	if c.Commit == nil || c.Commit.Signer != "ada" || c.Commit.Key != key.ID || c.Commit.Unsigned != "" {
-		t.Fatalf("signed: %+v, %+v", v, c.Commit)
+	if len(v.Earlier) != 1 || v.Earlier[0].Commit != first || v.Earlier[0].State != "failure" || v.Status.State != "pending" {
+		t.Fatalf("%+v", v)
 	}
-	w.push(template("hello"))
-	w.in("tag", "-s", "-m", "one", "v1")
-	w.in("push", "--quiet", "origin", "v1")
-	v = w.look()
-	if c := w.control.State().Candidates[v.Candidate]; c.Commit == nil || c.Commit.Signer != "ada" {
-		t.Errorf("with a signed tag: %+v, %+v", v, c.Commit)
+	w.Settle(t.Context())
+	if got := note(first); !strings.HasPrefix(got, "failure") || !strings.Contains(got, "took its place") || !strings.HasPrefix(note(second), "pending") {
+		t.Errorf("afterwards: %s", got)
+	}
+	before := w.git("-C", w.url, "rev-parse", "refs/notes/imx")
+	w.Forget()
+	if w.Settle(t.Context()); w.git("-C", w.url, "rev-parse", "refs/notes/imx") != before {
+		t.Error("another server's start writes again what is there")
 	}
 }
 
@@ -414,6 +459,25 @@ func TestASourceThatIsRemovedLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestAWebhooksSecretStaysUntilItIsTakenAway(t *testing.T) {
+	w := newWorld(t)
+	secret := filepath.Join(w.data, "shop.secret")
+	for _, c := range []struct {
+		change func(r *imx.SourceRequest)
+		there  bool
+	}{
+		{func(r *imx.SourceRequest) { r.Secret = strings.Repeat("s", 32) }, true},
+		{func(r *imx.SourceRequest) { r.Source.Notes = true }, true},
+		{func(r *imx.SourceRequest) { r.Unhook = true }, false},
+		{func(*imx.SourceRequest) {}, false},
+	} {
+		v := w.add(c.change)
+		if _, err := os.Stat(secret); (err == nil) != c.there || (v.Hook != "") != c.there {
+			t.Errorf("the webhook is %q, the secret's file: %v", v.Hook, err)
+		}
+	}
+}
+
 func TestWhatCantBeFollowedIsRefused(t *testing.T) {
 	w := newWorld(t)
 	for want, change := range map[string]func(r *imx.SourceRequest){
@@ -423,6 +487,7 @@ func TestWhatCantBeFollowedIsRefused(t *testing.T) {
 		"no repository":    func(r *imx.SourceRequest) { r.Source.URL = "ext::sh -c x" },
 		"no branch":        func(r *imx.SourceRequest) { r.Source.Branch = "-x" },
 		"secret has":       func(r *imx.SourceRequest) { r.Secret = "short" },
+		"at once":          func(r *imx.SourceRequest) { r.Secret, r.Unhook = strings.Repeat("s", 32), true },
 	} {
 		req := imx.SourceRequest{Source: imx.GitSource{Name: "shop", URL: w.url}}
 		change(&req)

@@ -1,7 +1,10 @@
 package source
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"imx"
@@ -22,6 +25,23 @@ func Status(s *imx.State, src imx.GitSource) imx.CommitStatus {
 	return is
 }
 
+// earlier says what became of the commits of a source that it saw before the newest, of which the state has candidates; the newest first.
+func earlier(s *imx.State, src imx.GitSource) []imx.CommitStatus {
+	var list []imx.CommitStatus
+	told := map[string]bool{src.Seen: true}
+	all := slices.SortedFunc(maps.Values(s.Candidates), func(a, b imx.Candidate) int { return cmp.Or(b.Made.Compare(a.Made), cmp.Compare(a.ID, b.ID)) })
+	for _, c := range all {
+		if c.Commit == nil || c.Commit.Repository != src.Name || told[c.Commit.ID] {
+			continue
+		}
+		told[c.Commit.ID] = true
+		is := imx.CommitStatus{Commit: c.Commit.ID, Context: "imx/" + src.Name}
+		is.State, is.Description = stands(s, c)
+		list = append(list, is)
+	}
+	return list
+}
+
 func became(s *imx.State, src imx.GitSource) (state, says string) {
 	c, known := s.Candidates[src.Candidate]
 	switch {
@@ -36,10 +56,17 @@ func became(s *imx.State, src imx.GitSource) (state, says string) {
 	case !known:
 		return success, fmt.Sprintf("candidate %s was settled long ago", src.Candidate)
 	}
+	return stands(s, c)
+}
+
+// stands says how a candidate's commit stands.
+func stands(s *imx.State, c imx.Candidate) (state, says string) {
 	switch c.State {
 	case imx.CandidateReleased:
 		return released(s, c)
-	case imx.CandidateRejected, imx.CandidateSuperseded:
+	case imx.CandidateSuperseded:
+		return failure, fmt.Sprintf("candidate %s is superseded: %s; imx source refresh %s looks at what there is now", c.ID, c.Why, c.Commit.Repository)
+	case imx.CandidateRejected, imx.CandidateFailed:
 		return failure, fmt.Sprintf("candidate %s is %s: %s", c.ID, c.State, c.Why)
 	case imx.CandidateOpen:
 	}

@@ -56,7 +56,7 @@ func (k *Key) SignMessage(r io.Reader, message []byte, opts crypto.SignerOpts) (
 	return crypto.SignMessage(k.signer, r, message, opts)
 }
 
-// Open opens the key that a person chose. It ends, also in the middle of a signature, with ctx.
+// Open opens the key that a person chose; of a public one's file that no agent has the private key of, the private one beside it. It ends, also in the middle of a signature, with ctx.
 // Errors: NotFound for a key or file that isn't there; Invalid for a file without a key, or where several keys could be
 // meant; Refused for a key of a kind that doesn't count, a wrong passphrase, or a file that others may read; Unavailable
 // for an agent that doesn't answer.
@@ -66,20 +66,36 @@ func Open(ctx context.Context, c Choice) (*Key, error) {
 	}
 	text, err := os.ReadFile(c.Key)
 	if errors.Is(err, os.ErrNotExist) {
-		return fromAgent(ctx, c, func(p sign.Public) bool { return meant(c, p) })
+		k, err := fromAgent(ctx, c, func(p sign.Public) bool { return meant(c, p) })
+		if imx.KindOf(err) == imx.NotFound {
+			err = imx.Errorf(imx.NotFound, "there is no file %s, and no key by that ID: %w", c.Key, err).WithHint("%s", imx.AsError(err).Hint)
+		}
+		return k, err
 	}
 	if err != nil {
 		return nil, imx.Errorf(imx.NotFound, "the key can't be read: %w", err)
 	}
-	if strings.Contains(string(text), "PRIVATE KEY-----") {
+	if isPrivate(text) {
 		return fromFile(ctx, c, text)
 	}
 	wanted, err := sign.ParsePublic(string(text))
 	if err != nil {
 		return nil, err
 	}
-	return fromAgent(ctx, c, func(p sign.Public) bool { return p.ID == wanted.ID })
+	k, err := fromAgent(ctx, c, func(p sign.Public) bool { return p.ID == wanted.ID })
+	if err == nil {
+		return k, nil
+	}
+	if private, ok := strings.CutSuffix(c.Key, ".pub"); ok {
+		if text, missing := os.ReadFile(private); missing == nil && isPrivate(text) {
+			c.Key = private
+			return fromFile(ctx, c, text)
+		}
+	}
+	return nil, err
 }
+
+func isPrivate(text []byte) bool { return strings.Contains(string(text), "PRIVATE KEY-----") }
 
 const idPrefix = "SHA256:"
 

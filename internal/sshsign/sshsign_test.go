@@ -112,6 +112,7 @@ func TestEveryKindOfKeySignsFromAnAgentAndFromAFile(t *testing.T) {
 			signed(t, sshsign.Choice{Socket: socket}, file+".pub")
 			signed(t, sshsign.Choice{Socket: socket, Key: file + ".pub"}, file+".pub")
 			signed(t, sshsign.Choice{Key: file}, file+".pub")
+			signed(t, sshsign.Choice{Key: file + ".pub"}, file+".pub")
 		})
 	}
 }
@@ -157,6 +158,7 @@ func TestOfSeveralKeysTheOneThatIsKnownOrNamedSigns(t *testing.T) {
 		"two that could be meant": {sshsign.Choice{Socket: socket}, imx.Invalid, "2 keys"},
 		"none that is known":      {sshsign.Choice{Socket: socket, Known: []string{}}, imx.NotFound, "no key that is wanted"},
 		"one that isn't there":    {sshsign.Choice{Socket: socket, Key: "SHA256:none"}, imx.NotFound, "no key that is wanted"},
+		"a file that isn't there": {sshsign.Choice{Socket: socket, Key: "keys/nope"}, imx.NotFound, "there is no file keys/nope"},
 		"no agent":                {sshsign.Choice{}, imx.NotFound, "no SSH agent"},
 		"an agent that is gone":   {sshsign.Choice{Socket: socket + "-gone"}, imx.Unavailable, "doesn't answer"},
 	} {

@@ -60,7 +60,7 @@ func applied(s *imx.State, e imx.Event, b imx.Applied) (map[string]imx.Service, 
 		if !ok || v.Destroyed {
 			return nil, misfit(e, "there is no service %q to scale", name)
 		}
-		v.Replicas = b.Replicas[name]
+		v.Replicas, v.Stopped = b.Replicas[name], nil
 		if v.Target == v.Current { // otherwise the number comes with the release that is rolled out
 			v.CurrentReplicas = v.Replicas
 		}

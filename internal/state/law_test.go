@@ -88,6 +88,7 @@ func trustBody(t *rapid.T, name string, number int) imx.Body {
 		imx.KeyEnded{Key: id, Until: until, Compromised: number == 0, Reason: "lost"},
 		imx.PersonSet{Person: imx.Person{Name: who, Roles: []imx.Role{imx.RoleReviewer}}},
 		imx.PersonRemoved{Person: who},
+		imx.EnvironmentSet{Environment: name},
 		imx.PolicySet{Policy: imx.Policy{Environment: name, Settings: imx.PolicySettings{Reviews: number}}},
 		imx.ExceptionMade{Exception: imx.Exception{ID: id, Until: until}},
 		imx.ExceptionEnded{Exception: id},

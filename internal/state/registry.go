@@ -22,7 +22,7 @@ func foldRegistry(s *imx.State, e imx.Event) error {
 		t.Revoked = e.Time
 		replace(&s.Registry.Tokens, b.ID, t)
 	case imx.QuotaSet:
-		if b.Quota.Bytes == 0 && b.Quota.Manifests == 0 {
+		if !b.Quota.Bounds() {
 			remove(&s.Registry.Quotas, b.Quota.Scope())
 			return nil
 		}

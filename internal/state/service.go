@@ -15,6 +15,8 @@ func foldService(s *imx.State, e imx.Event) error {
 		return err
 	}
 	put(&s.Services, name, v)
+	failedCandidate(s, e)
+	outdate(s, e, name)
 	return nil
 }
 
@@ -30,7 +32,7 @@ func change(s *imx.State, e imx.Event) (imx.Service, string, error) {
 	case imx.TrafficMoved:
 		return with(s, e, b.Service, func(v *imx.Service) error { return moved(v, e, b.Weights) })
 	case imx.Scaled:
-		return with(s, e, b.Service, func(v *imx.Service) error { return scaled(v, e, b.Replicas) })
+		return with(s, e, b.Service, func(v *imx.Service) error { return scaled(v, e, b) })
 	case imx.Destroyed:
 		return with(s, e, b.Service, func(v *imx.Service) error { return destroyed(v, e, b) })
 	case imx.Removed:
@@ -114,6 +116,9 @@ func goBack(v *imx.Service, e imx.Event, r imx.Release, reason string) {
 	v.Hold = &imx.Hold{By: e.By, Reason: reason, From: v.Target, Since: e.Time}
 	v.Target, v.Since, v.Rollout = r.Number, e.Time, imx.Rollout{}
 	comeBack(v)
+	if v.Stopped != nil {
+		v.Replicas, v.Stopped = v.Stopped.Replicas, nil
+	}
 	if r.Spec.Exclusive() {
 		v.Replicas = min(v.Replicas, 1)
 	}
@@ -152,11 +157,19 @@ func moved(v *imx.Service, e imx.Event, weights imx.Weights) error {
 	return nil
 }
 
-func scaled(v *imx.Service, e imx.Event, replicas int) error {
-	if v.Destroyed || replicas < 0 {
-		return misfit(e, "service %q can't have %d instances", v.Name, replicas)
+func scaled(v *imx.Service, e imx.Event, b imx.Scaled) error {
+	if v.Destroyed || b.Replicas < 0 {
+		return misfit(e, "service %q can't have %d instances", v.Name, b.Replicas)
 	}
-	v.Replicas, v.CurrentReplicas = replicas, replicas
+	had := v.Stopped
+	v.Stopped = nil
+	if b.Denied {
+		v.Stopped = &imx.Stopped{Release: v.Target, Replicas: v.Replicas, Reason: b.Reason, Time: e.Time}
+		if had != nil {
+			v.Stopped.Replicas = had.Replicas
+		}
+	}
+	v.Replicas, v.CurrentReplicas = b.Replicas, b.Replicas
 	return nil
 }
 
@@ -168,7 +181,7 @@ func destroyed(v *imx.Service, e imx.Event, b imx.Destroyed) error {
 		return err
 	}
 	v.Destroyed, v.VolumesToo, v.Since = true, b.Volumes, e.Time
-	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Hold, v.Routes = 0, 0, 0, 0, nil, nil
+	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Hold, v.Routes, v.Stopped = 0, 0, 0, 0, nil, nil, nil
 	v.Rollout, v.WayBack, v.Finished = imx.Rollout{}, imx.WayBack{}, time.Time{}
 	return nil
 }

@@ -41,6 +41,7 @@ func Clone(s *imx.State) *imx.State {
 	c.Images = maps.Clone(s.Images)
 	c.Evidence = maps.Clone(s.Evidence)
 	c.Keys, c.People = maps.Clone(s.Keys), maps.Clone(s.People)
+	c.PolicyChanges = maps.Clone(s.PolicyChanges)
 	c.Policies, c.Exceptions = maps.Clone(s.Policies), maps.Clone(s.Exceptions)
 	c.Candidates, c.Sources, c.Verdicts = maps.Clone(s.Candidates), maps.Clone(s.Sources), maps.Clone(s.Verdicts)
 	c.Feeds = maps.Clone(s.Feeds)
@@ -112,7 +113,7 @@ func fold(s *imx.State, e imx.Event) error {
 		imx.TurnedBad, imx.HoldEnded, imx.WayBackChanged:
 		return foldService(s, e)
 	case imx.KeyAdded, imx.KeyEnded, imx.PersonSet, imx.PersonRemoved,
-		imx.PolicySet, imx.ExceptionMade, imx.ExceptionEnded, imx.VerdictGiven:
+		imx.PolicySet, imx.EnvironmentSet, imx.ExceptionMade, imx.ExceptionEnded, imx.VerdictGiven:
 		return foldTrust(s, e)
 	case imx.CandidateMade, imx.Reviewed, imx.CandidateEnded, imx.SourceAdded, imx.SourceRemoved, imx.CommitSeen:
 		return foldCandidate(s, e)

@@ -383,3 +383,44 @@ func TestEventsThatDontFitAreNamedAndChangeNothing(t *testing.T) {
 		t.Errorf("an event without a body: %v", err)
 	}
 }
+
+func TestWhatThePolicyStoppedIsRememberedUntilSomebodyWantsSomethingElse(t *testing.T) {
+	stopped := func() *story {
+		st := tell(t).apply(imx.Applied{Releases: []imx.Release{release(1, 3)}}).then(imx.RolloutFinished{Service: "web", Release: 1})
+		st.apply(imx.Applied{Releases: []imx.Release{release(2, 3)}}).then(imx.RolloutFinished{Service: "web", Release: 2})
+		st.then(imx.Scaled{Service: "web", Replicas: 5}, imx.Scaled{Service: "web", Replicas: 0, Reason: "never", Denied: true})
+		return st.then(imx.Scaled{Service: "web", Replicas: 0, Reason: "again", Denied: true})
+	}
+	st := stopped()
+	if s := st.s.Services["web"].Stopped; s == nil || s.Release != 2 || s.Replicas != 5 || s.Reason != "again" {
+		t.Fatalf("%+v", s)
+	}
+	for what, then := range map[string]struct {
+		body     imx.Body
+		replicas int
+	}{
+		"scaled":      {imx.Scaled{Service: "web", Replicas: 3}, 3},
+		"rolled back": {imx.RolledBack{Service: "web", From: 2, To: 1}, 5},
+		"destroyed":   {imx.Destroyed{Service: "web"}, 0},
+	} {
+		st := stopped().then(then.body)
+		if v := st.s.Services["web"]; v.Stopped != nil || v.Replicas != then.replicas {
+			t.Errorf("%s: %+v", what, v)
+		}
+	}
+	st = stopped().apply(imx.Applied{Replicas: map[string]int{"web": 2}})
+	if v := st.s.Services["web"]; v.Stopped != nil || v.Replicas != 2 {
+		t.Errorf("applied: %+v", v)
+	}
+}
+
+func TestAnEnvironmentsPolicyGoesBackToImxsOwn(t *testing.T) {
+	st := tell(t).then(imx.PolicySet{Policy: imx.Policy{Environment: "staging"}, Reason: "audit"})
+	if _, ok := st.s.Policies["staging"]; !ok || st.s.PolicyChanges["staging"].Reason != "audit" {
+		t.Errorf("%+v", st.s)
+	}
+	st.then(imx.PolicySet{Policy: imx.Policy{Environment: "staging"}, Shipped: true, Reason: "over"})
+	if _, ok := st.s.Policies["staging"]; ok || st.s.PolicyChanges["staging"].Reason != "over" {
+		t.Errorf("%+v", st.s)
+	}
+}

@@ -22,9 +22,11 @@ func foldTrust(s *imx.State, e imx.Event) error {
 	case imx.PersonRemoved:
 		return personRemoved(s, e, b)
 	case imx.PolicySet:
-		put(&s.Policies, b.Policy.Environment, b.Policy)
+		policySet(s, e, b)
+	case imx.EnvironmentSet:
+		s.Environment = b.Environment
 	case imx.ExceptionMade:
-		put(&s.Exceptions, b.Exception.ID, b.Exception)
+		exceptionMade(s, e, b.Exception)
 	case imx.ExceptionEnded:
 		x, ok := s.Exceptions[b.Exception]
 		if !ok {
@@ -38,6 +40,14 @@ func foldTrust(s *imx.State, e imx.Event) error {
 		verdictGiven(s, b)
 	}
 	return nil
+}
+
+func policySet(s *imx.State, e imx.Event, b imx.PolicySet) {
+	put(&s.Policies, b.Policy.Environment, b.Policy)
+	if b.Shipped {
+		delete(s.Policies, b.Policy.Environment)
+	}
+	put(&s.PolicyChanges, b.Policy.Environment, imx.PolicyChange{By: e.By, Time: e.Time, Reason: b.Reason})
 }
 
 func keyAdded(s *imx.State, e imx.Event, k imx.Key) error {
@@ -60,6 +70,14 @@ func keyAdded(s *imx.State, e imx.Event, k imx.Key) error {
 	put(&keys, k.ID, k)
 	s.Keys = keys
 	return nil
+}
+
+// exceptionMade forgets those that have ended by then: they excuse nothing any more, and the log has them.
+func exceptionMade(s *imx.State, e imx.Event, x imx.Exception) {
+	kept := maps.Clone(s.Exceptions)
+	maps.DeleteFunc(kept, func(_ string, old imx.Exception) bool { return !e.Time.Before(old.Until) })
+	put(&kept, x.ID, x)
+	s.Exceptions = kept
 }
 
 // over reports whether a key has ended by the time of an event.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
@@ -18,6 +19,9 @@ import (
 
 // maxName is the most that a person's name may have, in bytes, as user names have it.
 const maxName = 32
+
+// maxLogin is the most that the name of an account may have, in bytes, as Linux' LOGIN_NAME_MAX has it.
+const maxLogin = 255
 
 // People lists who is known, with their keys, sorted by name.
 func (r *Registrar) People(context.Context) ([]imx.KnownPerson, error) {
@@ -54,7 +58,7 @@ func (r *Registrar) SetPerson(_ context.Context, by imx.Principal, req imx.Perso
 		}
 		keys = append(keys, k)
 	}
-	p := imx.Person{Name: req.Name, Emails: tidied(req.Emails), Roles: tidied(req.Roles)}
+	p := imx.Person{Name: req.Name, Emails: tidied(req.Emails), Roles: tidied(req.Roles), Logins: tidied(req.Logins)}
 	if _, err := r.cfg.Control.SetPerson(by, p, keys); err != nil {
 		return imx.KnownPerson{}, err
 	}
@@ -84,11 +88,23 @@ func checkPerson(req imx.PersonRequest) error {
 		}
 	}
 	for _, email := range req.Emails {
-		if at := strings.Index(email, "@"); at < 1 || at == len(email)-1 || strings.ContainsAny(email, " <>\n\t") {
+		if at := strings.Index(email, "@"); at < 1 || at == len(email)-1 || strings.ContainsAny(email, " <>\n\t") || len(email) > imx.MaxEmail {
 			return imx.Errorf(imx.Invalid, "%q is not an e-mail address", email).WithHint("write it as commits have it, without <>: ada@example.org")
 		}
 	}
+	for _, login := range req.Logins {
+		if !isLogin(login) {
+			return imx.Errorf(imx.Invalid, "%.100q can't be the name of an account", login).WithHint("write it as id -un does where they are logged in")
+		}
+	}
 	return nil
+}
+
+// isLogin reports whether a passwd database can have an account of that name. Directories add names such as DOMAIN\ada and ada@domain
+// to those that useradd takes.
+func isLogin(name string) bool {
+	strange := func(r rune) bool { return r <= ' ' || r == 0x7f || r == ':' || r == '/' || r == utf8.RuneError }
+	return name != "" && len(name) <= maxLogin && name[0] != '-' && !strings.ContainsFunc(name, strange)
 }
 
 // pgpBegins is how an armored OpenPGP public key begins.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -306,6 +307,44 @@ func TestPeopleAreKnownWithTheirKeysUntilTheyAreRemoved(t *testing.T) {
 	}
 	if err := w.RemovePerson(t.Context(), "root", "ada", ""); imx.KindOf(err) != imx.NotFound {
 		t.Errorf("removed twice: err = %v", err)
+	}
+}
+
+func TestAnAccountIsOnePersonsLogin(t *testing.T) {
+	w := newWorld(t)
+	set := func(req imx.PersonRequest) (imx.KnownPerson, error) {
+		req.Roles = []imx.Role{imx.RoleReviewer}
+		return w.SetPerson(t.Context(), "root", req)
+	}
+	ada, err := set(imx.PersonRequest{Name: "ada", Logins: []string{"ada", "al", "ada"}})
+	if err != nil || !slices.Equal(ada.Logins, []string{"ada", "al"}) {
+		t.Fatalf("%+v, %v", ada, err)
+	}
+	before := w.control.State().Next
+	if again, err := set(imx.PersonRequest{Name: "ada"}); err != nil || len(again.Logins) != 2 || w.control.State().Next != before {
+		t.Errorf("logins that aren't given stay: %+v, %v", again, err)
+	}
+	if _, err := set(imx.PersonRequest{Name: "ben", Logins: []string{"ben", "al"}}); imx.KindOf(err) != imx.Conflict || !strings.Contains(err.Error(), "the login al is ada's") {
+		t.Errorf("ada's login for ben: %v", err)
+	}
+	if _, err := set(imx.PersonRequest{Name: "ada", Logins: []string{"ada"}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := set(imx.PersonRequest{Name: "ben", Logins: []string{"al"}}); err != nil {
+		t.Errorf("a login that nobody has any more: %v", err)
+	}
+	for account, want := range map[string]imx.Principal{"al": "ben", "ada": "ada", "ben": "account:ben", "root": "account:root"} {
+		if got := imx.Caller(w.control.State().People, account); got != want {
+			t.Errorf("%s: got %s, want %s", account, got, want)
+		}
+	}
+	for _, login := range []string{"", "-x", "a b", "a:b", "a/b", "a\n", "\xff", strings.Repeat("a", 256)} {
+		if _, err := set(imx.PersonRequest{Name: "cat", Logins: []string{login}}); imx.KindOf(err) != imx.Invalid {
+			t.Errorf("login %q: %v", login, err)
+		}
+	}
+	if _, err := set(imx.PersonRequest{Name: "cat", Logins: []string{`CORP\cat`, "cat@corp.example", "Cat$"}}); err != nil {
+		t.Errorf("logins of a directory: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"imx"
 	"imx/internal/policy"
@@ -83,63 +84,56 @@ func (j *Judge) subject(ctx context.Context, s *imx.State, wanted string) (imx.R
 	if err != nil {
 		return imx.Release{}, "", err
 	}
-	return j.ofImage(s, view.Image), fmt.Sprintf("image %s", view.Name), nil
+	r, as := j.ofImage(s, view.Image)
+	return r, "image " + view.Name + as, nil
 }
 
-// ofImage is the newest release that has an image or, where none does, one that it could have: of the plan that it was tested under
-// last, and the template that it was built from.
-func (j *Judge) ofImage(s *imx.State, image imx.Image) imx.Release {
-	r := imx.Release{Image: image}
+// ofImage is the release that an image is judged as, and what to call it: of the open candidate or the release that has it, whichever is
+// newer; where there is neither, one that it could have: of the plan and the template that it was built from.
+func (j *Judge) ofImage(s *imx.State, image imx.Image) (imx.Release, string) {
+	r, as := imx.Release{Image: image}, ""
 	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
 		for _, has := range s.Services[name].Releases {
 			if has.Image.Digest == image.Digest && has.Made.After(r.Made) {
-				r = has
+				r, as = has, fmt.Sprintf(", as release %d of %s has it", has.Number, name)
 			}
 		}
 	}
-	if r.Number > 0 {
-		r.Number = 0 // it isn't that release that is asked about, but one like it
-		return r
+	if draft, c, ok := j.proposed(s, image, r.Made); ok {
+		r, as = draft, fmt.Sprintf(", as candidate %s has it", c.ID)
 	}
-	for _, e := range j.evidence(s, r) {
-		switch f := e.Facts.(type) {
-		case testFacts:
-			r.Plan = f.Plan
-		case provenanceFacts:
-			r.Source = imx.Source{Commit: f.Commit, Dirty: f.Dirty}
+	if as != "" {
+		r.Number = 0 // it isn't that release that is asked about, but one like it
+		return r, as
+	}
+	if f, ok := j.evidence(s, r)["provenance"].Facts.(provenanceFacts); ok {
+		r.Plan, r.Source = f.Plan, imx.Source{Commit: f.Commit, Dirty: f.Dirty}
+	}
+	return r, ""
+}
+
+// proposed is the release that the newest open candidate with an image would make, if it was made after some moment.
+func (j *Judge) proposed(s *imx.State, image imx.Image, after time.Time) (r imx.Release, c imx.Candidate, ok bool) {
+	for _, id := range slices.Sorted(maps.Keys(s.Candidates)) {
+		one := s.Candidates[id]
+		if one.State != imx.CandidateOpen || one.Environment != j.cfg.Environment || !one.Made.After(after) {
+			continue
+		}
+		drafts, err := j.cfg.Drafts(one)
+		i := slices.IndexFunc(drafts, func(d imx.Release) bool { return d.Image.Digest == image.Digest })
+		if err == nil && i >= 0 { // one that can't be released any more says nothing of its image
+			r, c, ok, after = drafts[i], one, true, one.Made
 		}
 	}
-	return r
+	return r, c, ok
 }
 
-// Policy returns an environment's policy, this server's for "", and what its conditions ask for. Errors: Invalid.
-func (j *Judge) Policy(environment string) (imx.PolicyView, error) {
-	environment = cmp.Or(environment, j.cfg.Environment)
-	if err := policy.CheckEnvironment(environment); err != nil {
-		return imx.PolicyView{}, err
-	}
+// AsksSigned reports whether nothing is released of a followed repository's commit that nobody known signed.
+func (j *Judge) AsksSigned() bool {
 	s := j.cfg.Control.State()
-	_, set := s.Policies[environment]
-	shown, err := view(policy.Of(s, environment))
-	shown.Shipped = !set
-	return shown, err
-}
-
-func view(p imx.Policy) (imx.PolicyView, error) {
-	book, err := policy.Compile(p)
-	if err != nil {
-		return imx.PolicyView{}, err
-	}
-	return imx.PolicyView{Policy: p, Digest: p.Digest(), Conditions: book.Conditions()}, nil
-}
-
-// SetPolicy gives an environment a policy. Errors: Invalid, with file and line for rules that don't compile.
-func (j *Judge) SetPolicy(by imx.Principal, p imx.Policy) (imx.PolicyView, error) {
-	shown, err := view(p)
-	if err != nil || policy.Of(j.cfg.Control.State(), p.Environment).Digest() == p.Digest() {
-		return shown, err
-	}
-	return shown, j.cfg.Control.Record(by, imx.PolicySet{Policy: p})
+	p := policy.Of(s, j.cfg.Environment).Settings
+	excused := slices.ContainsFunc(j.Exceptions(), func(x imx.Exception) bool { return x.Condition == "source" })
+	return (p.SignedCommits || p.SignedSources) && !excused && !slices.Contains(p.Warn, "source")
 }
 
 // Except excuses a condition for a while. Errors: Invalid for a condition that there isn't or that nothing excuses, and for an

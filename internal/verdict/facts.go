@@ -23,6 +23,8 @@ type (
 		Source    string     `json:"source"`
 		Commit    string     `json:"commit,omitempty"`
 		Dirty     bool       `json:"dirty,omitempty"`
+		// Bytes say how the builder came by the image's bytes.
+		Bytes provenance.Bytes `json:"bytes,omitzero"`
 	}
 	testFacts struct {
 		Result string     `json:"result"`
@@ -84,7 +86,7 @@ func ofProvenance(raw json.RawMessage) (any, error) {
 	from := p.Definition.External.Template
 	return provenanceFacts{
 		Builder: p.Run.Builder.ID, Version: p.Run.Builder.Version["imx"], ImagePlan: p.Definition.Internal.ImagePlan, Plan: p.Definition.Internal.Plan,
-		Source: from.String(), Commit: from.Commit, Dirty: from.Dirty,
+		Source: from.String(), Commit: from.Commit, Dirty: from.Dirty, Bytes: p.Definition.Internal.Bytes,
 	}, nil
 }
 

@@ -27,7 +27,7 @@ func inputs(s *imx.State, p imx.Policy, r imx.Release) imx.Digest {
 		People     map[imx.Principal]imx.Person
 		Exceptions []imx.Exception
 		Candidates []imx.Candidate
-	}{p.Digest(), r, standing(s, r.Image.Digest), s.Keys, s.People, exceptions(s, r), candidates(s, r.Service, p.Environment)})
+	}{p.Digest(), r, standing(s, r.Image.Digest), s.Keys, s.People, exceptions(s, r), candidates(s, r, p.Environment)})
 }
 
 // standing is the evidence that a verdict stands on: all but verdicts themselves, and reviews, which are the plan's and not the image's.
@@ -50,11 +50,11 @@ func exceptions(s *imx.State, r imx.Release) []imx.Exception {
 	return found
 }
 
-// candidates are those of a service in an environment, in the order in which they were made.
-func candidates(s *imx.State, service, environment string) []imx.Candidate {
+// candidates are those of a release's plan in an environment, in the order in which they were made.
+func candidates(s *imx.State, r imx.Release, environment string) []imx.Candidate {
 	found := []imx.Candidate{}
 	for _, c := range s.Candidates {
-		if c.Environment == environment && slices.Contains(c.Services, service) {
+		if c.Environment == environment && c.Plan == r.Plan && slices.Contains(c.Services, r.Service) {
 			found = append(found, c)
 		}
 	}
@@ -73,23 +73,34 @@ type about struct {
 func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	in := policy.Input{
 		Purpose: a.purpose, Environment: j.cfg.Environment, Now: a.now, Service: r.Service, Image: r.Image, Inputs: a.inputs,
-		Plan:     policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Service: r.Spec, Image: r.Config},
-		Evidence: j.evidence(s, r), Exceptions: exceptions(s, r), Authors: []imx.Principal{}, Reviews: []policy.Review{},
+		Candidate: r.Candidate,
+		Plan:      policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Person: person(s, r.By), Service: r.Spec, Image: r.Config},
+		Evidence:  j.evidence(s, r), Exceptions: exceptions(s, r), Authors: []imx.Principal{}, Reviews: []policy.Review{},
 	}
-	for _, c := range candidates(s, r.Service, j.cfg.Environment) {
-		if c.Plan == r.Plan {
-			if c.Commit != nil { // the same plan is the same template, whoever else brought it
-				in.Commit = stillSigned(s, c)
-			}
-			in.Authors = append(in.Authors, c.Authors()...)
+	for _, c := range candidates(s, r, j.cfg.Environment) {
+		if c.Commit != nil { // the same plan is the same template, whoever else brought it
+			in.Commit = stillSigned(s, c)
 		}
+		in.Authors = append(in.Authors, c.Authors(s.People)...)
 		for _, v := range c.Reviews {
 			in.Reviews = append(in.Reviews, j.review(s, v, r))
 		}
 	}
+	if in.Plan.Person != "" {
+		in.Authors = append(in.Authors, in.Plan.Person)
+	}
 	in.Authors = slices.Compact(slices.Sorted(slices.Values(in.Authors)))
 	slices.SortStableFunc(in.Reviews, func(a, b policy.Review) int { return a.Made.Compare(b.Made) })
+	in.Reviews = slices.CompactFunc(in.Reviews, func(a, b policy.Review) bool { return a.Bundle == b.Bundle }) // one that stands is told with each candidate
 	return in
+}
+
+// person is who acted, if imx knows them now: they, or whose login the account is; "" for anybody else.
+func person(s *imx.State, by imx.Principal) imx.Principal {
+	if p, ok := imx.WithLogin(s.People, by.Account()); ok {
+		return p.Name
+	}
+	return s.People[by].Name
 }
 
 // evidence checks what is stated of an image.
@@ -105,6 +116,9 @@ func (j *Judge) evidence(s *imx.State, r imx.Release) map[string]policy.Evidence
 		one.Facts = said.facts
 		if name == "vex" {
 			vex = said.vex
+		}
+		if f, ok := said.facts.(provenanceFacts); ok && err == nil {
+			err = f.Bytes.Counts(s.Keys)
 		}
 		if one.Counts = err == nil; err != nil {
 			one.Why = reason(err)
@@ -142,9 +156,7 @@ func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (said, error) {
 	}
 	id := e
 	id.Passed, id.Made, id.Summary = nil, time.Time{}, keys[e.Signer].Public
-	j.mu.Lock()
-	known, ok := j.checked[id]
-	j.mu.Unlock()
+	known, ok := j.checked.get(id)
 	if ok {
 		return known, nil
 	}
@@ -159,34 +171,48 @@ func (j *Judge) counts(e imx.Evidence, keys map[string]imx.Key) (said, error) {
 	if name == "vex" {
 		known.vex = st.Predicate
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.checked) >= maxKnown {
-		clear(j.checked)
-	}
-	j.checked[id] = known
+	j.checked.put(id, known)
 	return known, nil
 }
 
-// stillSigned is what the server saw of a candidate's commit, without its signer where that one's key, or role, doesn't count
+// stillSigned is what the server saw of a candidate's commit, with the people that are known now, and without its signer where that one's key, or role, doesn't count
 // any more for what it signed before the candidate was made.
 func stillSigned(s *imx.State, c imx.Candidate) *imx.Commit {
 	seen := *c.Commit
+	seen.People = seen.Known(s.People)
 	k := s.Keys[seen.Key]
+	for _, id := range seen.Keys {
+		if why := ended(s, c, s.Keys[id]); why != "" {
+			seen.Unsigned = fmt.Sprintf("another commit that was new with it: %s", why)
+		}
+	}
 	switch {
 	case seen.Signer == "":
 		return &seen
-	case k.Compromised:
-		seen.Unsigned = "its signer's key is compromised: " + k.Reason
-	case k.Owner != seen.Signer || !k.Until.IsZero() && !c.Made.Before(k.Until):
+	case k.Owner != seen.Signer:
 		seen.Unsigned = "its signer's key had ended when it was seen"
-	case !s.People[seen.Signer].Has(imx.RoleAuthor):
-		seen.Unsigned = fmt.Sprintf("%s, who signed it, hasn't the role %s", seen.Signer, imx.RoleAuthor)
 	default:
-		return &seen
+		why := ended(s, c, k)
+		if why == "" {
+			return &seen
+		}
+		seen.Unsigned = why
 	}
 	seen.Signer, seen.Key = "", ""
 	return &seen
+}
+
+// ended says why what a key signed before a candidate was made doesn't count any more, "" if it does.
+func ended(s *imx.State, c imx.Candidate, k imx.Key) string {
+	switch {
+	case k.Compromised:
+		return "its signer's key is compromised: " + k.Reason
+	case !k.Until.IsZero() && !c.Made.Before(k.Until):
+		return "its signer's key had ended when it was seen"
+	case !s.People[k.Owner].Has(imx.RoleAuthor):
+		return fmt.Sprintf("%s, who signed it, hasn't the role %s", k.Owner, imx.RoleAuthor)
+	}
+	return ""
 }
 
 // review checks a person's answer: that it is signed by them, is about a release's image and tests too, and says what the log says that it does.
@@ -194,42 +220,57 @@ func (j *Judge) review(s *imx.State, v imx.Review, r imx.Release) policy.Review 
 	one := policy.Review{
 		By: v.By, Approves: v.Approves, Plan: v.Plan, Bundle: v.Bundle, Made: v.Made, Reviewer: s.People[v.By].Has(imx.RoleReviewer),
 	}
-	err := j.answered(s, v, r)
+	p, err := j.answered(s, v, r)
+	one.Candidate = p.Candidate
 	if one.Counts = err == nil; err != nil {
 		one.Why = reason(err)
 	}
 	return one
 }
 
-func (j *Judge) answered(s *imx.State, v imx.Review, r imx.Release) error {
+// answered returns what a person signed. Errors: Refused with why it doesn't count.
+func (j *Judge) answered(s *imx.State, v imx.Review, r imx.Release) (imx.ReviewPredicate, error) {
+	var p imx.ReviewPredicate
 	raw, err := j.cfg.Bundle(v.Bundle)
 	if err != nil {
-		return err
+		return p, err
 	}
 	bundle, err := sign.Open(raw)
 	if err != nil {
-		return err
+		return p, err
 	}
 	st, err := sign.Counts(imx.Evidence{
 		Image: v.Plan, PredicateType: imx.PredicateReview, Statement: imx.DigestBytes(bundle.Payload), Bundle: v.Bundle, Signer: v.Key, Made: v.Made,
 	}, raw, s.Keys)
 	if err != nil {
-		return err
+		return p, err
 	}
-	var p imx.ReviewPredicate
-	err = json.Unmarshal(st.Predicate, &p)
+	if err := json.Unmarshal(st.Predicate, &p); err != nil {
+		return p, imx.Errorf(imx.Refused, "what is signed is no review: %w", err)
+	}
+	return p, counted(s, v, r, signedReview{st, p, j.cfg.Environment})
+}
+
+// signedReview is a review as it was signed, and where it is asked for.
+type signedReview struct {
+	statement   imx.Statement
+	predicate   imx.ReviewPredicate
+	environment string
+}
+
+// counted says why what was signed doesn't count as the review that it is kept as; of nothing else than the signature.
+func counted(s *imx.State, v imx.Review, r imx.Release, signed signedReview) error {
+	p := signed.predicate
 	switch {
-	case err != nil:
-		return imx.Errorf(imx.Refused, "what is signed is no review: %w", err)
-	case !statement.About(st, r.Image.Digest):
+	case p.Approves && !statement.About(signed.statement, r.Image.Digest): // a no is for the plan, whatever it is built to and tested by
 		return imx.Errorf(imx.Refused, "it isn't about the image %s", r.Image.Digest.Short())
-	case p.Plan == r.Plan && p.Proof != r.Proof:
+	case p.Approves && p.Plan == r.Plan && p.Proof != r.Proof:
 		return imx.Errorf(imx.Refused, "it is for other tests or waivers of the plan, or for tests that aren't skipped")
 	case v.Made.Before(s.People[v.By].Since):
 		return imx.Errorf(imx.Refused, "it is older than what is known of %s", v.By)
 	case s.Keys[v.Key].Owner != v.By:
 		return imx.Errorf(imx.Refused, "it is signed with the key of %s", s.Keys[v.Key].Owner)
-	case p.Plan != v.Plan || p.Approves != v.Approves || p.Environment != j.cfg.Environment:
+	case p.Plan != v.Plan || p.Approves != v.Approves || p.Environment != signed.environment:
 		return imx.Errorf(imx.Refused, "what is signed isn't what it is kept as: it is about the plan %s in %s", p.Plan, p.Environment)
 	}
 	return nil

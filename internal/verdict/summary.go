@@ -121,9 +121,12 @@ func denied(all []imx.Verdict) error {
 	return imx.Errorf(imx.Refused, "%w", errors.Join(list...)).WithHint("%s", hint)
 }
 
-// told reports whether a verdict says what an earlier one said, for the same reasons.
-func told(v, earlier imx.Verdict) bool {
-	same := func(a, b imx.Condition) bool { return a.ID == b.ID && a.Met == b.Met && a.Exception == b.Exception }
+// told reports whether a verdict on a release says what an earlier one said, for the same reasons. Of what never became a release, number 0,
+// the exceptions never came into being either: each try would have had others.
+func told(number int, v, earlier imx.Verdict) bool {
+	same := func(a, b imx.Condition) bool {
+		return a.ID == b.ID && a.Met == b.Met && a.Holds() == b.Holds() && (number == 0 || a.Exception == b.Exception)
+	}
 	return earlier.Image == v.Image && earlier.Plan == v.Plan && earlier.Allowed == v.Allowed && earlier.Environment == v.Environment &&
 		slices.EqualFunc(v.Conditions, earlier.Conditions, same)
 }

@@ -26,7 +26,9 @@ type Config struct {
 	// State keeps a claim as evidence: the verdict itself.
 	State func(ctx context.Context, by imx.Principal, c attest.Claim) (imx.Evidence, error)
 	// Find returns the image that a person means.
-	Find        func(ctx context.Context, wanted string) (imx.ImageView, error)
+	Find func(ctx context.Context, wanted string) (imx.ImageView, error)
+	// Drafts returns the releases that a candidate would make now. Errors: Conflict if it can't be released any more.
+	Drafts      func(c imx.Candidate) ([]imx.Release, error)
 	Environment string
 	Version     string // of imx
 	Now         func() time.Time
@@ -37,24 +39,30 @@ type Config struct {
 type Judge struct {
 	cfg Config
 
+	news  chan struct{}                    // has something in it when a verdict for starts isn't what it was
+	known *memory[imx.Digest, imx.Verdict] // for starts, by what they stand on
+	// checked are statements whose bytes were found to be signed, by what the log has of them and the public key.
+	checked *memory[imx.Evidence, said]
+
 	mu     sync.Mutex
 	latest time.Time // no verdict is of an earlier moment than one before it
 	book   *policy.Book
-	of     imx.Digest                 // the policy that book is
-	known  map[imx.Digest]imx.Verdict // for starts, by what they stand on
-	// checked are statements whose bytes were found to be signed, by what the log has of them and the public key.
-	checked map[imx.Evidence]said
+	of     imx.Digest // the policy that book is
 }
 
-// maxKnown bounds how many verdicts, and how many statements, are remembered: far more than a machine runs releases.
-const maxKnown = 4096
+// The bytes that verdicts, and what statements say, may take in memory: far more than the releases of a machine need. A verdict has some
+// 3 KB, and what is stated of an image with 300 vulnerabilities 190 KB.
+const (
+	maxKnown   = 16 << 20
+	maxChecked = 64 << 20
+)
 
 // New returns a Judge. It starts nothing. Errors: Invalid for the name of an environment that is none.
 func New(cfg Config) (*Judge, error) {
 	if err := policy.CheckEnvironment(cfg.Environment); err != nil {
 		return nil, err
 	}
-	return &Judge{cfg: cfg, known: map[imx.Digest]imx.Verdict{}, checked: map[imx.Evidence]said{}}, nil
+	return &Judge{cfg: cfg, news: make(chan struct{}, 1), known: newMemory[imx.Digest, imx.Verdict](maxKnown), checked: newMemory[imx.Evidence, said](maxChecked)}, nil
 }
 
 // Environment is whose policy counts here.
@@ -91,9 +99,10 @@ func (j *Judge) compiled(s *imx.State) (*policy.Book, imx.Policy, error) {
 	return book, p, nil
 }
 
-// Release says whether a release may be made: all that this stands on is read anew. Errors: as policy.Compile; not that it may not, which the verdict says.
-func (j *Judge) Release(ctx context.Context, r imx.Release) (imx.Verdict, error) {
-	x, err := j.explained(ctx, j.cfg.Control.State(), r, imx.ForRelease)
+// Release says whether a release may be made, if some exceptions are made with it: all that this stands on is read anew.
+// Errors: as policy.Compile; not that it may not, which the verdict says.
+func (j *Judge) Release(ctx context.Context, r imx.Release, excused ...imx.Exception) (imx.Verdict, error) {
+	x, err := j.explained(ctx, with(j.cfg.Control.State(), excused), r, imx.ForRelease)
 	return x.verdict, err
 }
 
@@ -115,9 +124,7 @@ func (j *Judge) start(ctx context.Context, s *imx.State, r imx.Release) (imx.Ver
 	}
 	now := j.now(s)
 	id := inputs(s, p, r)
-	j.mu.Lock()
-	v, ok := j.known[id]
-	j.mu.Unlock()
+	v, ok := j.known.get(id)
 	if ok && now.Before(v.Until) && !now.Before(v.Made) {
 		return v, nil
 	}
@@ -125,13 +132,21 @@ func (j *Judge) start(ctx context.Context, s *imx.State, r imx.Release) (imx.Ver
 	if err != nil {
 		return v, err
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.known) >= maxKnown {
-		clear(j.known)
-	}
-	j.known[id] = v
+	j.remember(v)
 	return v, nil
+}
+
+// remember keeps a verdict for the starts to come, in place of an earlier one on the same, and wakes the watch where it says something else.
+func (j *Judge) remember(v imx.Verdict) {
+	old, ok := j.known.get(v.Inputs)
+	j.known.put(v.Inputs, v)
+	if ok && old.Allowed == v.Allowed {
+		return
+	}
+	select {
+	case j.news <- struct{}{}:
+	default: // it is awake
+	}
 }
 
 // explained is a verdict with what it was made of.
@@ -141,7 +156,7 @@ type explained struct {
 	looked  policy.Looked
 }
 
-// explained gives a verdict that nobody remembers.
+// explained gives a verdict from what it stands on as it is now. Starts to come don't get an older one.
 func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purpose imx.Purpose) (explained, error) {
 	book, p, err := j.compiled(s)
 	if err != nil {
@@ -149,5 +164,12 @@ func (j *Judge) explained(ctx context.Context, s *imx.State, r imx.Release, purp
 	}
 	x := explained{input: j.gather(s, about{purpose, inputs(s, p, r), j.now(s)}, r)}
 	x.verdict, x.looked, err = book.Judge(ctx, x.input)
+	switch {
+	case err != nil:
+	case purpose == imx.ForStart:
+		j.remember(x.verdict)
+	case !x.verdict.Allowed: // a start may be refused for the same: it is judged anew, too
+		j.known.drop(x.verdict.Inputs)
+	}
 	return x, err
 }

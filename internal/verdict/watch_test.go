@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"imx"
@@ -29,15 +30,15 @@ func (w *world) events(kind string) []imx.Event {
 
 func TestARefusedReleaseIsOnTheLogOnceForTheSameReasons(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.Allowed(t.Context(), "ann", []imx.Release{release()})
+	_, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil)
 	if e := imx.AsError(err); imx.KindOf(err) != imx.Refused || !strings.Contains(e.Message, "signed: nothing is stated") || !strings.Contains(e.Message, "tests: ") || e.Hint == "" {
 		t.Fatalf("err = %v", err)
 	}
-	if _, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}); err == nil || len(w.events("verdict-given")) != 1 {
+	if _, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil); err == nil || len(w.events("verdict-given")) != 1 {
 		t.Errorf("%v, %d verdicts on the log", err, len(w.events("verdict-given")))
 	}
 	w.put(w.good(imx.PredicateTest))
-	if _, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}); err == nil || len(w.events("verdict-given")) != 2 {
+	if _, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil); err == nil || len(w.events("verdict-given")) != 2 {
 		t.Errorf("%v, %d verdicts on the log", err, len(w.events("verdict-given")))
 	}
 	if v := w.control.State().Verdicts["web"][0]; v.Allowed || v.Plan != release().Plan {
@@ -48,11 +49,11 @@ func TestARefusedReleaseIsOnTheLogOnceForTheSameReasons(t *testing.T) {
 func TestAVerdictIsASignedSummaryAsSLSAHasIt(t *testing.T) {
 	w := newWorld(t)
 	w.stateAll()
-	all, err := w.Allowed(t.Context(), "ann", []imx.Release{release()})
+	all, err := w.Allowed(t.Context(), "ann", []imx.Release{release()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := w.Made(w.control.State(), []imx.Release{release()}, all)
+	made, err := w.Made(w.control.State(), []imx.Release{release()}, all, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func (w *world) set(t *testing.T, action imx.DeniedAction) {
 	t.Helper()
 	p := policy.Default(staging)
 	p.Settings.Denied = action
-	if _, err := w.SetPolicy("root", p); err != nil {
+	if _, err := w.SetPolicy(t.Context(), "root", imx.PolicyRequest{Policy: p}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -147,10 +148,6 @@ func (w *world) second(t *testing.T) (imx.Release, imx.Evidence) {
 }
 
 func TestAReleaseThatIsNotAdmittedAnyMoreIsShownReplacedOrStopped(t *testing.T) {
-	spoil := func(w *world, image imx.Digest) { // another key says how it was built
-		e := w.seal(imx.Principal(imx.RoleTester), image, imx.PredicateProvenance, w.predicate(imx.PredicateProvenance))
-		w.put(e)
-	}
 	denied := func(s *imx.State, number int) bool {
 		v, ok := s.Verdicts["web"][number]
 		return ok && !v.Allowed
@@ -161,7 +158,7 @@ func TestAReleaseThatIsNotAdmittedAnyMoreIsShownReplacedOrStopped(t *testing.T) 
 		w.apply(release())
 		w.watch(t)
 		w.until(t, "it is admitted", func(s *imx.State) bool { return s.Verdicts["web"][1].Allowed })
-		spoil(w, image().Digest)
+		w.spoil(image().Digest)
 		w.until(t, "it is denied", func(s *imx.State) bool { return denied(s, 1) })
 		if v := w.control.State().Services["web"]; v.Replicas != 1 || v.Target != 1 {
 			t.Errorf("something was done: %+v", v)
@@ -174,7 +171,7 @@ func TestAReleaseThatIsNotAdmittedAnyMoreIsShownReplacedOrStopped(t *testing.T) 
 		r, _ := w.second(t)
 		w.set(t, imx.DeniedReplace)
 		w.watch(t)
-		spoil(w, r.Image.Digest)
+		w.spoil(r.Image.Digest)
 		w.until(t, "the first release is the target", func(s *imx.State) bool { return s.Services["web"].Target == 1 })
 		for _, e := range w.events("rolled-back") {
 			if b, ok := e.Body.(imx.RolledBack); !ok || !strings.Contains(b.Reason, "doesn't allow it any more: provenance, signed") || e.By != imx.Server {
@@ -188,7 +185,7 @@ func TestAReleaseThatIsNotAdmittedAnyMoreIsShownReplacedOrStopped(t *testing.T) 
 		w.apply(release())
 		w.set(t, imx.DeniedReplace)
 		w.watch(t)
-		spoil(w, image().Digest)
+		w.spoil(image().Digest)
 		w.until(t, "it is denied", func(s *imx.State) bool { return denied(s, 1) })
 		if v := w.control.State().Services["web"]; v.Replicas != 1 {
 			t.Errorf("%+v", v)
@@ -200,9 +197,9 @@ func TestAReleaseThatIsNotAdmittedAnyMoreIsShownReplacedOrStopped(t *testing.T) 
 		w.apply(release())
 		r, _ := w.second(t)
 		w.set(t, imx.DeniedStop)
-		spoil(w, image().Digest)
+		w.spoil(image().Digest)
 		w.watch(t)
-		spoil(w, r.Image.Digest)
+		w.spoil(r.Image.Digest)
 		w.until(t, "nothing is wanted of it", func(s *imx.State) bool { return s.Services["web"].Replicas == 0 })
 		for _, e := range w.events("scaled") {
 			if b, ok := e.Body.(imx.Scaled); !ok || !strings.Contains(b.Reason, "signed") {
@@ -215,6 +212,80 @@ func TestAReleaseThatIsNotAdmittedAnyMoreIsShownReplacedOrStopped(t *testing.T) 
 	})
 }
 
+// spoil has another key say how an image was built, so that it isn't admitted any more.
+func (w *world) spoil(image imx.Digest) {
+	w.t.Helper()
+	w.put(w.seal(imx.Principal(imx.RoleTester), image, imx.PredicateProvenance, w.predicate(imx.PredicateProvenance)))
+}
+
+// What the policy says is done each time that there is something to do, and not an hour later: nothing but the watch's own pauses
+// passes on the clock here.
+func TestWhatIsNotAdmittedIsActedUponAgainAtOnce(t *testing.T) {
+	for what, action := range map[string]imx.DeniedAction{"replaced": imx.DeniedReplace, "stopped": imx.DeniedStop} {
+		t.Run(what+" when it is the target again", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.stateAll()
+				w.apply(release())
+				r, _ := w.second(t)
+				w.set(t, action)
+				w.watch(t)
+				for range 3 {
+					w.spoil(r.Image.Digest)
+					w.until(t, "the first release is the target", func(s *imx.State) bool { return s.Services["web"].Target == 1 })
+					if _, err := w.control.Rollback("ann", "web", 2); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.until(t, "the first release is the target", func(s *imx.State) bool { return s.Services["web"].Target == 1 })
+			})
+		})
+	}
+	t.Run("stopped when it is scaled again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.stateAll()
+			w.apply(release())
+			w.set(t, imx.DeniedStop)
+			w.spoil(image().Digest)
+			w.watch(t)
+			for range 3 {
+				w.until(t, "nothing is wanted of it", func(s *imx.State) bool { return s.Services["web"].Replicas == 0 })
+				if _, err := w.control.Scale("ann", "web", 2); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.until(t, "nothing is wanted of it", func(s *imx.State) bool { return s.Services["web"].Replicas == 0 })
+			before := w.control.State().Next
+			w.record(imx.PersonSet{Person: imx.Person{Name: "ann"}}) // something that verdicts stand on
+			time.Sleep(time.Minute)                                  // the bubble's clock
+			if next := w.control.State().Next; next != before+1 {
+				t.Errorf("%d more events of what was done already", next-before-1)
+			}
+		})
+	})
+	t.Run("but not what is admitted again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.stateAll()
+			w.apply(release())
+			w.set(t, imx.DeniedStop)
+			bundle := w.control.State().Evidence[image().Digest][imx.PredicateSPDX].Bundle
+			w.flip(bundle)
+			w.watch(t)
+			w.until(t, "nothing is wanted of it", func(s *imx.State) bool { return s.Services["web"].Replicas == 0 })
+			w.flip(bundle) // the disk is mended, of which the log tells nothing
+			if _, err := w.control.Scale("ann", "web", 2); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if v := w.control.State().Services["web"]; v.Replicas != 2 {
+				t.Errorf("it was stopped by an answer of before: %+v", v)
+			}
+		})
+	})
+}
+
 func TestARunningReleaseIsWrittenAboutOnlyWhenSomethingOfItChanges(t *testing.T) {
 	w := newWorld(t)
 	w.stateAll()
@@ -223,7 +294,7 @@ func TestARunningReleaseIsWrittenAboutOnlyWhenSomethingOfItChanges(t *testing.T)
 	w.until(t, "it is judged", func(s *imx.State) bool { return s.Verdicts["web"][1].Allowed })
 	w.put(w.good(imx.PredicateVEX)) // nothing that its conditions say otherwise for
 	w.record(imx.PersonSet{Person: imx.Person{Name: "ann"}})
-	w.put(w.seal(imx.Principal(imx.RoleTester), image().Digest, imx.PredicateProvenance, w.predicate(imx.PredicateProvenance)))
+	w.spoil(image().Digest)
 	w.until(t, "it is denied", func(s *imx.State) bool { v := s.Verdicts["web"][1]; return !v.Made.IsZero() && !v.Allowed })
 	if n := len(w.events("verdict-given")); n != 2 {
 		t.Errorf("%d verdicts are on the log", n)
@@ -248,7 +319,7 @@ func TestWhatIsAskedForIsAnswered(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 	shown, err := w.Policy("")
-	if err != nil || !shown.Shipped || shown.Policy.Environment != staging || len(shown.Conditions) != 9 {
+	if err != nil || !shown.Shipped || shown.Policy.Environment != staging || len(shown.Conditions) != 10 {
 		t.Errorf("%+v, %v", shown, err)
 	}
 	x, err := w.Except("ann", imx.Exception{Condition: "tests", Service: "web", Reason: "the moon", Until: w.now.Add(time.Hour)})

@@ -38,7 +38,8 @@ type world struct {
 	control *control.Control
 	blobs   *blob.Store
 	now     time.Time
-	keys    map[imx.Principal]crypto.Signer // of roles and people
+	drafts  func(c imx.Candidate) []imx.Release // what a candidate would release; nil if it can't be
+	keys    map[imx.Principal]crypto.Signer     // of roles and people
 }
 
 // staging asks for all but reviews.
@@ -76,6 +77,12 @@ func (w *world) judge(environment string) *verdict.Judge {
 	j, err := verdict.New(verdict.Config{
 		Control: w.control, Environment: environment, Now: w.clock, Log: slog.New(slog.DiscardHandler), State: w.state,
 		Bundle: func(d imx.Digest) ([]byte, error) { return w.blobs.ReadAll(d, 1<<30) },
+		Drafts: func(c imx.Candidate) ([]imx.Release, error) {
+			if w.drafts == nil {
+				return nil, imx.Errorf(imx.Conflict, "candidate %s can't be released any more", c.ID)
+			}
+			return w.drafts(c), nil
+		},
 		Find: func(_ context.Context, wanted string) (imx.ImageView, error) {
 			if wanted == "image.web" {
 				return imx.ImageView{Image: image()}, nil
@@ -165,7 +172,7 @@ func image() imx.Image {
 func release() imx.Release {
 	return imx.Release{
 		Service: "web", Number: 1, Image: image(), Spec: imx.Spec{Name: "web", Image: "web", Replicas: 1}, Plan: imx.DigestBytes([]byte("plan")),
-		Source: imx.Source{Commit: strings.Repeat("a1", 20)}, By: "ann",
+		Source: imx.Source{Commit: strings.Repeat("a1", 20)}, Candidate: "c1", By: "ann",
 	}
 }
 
@@ -256,8 +263,12 @@ func (w *world) apply(r imx.Release) imx.Release {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	waits := "" // an apply of what waits is the candidate's
+	if c := w.control.State().Candidates[r.Candidate]; c.State == imx.CandidateOpen {
+		waits = c.ID
+	}
 	rs, err := w.control.Promote("ann", control.Promotion{
-		Apply: id, Plan: r.Plan, Source: r.Source, Judged: func(*imx.State, []imx.Release) ([]imx.Body, error) { return nil, nil },
+		Apply: id, Candidate: waits, Plan: r.Plan, Source: r.Source, Judged: func(*imx.State, []imx.Release) ([]imx.Body, error) { return nil, nil },
 		Candidates: []control.Candidate{{Spec: r.Spec, Image: r.Image, Config: r.Config}},
 	})
 	if err != nil || len(rs) != 1 {

@@ -18,7 +18,37 @@ met if {
 
 evidence contains stated.statement if met
 
-says := sprintf("built by the builder of imx %s; template: %s", [stated.facts.version, stated.facts.source]) if met
+# How the builder that states it came by the bytes.
+bytes := stated.facts.bytes.how
+
+how := "found as an earlier build made it" if bytes == "found"
+
+else := "built anew, with the same bytes" if bytes == "compared"
+
+else := "built"
+
+commit := object.get(input.plan.source, "commit", "")
+
+# One image can come of many commits, so it isn't held against the builder that it was built from another.
+another if object.get(stated.facts, "commit", "") != commit
+
+another if object.get(stated.facts, "dirty", false) != object.get(input.plan.source, "dirty", false)
+
+release := "; this release's, with changes, gives the same image" if {
+	another
+	input.plan.source.dirty
+}
+
+else := sprintf("; this release's, %s, gives the same image", [substring(commit, 0, 12)]) if {
+	another
+	commit != ""
+}
+
+else := "; this release's, not in Git, gives the same image" if another
+
+else := ""
+
+says := sprintf("%s by the builder of imx %s; template: %s%s", [how, stated.facts.version, stated.facts.source, release]) if met
 
 else := "nobody stated how the image came to be" if not stated
 
@@ -28,4 +58,4 @@ else := sprintf("it was built by %s, and not by %s", [stated.facts.builder, buil
 
 else := sprintf("it is of the image plan %s, and not of %s", [stated.facts.imagePlan, input.image.plan])
 
-hint := "imx build makes the image again, and states how" if not met
+hint := "imx build makes the image again of its packages, compares the bytes, and states how; imx apply does it for what runs" if not met

@@ -9,27 +9,31 @@ package imx.policy.scan
 stated := input.evidence.scan
 
 # A scanner's clock that is ahead makes no scan younger than its entry on the log.
-at := min({time.parse_rfc3339_ns(stated.made), time.parse_rfc3339_ns(stated.facts.finished)})
+at_ns := min({time.parse_rfc3339_ns(stated.made), time.parse_rfc3339_ns(stated.facts.finished)})
 
-age := time.parse_rfc3339_ns(input.now) - at
+age_ns := time.parse_rfc3339_ns(input.now) - at_ns
 
-most := time.parse_duration_ns(data.settings.scanAge)
+most_ns := time.parse_duration_ns(data.settings.scanAge)
 
 missed := object.get(stated.facts, "incomplete", [])
 
 met if {
 	stated.counts
-	age < most
+	age_ns < most_ns
 	count(missed) == 0
 }
 
 evidence contains stated.statement if stated.counts
 
-until := at + most if met
+until := at_ns + most_ns if met
 
-hours(ns) := sprintf("%d h", [floor(ns / 3600000000000)])
+span(ns) := sprintf("%d h", [floor(ns / 3600000000000)]) if ns >= 2 * 3600000000000
 
-says := sprintf("%s, %s ago", [stated.summary, hours(age)]) if met
+else := sprintf("%d min", [floor(ns / 60000000000)]) if ns >= 2 * 60000000000
+
+else := sprintf("%d s", [floor(ns / 1000000000)])
+
+says := sprintf("%s, %s ago", [stated.summary, span(age_ns)]) if met
 
 else := "nobody looked for its vulnerabilities" if not stated
 
@@ -37,6 +41,6 @@ else := sprintf("the scan doesn't count: %s", [stated.why]) if not stated.counts
 
 else := sprintf("the scan couldn't look at all of the image: %s", [concat("; ", missed)]) if count(missed) > 0
 
-else := sprintf("the scan is %s old, and may be %s", [hours(age), hours(most)])
+else := sprintf("the scan is %s old, and may be %s", [span(age_ns), span(most_ns)])
 
 hint := sprintf("imx scan %s --keep", [input.image.name]) if not met
