@@ -24,6 +24,8 @@ type (
 		// Replicas of services whose number changed. Where a release is rolled out with it, it only
 		// stays if that gets good.
 		Replicas map[string]int `json:"replicas,omitempty"`
+		// Ingresses are those that are new, or otherwise than before.
+		Ingresses []Ingress `json:"ingresses,omitempty"`
 	}
 	// ApplyFailed ends an apply that made no release.
 	ApplyFailed struct {

@@ -117,7 +117,7 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[PolicySet], decode[EnvironmentSet], decode[ExceptionMade], decode[ExceptionEnded], decode[VerdictGiven],
 		decode[CandidateMade], decode[Reviewed], decode[CandidateEnded], decode[SourceAdded], decode[SourceRemoved], decode[CommitSeen],
 		decode[FeedKept], decode[FeedRemoved],
-		decode[TokenMade], decode[TokenRevoked], decode[QuotaSet], decode[MirrorSet], decode[MirrorRemoved], decode[RegistryRepaired],
+		decode[IngressRemoved], decode[TokenMade], decode[TokenRevoked], decode[QuotaSet], decode[MirrorSet], decode[MirrorRemoved], decode[RegistryRepaired],
 	} {
 		if body, err := known(kind, raw); body != nil || err != nil {
 			return body, err

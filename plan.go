@@ -8,10 +8,11 @@ import (
 // Plan is a Template with nothing left to choose. It holds no file content (see File), no
 // position and no mirror, so that the same choices give the same bytes and the same digest.
 type Plan struct {
-	Source   Source      `json:"source"`
-	Images   []ImagePlan `json:"images"`
-	Services []Spec      `json:"services"`
-	Kits     []Kit       `json:"kits,omitempty"` // sorted by image and packages
+	Source    Source      `json:"source"`
+	Images    []ImagePlan `json:"images"`
+	Services  []Spec      `json:"services"`
+	Ingresses []Ingress   `json:"ingresses,omitempty"` // sorted by name
+	Kits      []Kit       `json:"kits,omitempty"`      // sorted by image and packages
 }
 
 // Kit is what commands of tests run in: an image with packages over it that are there for tests alone. It is made

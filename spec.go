@@ -27,6 +27,7 @@ type Spec struct {
 	Grace       Duration          `json:"grace"`            // from the stop signal to SIGKILL
 	Deadline    Duration          `json:"deadline"`         // by when a new release must be healthy, or it failed
 	Deploy      *Deploy           `json:"deploy,omitempty"` // nil means DefaultDeploy
+	Routes      []Route           `json:"routes,omitempty"` // by which requests come from outside
 	At          Pos               `json:"at,omitzero"`
 }
 

@@ -7,8 +7,9 @@ type State struct {
 	Next      int64               `json:"next"`
 	Time      time.Time           `json:"time"` // of the last event folded in
 	Services  map[string]Service  `json:"services"`
-	Instances map[string]Instance `json:"instances"` // by id; of each service, a number of those that ended last stay
-	Images    map[Digest]Image    `json:"images"`    // by ImagePlan.Digest
+	Instances map[string]Instance `json:"instances"`           // by id; of each service, a number of those that ended last stay
+	Images    map[Digest]Image    `json:"images"`              // by ImagePlan.Digest
+	Ingresses map[string]Ingress  `json:"ingresses,omitempty"` // by name
 	// Evidence is the newest of each predicate type, by Image.Digest and that type.
 	Evidence map[Digest]map[string]Evidence `json:"evidence,omitempty"`
 	// Environment is whose policy counts here; "" before a server's first start.

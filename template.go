@@ -10,10 +10,11 @@ import (
 // Template is what a person wrote: one folder of HCL files, read and checked, with every file()
 // content in it, so that nothing outside is needed any more.
 type Template struct {
-	Source   Source      `json:"source"`
-	Archives []Archive   `json:"archives,omitempty"`
-	Images   []ImageSpec `json:"images,omitempty"`
-	Services []Spec      `json:"services,omitempty"`
+	Source    Source      `json:"source"`
+	Archives  []Archive   `json:"archives,omitempty"`
+	Images    []ImageSpec `json:"images,omitempty"`
+	Services  []Spec      `json:"services,omitempty"`
+	Ingresses []Ingress   `json:"ingresses,omitempty"`
 	// Waivers excuse findings of the rules that the template is checked by.
 	Tests   []Test   `json:"tests,omitempty"`
 	Waivers []Waiver `json:"waivers,omitempty"`

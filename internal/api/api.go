@@ -149,6 +149,7 @@ type Config struct {
 	Collector Collector
 	Scanner   Scanner
 	Registrar Registrar
+	Ingresses Ingresses
 	// Who is who acts when a local account asks; nil means the accounts themselves: nobody is known.
 	Who      func(account string) imx.Principal
 	Registry http.Handler // answers below /v2/; nil means that there is no registry

@@ -130,6 +130,13 @@ func sbom(s *server, r *request) error {
 }
 
 func logs(s *server, r *request) error {
+	return copyLog(r, func(ctx context.Context, o imx.LogOptions) (io.ReadCloser, error) {
+		return s.Logs.Logs(ctx, r.PathValue("instance"), o)
+	})
+}
+
+// copyLog answers with a log, as the request asks for it.
+func copyLog(r *request, read func(context.Context, imx.LogOptions) (io.ReadCloser, error)) error {
 	var o imx.LogOptions
 	var err1, err2, err3 error
 	o.Follow, err1 = r.boolean("follow")
@@ -139,7 +146,7 @@ func logs(s *server, r *request) error {
 	if err := cmp.Or(err1, err2, err3); err != nil {
 		return err
 	}
-	lines, err := s.Logs.Logs(r.Context(), r.PathValue("instance"), o)
+	lines, err := read(r.Context(), o)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ func allowed() map[string]map[string]string {
 		"os/exec.CommandContext":           programsThatRun(),
 		"os/exec.Command":                  {"internal/check/apart.start": "imx itself, for rules that nobody vouches for"},
 		"syscall.ForkExec":                 {"internal/probe.spawn": "inside an instance of a test: it tries what mustn't run there"},
+		"syscall.AllThreadsSyscall":        {"internal/ingress/front.everyThread": "the ingress' process gives its rights up"},
 		"golang.org/x/sys/unix.RawSyscall": {"internal/probe.call": "inside an instance of a test: it tries what mustn't be called there"},
 	}
 }
@@ -55,6 +56,7 @@ func programsThatRun() map[string]string {
 		"internal/build.sandbox.start":               "a build's scripts, in a sandbox without a network",
 		"internal/build.decompressAll":               "xz",
 		"internal/archive.unxz":                      "xz",
+		"internal/ingress/keeper.Place.start":        "imx itself, to answer requests from outside: it starts nothing",
 		"internal/git.Repository.command":            "git, on the server",
 		"internal/cli.git":                           "git, where people type",
 		"internal/demo.stage.imx":                    "imx itself, as people type it",

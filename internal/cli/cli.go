@@ -46,6 +46,9 @@ func Main(ctx context.Context, args []string, p Process) int {
 	if len(args) > 0 && args[0] == probeWord {
 		return runProbe(ctx, args[1:], p.Terminal)
 	}
+	if len(args) > 0 && args[0] == frontWord {
+		return runFront(ctx, args[1:], p.Terminal)
+	}
 	if len(args) > 0 && args[0] == apart.Word {
 		return apart.Main(ctx, p.Terminal.In, p.Terminal.Out)
 	}
@@ -133,7 +136,7 @@ func groups() []group {
 	return []group{
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand, newLSPCommand}},
 		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newReleaseCommand, newSourceCommand, newArchiveCommand, newRegistryCommand, newGCCommand}},
-		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newVerifyCommand, newWhyCommand, newLogCommand}},
+		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newIngressCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newVerifyCommand, newWhyCommand, newLogCommand}},
 		{"trust", "Trust", []build{newReviewCommand, newApproveCommand, newRejectCommand, newKeyCommand, newPersonCommand, newPolicyCommand, newExceptionCommand}},
 		{"steer", "Steer", []build{newRollbackCommand, newScaleCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},

@@ -33,6 +33,11 @@ const probeWord = "\x00"
 
 func runProbe(context.Context, []string, *term.Terminal) int { return 2 }
 
+// frontWord is no argument: this build answers no requests.
+const frontWord = "\x00"
+
+func runFront(context.Context, []string, *term.Terminal) int { return 2 }
+
 func purge(context.Context, string) error { return errClientBuild("purge one") }
 
 // checkFiles returns why no server answered: this build reads no registry's files.

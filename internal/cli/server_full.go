@@ -5,9 +5,12 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"imx"
 	"imx/internal/daemon"
+	"imx/internal/ingress/acme"
+	"imx/internal/ingress/front"
 	"imx/internal/policy"
 	"imx/internal/probe"
 	"imx/internal/term"
@@ -68,6 +71,13 @@ const probeWord = probe.Word
 
 func runProbe(ctx context.Context, args []string, t *term.Terminal) int {
 	return probe.Main(ctx, args, t.Out)
+}
+
+// frontWord makes imx the process that answers requests from outside.
+const frontWord = front.Word
+
+func runFront(ctx context.Context, args []string, t *term.Terminal) int {
+	return front.Main(ctx, args, t.Err, func(folder *os.Root) front.Authority { return acme.Open(folder, 0) })
 }
 
 func purge(ctx context.Context, data string) error { return daemon.Purge(ctx, data) }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +35,7 @@ func showPlan(out term.Stream, p imx.PlanResult, dir string) error {
 	return err
 }
 
-// subject is an image or service with all its changes.
+// subject is an image, service or ingress with all its changes.
 type subject struct {
 	name    string
 	op      imx.ChangeOp
@@ -63,7 +64,7 @@ func bySubject(changes []imx.Change) []*subject {
 
 // whole reports whether a change is about its subject as a whole, not about a part of it.
 func whole(c imx.Change) bool {
-	return c.Name == "" && c.Before == "" && c.After == "" && (c.Kind == "image" || c.Kind == "service")
+	return c.Name == "" && c.Before == "" && c.After == "" && slices.Contains([]string{"image", "service", "ingress"}, c.Kind)
 }
 
 func (s *subject) text(ink term.Ink, columns int) string {
@@ -182,6 +183,8 @@ func summary(ink term.Ink, changes []imx.Change) string {
 		{sum.create, "service", "create"},
 		{sum.change, "service", "change"},
 		{sum.destroy, "service", "destroy"},
+		{sum.open, "ingress", "open"},
+		{sum.reopen, "ingress", "change"},
 		{sum.start, "instance", "start"},
 		{sum.replace, "instance", "replace"},
 		{sum.stop, "instance", "stop"},
@@ -196,6 +199,7 @@ func summary(ink term.Ink, changes []imx.Change) string {
 // tally counts what a plan would do.
 type tally struct {
 	build, create, change, destroy int64
+	open, reopen                   int64
 	start, replace, stop           int64
 }
 
@@ -205,6 +209,10 @@ func (t *tally) add(s *subject) {
 	case image && s.op != imx.OpRemove:
 		t.build++
 	case image:
+	case strings.HasPrefix(s.name, "ingress.") && s.op == imx.OpAdd:
+		t.open++
+	case strings.HasPrefix(s.name, "ingress."):
+		t.reopen++
 	case s.op == imx.OpAdd:
 		t.create++
 	case s.op == imx.OpRemove:

@@ -33,6 +33,13 @@ func showStatus(out term.Stream, s imx.Status, now time.Time) error {
 		}
 		facts.Add(label, term.Clean(mode))
 	}
+	for i, line := range ingressFacts(s.State) {
+		label := ""
+		if i == 0 {
+			label = out.Ink.Dim("ingress")
+		}
+		facts.Add(label, line)
+	}
 	if s.Environment != "" {
 		facts.Add(out.Ink.Dim("environment"), s.Environment)
 	}

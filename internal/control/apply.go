@@ -67,6 +67,7 @@ type Promotion struct {
 	Proof      imx.Digest // imx.Release.Proof
 	Source     imx.Source
 	Candidates []Candidate
+	Ingresses  []imx.Ingress
 	Expect     imx.Digest // the Base that the plan was shown with; "" expects nothing
 	// For is who brought the plan, where that isn't who releases it: a candidate's. "" means who releases it.
 	For imx.Principal
@@ -144,8 +145,16 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 	for _, cand := range p.Candidates {
 		coming[cand.Spec.Name] = cand.Spec
 	}
-	if err := ports(s, coming); err != nil {
+	if err := ports(s, coming, p.Ingresses...); err != nil {
 		return body, err
+	}
+	if err := entrances(s, coming, p.Ingresses...); err != nil {
+		return body, err
+	}
+	for _, in := range p.Ingresses {
+		if old, ok := s.Ingresses[in.Name]; !ok || imx.DigestJSON(old) != imx.DigestJSON(in) {
+			body.Ingresses = append(body.Ingresses, in)
+		}
 	}
 	addresses, err := addresses(s, c.cfg.Network, p.Candidates)
 	if err != nil {
@@ -185,25 +194,36 @@ func content(r imx.Release) imx.Digest {
 	}{r.Image.Digest, r.Config, r.Spec, r.Hosts})
 }
 
-// CheckPorts says whether services with these specs could get their published ports, as far as other
-// services are concerned. Errors: Conflict naming both services and the port.
-func (c *Control) CheckPorts(specs []imx.Spec) error {
-	coming := map[string]imx.Spec{}
-	for _, s := range specs {
-		coming[s.Name] = s
+// CheckPorts says whether services and ingresses like these could get their ports and routes, as far as other
+// services and ingresses are concerned. Errors: Conflict naming both, and the port or the route.
+func (c *Control) CheckPorts(specs []imx.Spec, ingresses []imx.Ingress) error {
+	coming, s := map[string]imx.Spec{}, c.State()
+	for _, spec := range specs {
+		coming[spec.Name] = spec
 	}
-	return ports(c.State(), coming)
+	if err := ports(s, coming, ingresses...); err != nil {
+		return err
+	}
+	return entrances(s, coming, ingresses...)
 }
 
-// ports refuses a port of the machine that two services would publish, with some services about
-// to get new targets.
-func ports(s *imx.State, coming map[string]imx.Spec) error {
+// ports refuses a port of the machine that two services would publish, or an ingress too, with some services about
+// to get new targets, and some ingresses to be otherwise.
+func ports(s *imx.State, coming map[string]imx.Spec, ingresses ...imx.Ingress) error {
 	specs := publishers(s, coming)
 	owner := map[int]string{}
+	doors, err := listeners(s, ingresses)
+	if err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
 		for _, p := range specs[name] {
 			if p.Publish == 0 {
 				continue
+			}
+			if in, taken := doors[p.Publish]; taken {
+				return imx.Errorf(imx.Conflict, "service %s would publish port %d, on which ingress %s listens", name, p.Publish, in).
+					WithHint("leave publish out and give the service a route of that ingress, or give one of them another port")
 			}
 			if other, taken := owner[p.Publish]; taken && other != name {
 				return imx.Errorf(imx.Conflict, "services %s and %s would both publish port %d", other, name, p.Publish).

@@ -32,6 +32,9 @@ func (c *Control) Rollback(by imx.Principal, name string, to int) (imx.Release, 
 		if err := ports(s, coming); err != nil {
 			return r, nil, err
 		}
+		if err := entrances(s, coming); err != nil {
+			return r, nil, err
+		}
 		var bodies []imx.Body
 		for _, g := range going {
 			if err := connections(s, g); err != nil {

@@ -78,6 +78,7 @@ func Run(ctx context.Context, cfg Config) error {
 	group.Go(func() error { return s.loop.Run(ctx) })
 	group.Go(func() error { return s.judge.Run(ctx) })
 	group.Go(func() error { return s.collect(ctx) })
+	group.Go(func() error { return s.keeper.Run(ctx) })
 	group.Go(func() error { return s.scanner.Run(ctx) })
 	group.Go(func() error { return s.follower.Run(ctx) })
 	group.Go(func() error { return s.registrar.follower.Run(ctx) })

@@ -30,6 +30,7 @@ import (
 	"imx/internal/evidence"
 	"imx/internal/frozen"
 	"imx/internal/gc"
+	"imx/internal/ingress/keeper"
 	"imx/internal/keyring"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
@@ -69,6 +70,7 @@ type server struct {
 	loop        *reconcile.Loop
 	scanner     *scan.Scanner
 	registrar   *registrar
+	keeper      *keeper.Keeper
 }
 
 // The folders below the data folder, each with one owner. docs/format/data.md describes them.
@@ -82,6 +84,7 @@ const (
 	feedFolder     = "feeds"
 	keyFolder      = "keys"
 	sourceFolder   = "sources"
+	ingressFolder  = "ingress"
 
 	identityFile = "identity" // unless --identity names another
 )
@@ -196,6 +199,8 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		path, _, err := builder.Root(ctx, image)
 		return path, err
 	}
+	s.keeper = keeper.New(keeper.Config{Control: s.control, Place: ingressPlace(data, engineConfig.ID), Version: s.version, Log: s.logger})
+	engineConfig.Open = s.keeper.Open
 	if s.engine, err = local.Open(ctx, engineConfig); err != nil {
 		return err
 	}
@@ -209,7 +214,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
-		Publish: s.publish, Keep: s.keep, Attest: s.attest, Doubted: func(d imx.Digest) error { return s.attester.Doubted(d) }, Admit: s.engine.Admit, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
+		Publish: s.publish, Keep: s.keep, Attest: s.attest, Doubted: func(d imx.Digest) error { return s.attester.Doubted(d) }, Admit: s.engine.Admit, AdmitIngress: s.keeper.Free, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
 		Judge: s.judge,
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
@@ -346,6 +351,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Registrar: s.registrar,
 		Registry:  s.behind(nil),
 		Collector: s,
+		Ingresses: ingresses{s},
 		Log:       s.logger,
 	})
 }
@@ -364,7 +370,7 @@ func Purge(ctx context.Context, data string) error {
 	}
 	engineConfig, err := engineConfig(data, prefix)
 	if err == nil {
-		err = errors.Join(local.Purge(ctx, engineConfig), endTrials(ctx, data))
+		err = errors.Join(ingressPlace(data, engineConfig.ID).Purge(ctx), local.Purge(ctx, engineConfig), endTrials(ctx, data))
 	}
 	return errors.Join(err, release())
 }
@@ -384,7 +390,10 @@ func Traces(data string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []string
+	found, err := ingressPlace(data, cfg.ID).Traces()
+	if err != nil {
+		return nil, err
+	}
 	for _, one := range append([]local.Config{cfg}, all...) {
 		traces, err := local.Traces(one)
 		if err != nil {

@@ -154,6 +154,7 @@ func (w work) promotion(images []imx.Image) control.Promotion {
 	if w.candidate != nil {
 		promotion.For, promotion.Candidate = w.candidate.By, w.candidate.ID
 	}
+	promotion.Ingresses = w.planned.Plan.Ingresses
 	for _, spec := range w.planned.Plan.Services {
 		c := control.Candidate{Spec: spec}
 		for i, ip := range w.planned.Plan.Images {
@@ -174,6 +175,11 @@ func (p *Pipeline) admitted(ctx context.Context, w work, images []imx.Image) ([]
 	}
 	for _, r := range drafts {
 		if err := p.cfg.Admit(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	for _, in := range w.planned.Plan.Ingresses {
+		if err := p.cfg.AdmitIngress(ctx, in); err != nil {
 			return nil, err
 		}
 	}

@@ -48,6 +48,8 @@ type Config struct {
 	Doubted func(image imx.Digest) error
 	// Admit asks the engine whether it could run a release.
 	Admit func(ctx context.Context, r imx.Release) error
+	// AdmitIngress asks whether an ingress could have its ports.
+	AdmitIngress func(ctx context.Context, in imx.Ingress) error
 	// Check holds a template against the rules; its error, of kind Refused, stops all that would be made of it.
 	Check func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
 	// Test tests images; a test that fails is in its result.
@@ -120,7 +122,7 @@ func (p *Pipeline) Plan(ctx context.Context, by imx.Principal, req imx.PlanReque
 	if err := said.Err(); err != nil {
 		return imx.PlanResult{}, err
 	}
-	if err := p.cfg.Control.CheckPorts(resolved.Services); err != nil {
+	if err := p.cfg.Control.CheckPorts(resolved.Services, resolved.Ingresses); err != nil {
 		return imx.PlanResult{}, err
 	}
 	s := *p.cfg.Control.State()

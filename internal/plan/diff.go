@@ -14,7 +14,7 @@ import (
 type Built = func(imagePlan imx.Digest) (imx.ImagePlan, bool)
 
 // Diff says what applying p would change in the state, for a person to read before it
-// happens: first the images, then the services, each by name. A change of kind "image" or
+// happens: first the images, then the services, then the ingresses, each by name. A change of kind "image" or
 // "service" without name or values is about its subject as a whole; those after it, with the
 // same subject, are its parts. An empty Diff means that applying p would do nothing.
 //
@@ -33,7 +33,7 @@ func Diff(p imx.Plan, s imx.State, prev Built) []imx.Change {
 		}
 		changes = append(changes, addService(spec)...)
 	}
-	return changes
+	return append(changes, diffIngresses(p, s)...)
 }
 
 // Unlisted returns a notice for every service that runs although the plan has none of its name.
@@ -47,6 +47,15 @@ func Unlisted(p imx.Plan, s imx.State) imx.Diagnostics {
 				Severity: imx.SeverityNotice,
 				Summary:  "service." + name + " runs, but isn't in the template; it is left as it is",
 				Hint:     "`imx destroy " + name + "` takes it down",
+			})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Ingresses)) {
+		if !slices.ContainsFunc(p.Ingresses, func(in imx.Ingress) bool { return in.Name == name }) {
+			notices = append(notices, imx.Diagnostic{
+				Severity: imx.SeverityNotice,
+				Summary:  "ingress." + name + " is open, but isn't in the template; it is left as it is",
+				Hint:     "`imx ingress remove " + name + "` takes it down",
 			})
 		}
 	}

@@ -82,7 +82,7 @@ func Resolve(in Input) (imx.Plan, imx.Lock, imx.Diagnostics) {
 	if r.diagnostics.Err() != nil {
 		return imx.Plan{}, imx.Lock{}, r.diagnostics.First()
 	}
-	p := imx.Plan{Source: in.Template.Source, Images: r.images, Services: strippedServices(in.Template.Services), Kits: r.kitsMade}
+	p := imx.Plan{Source: in.Template.Source, Images: r.images, Services: strippedServices(in.Template.Services), Ingresses: strippedIngresses(in.Template.Ingresses), Kits: r.kitsMade}
 	return p, r.lock(), r.diagnostics
 }
 

@@ -85,6 +85,9 @@ func serviceSettings(spec imx.Spec) settings {
 	for _, c := range spec.Connect {
 		s["connect."+c.Service+"."+c.Port] = "allowed"
 	}
+	for _, r := range spec.Routes {
+		s["route."+r.Ingress+"."+r.Host+r.Prefix()+"/"] = routeSetting(r)
+	}
 	s.health(spec.Health)
 	if r := spec.Resources; r != (imx.Resources{}) {
 		s.set("resources.cpu", nonZero(strconv.FormatFloat(r.CPU, 'g', -1, 64)))

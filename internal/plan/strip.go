@@ -51,11 +51,29 @@ func strippedService(s imx.Spec) imx.Spec {
 	for i := range s.Ports {
 		s.Ports[i].At = imx.Pos{}
 	}
+	s.Routes = slices.Clone(s.Routes)
+	for i := range s.Routes {
+		s.Routes[i].At = imx.Pos{}
+	}
 	s.Connect = slices.Clone(s.Connect)
 	for i := range s.Connect {
 		s.Connect[i].At = imx.Pos{}
 	}
 	return s
+}
+
+// strippedIngresses returns copies of the ingresses as a plan holds them, sorted by name; nil for none.
+func strippedIngresses(all []imx.Ingress) []imx.Ingress {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].At = imx.Pos{}
+		all[i].Certificates = slices.Clone(all[i].Certificates)
+		for j := range all[i].Certificates {
+			all[i].Certificates[j].At = imx.Pos{}
+		}
+	}
+	slices.SortFunc(all, func(a, b imx.Ingress) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 func strippedFiles(files []imx.File) []imx.File {

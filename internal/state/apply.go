@@ -22,6 +22,9 @@ func foldApply(s *imx.State, e imx.Event) error {
 			return err
 		}
 		s.Services = services
+		for _, in := range b.Ingresses {
+			put(&s.Ingresses, in.Name, in)
+		}
 		closeApply(s)
 	case imx.ApplyFailed:
 		if err := isOpen(s, e, b.Apply); err != nil {

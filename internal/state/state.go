@@ -45,6 +45,7 @@ func Clone(s *imx.State) *imx.State {
 	c.Policies, c.Exceptions = maps.Clone(s.Policies), maps.Clone(s.Exceptions)
 	c.Candidates, c.Sources, c.Verdicts = maps.Clone(s.Candidates), maps.Clone(s.Sources), maps.Clone(s.Verdicts)
 	c.Feeds = maps.Clone(s.Feeds)
+	c.Ingresses = maps.Clone(s.Ingresses)
 	c.Codenames = maps.Clone(s.Codenames)
 	c.Suites = slices.Clone(s.Suites)
 	return &c
@@ -100,6 +101,12 @@ func fold(s *imx.State, e imx.Event) error {
 		return nil
 	case imx.ApplyStarted, imx.Applied, imx.ApplyFailed:
 		return foldApply(s, e)
+	case imx.IngressRemoved:
+		if _, ok := s.Ingresses[b.Ingress]; !ok {
+			return misfit(e, "there is no ingress %q", b.Ingress)
+		}
+		delete(s.Ingresses, b.Ingress)
+		return nil
 	case imx.InstanceStarted:
 		return instance(s, e, b.Instance)
 	case imx.InstanceChanged:

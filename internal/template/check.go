@@ -26,6 +26,7 @@ func checkTemplate(t *imx.Template, r *report) {
 	c.twiceNamed("test", len(t.Tests), func(i int) string { return t.Tests[i].Name })
 	c.twiceNamed("image", len(t.Images), func(i int) string { return t.Images[i].Name })
 	c.twiceNamed("service", len(t.Services), func(i int) string { return t.Services[i].Name })
+	c.ingresses()
 	c.published()
 	c.circles()
 }

@@ -68,7 +68,7 @@ func oneOrMore(to string) kind[imx.Names] {
 }
 
 func an(noun string) string {
-	if noun == "image" || noun == "archive" {
+	if noun == "image" || noun == "archive" || noun == "ingress" {
 		return "an " + noun
 	}
 	return "a " + noun

@@ -27,6 +27,8 @@ func (d *decoder) outline(blocks hclsyntax.Blocks) bool {
 		switch name := b.Labels[0]; b.Type {
 		case "archive":
 			n.archives = add(n.archives, name)
+		case "ingress":
+			n.ingresses = add(n.ingresses, name)
 		case "image":
 			n.images = add(n.images, name)
 		case "service":

@@ -21,8 +21,8 @@ const maxDeclared = 1000
 
 // names are all that the template declares, each in the order written.
 type names struct {
-	archives, images, services, locals, functions []string
-	ports                                         map[string][]string // by service
+	archives, images, services, ingresses, locals, functions []string
+	ports                                                    map[string][]string // by service
 }
 
 // portUse marks every value that was made from the address of a service's port, through whatever
@@ -76,6 +76,7 @@ func newScope(functions []callable) *scope {
 func (s *scope) define() {
 	s.ctx.Variables["archive"] = references("archive", append([]string{imx.HostArchive}, s.names.archives...))
 	s.ctx.Variables["image"] = references("image", s.names.images)
+	s.ctx.Variables["ingress"] = references("ingress", s.names.ingresses)
 }
 
 func references(to string, names []string) cty.Value {
@@ -196,7 +197,7 @@ func (s *scope) unknown(t hcl.Traversal) flaw {
 	name, named := step(t, 1)
 	declared := map[string][]string{
 		"archive": append([]string{imx.HostArchive}, s.names.archives...),
-		"image":   s.names.images, "local": s.names.locals, "service": s.names.services,
+		"ingress": s.names.ingresses, "image": s.names.images, "local": s.names.locals, "service": s.names.services,
 	}
 	list, ok := declared[t.RootName()]
 	switch root := t.RootName(); {
@@ -259,7 +260,7 @@ func (s *scope) unknownRoot(word string) flaw {
 	for _, of := range []struct {
 		root  string
 		names []string
-	}{{"image", s.names.images}, {"local", s.names.locals}, {"archive", s.names.archives}} {
+	}{{"image", s.names.images}, {"local", s.names.locals}, {"archive", s.names.archives}, {"ingress", s.names.ingresses}} {
 		if slices.Contains(of.names, word) {
 			f.hint = "did you mean " + of.root + "." + word + "?"
 			return f
@@ -269,8 +270,8 @@ func (s *scope) unknownRoot(word string) flaw {
 		f.hint = "did you mean service." + word + ".port.NAME?"
 		return f
 	}
-	f.hint = "references begin with image, service, archive or local; text needs quotes: " + quote(word)
-	if near, ok := nearest(word, []string{"image", "service", "archive", "local"}); ok {
+	f.hint = "references begin with image, service, ingress, archive or local; text needs quotes: " + quote(word)
+	if near, ok := nearest(word, []string{"image", "service", "ingress", "archive", "local"}); ok {
 		f.hint = "did you mean " + near + "?"
 	}
 	return f

@@ -9,7 +9,7 @@ import (
 // templateBlock is the table: all that a template may say, but for locals, which have no
 // settings of their own.
 func templateBlock() *block {
-	return &block{blocks: []*block{archiveBlock(), imageBlock(), serviceBlock(), testBlock(), waiverBlock()}}
+	return &block{blocks: []*block{archiveBlock(), imageBlock(), serviceBlock(), ingressBlock(), testBlock(), waiverBlock()}}
 }
 
 func archiveBlock() *block {
@@ -159,6 +159,7 @@ func serviceBlock() *block {
 				tmpfsBlock(),
 				volumeBlock(),
 				resourcesBlock(),
+				routeBlock(),
 			},
 		})
 }

@@ -36,7 +36,10 @@ type Config struct {
 	Probe string
 	// Verify is how often the roots of kept releases are read again; 0 means every five minutes.
 	Verify time.Duration
-	Log    *slog.Logger // nil means nowhere
+	// Open returns the instances that somebody on this machine sends requests to, or may yet send some, and how many: they
+	// count as connections that the kernel's table doesn't tell from the engine's own checks. Nil: nobody does.
+	Open func() map[netip.Addr]int
+	Log  *slog.Logger // nil means nowhere
 }
 
 // ProbePath is where an instance has Config.Probe.

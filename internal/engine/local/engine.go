@@ -98,7 +98,7 @@ func takeOver(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{
 		launcher:  launcher{cfg: cfg, store: s, cgroups: groups},
 		roots:     &roots{cfg: cfg, store: s, checker: &erofs.Checker{Locks: !cfg.Guest}, ready: map[string]prepared{}},
-		flows:     &flowCount{},
+		flows:     &flowCount{open: cfg.Open},
 		rules:     rules{held: map[int]io.Closer{}},
 		wake:      make(chan struct{}, 1),
 		uses:      uses{kits: map[string]int{}, verifier: newVerifier()},

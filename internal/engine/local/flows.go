@@ -20,6 +20,7 @@ import (
 // An old count is never too low for an instance that has lost its traffic: forget is called after
 // every change of the rules, and from then on its connections only get fewer.
 type flowCount struct {
+	open   func() map[netip.Addr]int // Config.Open
 	mu     sync.Mutex
 	counts map[netip.Addr]int
 	taken  time.Time // when it was begun; zero if there is no count to use
@@ -45,6 +46,11 @@ func (f *flowCount) since(t time.Time) map[netip.Addr]int {
 	if f.taken.Before(t) {
 		f.taken = time.Now()
 		f.counts = established()
+		if f.counts != nil && f.open != nil {
+			for a, n := range f.open() {
+				f.counts[a] += n
+			}
+		}
 	}
 	return f.counts
 }

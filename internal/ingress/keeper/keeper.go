@@ -1,0 +1,403 @@
+// Package keeper sees to it that requests from outside come where the state says: it starts the front, gives it sockets and
+// certificates, tells it of each change, and finds it again after the server's own end. It answers no request and decides no
+// route.
+package keeper
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"imx"
+	"imx/internal/control"
+	"imx/internal/ingress"
+	"imx/internal/ingress/front"
+)
+
+// Config is what a Keeper joins.
+type Config struct {
+	Control *control.Control
+	Place   Place
+	Version string
+	Log     *slog.Logger
+}
+
+// Keeper keeps one front.
+type Keeper struct {
+	cfg     Config
+	files   files
+	restart chan struct{}
+
+	mu    sync.Mutex
+	front *running // nil: there is none
+	// sockets are the listening sockets by port. A front has its own of each: with them here too, what waits on one while a front is
+	// gone is there for the next.
+	sockets map[int]*os.File
+	told    told
+	faults  map[string]string // what is wrong, by what is: "port 80", "process"
+}
+
+// told is what a front was told last.
+type told struct {
+	config    imx.Digest         // of what it confirmed; "" before
+	addresses map[netip.Addr]int // that it may send requests to, as far as is known
+}
+
+// New returns a Keeper. It starts nothing.
+func New(cfg Config) *Keeper {
+	return &Keeper{cfg: cfg, files: files{}, restart: make(chan struct{}, 1), sockets: map[int]*os.File{}, faults: map[string]string{}}
+}
+
+// look is how often the process and the files of certificates are looked at, if nothing else happens.
+const look = time.Second
+
+// Run keeps the front as the state says until ctx ends, and leaves it as it is then.
+func (k *Keeper) Run(ctx context.Context) error {
+	k.adopt()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		changed := k.cfg.Control.Changed()
+		k.settle(ctx, k.cfg.Control.State())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-tick.C:
+		case <-k.restart:
+			k.replace(ctx)
+		}
+	}
+}
+
+// Restart has another process take the present one's place, without a connection being dropped. It returns before that.
+func (k *Keeper) Restart() {
+	select {
+	case k.restart <- struct{}{}:
+	default: // it is about to
+	}
+}
+
+// settle brings the front to where the state wants it. What can't be done is in the log, once, and tried again.
+func (k *Keeper) settle(ctx context.Context, s *imx.State) {
+	c := ingress.From(s)
+	if len(c.Ingresses) == 0 {
+		k.finish(ctx)
+		return
+	}
+	for _, in := range c.Ingresses {
+		for _, files := range in.Certificates {
+			one := k.files.read(files)
+			one.Ingress = in.Name
+			c.Certificates = append(c.Certificates, one)
+			k.note(ctx, "certificate of "+files.Host, one.Fault)
+		}
+	}
+	err := k.alive(ctx)
+	if err == nil {
+		err = k.tell(ctx, c)
+	}
+	k.note(ctx, "process", words(err))
+}
+
+func words(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// note remembers what is wrong with something, "" for nothing, and logs it where that is new.
+func (k *Keeper) note(ctx context.Context, what, fault string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.faults[what] == fault {
+		return
+	}
+	k.faults[what] = fault
+	if fault == "" {
+		delete(k.faults, what)
+		return
+	}
+	k.cfg.Log.LogAttrs(ctx, slog.LevelError, "the ingress isn't as it should be", slog.String("what", what), slog.String("fault", fault))
+}
+
+// alive makes sure that a front answers. One that doesn't is replaced, with the sockets that it had.
+func (k *Keeper) alive(ctx context.Context) error {
+	if k.front != nil {
+		if _, err := k.front.client().Busy(); err == nil {
+			return nil
+		}
+		k.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the ingress' process is gone; another is started", slog.Int("pid", k.front.record.Pid))
+		k.front.kill()
+		k.setFront(nil)
+	}
+	f, err := k.cfg.Place.start(ctx, k.cfg.Version)
+	if err != nil {
+		return err
+	}
+	k.setFront(f)
+	return k.cfg.Place.remember(f.record)
+}
+
+// setFront changes the front, which knows nothing yet as far as is known.
+func (k *Keeper) setFront(f *running) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.front, k.told = f, told{}
+}
+
+// tell has the front do what c says, unless it does already.
+func (k *Keeper) tell(ctx context.Context, c ingress.Config) error {
+	digest := imx.DigestJSON(c)
+	if k.told.config == digest {
+		return nil
+	}
+	k.plug(ctx, c)
+	k.mu.Lock()
+	may := maps.Clone(k.told.addresses)
+	if may == nil {
+		may = map[netip.Addr]int{}
+	}
+	maps.Copy(may, c.Addresses())
+	k.told.addresses = may
+	k.mu.Unlock()
+	if _, err := k.front.client().Configure(c); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.unplugged(c) {
+		k.told.config = digest
+	}
+	k.told.addresses = c.Addresses()
+	return nil
+}
+
+// unplugged reports whether the configuration has a port that couldn't be had: it is tried again.
+func (k *Keeper) unplugged(c ingress.Config) bool {
+	for _, in := range c.Ingresses {
+		for _, port := range in.Ports() {
+			if k.sockets[port] == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// plug gives the front the sockets of the ports that it has none of, and lets go of those that the configuration doesn't have.
+func (k *Keeper) plug(ctx context.Context, c ingress.Config) {
+	wanted := map[int]bool{}
+	for _, in := range c.Ingresses {
+		for _, port := range in.Ports() {
+			wanted[port] = true
+			k.note(ctx, "port "+strconv.Itoa(port), words(k.plugOne(ctx, port)))
+		}
+	}
+	k.unplug(wanted)
+}
+
+// unplug closes the sockets of all ports but those that are wanted.
+func (k *Keeper) unplug(wanted map[int]bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for port, socket := range k.sockets {
+		if !wanted[port] {
+			_ = socket.Close() // nothing is written through it
+			delete(k.sockets, port)
+		}
+	}
+}
+
+func (k *Keeper) plugOne(ctx context.Context, port int) error {
+	socket := k.sockets[port]
+	if socket == nil {
+		var err error
+		if socket, err = bind(ctx, port); err != nil {
+			return err
+		}
+		k.mu.Lock()
+		k.sockets[port] = socket
+		k.mu.Unlock()
+	} else if k.told.config != "" {
+		return nil // it has it
+	}
+	return k.front.client().Listen(port, socket)
+}
+
+// bind listens on a port of the machine.
+func bind(ctx context.Context, port int) (*os.File, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
+	if err != nil {
+		return nil, imx.Errorf(imx.Conflict, "the ingress can't listen on port %d: %w", port, err).
+			WithHint("`ss -ltnp sport = :%d` tells who does; end that, or give the ingress another port", port)
+	}
+	defer l.Close() // the file is a copy
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		return nil, imx.Errorf(imx.Internal, "port %d isn't TCP", port)
+	}
+	return tcp.File()
+}
+
+// Free reports whether an ingress could have its ports, as far as others than services are concerned: those that the
+// ingresses have already are theirs. The error is of kind Conflict where somebody else has one.
+func (k *Keeper) Free(ctx context.Context, in imx.Ingress) error {
+	for _, port := range in.Ports() {
+		k.mu.Lock()
+		mine := k.sockets[port] != nil
+		k.mu.Unlock()
+		if mine {
+			continue
+		}
+		socket, err := bind(ctx, port)
+		if err != nil {
+			return err
+		}
+		_ = socket.Close() // nothing was written
+	}
+	return nil
+}
+
+// finish ends the front of a state without ingresses.
+func (k *Keeper) finish(ctx context.Context) {
+	if k.front == nil {
+		return
+	}
+	if err := k.front.client().Drain(); err != nil {
+		k.front.kill()
+	}
+	k.unplug(nil)
+	k.setFront(nil)
+	k.mu.Lock()
+	k.faults = map[string]string{}
+	k.mu.Unlock()
+	k.note(ctx, "process", words(k.cfg.Place.forget()))
+}
+
+// replace starts another process beside the present one, which gets its sockets and all that it was told; only then the
+// present one finishes what it has.
+func (k *Keeper) replace(ctx context.Context) {
+	old := k.front
+	if old == nil {
+		return
+	}
+	f, err := k.cfg.Place.start(ctx, k.cfg.Version)
+	if err != nil {
+		k.note(ctx, "process", words(err))
+		return
+	}
+	k.setFront(f)
+	k.settle(ctx, k.cfg.Control.State())
+	if k.told.config == "" {
+		f.kill() // it doesn't serve: the one that does stays
+		k.setFront(old)
+		return
+	}
+	k.note(ctx, "process", words(errors.Join(k.cfg.Place.remember(f.record), old.client().Drain())))
+}
+
+// adopt finds the front that another server left, and replaces it where it is of another imx.
+func (k *Keeper) adopt() {
+	r, ok := k.cfg.Place.remembered()
+	if !ok {
+		return
+	}
+	f := &running{record: r}
+	sockets, err := f.client().Listeners()
+	if err != nil {
+		return // it is gone
+	}
+	k.mu.Lock()
+	k.sockets = sockets
+	k.mu.Unlock()
+	k.setFront(f)
+	if r.Program != program() {
+		k.Restart()
+	}
+}
+
+// Open are the instances whose requests the front hasn't finished, or to which it may send more: what it was told last may still have
+// them. Nil if no front runs.
+func (k *Keeper) Open() map[netip.Addr]int {
+	k.mu.Lock()
+	f, may := k.front, maps.Clone(k.told.addresses)
+	k.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	busy, err := f.client().Busy()
+	if err != nil {
+		return nil
+	}
+	for a := range may {
+		busy = with(busy, a)
+	}
+	return busy
+}
+
+func with(m map[netip.Addr]int, a netip.Addr) map[netip.Addr]int {
+	if m == nil {
+		m = map[netip.Addr]int{}
+	}
+	m[a] = max(m[a], 1)
+	return m
+}
+
+// Views tell how it stands with the ingresses of a state.
+func (k *Keeper) Views(s *imx.State) []imx.IngressView {
+	k.mu.Lock()
+	f, faults := k.front, maps.Clone(k.faults)
+	k.mu.Unlock()
+	var st front.Status
+	if f != nil {
+		var err error
+		if st, err = f.client().Status(); err != nil {
+			faults["process"] = err.Error()
+		}
+	}
+	c := ingress.From(s)
+	views := make([]imx.IngressView, 0, len(c.Ingresses))
+	for _, in := range c.Ingresses {
+		v := imx.IngressView{Ingress: in, Process: st.Process, Certificates: st.Certificates[in.Name]}
+		for _, port := range in.Ports() {
+			if slices.Contains(st.Ports, port) {
+				v.Listening = append(v.Listening, port)
+			}
+		}
+		for _, what := range slices.Sorted(maps.Keys(faults)) {
+			v.Faults = append(v.Faults, what+": "+faults[what])
+		}
+		for _, r := range c.Routes {
+			if r.Ingress == in.Name {
+				v.Routes = append(v.Routes, routeView(c, r, st))
+			}
+		}
+		views = append(views, v)
+	}
+	return views
+}
+
+func routeView(c ingress.Config, r ingress.Route, st front.Status) imx.RouteView {
+	v := imx.RouteView{Route: r.Route, Service: r.Service, Release: r.Release, Instances: len(c.Pools[r.Pool].Instances)}
+	for _, in := range c.Pools[r.Pool].Instances {
+		if slices.Contains(st.Suspect, in.ID) {
+			v.Suspect = append(v.Suspect, in.ID)
+		}
+	}
+	for _, n := range st.Counts {
+		if n.Service == r.Service {
+			v.Counts = append(v.Counts, n)
+		}
+	}
+	return v
+}
