@@ -137,6 +137,7 @@ type Judge interface {
 type Config struct {
 	Applier   Applier
 	Operator  Operator
+	Healer    Healer
 	Viewer    Viewer
 	Images    Images
 	Evidence  Evidence

@@ -74,6 +74,7 @@ func (l *Loop) present(v imx.Service, w rollout.Wanted, s *imx.State, seen imx.S
 			if in.Changed.IsZero() { // an engine need not know: the log does
 				in.Changed = s.Instances[in.ID].Changed
 			}
+			in.Taint = s.Instances[in.ID].Taint
 			p.Instances = append(p.Instances, in)
 		}
 	}
