@@ -21,9 +21,9 @@ type Counted struct {
 // RolloutView is how a service's rollout stands at this moment. What was counted isn't on the log: a server that starts
 // anew counts anew.
 type RolloutView struct {
-	Service string `json:"service"`
-	Current int    `json:"current"` // as of Service
-	Target  int    `json:"target"`
+	Service string  `json:"service"`
+	Current int     `json:"current"` // as of Service
+	Target  int     `json:"target"`
 	Routes  Weights `json:"routes,omitempty"` // the traffic's shares
 	Rollout Rollout `json:"rollout,omitzero"`
 	// Counted is what was counted by release: since the rollout's step; of a service that has finished since then, and of the
