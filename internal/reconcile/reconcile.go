@@ -27,7 +27,7 @@ type Config struct {
 	Pass func(ctx context.Context, r imx.Release) (admission.Pass, error)
 	// Count returns what a service's releases' own metrics and imx's probes told since the rollout's step, by release; what
 	// rollout.Seen.Counted says. Nil: nothing is counted.
-	Count func(v imx.Service) map[int]rollout.Counted
+	Count func(v imx.Service) map[int]imx.Counted
 	Now   func() time.Time
 	Log   *slog.Logger
 }
