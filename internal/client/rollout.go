@@ -32,3 +32,8 @@ func (c *Client) Abort(ctx context.Context, service, reason string) (imx.Service
 func (c *Client) ReleaseHold(ctx context.Context, service, reason string) (imx.Service, error) {
 	return short[imx.Service](ctx, c, call{http.MethodPost, servicePath(service) + "/hold/release", imx.ReasonRequest{Reason: reason}}, nil)
 }
+
+// Rollout returns how a service's rollout stands, with what is counted of its releases. Errors: NotFound.
+func (c *Client) Rollout(ctx context.Context, service string) (imx.RolloutView, error) {
+	return read[imx.RolloutView](ctx, c, servicePath(service)+"/rollout", nil)
+}
