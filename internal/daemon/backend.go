@@ -13,6 +13,7 @@ import (
 	"imx/internal/control"
 	"imx/internal/engine/local"
 	"imx/internal/review"
+	"imx/internal/state"
 )
 
 // viewer answers questions from the state, the log and the engine.
@@ -106,6 +107,23 @@ func (v viewer) Events(ctx context.Context, from int64, follow bool) iter.Seq2[i
 		return v.control.Follow(ctx, from)
 	}
 	return v.control.Events(from)
+}
+
+// History is what the log has of a service's rollouts.
+func (v viewer) History(_ context.Context, service string) ([]imx.Event, error) {
+	if _, known := v.control.State().Services[service]; !known {
+		return nil, imx.Errorf(imx.NotFound, "there is no service %q", service).WithHint("imx status lists the services")
+	}
+	list := []imx.Event{}
+	for e, err := range v.control.Events(0) {
+		if err != nil {
+			return nil, err
+		}
+		if e, about := state.History(e, service); about {
+			list = append(list, e)
+		}
+	}
+	return list, nil
 }
 
 // CheckLog verifies the log from its files, as `imx log verify` does without a server.

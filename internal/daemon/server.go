@@ -332,6 +332,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
 		Applier:   s.pipeline,
 		Operator:  operator{s},
+		Rollouts:  s.control,
 		Viewer:    viewer{s, v},
 		Images:    s.pipeline,
 		Evidence:  s.attester,

@@ -291,3 +291,18 @@ func (d *decider) wait(reason string) {
 		d.do(Wait{Release: d.want.Target.Number, Reason: reason})
 	}
 }
+
+// Steps are what a service's target goes through before it has all the traffic, as long as it is rolled out; none where all of it
+// moves at once, or with each instance.
+func Steps(v imx.Service) []imx.Step {
+	if v.Target == v.Current {
+		return nil
+	}
+	d := &decider{want: Wanted{Service: v.Name, Replicas: v.Replicas, CurrentReplicas: v.CurrentReplicas}}
+	d.want.Target, _ = v.Release(v.Target)
+	d.want.Current, _ = v.Release(v.Current)
+	if d.goesBack() {
+		return nil
+	}
+	return d.steps()
+}
