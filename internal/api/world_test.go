@@ -157,7 +157,9 @@ func (m *memory) Taint(by imx.Principal, id, reason string) (imx.Instance, error
 	return m.tainted(id, &imx.Taint{By: by, Reason: reason})
 }
 
-func (m *memory) Untaint(_ imx.Principal, id, _ string) (imx.Instance, error) { return m.tainted(id, nil) }
+func (m *memory) Untaint(_ imx.Principal, id, _ string) (imx.Instance, error) {
+	return m.tainted(id, nil)
+}
 
 func (m *memory) tainted(id string, t *imx.Taint) (imx.Instance, error) {
 	m.mu.Lock()

@@ -58,6 +58,9 @@ func eventSays(e imx.Event) string {
 			return says
 		}
 	}
+	if says := rolloutEventSays(e); says != "" {
+		return says
+	}
 	return releaseEventSays(e)
 }
 
