@@ -251,7 +251,7 @@ func (d *decider) lost(proved time.Time) string {
 		_, since := patience(in, d.want.Back.Spec)
 		return fmt.Sprintf("%s, started to prove it, is %s", in.ID, d.lasting(in, since))
 	}
-	ends := slices.DeleteFunc(byItself(d.seen.Ended, back, proved), vanished)
+	ends := slices.DeleteFunc(byItself(d.seen.Ended, back, proved, within(d.want.Back.Spec)), vanished)
 	tried := d.seen.Tried.After(proved) && len(ends) > 0 && !ends[0].Ended.Before(d.seen.Tried)
 	if len(ends) > 0 && (tried || ends[0].Started.After(d.want.Moved)) && !d.want.Back.Spec.Exclusive() {
 		return quote("its last instance ended", ending(ends[0]))

@@ -77,7 +77,7 @@ func (d *decider) unroutable() string {
 
 // ends are the target's instances that ended by themselves since a time, the latest first.
 func (d *decider) ends(since time.Time) []imx.Instance {
-	return slices.DeleteFunc(byItself(d.seen.Ended, d.want.Target.Number, since), vanished)
+	return slices.DeleteFunc(byItself(d.seen.Ended, d.want.Target.Number, since, within(d.want.Target.Spec)), vanished)
 }
 
 // failure says why a target that should come to so many healthy instances has failed, or "" while it hasn't.
@@ -135,6 +135,8 @@ func ending(in imx.Instance) string {
 		return "ended"
 	case in.Exit.OOM:
 		return "ran out of memory"
+	case in.Exit.Wanted:
+		return fmt.Sprintf("wasn't healthy within %s", in.Ended.Sub(in.Started).Round(time.Second))
 	}
 	return fmt.Sprintf("exited with %d", in.Exit.Code)
 }
@@ -143,12 +145,13 @@ func ending(in imx.Instance) string {
 // instances with it, which says nothing about their release.
 func vanished(in imx.Instance) bool { return in.Exit != nil && in.Exit.Code < 0 && !in.Exit.OOM }
 
-// byItself returns the release's instances that ended after a time without imx having stopped
-// them, the latest first.
-func byItself(ended []imx.Instance, release int, after time.Time) []imx.Instance {
+// byItself returns the release's instances that ended after a time without imx having stopped them, or because they took
+// too long to start, the latest first.
+func byItself(ended []imx.Instance, release int, after time.Time, within time.Duration) []imx.Instance {
 	var list []imx.Instance
 	for _, in := range ended {
-		if in.Release == release && (in.Exit == nil || !in.Exit.Wanted) && in.Ended.After(after) {
+		wanted := in.Exit != nil && in.Exit.Wanted && !late(in, within)
+		if in.Release == release && !wanted && in.Ended.After(after) {
 			list = append(list, in)
 		}
 	}
@@ -158,11 +161,16 @@ func byItself(ended []imx.Instance, release int, after time.Time) []imx.Instance
 	return list
 }
 
+// late reports whether an instance had all the time that it may take to get healthy, and never did.
+func late(in imx.Instance, within time.Duration) bool {
+	return within > 0 && in.Ready.IsZero() && in.Ended.Sub(in.Started) >= within
+}
+
 // nextStart is when an instance of the release may be started again. The wait doubles with each
 // generation that ended by itself: instances that ended together are one generation, and one that
 // lived longer than the longest wait begins the count anew.
-func nextStart(ended []imx.Instance, release int) time.Time {
-	list := byItself(ended, release, time.Time{})
+func nextStart(ended []imx.Instance, release int, within time.Duration) time.Time {
+	list := byItself(ended, release, time.Time{}, within)
 	if len(list) == 0 {
 		return time.Time{}
 	}

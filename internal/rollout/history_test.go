@@ -48,6 +48,9 @@ func (h *history) newRelease() {
 	if rapid.IntRange(0, 3).Draw(h.t, "deploy") > 0 {
 		s.Deploy = deploy(h.t)
 	}
+	if within := rapid.SampledFrom([]time.Duration{0, 0, 3 * time.Second, 20 * time.Second}).Draw(h.t, "within"); within > 0 {
+		s.Health.Start = &imx.Pace{Within: imx.Duration(within)}
+	}
 	h.release(s, h.habit(), h.replicas())
 }
 

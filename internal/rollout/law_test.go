@@ -55,6 +55,7 @@ func (h *history) watch(before rollout.Seen, a rollout.Action) {
 		h.staysWithinItsSurge(a)
 	case rollout.Stop:
 		h.keepsTraffic(before)
+		h.hadItsTime(before, a)
 	case rollout.Keep:
 		if before.Routes[a.Release] > 0 || before.Preview == a.Release {
 			h.t.Fatalf("release %d is put away with traffic on it", a.Release)
@@ -261,6 +262,58 @@ func (h *history) staysWithinItsSurge(a rollout.Scale) {
 	if n := len(h.world.live(h.want.Target.Number)) + len(h.world.live(h.want.Current.Number)); a.Replicas > h.liveBefore && n > most+surge {
 		h.t.Fatalf("%d instances live of %d and %d: %s", n, most, surge, h.summary())
 	}
+}
+
+// Law: an instance that starts has the time for it that its template gives, counted from when it was started or thawed.
+func (h *history) hadItsTime(before rollout.Seen, a rollout.Stop) {
+	for _, in := range before.Instances {
+		if in.ID != a.Instance || in.Phase != imx.Starting {
+			continue
+		}
+		if had := h.now.Sub(in.Changed); had < h.mayTake(in) {
+			h.t.Fatalf("%s is stopped %s after it was started, and may take %s", in.ID, had, h.mayTake(in))
+		}
+	}
+}
+
+// mayTake is how long an instance may take to get healthy.
+func (h *history) mayTake(in imx.Instance) time.Duration {
+	s := h.numbered(in.Release).Spec
+	if s.Health.Start != nil {
+		return time.Duration(s.Health.Start.Within)
+	}
+	return time.Duration(s.Deadline)
+}
+
+// Law: of a release on its way no instance starts for longer than it may. One that doesn't get healthy in its time counts
+// as one that ended, so that such a release fails.
+func TestNoInstanceStartsForLongerThanItMay(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := begin(t)
+		h.habits[0] = habit{healthy: time.Second}
+		h.run(time.Minute)
+		h.happens()
+		h.everythingWorks()
+		clear(h.instant)
+		h.run(time.Hour)
+		h.changes = 0
+		h.newRelease()
+		h.releases[len(h.releases)-1].Spec.Health.Start = &imx.Pace{Within: imx.Duration(3 * time.Second)}
+		h.want.Target = h.releases[len(h.releases)-1]
+		h.habits[len(h.habits)-1] = habit{healthy: rapid.SampledFrom([]time.Duration{0, 7 * time.Second}).Draw(t, "healthy")}
+		current := h.want.Current.Number
+		for range 600 {
+			h.run(500 * time.Millisecond)
+			for _, in := range h.instances {
+				if in.Release == h.want.Target.Number && h.want.Target.Number != current && in.Phase == imx.Starting && h.now.Sub(in.Changed) > h.mayTake(in) {
+					t.Fatalf("%s starts for %s: %s", in.ID, h.now.Sub(in.Changed), h.summary())
+				}
+			}
+		}
+		if last := h.releases[len(h.releases)-1]; last.State != imx.ReleaseFailed && current != 0 && h.wanted(last.Number) > 0 {
+			t.Fatalf("release %d, of which no instance starts in time, is %s: %s", last.Number, last.State, h.summary())
+		}
+	})
 }
 
 // Law: a volume never has two holders, whichever releases have it. One that is stopping still is a holder.

@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 //	        grace=5s errors=0.2 strategy=canary
 //	        steps=0/0s/confirm,10/1m judge=50
 //	        surge=1 unavailable=1 preview=9000
-//	        window=10m warm=frozen
+//	        window=10m warm=frozen within=5s
 //	habit release=N healthy= crash= reason=          from now on the instances of a release do this
 //	run 30s                                          let time pass; ends with a summary
 //	rollback N | scale N | destroy                   as people do
@@ -142,6 +142,9 @@ func spec(t *testing.T, d *datadriven.TestData) imx.Spec {
 	s.Deadline = imx.Duration(span(t, d, "deadline", "1m"))
 	s.Drain = imx.Duration(span(t, d, "drain", "10s"))
 	s.Grace = imx.Duration(span(t, d, "grace", "5s"))
+	if d.HasArg("within") {
+		s.Health.Start = &imx.Pace{Within: imx.Duration(span(t, d, "within", "0s"))}
+	}
 	if d.HasArg("volume") {
 		name := "data"
 		if arg, _ := d.Arg("volume"); len(arg.Vals) > 0 {

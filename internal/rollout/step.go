@@ -130,7 +130,7 @@ func (d *decider) sick() string {
 			continue
 		}
 		limit, since := patience(in, target.Spec)
-		if limit == 0 {
+		if limit == 0 || in.Phase == imx.Starting && within(target.Spec) > 0 { // that one is replaced
 			continue
 		}
 		if at := since.Add(limit); at.After(d.now) {

@@ -300,6 +300,9 @@ func (w *world) phase(id string, p imx.Phase, reason string) bool {
 	for i := range w.instances {
 		if in := &w.instances[i]; in.ID == id {
 			in.Phase, in.Reason, in.Changed = p, reason, w.now
+			if p == imx.Healthy && in.Ready.IsZero() {
+				in.Ready = w.now
+			}
 			return true
 		}
 	}

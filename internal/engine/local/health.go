@@ -13,7 +13,7 @@ import (
 // timeout is how long one question to an instance may take.
 func timeout(h imx.Health, p imx.Phase) time.Duration {
 	t := time.Duration(h.Timeout)
-	if p == imx.Starting && h.Start != nil {
+	if p == imx.Starting && h.Start != nil && h.Start.Timeout > 0 {
 		t = time.Duration(h.Start.Timeout)
 	}
 	if t <= 0 {
@@ -25,15 +25,14 @@ func timeout(h imx.Health, p imx.Phase) time.Duration {
 // interval is how long after one question the next one comes.
 func interval(h imx.Health, p imx.Phase) time.Duration {
 	every := time.Duration(h.Every)
-	if p == imx.Starting && h.Start != nil {
-		every = time.Duration(h.Start.Every)
-	}
 	if every <= 0 {
 		every = time.Second
 	}
 	switch {
-	case p != imx.Starting || h.Start != nil:
+	case p != imx.Starting:
 		return every
+	case h.Start != nil && h.Start.Every > 0:
+		return time.Duration(h.Start.Every)
 	case h.Command != nil:
 		return min(every, eagerCommand)
 	}
