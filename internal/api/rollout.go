@@ -24,6 +24,11 @@ type Rollouts interface {
 func rolloutRoutes() []route {
 	return []route{
 		{
+			method: http.MethodGet, path: "/v1/services/{service}/rollout", answer: "RolloutView", form: formJSON, serve: rollout,
+			says: "How a service's rollout stands: its step, its shares, what was counted of both releases, and what that comes to. Of a service " +
+				"that nothing is rolled out of, what is counted while its current release may still be gone back from.",
+		},
+		{
 			method: http.MethodGet, path: "/v1/services/{service}/history", answer: "list of Event", form: formJSON, serve: history,
 			says: "What the log has of a service's rollouts, the oldest first: releases that were made, steps and why they were taken, what they " +
 				"waited for, what people said, ends, rollbacks and holds.",
@@ -45,6 +50,12 @@ func rolloutRoutes() []route {
 			says: "Lets a service go on that was rolled back and is held there.",
 		},
 	}
+}
+
+func rollout(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) (imx.RolloutView, error) {
+		return s.Viewer.Rollout(ctx, r.PathValue("service"))
+	})
 }
 
 func history(s *server, r *request) error {

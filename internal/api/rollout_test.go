@@ -14,6 +14,9 @@ func rollouts(ctx context.Context, t *testing.T, c *client.Client, by imx.Princi
 	if _, err := c.History(ctx, "wev"); imx.KindOf(err) != imx.NotFound {
 		t.Errorf("the history of a service that isn't there: %v", err)
 	}
+	same(t, "rollout", ok(c.Rollout(ctx, "web"))(t), imx.RolloutView{
+		Service: "web", Current: 1, Target: 2, Counted: map[int]imx.Counted{2: {Requests: 940, Errors: 40}}, Outcome: "worse",
+	})
 	same(t, "promoted", ok(c.Promote(ctx, "web", imx.PromoteRequest{Whole: true, Reason: "it is fine"}))(t).Rollout,
 		imx.Rollout{Confirm: true, Whole: true, Reason: "it is fine"})
 	same(t, "paused", ok(c.Pause(ctx, "web", ""))(t).Rollout, imx.Rollout{Paused: by})
@@ -31,6 +34,12 @@ func (m *memory) History(_ context.Context, service string) ([]imx.Event, error)
 		return nil, imx.Errorf(imx.NotFound, "there is no service %q", service)
 	}
 	return []imx.Event{{Body: imx.RolloutStepped{Service: service, Share: 10}}}, nil
+}
+
+func (m *memory) Rollout(_ context.Context, service string) (imx.RolloutView, error) {
+	return imx.RolloutView{
+		Service: service, Current: 1, Target: 2, Counted: map[int]imx.Counted{2: {Requests: 940, Errors: 40}}, Outcome: "worse",
+	}, nil
 }
 
 func (m *memory) PromoteRollout(_ imx.Principal, name string, req imx.PromoteRequest) (imx.Service, error) {

@@ -12,6 +12,7 @@ import (
 	"imx"
 	"imx/internal/control"
 	"imx/internal/engine/local"
+	"imx/internal/reconcile"
 	"imx/internal/review"
 	"imx/internal/state"
 )
@@ -107,6 +108,15 @@ func (v viewer) Events(ctx context.Context, from int64, follow bool) iter.Seq2[i
 		return v.control.Follow(ctx, from)
 	}
 	return v.control.Events(from)
+}
+
+// Rollout is how a service's rollout stands now.
+func (v viewer) Rollout(_ context.Context, service string) (imx.RolloutView, error) {
+	s, known := v.control.State().Services[service]
+	if !known {
+		return imx.RolloutView{}, imx.Errorf(imx.NotFound, "there is no service %q", service).WithHint("imx status lists the services")
+	}
+	return reconcile.View(s, v.counter.Counted(s), time.Now()), nil
 }
 
 // History is what the log has of a service's rollouts.

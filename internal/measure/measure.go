@@ -37,6 +37,9 @@ const (
 	ProbeEvery = 500 * time.Millisecond
 )
 
+// settle is how long a change is let stand before the state is looked at: they come in numbers.
+const settle = 50 * time.Millisecond
+
 // AtOnce is how many instances are read at once, and how many services probed.
 const AtOnce = 16
 
@@ -82,7 +85,7 @@ func (c *Counter) read(ctx context.Context) error {
 		if len(jobs) == 0 {
 			wait = 0
 		}
-		if !sleep(ctx, changed, wait) {
+		if !sleep(ctx, changed, wait) || !sleep(ctx, nil, settle) {
 			return nil
 		}
 	}
