@@ -50,6 +50,7 @@ func TestEveryExampleOfTheTableIsAValue(t *testing.T) {
 		"replicas    = 3", "replicas    = 1", // for its volume's sake
 		"  service = service.web\n  image   = image.web\n", "  service = service.web\n", // a test has one of them
 		"absent   = true", "absent   = false",
+		"  surge       = 2\n", "", // of rolling alone
 	).Replace(template.Samples()) +
 		`
 service "app" {
