@@ -61,7 +61,7 @@ service "app" {
 }
 `
 	_, ds := template.Parse(fstest.MapFS{
-		"main.imx.hcl": {Data: []byte(text)}, "archive.asc": {Data: []byte("keys")}, "nginx.conf": {Data: []byte("daemon off;")},
+		"main.imx.hcl": {Data: []byte(text)}, "archive.asc": {Data: []byte("keys")}, "nginx.conf": {Data: []byte("daemon off;")}, "roots.pem": {Data: []byte("keys")},
 	})
 	if err := ds.Err(); err != nil {
 		t.Errorf("%s\nof\n%s", show(ds), text)

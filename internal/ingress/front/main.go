@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"syscall"
@@ -21,34 +22,48 @@ import (
 // the user to be, and the version to call itself.
 const Word = "__ingress"
 
-// controlFD is the descriptor of the socket over which the process is asked.
-const controlFD = 3
+// confined is the first argument of a process that has given its rights up already, before the version.
+const confined = "confined"
+
+// The descriptors that a confined process begins with: the socket over which it is asked, and its folders.
+const (
+	controlFD = 3 + iota
+	logsFD
+	keptFD
+)
 
 // Open makes an Authority that keeps what it has in a folder.
 type Open func(folder *os.Root) Authority
 
 // Main answers until it is told to end, and returns the exit status. What ends a server, ctx, doesn't end it.
 func Main(ctx context.Context, args []string, say io.Writer, open Open) int {
-	if err := run(context.WithoutCancel(ctx), args, open); err != nil {
+	err := errors.New("it is started by a server, with a log folder, a state folder, a user and a version")
+	switch {
+	case len(args) == 2 && args[0] == confined:
+		err = run(context.WithoutCancel(ctx), args[1], open)
+	case len(args) == 4:
+		err = confine(args[0], args[1], args[2], args[3])
+	}
+	if err != nil {
 		_, _ = fmt.Fprintf(say, "the ingress' process can't go on: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-func run(ctx context.Context, args []string, open Open) error {
-	if len(args) != 4 {
-		return errors.New("it is started by a server, with a log folder, a state folder, a user and a version")
+// run is a confined process.
+func run(ctx context.Context, version string, open Open) error {
+	// Not to leave its memory, with keys in it, behind.
+	if err := errors.Join(unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)); err != nil {
+		return err
 	}
-	uid, err := strconv.Atoi(args[2])
+	const maxMemory = 1 << 30
+	debug.SetMemoryLimit(maxMemory)
+	logs, err := given(logsFD)
 	if err != nil {
 		return err
 	}
-	logs, err := ownFolder(args[0], uid)
-	if err != nil {
-		return err
-	}
-	kept, err := ownFolder(args[1], uid)
+	kept, err := given(keptFD)
 	if err != nil {
 		return err
 	}
@@ -61,15 +76,12 @@ func run(ctx context.Context, args []string, open Open) error {
 		return errors.New("the control socket is none")
 	}
 	control.SetUnlinkOnClose(false)
-	if err := confine(uid); err != nil {
-		return err
-	}
 	access, err := openAccess(logs)
 	if err != nil {
 		return err
 	}
 	authority := open(kept)
-	s := newServer(args[3], access, authority)
+	s := newServer(version, access, authority)
 	done := make(chan struct{})
 	go access.flushing(done)
 	s.listen(ctx, control)
@@ -78,6 +90,12 @@ func run(ctx context.Context, args []string, open Open) error {
 	close(done)
 	access.flush()
 	return nil
+}
+
+// given opens a folder that came as a descriptor: the process has no way to it by its path.
+func given(fd int) (*os.Root, error) {
+	dir, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(fd))
+	return dir, errors.Join(err, unix.Close(fd))
 }
 
 // ownFolder opens a folder of root's as one of the user's.
@@ -113,46 +131,60 @@ func chownAll(dir *os.Root, name string, uid int) error {
 	return err
 }
 
-// confine makes the process nobody's: a user that owns nothing, with no right beyond that, for good. It is not to leave its
-// memory, with keys in it, behind either.
-func confine(uid int) error {
-	if os.Geteuid() != 0 {
-		return nil // somebody else has confined it: it is asked to be less than it may be, and is already
+// confine becomes a process of a user that owns nothing but these folders, with no right beyond that, for good: in a new image of
+// this very program, because what a thread gives up its others would keep.
+func confine(logs, kept, user, version string) error {
+	uid, err := strconv.Atoi(user)
+	if err != nil {
+		return err
 	}
-	const maxMemory = 1 << 30
-	debug.SetMemoryLimit(maxMemory)
-	for _, set := range []func() error{
-		func() error { return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) },
+	for i, path := range []string{logs, kept} {
+		dir, err := ownFolder(path, uid)
+		if err != nil {
+			return err
+		}
+		f, err := dir.Open(".")
+		if err != nil {
+			return err
+		}
+		if err := inherit(f, logsFD+i); err != nil {
+			return err
+		}
+	}
+	if err := inherit(os.NewFile(controlFD, "control"), controlFD); err != nil {
+		return err
+	}
+	runtime.LockOSThread() // which is the one that goes on
+	for _, give := range []func() error{
 		dropBounding,
 		func() error { return syscall.Setgroups(nil) },
 		func() error { return syscall.Setgid(uid) },
 		func() error { return syscall.Setuid(uid) },
-		func() error { return everyThread(unix.PR_SET_NO_NEW_PRIVS, 1) },
-		func() error { return everyThread(unix.PR_SET_DUMPABLE, 0) },
+		func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
 	} {
-		if err := set(); err != nil {
+		if err := give(); err != nil {
 			return fmt.Errorf("giving up the rights of root: %w", err)
 		}
 	}
-	if syscall.Setuid(0) == nil {
-		return errors.New("the rights of root can't be given up")
+	return syscall.Exec("/proc/self/exe", []string{"imx", Word, confined, version}, os.Environ())
+}
+
+// inherit gives a file the number that it has in the next image.
+func inherit(f *os.File, number int) error {
+	fd := int(f.Fd()) // that it may block is nothing to a folder, nor to a socket that is opened anew
+	if fd == number {
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+		return err
 	}
-	return nil
+	return errors.Join(unix.Dup3(fd, number, 0), f.Close())
 }
 
 // dropBounding takes away all capabilities that a program could ever get.
 func dropBounding() error {
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
-		if err := everyThread(unix.PR_CAPBSET_DROP, c); err != nil && !errors.Is(err, unix.EINVAL) { // a kernel that doesn't know it
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) { // a kernel that doesn't know it
 			return err
 		}
-	}
-	return nil
-}
-
-func everyThread(option, value uintptr) error {
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, option, value, 0); errno != 0 {
-		return errno
 	}
 	return nil
 }

@@ -153,6 +153,7 @@ func (ps *plugs) pull(p *plug) {
 		if server.Shutdown(ctx) != nil {
 			_ = server.Close()
 		}
+		listener.emptied(lastRequests) // Shutdown knows nothing of connections that were upgraded
 	})
 }
 
