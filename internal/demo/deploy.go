@@ -17,14 +17,14 @@ func (s *stage) canary(ctx context.Context) error {
 	if err := s.edit(ctx, "shop.py", "visits % 10 == 0,", "visits % 10 == 0 and draw(visits),", "Draw a prize for each tenth visitor"); err != nil {
 		return err
 	}
-	before := s.load.tally()
+	before := s.load.Counts()
 	if err := s.imx(ctx, "abort a canary by its metrics", exitRolloutFailed, "apply", "--yes", s.shop); err != nil {
 		return err
 	}
-	during := s.load.tally().since(before)
-	s.canaryErrors += during.errors
-	fmt.Fprintf(s.cfg.Out, "meanwhile: %d requests, %d answered with the canary's error, %d lost\n\n", during.sent, during.errors, during.lost)
-	if during.errors == 0 {
+	during := s.load.Counts().Since(before)
+	s.canaryErrors += during.Refused
+	fmt.Fprintf(s.cfg.Out, "meanwhile: %d requests, %d answered with the canary's error, %d lost\n\n", during.Sent, during.Refused, during.Lost)
+	if during.Refused == 0 {
 		return imx.Errorf(imx.Internal, "the canary answered no request with an error, so nothing was shown")
 	}
 	if err := s.imx(ctx, "", 0, "rollout", "history", "app"); err != nil {
@@ -36,12 +36,12 @@ func (s *stage) canary(ctx context.Context) error {
 // wayBack goes back to the page of before, whose instances are there still, frozen; and lets the service go on.
 func (s *stage) wayBack(ctx context.Context, page string) error {
 	s.say("And back: the release before is there still, frozen. Nothing is built, downloaded or started.")
-	before := s.load.tally()
+	before := s.load.Counts()
 	if err := s.imx(ctx, "roll back", 0, "rollback", "web"); err != nil {
 		return err
 	}
-	during := s.load.tally().since(before)
-	fmt.Fprintf(s.cfg.Out, "meanwhile: %d requests, %d lost\n\n", during.sent, during.lost)
+	during := s.load.Counts().Since(before)
+	fmt.Fprintf(s.cfg.Out, "meanwhile: %d requests, %d lost\n\n", during.Sent, during.Lost)
 	if err := s.expectPage(ctx, page); err != nil {
 		return err
 	}
