@@ -207,8 +207,9 @@ func (e *Engine) Observe(context.Context) (imx.Seen, error) {
 		seen.Kept = append(seen.Kept, e.kept[k])
 	}
 	slices.SortFunc(seen.Kept, engine.CompareKept)
-	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
-		in := e.instances[id]
+	list := slices.SortedFunc(maps.Values(e.instances), byID)
+	seen.Instances = make([]imx.Instance, 0, len(list))
+	for _, in := range list {
 		x := in.Instance
 		switch {
 		case x.Phase == imx.Stopping && !in.drained:
