@@ -35,6 +35,7 @@ type Keeper struct {
 	cfg     Config
 	files   files
 	restart chan struct{}
+	heard   time.Time // when the front last answered; Run's alone
 
 	mu    sync.Mutex
 	front *running // nil: there is none
@@ -61,7 +62,7 @@ const look = time.Second
 
 // Run keeps the front as the state says until ctx ends, and leaves it as it is then.
 func (k *Keeper) Run(ctx context.Context) error {
-	k.adopt()
+	k.adopt(ctx)
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
@@ -130,11 +131,19 @@ func (k *Keeper) note(ctx context.Context, what, fault string) {
 	k.cfg.Log.LogAttrs(ctx, slog.LevelError, "the ingress isn't as it should be", slog.String("what", what), slog.String("fault", fault))
 }
 
-// alive makes sure that a front answers. One that doesn't is replaced, with the sockets that it had.
+// silence is how long a process may be too busy to answer before it counts as stuck.
+const silence = time.Minute
+
+// alive makes sure that a front answers. One that is gone, or stuck, is replaced, with the sockets that it had.
 func (k *Keeper) alive(ctx context.Context) error {
 	if k.front != nil {
-		if _, err := k.front.client().Busy(); err == nil {
+		_, err := k.front.client().Busy()
+		if err == nil {
+			k.heard = time.Now()
 			return nil
+		}
+		if k.front.lives() && time.Since(k.heard) < silence {
+			return err
 		}
 		k.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the ingress' process is gone; another is started", slog.Int("pid", k.front.record.Pid))
 		k.front.kill()
@@ -145,6 +154,7 @@ func (k *Keeper) alive(ctx context.Context) error {
 		return err
 	}
 	k.setFront(f)
+	k.heard = time.Now()
 	return k.cfg.Place.remember(f.record)
 }
 
@@ -271,6 +281,7 @@ func (k *Keeper) Free(ctx context.Context, in imx.Ingress) error {
 // finish ends the front of a state without ingresses.
 func (k *Keeper) finish(ctx context.Context) {
 	if k.front == nil {
+		k.cfg.Place.tidy()
 		return
 	}
 	if err := k.front.client().Drain(); err != nil {
@@ -306,21 +317,30 @@ func (k *Keeper) replace(ctx context.Context) {
 	k.note(ctx, "process", words(errors.Join(k.cfg.Place.remember(f.record), old.client().Drain())))
 }
 
-// adopt finds the front that another server left, and replaces it where it is of another imx.
-func (k *Keeper) adopt() {
+// adopt finds the front that another server left, and replaces it where it is of another imx. One that is stuck is ended.
+func (k *Keeper) adopt(ctx context.Context) {
 	r, ok := k.cfg.Place.remembered()
 	if !ok {
 		return
 	}
 	f := &running{record: r}
 	sockets, err := f.client().Listeners()
+	for began := time.Now(); err != nil && f.lives() && time.Since(began) < silence; sockets, err = f.client().Listeners() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(look):
+		}
+	}
 	if err != nil {
-		return // it is gone
+		f.kill()
+		return
 	}
 	k.mu.Lock()
 	k.sockets = sockets
 	k.mu.Unlock()
 	k.setFront(f)
+	k.heard = time.Now()
 	if r.Program != program() {
 		k.Restart()
 	}

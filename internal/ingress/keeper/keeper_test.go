@@ -403,6 +403,7 @@ func TestTheLastIngressEndsTheProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until("the process ends", func() bool { return syscall.Kill(pid, 0) != nil })
+	w.until("nothing is left", func() bool { left, err := w.place.Traces(); return err == nil && len(left) == 0 })
 	if err := w.keeper.Free(t.Context(), w.ingress); err != nil {
 		t.Error(err)
 	}

@@ -45,9 +45,12 @@ type running struct{ record record }
 
 func (f *running) client() front.Client { return front.Client{Socket: f.record.Socket} }
 
+// lives reports whether the process is there.
+func (f *running) lives() bool { return commandOf(f.record.Pid) == front.Word }
+
 // kill ends a process that doesn't answer, if it is one still. No other program has its first argument.
 func (f *running) kill() {
-	if commandOf(f.record.Pid) == front.Word {
+	if f.lives() {
 		_ = unix.Kill(f.record.Pid, unix.SIGKILL)
 	}
 	_ = os.Remove(f.record.Socket)
@@ -198,6 +201,13 @@ func (p Place) forget() error {
 		return nil
 	}
 	return err
+}
+
+// tidy removes the group of processes that have ended. While one finishes what it has, the kernel keeps it.
+func (p Place) tidy() {
+	if dir, err := p.group(); err == nil {
+		_ = os.Remove(dir) // there may be none
+	}
 }
 
 // Purge ends all of the place's processes at once, for a server that is gone. Logs and certificates stay.
