@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == front.Word {
 		os.Exit(front.Main(context.Background(), os.Args[2:], os.Stderr, func(dir *os.Root) front.Authority { return acme.Open(dir, 0) }))
 	}
+	if len(os.Args) == 4 && os.Args[1] == bareWord {
+		os.Exit(bare(os.Args[2], os.Args[3]))
+	}
 	os.Exit(m.Run())
 }
 
@@ -45,7 +48,7 @@ func TestMain(m *testing.M) {
 type world struct {
 	*control.Control
 
-	t       *testing.T
+	t       testing.TB
 	place   keeper.Place
 	keeper  *keeper.Keeper
 	end     func()
@@ -64,7 +67,7 @@ type instance struct {
 	asked  atomic.Int64
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root starts a front")
@@ -101,7 +104,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // freePort returns one that nobody has just now.
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", ":0")
 	if err != nil {
