@@ -44,6 +44,9 @@ type Engine interface {
 	// Observe returns what is there: from the processes themselves, not from memory alone.
 	Observe(ctx context.Context) (imx.Seen, error)
 
+	// Load measures what the instances of some services use, and counts the new connections to them; of all, if none is named.
+	Load(ctx context.Context, services ...string) (imx.Load, error)
+
 	// Logs returns the lines that the instance wrote, also after its end. The caller closes the
 	// reader. The error is of kind NotFound for an instance that the engine no longer keeps.
 	Logs(ctx context.Context, id string, o imx.LogOptions) (io.ReadCloser, error)

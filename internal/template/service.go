@@ -17,6 +17,7 @@ func (c checker) service(i int) {
 	c.health(w, s)
 	c.files(w, s.Files)
 	c.mounts(w, s)
+	c.scale(w, s)
 	for j := range s.Connect[:min(len(s.Connect), maxDeclared)] {
 		c.connect(w, s, j)
 	}

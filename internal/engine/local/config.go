@@ -50,6 +50,8 @@ type Firewall interface {
 	// its error is of kind Conflict if somebody else changed it.
 	Check(ctx context.Context) error
 	Remove(ctx context.Context) error
+	// Arrivals counts the new connections for each service since some moment. A count that is less than before begins anew.
+	Arrivals(ctx context.Context) (map[string]int64, error)
 }
 
 // DefaultNetwork is the range of addresses where Config names none.

@@ -43,7 +43,10 @@ const (
 	mapServices   = "services"   // a service's address and port to its lane
 	mapPublished  = "published"  // a port of the machine to its lane
 	slotsPrefix   = "slots."     // begins the name of each service's map of slot numbers to addresses
-	refusal       = "refuse"     // the chain for services without a ready instance
+	// arrivalsPrefix begins the name of each service's counter of new connections. It is an object of its own, since a count
+	// within a rule would make that another rule with each connection.
+	arrivalsPrefix = "arrivals."
+	refusal        = "refuse" // the chain for services without a ready instance
 )
 
 // newModel lays a ruleset out. Errors: Invalid for a service's name that the kernel can't take.
@@ -103,6 +106,15 @@ func (m model) addDoors(r network.Ruleset) ([]lane, error) {
 		}
 	}
 	return slices.SortedFunc(maps.Keys(lanes), compareLanes), nil
+}
+
+// counters are the names of all services' counters.
+func (m model) counters() map[string]bool {
+	names := map[string]bool{}
+	for _, l := range m.lanes {
+		names[arrivalsPrefix+l.service] = true
+	}
+	return names
 }
 
 // sameRules reports whether the models differ in elements at most.

@@ -57,6 +57,7 @@ func chains(m model) []chain {
 func (l lane) chainOf() chain {
 	return chain{name: l.chain(), rules: [][]expr.Any{
 		join(tcp(), []expr.Any{
+			&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: arrivalsPrefix + l.service},
 			&expr.Numgen{Register: 1, Modulus: network.Slots, Type: unix.NFT_NG_INCREMENTAL},
 			&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: slotsPrefix + l.service},
 			&expr.Immediate{Register: 2, Data: binary.BigEndian.AppendUint16(nil, l.inside)},
