@@ -189,6 +189,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		return err
 	}
 	engineConfig.Log = s.logger
+	engineConfig.Knock = func(service, from string) { s.scaler.Knock(service, from) }
 	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
 	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
 		leave, err := s.pipeline.Enter(ctx)

@@ -32,6 +32,7 @@ func (e *Engine) Run(ctx context.Context, changed func()) error {
 	defer watchers.Wait()
 	defer e.dropPorts()
 	watchers.Go(func() { e.verifyKept(ctx) })
+	watchers.Go(func() { e.listen(ctx) })
 	e.tidyUp(ctx)
 	e.holdPorts(ctx)
 	logs, rules := time.NewTicker(logCheck), time.NewTicker(rulesCheck)

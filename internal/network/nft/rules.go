@@ -35,7 +35,7 @@ type chain struct {
 // chains returns them in an order in which none is jumped to before it is there.
 func chains(m model) []chain {
 	accept := nftables.ChainPriorityFilter
-	all := []chain{{name: refusal, rules: [][]expr.Any{join(tcp(), reset())}}}
+	all := []chain{{name: refusal, rules: [][]expr.Any{join(tcp(), reset())}}, {name: waiting, rules: wait(m.group)}}
 	for _, l := range m.lanes {
 		all = append(all, l.chainOf())
 	}
@@ -65,6 +65,25 @@ func (l lane) chainOf() chain {
 		}),
 		drop(),
 	}}
+}
+
+// wait reports attempts to open a connection to a netlink group, as many as somebody can want to hear of, and leaves them
+// without an answer: whoever opens a connection tries again by itself.
+func wait(group uint16) [][]expr.Any {
+	const (
+		mostReports = 1000 // a second: more than that are one flood
+		burst       = 200
+	)
+	return [][]expr.Any{
+		join(tcp(), []expr.Any{
+			&expr.Limit{Type: expr.LimitTypePkts, Rate: mostReports, Unit: expr.LimitTimeSecond, Burst: burst},
+			&expr.Log{
+				Key:   1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN | 1<<unix.NFTA_LOG_QTHRESHOLD,
+				Group: group, Snaplen: maxHeaders, QThreshold: 1,
+			},
+		}),
+		drop(),
+	}
 }
 
 // guard lets in from an instance only packets with its own address, and from elsewhere none with an
