@@ -137,7 +137,7 @@ func (b bounds) decide(w Wanted, samples []Sample, now time.Time) Decision {
 	case w.Replicas == 0:
 		return stay(w, "")
 	case b.idle(w, now):
-		return Decision{0, fmt.Sprintf("no connection for %s", now.Sub(later(w.Active, w.Changed)).Round(time.Second))}
+		return Decision{0, fmt.Sprintf("no connection for %s", imx.Duration(now.Sub(later(w.Active, w.Changed)).Round(time.Second)))}
 	}
 	if len(measures(w.Scaling)) == 0 {
 		if len(w.Scaling.Schedules) == 0 || w.Replicas == max(b.least, 1) {
@@ -180,8 +180,8 @@ type measure struct {
 
 func measures(c imx.Scaling) []measure {
 	all := []measure{
-		{"cpu", "%", float64(c.CPU), func(s Sample) Sum { return s.CPU }},
-		{"memory", "%", float64(c.Memory), func(s Sample) Sum { return s.Memory }},
+		{"cpu", " %", float64(c.CPU), func(s Sample) Sum { return s.CPU }},
+		{"memory", " %", float64(c.Memory), func(s Sample) Sum { return s.Memory }},
 		{"connections", "/s", c.Connections, func(s Sample) Sum { return s.Connections }},
 		{"requests", "/s", c.Requests, func(s Sample) Sum { return s.Requests }},
 	}
@@ -203,7 +203,7 @@ func (m measure) ask(s Sample, replicas int) ask {
 	}
 	is := sum.Total / m.target // in instances
 	mean := sum.Total / float64(max(sum.Of, 1))
-	says := fmt.Sprintf("%s is at %.4g %s of %.4g %s each", m.name, mean, m.unit, m.target, m.unit)
+	says := fmt.Sprintf("%s at %.3g%s per instance, %.4g%s wanted", m.name, mean, m.unit, m.target, m.unit)
 	const slack = float64(Tolerance) / 100
 	silent := float64(max(0, replicas-sum.Of))
 	switch n := float64(replicas); {
@@ -244,7 +244,7 @@ func (b bounds) up(w Wanted, samples []Sample, now time.Time) Decision {
 	case w.Replicas >= b.most:
 		return stay(w, fmt.Sprintf("%s, and there are %d, the most %s", a.says, b.most, b.limit()))
 	case now.Sub(w.Changed) < time.Duration(w.Scaling.Up), !last.At.After(w.Changed):
-		return stay(w, fmt.Sprintf("%s, and the number changed less than %s ago", a.says, time.Duration(w.Scaling.Up)))
+		return stay(w, "")
 	}
 	return Decision{min(a.replicas, b.most, max(2*w.Replicas, w.Replicas+FewAtOnce)), a.says}
 }
@@ -279,17 +279,14 @@ func (b bounds) down(w Wanted, samples []Sample, now time.Time) Decision {
 	if n >= w.Replicas {
 		return stay(w, "")
 	}
-	return Decision{n, fmt.Sprintf("%s at most for %s", top.says, time.Duration(w.Scaling.Down))}
+	return Decision{n, fmt.Sprintf("for %s at most %s", w.Scaling.Down, top.says)}
 }
 
-// covers reports whether samples tell of all of a time, without a gap.
+// covers reports whether samples tell of all of a time, from its very beginning and without a gap.
 func covers(samples []Sample, since, now time.Time) bool {
-	at := since
+	var at time.Time
 	for _, s := range samples {
-		if s.At.Before(since) {
-			continue
-		}
-		if s.At.Sub(at) > Gap {
+		if s.At.After(since) && s.At.Sub(at) > Gap {
 			return false
 		}
 		at = s.At
