@@ -130,5 +130,8 @@ func (*Table) Resend(s network.SYN) error {
 		return explain(err)
 	}
 	err = unix.Sendto(fd, s.Packet, 0, &unix.SockaddrInet4{Addr: s.To.Addr().As4()})
+	if errors.Is(err, unix.EPERM) { // the rules dropped it: it waits again
+		err = nil
+	}
 	return explain(errors.Join(err, unix.Close(fd)))
 }
