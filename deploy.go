@@ -88,7 +88,7 @@ type Measure struct {
 	Path     string  `json:"path"`
 	Requests string  `json:"requests"`          // a counter: `http_requests_total`, `http_requests_total{handler="/"}`
 	Errors   string  `json:"errors"`            // a counter of those that failed: `http_requests_total{code=~"5.."}`
-	Seconds  string  `json:"seconds,omitempty"` // a histogram or summary by its base name; "" judges no duration
+	Seconds  string  `json:"seconds,omitempty"` // a histogram or summary, without _sum and _count; "" judges no duration
 	AtLeast  int     `json:"atLeast"`
 	Slack    float64 `json:"slack"`  // share of errors that is never held against it, 0 to 1
 	SlowBy   float64 `json:"slowBy"` // 0 judges no duration

@@ -68,6 +68,8 @@ type Load struct {
 	// Arrivals are the new connections through each service's address and published ports since the engine began to count.
 	// The count begins anew when the rules are written anew.
 	Arrivals map[string]int64 `json:"arrivals"`
+	// Requests are what instances have answered since their starts by their own counters, by id; where that was asked for.
+	Requests map[string]float64 `json:"requests,omitempty"`
 }
 
 // SizeFreed gives the number of a service's instances back to its scale block.

@@ -86,8 +86,8 @@ type Health struct {
 
 // Pace is how often an instance that starts is asked, and for how long it may fail.
 type Pace struct {
-	Every   Duration `json:"every"`
-	Timeout Duration `json:"timeout"` // of one question
+	Every   Duration `json:"every,omitempty"`   // 0 means as later, or more often
+	Timeout Duration `json:"timeout,omitempty"` // of one question; 0 means as later
 	// Within is how long after its start it has to be healthy; then it is replaced. 0 means the service's Deadline.
 	Within Duration `json:"within,omitempty"`
 }

@@ -32,6 +32,7 @@ func allowed() map[string]map[string]string {
 			"internal/reconcile.Loop.scale":            "what is wanted, with a Pass of the judge",
 			"internal/engine/enginetest.passNeeded":    "the suite of engines",
 			"internal/engine/enginetest.session.scale": "the suite of engines",
+			"internal/engine/enginetest.thawNeedsPass": "the suite of engines: an empty Pass, which is refused",
 			"internal/trial.session.start":             "an instance of a test",
 			"internal/trial.trialCase.way":             "a program beside such an instance",
 		},

@@ -218,7 +218,7 @@ func ports(s *imx.State, coming map[string]imx.Spec) error {
 	return nil
 }
 
-// publishers returns the ports of every service: those of its target and those of its current
+// publishers returns the ports of every service, with its preview's: those of its target and those of its current
 // release, which it goes back to if the target fails.
 func publishers(s *imx.State, coming map[string]imx.Spec) map[string][]imx.Port {
 	list := map[string][]imx.Port{}
@@ -227,14 +227,23 @@ func publishers(s *imx.State, coming map[string]imx.Spec) map[string][]imx.Port 
 			continue
 		}
 		current, _ := v.Release(v.Current)
-		list[name] = slices.Clone(current.Spec.Ports)
+		list[name] = outside(current.Spec)
 		if _, replaced := coming[name]; !replaced {
 			target, _ := v.Release(v.Target)
-			list[name] = append(list[name], target.Spec.Ports...)
+			list[name] = append(list[name], outside(target.Spec)...)
 		}
 	}
 	for name, spec := range coming {
-		list[name] = append(list[name], spec.Ports...)
+		list[name] = append(list[name], outside(spec)...)
+	}
+	return list
+}
+
+// outside are a service's ports, and that of its preview.
+func outside(s imx.Spec) []imx.Port {
+	list := slices.Clone(s.Ports)
+	if preview := s.How().Preview; preview != 0 {
+		list = append(list, imx.Port{Name: "preview", Publish: preview})
 	}
 	return list
 }

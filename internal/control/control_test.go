@@ -205,6 +205,9 @@ func TestTwoServicesCantPublishOnePort(t *testing.T) {
 	w.good(t, w.apply(t, candidate("a", "1", publish(8080)))...)
 	_, err := w.Draft("root", control.Promotion{Candidates: []control.Candidate{candidate("b", "1", publish(8080))}})
 	wantError(t, err, imx.Conflict, "services a and b", "port 8080")
+	preview := func(s *imx.Spec) { s.Deploy = &imx.Deploy{Preview: 8080} }
+	_, err = w.Draft("root", control.Promotion{Candidates: []control.Candidate{candidate("b", "1", publish(8081), preview)}})
+	wantError(t, err, imx.Conflict, "services a and b", "port 8080")
 }
 
 func TestRollbackGoesToTheNewestGoodReleaseBefore(t *testing.T) {

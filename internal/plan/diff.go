@@ -274,7 +274,7 @@ func diffService(spec imx.Spec, im imx.ImagePlan, sv imx.Service, prev Built) []
 		Before: strconv.Itoa(sv.Replicas), After: strconv.Itoa(wanted),
 	}
 	if replaced {
-		instances.Op, instances.Note = imx.OpReplace, "rolling: the old ones serve until new ones are healthy"
+		instances.Op, instances.Note = imx.OpReplace, manner(spec.How())
 		if spec.Shares(target.Spec) {
 			instances.Note = "stop-then-start: its volume has one holder"
 		}
@@ -283,6 +283,22 @@ func diffService(spec imx.Spec, im imx.ImagePlan, sv imx.Service, prev Built) []
 		}
 	}
 	return append(changes, instances)
+}
+
+// manner says how a strategy replaces instances.
+func manner(how imx.Deploy) string {
+	switch how.Strategy {
+	case imx.Rolling:
+		return "rolling: some after the others, each new one takes traffic when it is healthy"
+	case imx.Canary:
+		var shares []string
+		for _, step := range how.Steps {
+			shares = append(shares, strconv.Itoa(step.Share)+" %")
+		}
+		return "canary: the new ones take " + strings.Join(append(shares, "all"), ", then ") + " of the traffic"
+	case imx.BlueGreen:
+	}
+	return "blue-green: the old ones serve until all new ones are healthy"
 }
 
 // sameBut reports whether two plans of an image differ in nothing but the build root. Such an

@@ -373,6 +373,14 @@ func each(typ reflect.Type, f func(path string, set func(reflect.Value))) {
 		field := typ.Field(i)
 		switch {
 		case field.Name == "Name" || field.Name == "At" || field.Name == "PackagesAt":
+		case field.Type.Kind() == reflect.Pointer && field.Type.Elem().Kind() == reflect.Struct:
+			f(field.Name, func(v reflect.Value) { fill(v.Field(i)) })
+			each(field.Type.Elem(), func(path string, set func(reflect.Value)) {
+				f(field.Name+"."+path, func(v reflect.Value) {
+					fill(v.Field(i))
+					set(v.Field(i).Elem())
+				})
+			})
 		case field.Type.Kind() == reflect.Struct:
 			each(field.Type, func(path string, set func(reflect.Value)) {
 				f(field.Name+"."+path, func(v reflect.Value) { set(v.Field(i)) })

@@ -88,6 +88,7 @@ func serviceSettings(spec imx.Spec) settings {
 		s["connect."+c.Service+"."+c.Port] = "allowed"
 	}
 	s.health(spec.Health)
+	s.deploy(spec.Deploy)
 	if r := spec.Resources; r != (imx.Resources{}) {
 		s.set("resources.cpu", nonZero(strconv.FormatFloat(r.CPU, 'g', -1, 64)))
 		s.set("resources.memory", nonZero(bytesOf(r.Memory)))
@@ -130,9 +131,64 @@ func (s settings) health(h imx.Health) {
 	if h.TCP != nil {
 		s["health.tcp"] = h.TCP.Port
 	}
+	if h.GRPC != nil {
+		s["health.grpc"] = strings.TrimSuffix(h.GRPC.Port+" "+h.GRPC.Service, " ")
+	}
+	if h.Command != nil {
+		s["health.command"] = words(h.Command.Command)
+	}
+	if h.Start != nil {
+		s["health.start"] = "its own pace"
+		s.duration("health.start.every", h.Start.Every)
+		s.duration("health.start.timeout", h.Start.Timeout)
+		s.duration("health.start.within", h.Start.Within)
+	}
 	if h.Inferred {
 		s["health.inferred"] = "from the first port"
 	}
+}
+
+func (s settings) deploy(d *imx.Deploy) {
+	if d == nil {
+		return
+	}
+	s["deploy.strategy"] = string(cmp.Or(d.Strategy, imx.BlueGreen))
+	s.set("deploy.surge", amountOf(d.Surge))
+	s.set("deploy.unavailable", amountOf(d.Unavailable))
+	s.set("deploy.preview", nonZero(strconv.Itoa(d.Preview)))
+	s["deploy.window"] = d.Window.String()
+	s["deploy.warm"] = string(cmp.Or(d.Warm, imx.WarmStopped))
+	s.set("deploy.group", d.Group)
+	for i, step := range d.Steps {
+		text := strconv.Itoa(step.Share) + " %"
+		if step.Pause != 0 {
+			text += " for " + step.Pause.String()
+		}
+		if step.Confirm {
+			text += ", until a person promotes it"
+		}
+		s["deploy.step."+strconv.Itoa(i)] = text
+	}
+	if m := d.Judge; m != nil {
+		s["deploy.judge"] = m.Port + m.Path
+		s["deploy.judge.requests"] = m.Requests
+		s["deploy.judge.errors"] = m.Errors
+		s.set("deploy.judge.seconds", m.Seconds)
+		s["deploy.judge.at_least"] = strconv.Itoa(m.AtLeast)
+		s["deploy.judge.slack"] = strconv.FormatFloat(m.Slack, 'g', -1, 64)
+		s.set("deploy.judge.slow_by", nonZero(strconv.FormatFloat(m.SlowBy, 'g', -1, 64)))
+	}
+}
+
+// amountOf writes a number of instances as a template does; "" is none.
+func amountOf(a imx.Amount) string {
+	switch {
+	case a.Percent != 0 && a.Count != 0:
+		return fmt.Sprintf("%d and %d%%", a.Count, a.Percent)
+	case a.Percent != 0:
+		return strconv.Itoa(a.Percent) + "%"
+	}
+	return nonZero(strconv.Itoa(a.Count))
 }
 
 // bytesOf writes a size as a template does, exactly: Size.String rounds.

@@ -56,7 +56,26 @@ func strippedService(s imx.Spec) imx.Spec {
 		s.Connect[i].At = imx.Pos{}
 	}
 	s.Scale = strippedScale(s.Scale)
+	s.Deploy = strippedDeploy(s.Deploy)
 	return s
+}
+
+func strippedDeploy(how *imx.Deploy) *imx.Deploy {
+	if how == nil {
+		return nil
+	}
+	d := *how
+	d.At = imx.Pos{}
+	d.Steps = slices.Clone(d.Steps)
+	for i := range d.Steps {
+		d.Steps[i].At = imx.Pos{}
+	}
+	if d.Judge != nil {
+		m := *d.Judge
+		m.At = imx.Pos{}
+		d.Judge = &m
+	}
+	return &d
 }
 
 func strippedFiles(files []imx.File) []imx.File {

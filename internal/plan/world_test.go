@@ -179,6 +179,18 @@ func setService(spec *imx.Spec, word string) {
 		spec.Resources.Memory = size
 	case "health":
 		spec.Health.HTTP = &imx.HTTPCheck{Port: first, Path: second}
+	case "steps": // of a canary: steps=10:5m,50:
+		spec.Deploy = &imx.Deploy{Strategy: imx.Canary, Window: imx.Duration(time.Hour), At: imx.Pos{File: "x", Line: 8}}
+		for text := range strings.SplitSeq(value, ",") {
+			share, pause, _ := strings.Cut(text, ":")
+			wait, err := time.ParseDuration(pause)
+			step := imx.Step{Pause: imx.Duration(wait), Confirm: err != nil, At: imx.Pos{File: "x", Line: 9}}
+			step.Share, _ = strconv.Atoi(share)
+			spec.Deploy.Steps = append(spec.Deploy.Steps, step)
+		}
+	case "surge":
+		spec.Deploy = &imx.Deploy{Strategy: imx.Rolling}
+		spec.Deploy.Surge.Percent, _ = strconv.Atoi(strings.TrimSuffix(value, "%"))
 	default:
 		panic("unknown word " + word)
 	}

@@ -130,6 +130,7 @@ func (d *decider) holdCurrent() {
 	if d.by[current].healthy > d.routed() && d.routed() < d.replicas(current) {
 		d.routeTo(current)
 	}
+	d.replaceTainted(current, d.replicas(current))
 	d.scaleUp(current, d.replicas(current))
 	d.scaleDown(current, d.replicas(current))
 }
@@ -142,6 +143,10 @@ func (d *decider) bring(replicas int) {
 		if number != target && d.shares(number, target) {
 			d.scaleDown(number, 0)
 		}
+	}
+	d.replaceTainted(target, replicas)
+	if d.want.Target.Number != d.want.Current.Number {
+		d.replaceLate()
 	}
 	d.scaleUp(target, replicas)
 	d.scaleDown(target, d.replicas(target))
@@ -277,11 +282,14 @@ func (d *decider) spec(number int) imx.Spec {
 	return d.want.Target.Spec
 }
 
-// scaleDown leaves so many of a release's instances. Warm ones go with the last.
+// scaleDown leaves so many of a release's instances, and its tainted ones beside them. Those and warm ones go with the last.
 func (d *decider) scaleDown(number, replicas int) {
 	have := d.by[number]
-	if have.live > replicas || replicas == 0 && have.warm > 0 {
-		d.do(Scale{Release: number, Replicas: replicas})
+	switch {
+	case replicas == 0 && have.live+have.warm+have.tainted > 0:
+		d.do(Scale{Release: number, Replicas: 0})
+	case have.live > replicas:
+		d.do(Scale{Release: number, Replicas: replicas + have.tainted})
 	}
 }
 
@@ -296,11 +304,11 @@ func (d *decider) scaleUp(number, replicas int) {
 			return
 		}
 	}
-	if at := nextStart(d.past(number), number); at.After(d.now) && d.by[number].warm == 0 && at.Sub(d.now) <= LastBackOff {
+	if at := nextStart(d.past(number), number, within(d.spec(number))); at.After(d.now) && d.by[number].warm == 0 && at.Sub(d.now) <= LastBackOff {
 		d.wakeAt(at)
 		return
 	}
-	d.do(Scale{Release: number, Replicas: replicas})
+	d.do(Scale{Release: number, Replicas: replicas + d.by[number].tainted})
 }
 
 // past are the instances whose ends delay a release's next start. To a release that is gone back to nothing counts that was before.
@@ -395,7 +403,7 @@ func (d *decider) lasting(in imx.Instance, since time.Time) string {
 }
 
 // patience is how long an instance may stay in its phase, and since when it is in it; 0 is for ever. One that was
-// thawed starts when it was.
+// thawed starts when it was, and has all the time that its template gives to one that starts.
 func patience(in imx.Instance, spec imx.Spec) (time.Duration, time.Time) {
 	switch in.Phase {
 	case imx.Unhealthy:
@@ -404,10 +412,42 @@ func patience(in imx.Instance, spec imx.Spec) (time.Duration, time.Time) {
 		}
 		return max(Patience*time.Duration(spec.Health.Every), 1), in.Changed
 	case imx.Starting:
-		return deadline(spec), started(in)
+		return cmp.Or(within(spec), deadline(spec)), started(in)
 	case imx.Healthy, imx.Warm, imx.Stopping, imx.Ended:
 	}
 	return 0, time.Time{}
+}
+
+// within is how long an instance may take to be healthy before it is replaced; 0 if the template says nothing of it.
+func within(spec imx.Spec) time.Duration {
+	if spec.Health.Start == nil {
+		return 0
+	}
+	return time.Duration(spec.Health.Start.Within)
+}
+
+// replaceLate stops the target's instances that took too long to get healthy. They count as ones that ended by themselves.
+func (d *decider) replaceLate() {
+	target := d.want.Target
+	if within(target.Spec) == 0 {
+		return
+	}
+	var late []Stop
+	for _, in := range d.seen.Instances {
+		if in.Release != target.Number || in.Phase != imx.Starting {
+			continue
+		}
+		limit, since := patience(in, target.Spec)
+		if at := since.Add(limit); at.After(d.now) {
+			d.wakeAt(at)
+			continue
+		}
+		late = append(late, Stop{Instance: in.ID, Reason: d.lasting(in, since)})
+	}
+	slices.SortFunc(late, func(a, b Stop) int { return cmp.Compare(a.Instance, b.Instance) })
+	for _, stop := range late {
+		d.do(stop)
+	}
 }
 
 // started is when an instance last began: when it was started, or thawed.

@@ -11,11 +11,13 @@ import (
 
 // count is what there is of one release.
 type count struct {
-	live     int  // neither stopping nor ended
-	healthy  int  // of these
-	starting int  // of these
-	warm     int  // not live: frozen
-	idle     bool // no connection is open to any of its instances, and that is known
+	live     int // neither stopping nor ended, nor tainted
+	healthy  int // tainted ones, too: they have traffic until they are replaced
+	starting int // of those that are live
+	warm     int // not live: frozen
+	// tainted are to be replaced though they run; so many of them are healthy.
+	tainted, taintedWell int
+	idle                 bool // no connection is open to any of its instances, and that is known
 }
 
 // tally counts the instances of each release that has any that haven't ended.
@@ -28,12 +30,8 @@ func tally(instances []imx.Instance) map[int]count {
 		c, known := by[in.Release]
 		c.idle = (c.idle || !known) && in.Flows == 0
 		switch in.Phase {
-		case imx.Healthy:
-			c.live, c.healthy = c.live+1, c.healthy+1
-		case imx.Starting:
-			c.live, c.starting = c.live+1, c.starting+1
-		case imx.Unhealthy:
-			c.live++
+		case imx.Healthy, imx.Starting, imx.Unhealthy:
+			c = c.with(in)
 		case imx.Warm:
 			c.warm++
 		case imx.Stopping, imx.Ended:
@@ -41,6 +39,25 @@ func tally(instances []imx.Instance) map[int]count {
 		by[in.Release] = c
 	}
 	return by
+}
+
+// with counts one that runs.
+func (c count) with(in imx.Instance) count {
+	if in.Phase == imx.Healthy {
+		c.healthy++
+	}
+	switch {
+	case replaced(in):
+		c.tainted++
+		if in.Phase == imx.Healthy {
+			c.taintedWell++
+		}
+		return c
+	case in.Phase == imx.Starting:
+		c.starting++
+	}
+	c.live++
+	return c
 }
 
 func deadline(spec imx.Spec) time.Duration {
@@ -77,7 +94,7 @@ func (d *decider) unroutable() string {
 
 // ends are the target's instances that ended by themselves since a time, the latest first.
 func (d *decider) ends(since time.Time) []imx.Instance {
-	return slices.DeleteFunc(byItself(d.seen.Ended, d.want.Target.Number, since), vanished)
+	return slices.DeleteFunc(byItself(d.seen.Ended, d.want.Target.Number, since, within(d.want.Target.Spec)), vanished)
 }
 
 // failure says why a target that should come to so many healthy instances has failed, or "" while it hasn't.
@@ -135,6 +152,8 @@ func ending(in imx.Instance) string {
 		return "ended"
 	case in.Exit.OOM:
 		return "ran out of memory"
+	case in.Exit.Wanted:
+		return fmt.Sprintf("wasn't healthy within %s", in.Ended.Sub(in.Started).Round(time.Second))
 	}
 	return fmt.Sprintf("exited with %d", in.Exit.Code)
 }
@@ -143,12 +162,13 @@ func ending(in imx.Instance) string {
 // instances with it, which says nothing about their release.
 func vanished(in imx.Instance) bool { return in.Exit != nil && in.Exit.Code < 0 && !in.Exit.OOM }
 
-// byItself returns the release's instances that ended after a time without imx having stopped
-// them, the latest first.
-func byItself(ended []imx.Instance, release int, after time.Time) []imx.Instance {
+// byItself returns the release's instances that ended after a time without imx having stopped them, or because they took
+// too long to start, the latest first.
+func byItself(ended []imx.Instance, release int, after time.Time, within time.Duration) []imx.Instance {
 	var list []imx.Instance
 	for _, in := range ended {
-		if in.Release == release && (in.Exit == nil || !in.Exit.Wanted) && in.Ended.After(after) {
+		wanted := in.Exit != nil && in.Exit.Wanted && !late(in, within)
+		if in.Release == release && !wanted && in.Ended.After(after) {
 			list = append(list, in)
 		}
 	}
@@ -158,11 +178,18 @@ func byItself(ended []imx.Instance, release int, after time.Time) []imx.Instance
 	return list
 }
 
+// late reports whether an instance had all the time that it may take to get healthy, and never did.
+func late(in imx.Instance, within time.Duration) bool {
+	return within > 0 && in.Ready.IsZero() && in.Ended.Sub(in.Started) >= within
+}
+
 // nextStart is when an instance of the release may be started again. The wait doubles with each
 // generation that ended by itself: instances that ended together are one generation, and one that
-// lived longer than the longest wait begins the count anew.
-func nextStart(ended []imx.Instance, release int) time.Time {
-	list := byItself(ended, release, time.Time{})
+// lived longer than the longest wait begins the count anew. One that was well until nobody saw how it ended is replaced at once.
+func nextStart(ended []imx.Instance, release int, within time.Duration) time.Time {
+	list := slices.DeleteFunc(byItself(ended, release, time.Time{}, within), func(in imx.Instance) bool {
+		return vanished(in) && !in.Ready.IsZero()
+	})
 	if len(list) == 0 {
 		return time.Time{}
 	}

@@ -54,7 +54,10 @@ func (h *history) watch(before rollout.Seen, a rollout.Action) {
 		h.keepsTheWayBack(a)
 		h.staysWithinItsSurge(a)
 	case rollout.Stop:
-		h.keepsTraffic(before)
+		if !h.holdsVolumeTainted(before, a.Instance) {
+			h.keepsTraffic(before)
+		}
+		h.hadItsTime(before, a)
 	case rollout.Keep:
 		if before.Routes[a.Release] > 0 || before.Preview == a.Release {
 			h.t.Fatalf("release %d is put away with traffic on it", a.Release)
@@ -236,6 +239,13 @@ func (h *history) keepsTraffic(before rollout.Seen) {
 	}
 }
 
+// holdsVolumeTainted reports whether an instance has to go before another can take its place: it is tainted, and its volume has one holder.
+func (h *history) holdsVolumeTainted(before rollout.Seen, id string) bool {
+	return slices.ContainsFunc(before.Instances, func(in imx.Instance) bool {
+		return in.ID == id && in.Taint != nil && h.numbered(in.Release).Spec.Exclusive()
+	})
+}
+
 // Law: the current release, and the one that a rollback goes to, are never let go of, unless another needs their volume. Of a
 // current one that is replaced some instances after the other, the last goes when the target stands in for it.
 func (h *history) keepsTheWayBack(a rollout.Scale) {
@@ -261,6 +271,58 @@ func (h *history) staysWithinItsSurge(a rollout.Scale) {
 	if n := len(h.world.live(h.want.Target.Number)) + len(h.world.live(h.want.Current.Number)); a.Replicas > h.liveBefore && n > most+surge {
 		h.t.Fatalf("%d instances live of %d and %d: %s", n, most, surge, h.summary())
 	}
+}
+
+// Law: an instance that starts has the time for it that its template gives, counted from when it was started or thawed.
+func (h *history) hadItsTime(before rollout.Seen, a rollout.Stop) {
+	for _, in := range before.Instances {
+		if in.ID != a.Instance || in.Phase != imx.Starting || in.Taint != nil {
+			continue
+		}
+		if had := h.now.Sub(in.Changed); had < h.mayTake(in) {
+			h.t.Fatalf("%s is stopped %s after it was started, and may take %s", in.ID, had, h.mayTake(in))
+		}
+	}
+}
+
+// mayTake is how long an instance may take to get healthy.
+func (h *history) mayTake(in imx.Instance) time.Duration {
+	s := h.numbered(in.Release).Spec
+	if s.Health.Start != nil {
+		return time.Duration(s.Health.Start.Within)
+	}
+	return time.Duration(s.Deadline)
+}
+
+// Law: of a release on its way no instance starts for longer than it may. One that doesn't get healthy in its time counts
+// as one that ended, so that such a release fails.
+func TestNoInstanceStartsForLongerThanItMay(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := begin(t)
+		h.habits[0] = habit{healthy: time.Second}
+		h.run(time.Minute)
+		h.happens()
+		h.everythingWorks()
+		clear(h.instant)
+		h.run(time.Hour)
+		h.changes = 0
+		h.newRelease()
+		h.releases[len(h.releases)-1].Spec.Health.Start = &imx.Pace{Within: imx.Duration(3 * time.Second)}
+		h.want.Target = h.releases[len(h.releases)-1]
+		h.habits[len(h.habits)-1] = habit{healthy: rapid.SampledFrom([]time.Duration{0, 7 * time.Second}).Draw(t, "healthy")}
+		current := h.want.Current.Number
+		for range 600 {
+			h.run(500 * time.Millisecond)
+			for _, in := range h.instances {
+				if in.Release == h.want.Target.Number && h.want.Target.Number != current && in.Phase == imx.Starting && h.now.Sub(in.Changed) > h.mayTake(in) {
+					t.Fatalf("%s starts for %s: %s", in.ID, h.now.Sub(in.Changed), h.summary())
+				}
+			}
+		}
+		if last := h.releases[len(h.releases)-1]; last.State != imx.ReleaseFailed && current != 0 && h.wanted(last.Number) > 0 {
+			t.Fatalf("release %d, of which no instance starts in time, is %s: %s", last.Number, last.State, h.summary())
+		}
+	})
 }
 
 // Law: a volume never has two holders, whichever releases have it. One that is stopping still is a holder.
@@ -295,6 +357,8 @@ func (h *history) whole(release int) {
 	live := 0
 	for _, in := range h.instances {
 		switch {
+		case in.Taint != nil:
+			h.t.Fatalf("%s is tainted, and still %s: %s", in.ID, in.Phase, h.summary())
 		case in.Release == release && in.Phase == imx.Healthy:
 			live++
 		case in.Release != h.want.Back.Number || in.Phase == imx.Unhealthy:

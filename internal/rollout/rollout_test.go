@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 //	        grace=5s errors=0.2 strategy=canary
 //	        steps=0/0s/confirm,10/1m judge=50
 //	        surge=1 unavailable=1 preview=9000
-//	        window=10m warm=frozen
+//	        window=10m warm=frozen within=5s
 //	habit release=N healthy= crash= reason=          from now on the instances of a release do this
 //	run 30s                                          let time pass; ends with a summary
 //	rollback N | scale N | destroy                   as people do
@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 //	refuse what=scale release=N reason=x             the engine doesn't start (what=route: send traffic to) a release;
 //	                                                 without a reason it does again
 //	connections release=N open=M                     so many connections stay open to each of its instances
+//	taint web-1-1, untaint web-1-1                   it is to be replaced, or after all isn't
 //	traffic 10                                       so many requests come in each second
 //	promote [whole] | pause | abort                  as people do with the rollout that is under way
 //	restart                                          the server starts anew: it must decide the same
@@ -95,6 +96,10 @@ func command(t *testing.T, w *world, d *datadriven.TestData) string {
 		if !w.phase(arg(0), imx.Healthy, "") {
 			d.Fatalf(t, "there is no instance %s", arg(0))
 		}
+	case "taint":
+		w.taint(arg(0), &imx.Taint{By: "ada", Reason: "it was looked into"})
+	case "untaint":
+		w.taint(arg(0), nil)
 	case "refuse":
 		var what string
 		d.ScanArgs(t, "what", &what)
@@ -142,6 +147,9 @@ func spec(t *testing.T, d *datadriven.TestData) imx.Spec {
 	s.Deadline = imx.Duration(span(t, d, "deadline", "1m"))
 	s.Drain = imx.Duration(span(t, d, "drain", "10s"))
 	s.Grace = imx.Duration(span(t, d, "grace", "5s"))
+	if d.HasArg("within") {
+		s.Health.Start = &imx.Pace{Within: imx.Duration(span(t, d, "within", "0s"))}
+	}
 	if d.HasArg("volume") {
 		name := "data"
 		if arg, _ := d.Arg("volume"); len(arg.Vals) > 0 {

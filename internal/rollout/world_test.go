@@ -300,10 +300,21 @@ func (w *world) phase(id string, p imx.Phase, reason string) bool {
 	for i := range w.instances {
 		if in := &w.instances[i]; in.ID == id {
 			in.Phase, in.Reason, in.Changed = p, reason, w.now
+			if p == imx.Healthy && in.Ready.IsZero() {
+				in.Ready = w.now
+			}
 			return true
 		}
 	}
 	return false
+}
+
+func (w *world) taint(id string, t *imx.Taint) {
+	for i := range w.instances {
+		if w.instances[i].ID == id {
+			w.instances[i].Taint = t
+		}
+	}
 }
 
 // end ends an instance. It reports whether it is there.

@@ -28,8 +28,8 @@ type Config struct {
 	Load func(ctx context.Context, services []string) (imx.Load, error)
 	// Open counts the connections that are open to a service's instances; -1 where that can't be told.
 	Open func(ctx context.Context, service string) (int, error)
-	// Requests is how many requests per second a service answers by its own metrics. Nil, or of no instance: it isn't known.
-	Requests func(service string) scale.Sum
+	// Requests is how many requests each of a release's instances has answered by its own metrics, as far as that is known.
+	Requests func(ctx context.Context, r imx.Release, instances []imx.Instance) map[string]float64
 	Now      func() time.Time
 	Log      *slog.Logger
 }
@@ -154,21 +154,37 @@ func (l *Loop) measure(ctx context.Context, s *imx.State, services []imx.Service
 	if err != nil {
 		return err
 	}
+	load.Requests = map[string]float64{}
+	for _, v := range services {
+		maps.Copy(load.Requests, l.requests(ctx, s, v))
+	}
 	for _, v := range services {
 		h := l.history(v.Name)
 		if arrived(v.Name, l.last, load) {
 			h.active = load.Time
 		}
 		sample := scale.Between(v.Name, serving(s, v), l.last, load)
-		if l.cfg.Requests != nil {
-			sample.Requests = l.cfg.Requests(v.Name)
-		}
 		r, _ := v.Release(v.Target)
 		oldest := load.Time.Add(-time.Duration(r.Spec.Scale.Down) - 2*scale.Gap)
 		h.samples = slices.DeleteFunc(append(h.samples, sample), func(x scale.Sample) bool { return x.At.Before(oldest) })
 	}
 	l.last = load
 	return nil
+}
+
+// requests asks a service's instances what they have answered, if that is what it is scaled by.
+func (l *Loop) requests(ctx context.Context, s *imx.State, v imx.Service) map[string]float64 {
+	r, _ := v.Release(v.Target)
+	if r.Spec.Scale.Requests <= 0 {
+		return nil
+	}
+	var instances []imx.Instance
+	for _, id := range serving(s, v) {
+		if in := s.Instances[id]; in.Release == r.Number {
+			instances = append(instances, in)
+		}
+	}
+	return l.cfg.Requests(ctx, r, instances)
 }
 
 func arrived(service string, before, after imx.Load) bool {

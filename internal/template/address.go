@@ -25,11 +25,13 @@ func (r *report) way(p place) []string {
 	rest := string(p)
 	for strings.HasPrefix(rest, "/") {
 		end := strings.IndexByte(rest, ']') + 1
-		name, _, _ := strings.Cut(rest[1:end], "[")
+		name, i, _ := strings.Cut(rest[1:end], "[")
 		way = append(way, name)
 		rest = rest[end:]
 		if label, ok := r.labels[p[:len(p)-len(rest)]]; ok {
 			way = append(way, label)
+		} else if i != "0]" { // of blocks without a label, the first is the one
+			way = append(way, strings.TrimSuffix(i, "]"))
 		}
 	}
 	setting, part, isPart := strings.Cut(strings.TrimPrefix(rest, "."), "[")

@@ -169,28 +169,37 @@ func (c checker) firstArgument(w where, command []string) {
 	}
 }
 
-// published finds two ports that want one port of the machine.
+// published finds two ports of services, or previews of them, that want one port of the machine.
 func (c checker) published() {
-	type holder struct{ service, port string }
-	seen, by := once[int]{}, map[int]holder{}
+	type holder struct {
+		number              int
+		service, what, does string
+		at                  place
+	}
+	var all []holder
 	for i, s := range c.t.Services {
 		w := top("service", i, s.Name)
 		for j, p := range s.Ports {
-			at := w.place.block("port", j).setting("publish")
-			if p.Publish == 0 {
-				continue
+			if p.Publish != 0 {
+				at := w.place.block("port", j).setting("publish")
+				all = append(all, holder{p.Publish, s.Name, fmt.Sprintf("port %q", p.Name), "publishes", at})
 			}
-			before, ok := seen.first(p.Publish, at)
-			if !ok {
-				by[p.Publish] = holder{s.Name, p.Name}
-				continue
-			}
-			h := by[p.Publish]
-			c.r.fail(at, flaw{
-				summary: fmt.Sprintf("%s: port %q publishes %d, as port %q of service %q does", w.subject, p.Name, p.Publish, h.port, h.service),
-				hint:    withPlace("choose another port for one of them", c.r.at(before)),
-			})
 		}
+		if how := s.Deploy; how != nil && how.Preview != 0 {
+			all = append(all, holder{how.Preview, s.Name, "preview", "is on", w.place.block("deploy", 0).setting("preview")})
+		}
+	}
+	seen := map[int]holder{}
+	for _, h := range all {
+		before, ok := seen[h.number]
+		if !ok {
+			seen[h.number] = h
+			continue
+		}
+		c.r.fail(h.at, flaw{
+			summary: fmt.Sprintf("service %q: %s %s %d, as %s of service %q does", h.service, h.what, h.does, h.number, before.what, before.service),
+			hint:    withPlace("choose another port for one of them", c.r.at(before.at)),
+		})
 	}
 }
 

@@ -67,8 +67,8 @@ func (d *decoder) inner(outer *block, parent any, b *hclsyntax.Block, at where) 
 		return
 	}
 	i := len(schema.each(parent))
-	if schema.label == nil {
-		i = 0 // it may stand once
+	if !schema.repeats {
+		i = 0
 	}
 	p := at.place.block(b.Type, i)
 	if first, ok := d.r.places[p]; ok {
@@ -87,6 +87,8 @@ func (d *decoder) inner(outer *block, parent any, b *hclsyntax.Block, at where) 
 	}
 	if schema.at != nil {
 		*schema.at(target) = pos
+	}
+	if schema.labelOf != nil {
 		*schema.labelOf(target) = label
 		d.r.failLabel(w, schema, label)
 	}

@@ -11,11 +11,11 @@ func Samples() string {
 	return b.String()
 }
 
-// sampleTree nests the samples; of a health's two checks it takes the first.
+// sampleTree nests the samples.
 func sampleTree(b *strings.Builder, s *block) {
 	b.WriteString(strings.TrimSuffix(sampleOf(s, ""), "}\n"))
 	for _, n := range s.blocks {
-		if n.name == "tcp" {
+		if s.name == "health" && (n.name == "tcp" || n.name == "grpc" || n.name == "command") { // it has one check
 			continue
 		}
 		sampleTree(b, n)

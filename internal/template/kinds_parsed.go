@@ -2,7 +2,9 @@ package template
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -81,6 +83,61 @@ func mode(most imx.Mode) kind[imx.Mode] {
 			}
 			return ""
 		})
+}
+
+// amount is a number of instances, or a part of those that are wanted.
+func amount() kind[imx.Amount] {
+	const word, most = "number or percentage", 100
+	return kind[imx.Amount]{
+		word: word,
+		decode: func(x operand) (imx.Amount, []flaw) {
+			if x.value.Type() == cty.Number {
+				n, flaws := whole(0, maxReplicas).decode(x)
+				return imx.Amount{Count: n}, flaws
+			}
+			if x.value.Type() != cty.String {
+				return imx.Amount{}, wrongType(x, word)
+			}
+			text := x.value.AsString()
+			digits, is := strings.CutSuffix(text, "%")
+			n, err := strconv.ParseUint(digits, 10, 16)
+			if !is || err != nil {
+				return imx.Amount{}, []flaw{{summary: "is " + quote(text) + ", which is not a " + word, hint: `write it as "25%" or 2`}}
+			}
+			return imx.Amount{Percent: int(n)}, nil
+		},
+		check: func(a imx.Amount) []flaw {
+			switch {
+			case a.Count != 0 && a.Percent != 0:
+				return []flaw{{summary: "is both a number and a percentage"}}
+			case a.Percent < 0 || a.Percent > most:
+				return []flaw{{summary: fmt.Sprintf("is %d%%; it must be from 0%% to %d%%", a.Percent, most)}}
+			}
+			return whole(0, maxReplicas).check(a.Count)
+		},
+	}
+}
+
+// oneOf is one of a few words.
+func oneOf[V ~string](thing string, all ...V) kind[V] {
+	names := make([]string, len(all))
+	for i, v := range all {
+		names[i] = string(v)
+	}
+	text := oneString("string", func(s string) flaw {
+		if slices.Contains(names, s) {
+			return flaw{}
+		}
+		return flaw{summary: "is " + quote(s) + ", which is no " + thing, hint: known(s, names, "", "")}
+	})
+	return kind[V]{
+		word: text.word,
+		decode: func(x operand) (V, []flaw) {
+			s, flaws := text.decode(x)
+			return V(s), flaws
+		},
+		check: func(v V) []flaw { return text.check(string(v)) },
+	}
 }
 
 // day is a date, which stands for its first moment in UTC.

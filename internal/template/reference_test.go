@@ -52,6 +52,7 @@ func TestEveryExampleOfTheTableIsAValue(t *testing.T) {
 		"  requests    = 200\n", "", // which a judge of its deploy block would count
 		"  service = service.web\n  image   = image.web\n", "  service = service.web\n", // a test has one of them
 		"absent   = true", "absent   = false",
+		"  surge       = 2\n", "", // of rolling alone
 	).Replace(template.Samples()) +
 		`
 service "app" {

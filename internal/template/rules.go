@@ -8,6 +8,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"imx"
+	"imx/internal/metric"
 )
 
 // Each rule returns what is wrong with one string, a zero flaw for nothing. The texts follow a
@@ -202,6 +205,14 @@ func isCompression(s string) flaw {
 func isURLPath(s string) flaw {
 	if u, err := url.ParseRequestURI(s); err != nil || u.Host != "" || !strings.HasPrefix(s, "/") || !plain(s) {
 		return flaw{summary: "is " + quote(s) + ", which is not a path of a URL", hint: `begin with "/", as in "/healthz"`}
+	}
+	return flaw{}
+}
+
+func isSelector(s string) flaw {
+	if _, err := metric.Parse(s); err != nil {
+		e := imx.AsError(err)
+		return flaw{summary: "is wrong: " + e.Message, hint: e.Hint}
 	}
 	return flaw{}
 }

@@ -54,8 +54,6 @@ func scaleBlock() *block {
 		})
 }
 
-// maxReplicas bounds what one machine is asked for.
-const maxReplicas = 1000
 
 func scheduleBlock() *block {
 	type S = imx.Schedule

@@ -15,6 +15,7 @@ func (c checker) service(i int) {
 	c.runs(w, s)
 	c.ports(w, s)
 	c.health(w, s)
+	c.deploy(w, s)
 	c.files(w, s.Files)
 	c.mounts(w, s)
 	c.scale(w, s)
@@ -77,29 +78,6 @@ func portNames(s *imx.Spec) []string {
 		names[i] = p.Name
 	}
 	return names
-}
-
-func (c checker) health(w where, s *imx.Spec) {
-	h, at := s.Health, w.place.block("health", 0)
-	switch {
-	case h.HTTP != nil && h.TCP != nil:
-		c.r.fail(at.block("tcp", 0), flaw{summary: w.subject + ": health has both http and tcp", hint: "leave one of them out"})
-	case h.HTTP != nil:
-		c.healthPort(w, s, h.HTTP.Port, at.block("http", 0))
-	case h.TCP != nil:
-		c.healthPort(w, s, h.TCP.Port, at.block("tcp", 0))
-	case len(s.Ports) > 0:
-		c.r.fail(at, flaw{summary: w.subject + ": health has no check", hint: "add http { ... } or tcp { ... }"})
-	}
-}
-
-func (c checker) healthPort(w where, s *imx.Spec, port string, at place) {
-	if names := portNames(s); !slices.Contains(names, port) {
-		c.r.fail(at.setting("port"), flaw{
-			summary: w.subject + ": health asks port " + quote(port) + ", and it has no port of that name",
-			hint:    known(port, names, "", "add port "+quote(port)+" { container = ... }"),
-		})
-	}
 }
 
 func (c checker) connect(w where, s *imx.Spec, j int) {
@@ -173,30 +151,6 @@ func (c checker) mounts(w where, s *imx.Spec) {
 
 // within reports whether p is dir or below it.
 func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
-
-// inferHealth gives each service that has no check the one that follows from its first port, and
-// says so: never silently none.
-func inferHealth(t *imx.Template, r *report) {
-	for i := range t.Services {
-		s := &t.Services[i]
-		w := top("service", i, s.Name)
-		switch h := &s.Health; {
-		case h.HTTP != nil || h.TCP != nil:
-		case len(s.Ports) == 0:
-			r.notice(w.place, flaw{
-				summary: w.subject + " has no port and no health check: it counts as healthy while it runs",
-				hint:    "if it answers anything, add the port and health with http or tcp",
-			})
-		default:
-			h.TCP, h.Inferred = &imx.TCPCheck{Port: s.Ports[0].Name}, true
-			r.notice(w.place, flaw{
-				summary: fmt.Sprintf("%s has no health check: imx checks that its port %q (%d) accepts connections", w.subject, s.Ports[0].Name, s.Ports[0].Container),
-				hint:    "add health with http or tcp to say yourself what healthy means",
-				rule:    "missing-health",
-			})
-		}
-	}
-}
 
 // checkUses checks that each service connects to the ports whose addresses it was told, by its
 // own settings or by its image.

@@ -154,6 +154,7 @@ func serviceBlock() *block {
 			blocks: []*block{
 				portBlock(),
 				healthBlock(),
+				deployBlock(),
 				fileBlock(func(s *S) *[]imx.File { return &s.Files }, "/etc/web.conf",
 					"A file in each instance, read-only: configuration that belongs to the release and not to the image.", 0o777),
 				tmpfsBlock(),
@@ -171,7 +172,7 @@ func serviceSettings() []setting {
 		field(reference("image"), func(s *S) *string { return &s.Image }, setting{
 			name: "image", need: required, example: `image.web`, doc: "The image that its instances run.",
 		}),
-		field(whole(1, 1000), func(s *S) *int { return &s.Replicas }, setting{
+		field(whole(1, maxReplicas), func(s *S) *int { return &s.Replicas }, setting{
 			name: "replicas", need: filled, def: `1`, example: `3`, doc: "How many instances run; with `scale`, how many it begins with, brought within its bounds.",
 		}),
 		field(manyStrings(isArgument), func(s *S) *[]string { return &s.Command }, setting{
@@ -217,58 +218,6 @@ func portBlock() *block {
 				}),
 			},
 		})
-}
-
-func healthBlock() *block {
-	type H = imx.Health
-	return one(
-		func(s *imx.Spec) *H { return &s.Health },
-		block{
-			name: "health",
-			doc: "How an instance is asked whether it can take traffic: by `http` or by `tcp`. " +
-				"Without either, imx opens a TCP connection to the first port, and says so; a service without ports is healthy while it runs.",
-			settings: []setting{
-				field(duration(100*time.Millisecond, time.Hour), func(h *H) *imx.Duration { return &h.Every }, setting{
-					name: "every", need: filled, def: `"1s"`, example: `"2s"`, doc: "The time between two checks.",
-				}),
-				field(duration(10*time.Millisecond, time.Minute), func(h *H) *imx.Duration { return &h.Timeout }, setting{
-					name: "timeout", need: filled, def: `"1s"`, example: `"500ms"`, doc: "How long one check may take.",
-				}),
-				field(whole(1, 1000), func(h *H) *int { return &h.Failures }, setting{
-					name: "failures", need: filled, def: `3`, example: `5`, doc: "So many failed checks in a row make an instance unhealthy.",
-				}),
-			},
-			blocks: []*block{httpBlock(), perhaps(
-				func(h *H) **imx.TCPCheck { return &h.TCP },
-				block{
-					name: "tcp", doc: "Passes when the port accepts a connection.",
-					settings: []setting{checkPort(func(c *imx.TCPCheck) *string { return &c.Port })},
-				})},
-		})
-}
-
-func httpBlock() *block {
-	type C = imx.HTTPCheck
-	return perhaps(
-		func(h *imx.Health) **C { return &h.HTTP },
-		block{
-			name: "http", doc: "Passes when a GET is answered with the status.",
-			settings: []setting{
-				checkPort(func(c *C) *string { return &c.Port }),
-				field(oneString("string", isURLPath), func(c *C) *string { return &c.Path }, setting{
-					name: "path", need: filled, def: `"/"`, example: `"/healthz"`, doc: "The path to ask for.",
-				}),
-				field(whole(100, 599), func(c *C) *int { return &c.Status }, setting{
-					name: "status", unset: "any from 200 to 399", example: `200`, doc: "The status that means healthy.",
-				}),
-			},
-		})
-}
-
-func checkPort[T any](at func(*T) *string) setting {
-	return field(oneString("string", isName), at, setting{
-		name: "port", need: required, example: `"http"`, doc: "The name of one of the service's ports.",
-	})
 }
 
 func tmpfsBlock() *block {

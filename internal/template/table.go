@@ -67,6 +67,7 @@ type block struct {
 	settings []setting
 	blocks   []*block
 	always   bool // the struct is there without the block too, and gets its defaults
+	repeats  bool // may stand any number of times
 
 	add     func(parent any) any   // makes a struct in the parent's and returns its address
 	each    func(parent any) []any // addresses of those that there are
@@ -76,6 +77,13 @@ type block struct {
 
 // many describes a block with a label that may stand any number of times.
 func many[P, C any](list func(*P) *[]C, label func(*C) *string, at func(*C) *imx.Pos, b block) *block {
+	b.labelOf = func(target any) *string { return label(as[*C](target)) }
+	return several(list, at, b)
+}
+
+// several describes a block without a label that may stand any number of times.
+func several[P, C any](list func(*P) *[]C, at func(*C) *imx.Pos, b block) *block {
+	b.repeats = true
 	b.add = func(parent any) any {
 		l := list(as[*P](parent))
 		*l = append(*l, *new(C))
@@ -89,7 +97,6 @@ func many[P, C any](list func(*P) *[]C, label func(*C) *string, at func(*C) *imx
 		}
 		return all
 	}
-	b.labelOf = func(target any) *string { return label(as[*C](target)) }
 	b.at = func(target any) *imx.Pos { return at(as[*C](target)) }
 	return &b
 }
@@ -100,6 +107,12 @@ func one[P, C any](of func(*P) *C, b block) *block {
 	b.add = func(parent any) any { return of(as[*P](parent)) }
 	b.each = func(parent any) []any { return []any{of(as[*P](parent))} }
 	return &b
+}
+
+// placed is perhaps, for a struct that has a position.
+func placed[P, C any](of func(*P) **C, at func(*C) *imx.Pos, b block) *block {
+	b.at = func(target any) *imx.Pos { return at(as[*C](target)) }
+	return perhaps(of, b)
 }
 
 // perhaps describes a block that stands at most once, for a struct that may be missing.

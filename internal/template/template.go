@@ -36,6 +36,7 @@ func Parse(root fs.FS) (imx.Template, imx.Diagnostics) {
 	}
 	placePackages(&t, r)
 	inferHealth(&t, r)
+	inferDeploy(&t, r)
 	allowNone(&t, r)
 	checkTemplate(&t, r)
 	d.checkUses(&t)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/engine"
 	"imx/internal/network"
 )
 
@@ -90,14 +91,22 @@ func (e *Engine) mayOpen(a *attempt, door network.Door) bool {
 			continue
 		}
 		a.instance = id
-		ports := e.routes[door.Service].Releases
-		return slices.ContainsFunc(in.release.Spec.Connect, func(c imx.PortRef) bool {
-			return c.Service == door.Service && slices.ContainsFunc(ports, func(r imx.Release) bool {
-				return containerPort(r.Spec, c.Port) == int(door.Inside)
-			})
-		})
+		return connects(in.release.Spec, e.routes[door.Service], door)
 	}
 	return !e.cfg.Network.Contains(a.From.Addr())
+}
+
+// connects reports whether a release's instances may open connections through a door of the route's service.
+func connects(from imx.Spec, to engine.Route, door network.Door) bool {
+	for _, r := range to.Releases {
+		for _, p := range r.Spec.Ports {
+			named := func(c imx.PortRef) bool { return c.Service == door.Service && c.Port == p.Name }
+			if p.Container == int(door.Inside) && slices.ContainsFunc(from.Connect, named) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (w *waiting) keep(ctx context.Context, a attempt, log *slog.Logger) {
