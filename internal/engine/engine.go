@@ -44,7 +44,8 @@ type Engine interface {
 	// Observe returns what is there: from the processes themselves, not from memory alone.
 	Observe(ctx context.Context) (imx.Seen, error)
 
-	// Load measures what the instances of some services use, and counts the new connections to them; of all, if none is named.
+	// Load measures what the instances of some services use, as far as their scale blocks ask for it, and counts the new
+	// connections to them. If none is named it measures all, and all that they use.
 	Load(ctx context.Context, services ...string) (imx.Load, error)
 
 	// Logs returns the lines that the instance wrote, also after its end. The caller closes the

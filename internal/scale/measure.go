@@ -23,8 +23,9 @@ func Between(service string, instances []string, before, after imx.Load) Sample 
 		if had && has && is.CPU >= was.CPU && is.Limits.CPU > 0 {
 			s.CPU.add(100 * time.Duration(is.CPU-was.CPU).Seconds() / passed / is.Limits.CPU)
 		}
-		if answered, known := before.Requests[id]; known && after.Requests[id] >= answered {
-			s.Requests.add((after.Requests[id] - answered) / passed)
+		answered, knew := before.Requests[id]
+		if now, knows := after.Requests[id]; knew && knows && now >= answered {
+			s.Requests.add((now - answered) / passed)
 		}
 	}
 	was, had := before.Arrivals[service]

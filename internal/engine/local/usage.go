@@ -20,18 +20,22 @@ func (e *Engine) Load(ctx context.Context, services ...string) (imx.Load, error)
 		return imx.Load{}, err
 	}
 	e.mu.Lock()
-	limits := map[string]imx.Resources{}
+	specs := map[string]imx.Spec{}
 	for id, in := range e.instances {
 		x := in.record.Instance
 		if (len(services) == 0 || slices.Contains(services, x.Service)) && !in.record.Cleared && !in.starting && x.Phase != imx.Ended {
-			limits[id] = inForce(in.release.Spec.Resources)
+			specs[id] = in.release.Spec
 		}
 	}
 	e.mu.Unlock()
 	load := imx.Load{Time: time.Now(), Usage: map[string]imx.Usage{}, Arrivals: map[string]int64{}}
-	for id, limit := range limits {
-		if u, ok := e.cgroups.usage(id); ok {
-			u.Limits = limit
+	for id, spec := range specs {
+		u, ok := e.cgroups.usageFor(id, spec.Scale)
+		if len(services) == 0 {
+			u, ok = e.cgroups.usage(id)
+		}
+		if ok {
+			u.Limits = inForce(spec.Resources)
 			load.Usage[id] = u
 		}
 	}
@@ -56,22 +60,42 @@ func (c cgroups) usage(id string) (imx.Usage, bool) {
 		return imx.Usage{}, false
 	}
 	cpu, _ := readFields(filepath.Join(c.limited(id, "cpu"), "cpu.stat"))
-	memory := c.limited(id, "memory")
-	stat, _ := readFields(filepath.Join(memory, "memory.stat"))
 	pids := c.limited(id, "pids")
 	events, _ := readFields(filepath.Join(pids, "pids.events"))
 	u := imx.Usage{
 		CPU: imx.Duration(spent["usage_usec"] * int64(time.Microsecond)), Pids: int(readNumber(filepath.Join(pids, "pids.current"))),
 		Killed: c.oomKills(id), Denied: int(events["max"]),
 	}
+	u.Memory = c.memory(id)
+	u.Throttled = imx.Duration(cpu["throttled_usec"] * int64(time.Microsecond))
 	if len(c.v1) > 0 {
 		u.Throttled = imx.Duration(cpu["throttled_time"]) // ns
-		u.Memory = imx.Size(max(0, readNumber(filepath.Join(memory, "memory.usage_in_bytes"))-stat["total_inactive_file"]))
-		return u, true
 	}
-	u.Throttled = imx.Duration(cpu["throttled_usec"] * int64(time.Microsecond))
-	u.Memory = imx.Size(max(0, readNumber(filepath.Join(memory, "memory.current"))-stat["inactive_file"]))
 	return u, true
+}
+
+// usageFor is usage of what a scale block asks for alone, which takes a part of the time: it is read every few seconds.
+func (c cgroups) usageFor(id string, asked *imx.Scaling) (imx.Usage, bool) {
+	u, ok := imx.Usage{}, true
+	if asked == nil || asked.CPU > 0 {
+		var spent map[string]int64
+		spent, ok = readFields(filepath.Join(c.first(id), "cpu.stat"))
+		u.CPU = imx.Duration(spent["usage_usec"] * int64(time.Microsecond))
+	}
+	if asked == nil || asked.Memory > 0 {
+		u.Memory = c.memory(id)
+	}
+	return u, ok
+}
+
+// memory is what an instance uses of it, without what the kernel can give back at once.
+func (c cgroups) memory(id string) imx.Size {
+	dir, used, idle := c.limited(id, "memory"), "memory.current", "inactive_file"
+	if len(c.v1) > 0 {
+		used, idle = "memory.usage_in_bytes", "total_inactive_file"
+	}
+	stat, _ := readFields(filepath.Join(dir, "memory.stat"))
+	return imx.Size(max(0, readNumber(filepath.Join(dir, used))-stat[idle]))
 }
 
 // readFields reads a control group's file of names and numbers, one a line.
