@@ -146,7 +146,7 @@ func (s Schedule) Check() error {
 		}
 	}
 	if _, err := time.LoadLocation(s.Zone); err != nil {
-		return Errorf(NotFound, "the time zone %q isn't known here", s.Zone).WithHint(`write it as "Europe/Berlin"; Debian's package tzdata has them`)
+		return Errorf(NotFound, "%q is no time zone that is known here", s.Zone).WithHint(`write it as "Europe/Berlin"; Debian's package tzdata has them`)
 	}
 	return nil
 }

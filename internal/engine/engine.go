@@ -64,7 +64,8 @@ type Runner interface {
 	// or have ended. It thaws warm ones before it starts any, and returns when they run, healthy or not: a thawed one is
 	// Starting, and checked at once. Surplus
 	// ones are told to stop as by Stop, unhealthy ones first, then the newest; their stopping goes
-	// on after the return. Scaled to 0, its warm ones are too, and it is kept no longer. On an error the instances that could be started stay. Nothing is started unless
+	// on after the return. Scaled to 0, its warm ones are too, and it is kept no longer; but
+	// one that Sleeps and that the service's route leads to is kept without an instance, until it is scaled up. On an error the instances that could be started stay. Nothing is started unless
 	// the pass covers the release, and nothing thawed: the error then is of kind Refused, and whether to stop some doesn't depend on it.
 	Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error
 

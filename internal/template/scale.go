@@ -2,6 +2,7 @@ package template
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"imx"
@@ -53,7 +54,6 @@ func scaleBlock() *block {
 			blocks: []*block{scheduleBlock()},
 		})
 }
-
 
 func scheduleBlock() *block {
 	type S = imx.Schedule
@@ -109,7 +109,7 @@ func scheduleFlaw(s imx.Schedule, part string) flaw {
 		return flaw{}
 	}
 	e := imx.AsError(err)
-	return flaw{summary: "is " + quote(part) + ": " + e.Message, hint: e.Hint}
+	return flaw{summary: "is " + quote(part) + ", which " + strings.TrimPrefix(e.Message, quote(part)+" "), hint: e.Hint}
 }
 
 // scale checks what the settings of a scale block say together, and beside the service's others.

@@ -170,7 +170,11 @@ func (e *Engine) Tick() {
 func (e *Engine) Pick(service string, n int) (imx.Instance, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.pick(service, e.routes[service].Weights, n)
+	in, ok := e.pick(service, e.routes[service].Weights, n)
+	if ok {
+		e.loads.arrivals[service]++
+	}
+	return in, ok
 }
 
 // PickPreview is Pick for the service's preview port.
