@@ -47,6 +47,10 @@ type Viewer interface {
 	// Status is the state at a moment, or now for the zero Time.
 	Status(ctx context.Context, at time.Time) (imx.Status, error)
 	Why(ctx context.Context, instance string) (imx.Why, error)
+	// Rollout is how a service's rollout stands now, with what is counted. Errors: NotFound.
+	Rollout(ctx context.Context, service string) (imx.RolloutView, error)
+	// History is what the log has of a service's rollouts, also of one that was destroyed. Errors: NotFound.
+	History(ctx context.Context, service string) ([]imx.Event, error)
 	// Events yields the log from an index on, and with follow goes on until ctx ends.
 	Events(ctx context.Context, from int64, follow bool) iter.Seq2[imx.Event, error]
 	CheckLog(ctx context.Context, earlier ...imx.Checkpoint) (imx.LogCheck, error)
@@ -137,6 +141,7 @@ type Judge interface {
 type Config struct {
 	Applier   Applier
 	Operator  Operator
+	Rollouts  Rollouts
 	Viewer    Viewer
 	Images    Images
 	Evidence  Evidence

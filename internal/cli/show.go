@@ -25,25 +25,25 @@ func showInstances(out term.Stream, instances []imx.Instance, now time.Time) err
 		Wraps: []string{"NOTE"}, Drops: []string{"FLOWS", "SERVICE"},
 	}
 	for _, in := range instances {
-		table.Add(out.Ink.Name(in.ID), in.Service, strconv.Itoa(in.Release), phase(out.Ink, in),
+		table.Add(out.Ink.Name(in.ID), in.Service, strconv.Itoa(in.Release), phaseInk(out.Ink, in.Phase),
 			address(in.Address), term.Age(in.Started, now), flows(in), note(in)+before(", ", ended(in, now)))
 	}
 	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
 	return err
 }
 
-func phase(ink term.Ink, in imx.Instance) string {
-	switch in.Phase {
+func phaseInk(ink term.Ink, p imx.Phase) string {
+	switch p {
 	case imx.Healthy:
-		return ink.Good(string(in.Phase))
+		return ink.Good(string(p))
 	case imx.Starting, imx.Stopping:
-		return ink.Warn(string(in.Phase))
+		return ink.Warn(string(p))
 	case imx.Unhealthy:
-		return ink.Bad(string(in.Phase))
+		return ink.Bad(string(p))
 	case imx.Warm, imx.Ended:
-		return ink.Dim(string(in.Phase))
+		return ink.Dim(string(p))
 	}
-	return string(in.Phase)
+	return string(p)
 }
 
 func flows(in imx.Instance) string {

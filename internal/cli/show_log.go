@@ -56,6 +56,9 @@ func eventSays(e imx.Event) string {
 	if says := registryEventSays(e); says != "" {
 		return says
 	}
+	if says := rolloutEventSays(e); says != "" {
+		return says
+	}
 	return releaseEventSays(e)
 }
 

@@ -17,7 +17,7 @@ import (
 func showStatus(out term.Stream, s imx.Status, now time.Time) error {
 	var b strings.Builder
 	b.WriteString(statusServices(out, s.State, now) + "\n")
-	if notes := statusNotes(out.Ink, s.State, s.Environment) + reviewNotes(out.Ink, s.State); notes != "" {
+	if notes := statusNotes(out.Ink, s.State, s.Environment, now) + reviewNotes(out.Ink, s.State); notes != "" {
 		b.WriteString(term.Wrap(notes, out.Columns()) + "\n")
 	}
 	var facts term.Table
@@ -125,15 +125,18 @@ func living(s imx.State) []imx.Service {
 }
 
 // statusNotes says, a line each, what a person should know of services that don't simply run.
-func statusNotes(ink term.Ink, s imx.State, environment string) string {
+func statusNotes(ink term.Ink, s imx.State, environment string, now time.Time) string {
 	var b strings.Builder
 	note := func(v imx.Service, says string) { fmt.Fprintf(&b, "%s: %s\n", ink.Name(v.Name), says) }
 	for _, v := range living(s) {
 		if v.Target != v.Current {
-			note(v, ink.Warn("release "+strconv.Itoa(v.Target)+" is being rolled out"))
+			note(v, ink.Warn(rollingNote(s, v)))
 		}
 		if v.Hold != nil {
-			note(v, ink.Warn(heldBecause(*v.Hold)))
+			note(v, ink.Warn(fmt.Sprintf("%s, for %s; imx hold release %s lets it go on", heldBecause(*v.Hold), term.Age(v.Hold.Since, now), v.Name)))
+		}
+		if says := wayBackNote(ink, s, v, now); says != "" {
+			note(v, says)
 		}
 		if n := len(v.Releases); n > 0 && v.Releases[n-1].State == imx.ReleaseFailed {
 			note(v, ink.Bad(fmt.Sprintf("release %d failed: %s", v.Releases[n-1].Number, term.Clean(v.Releases[n-1].Reason))))
@@ -146,6 +149,52 @@ func statusNotes(ink term.Ink, s imx.State, environment string) string {
 		}
 	}
 	return b.String()
+}
+
+// rollingNote says how far a rollout is: its step, its share of the traffic, and what it waits for.
+func rollingNote(s imx.State, v imx.Service) string {
+	st := standingOf(&s, v, imx.RolloutView{})
+	how := "is being rolled out"
+	if st.State == imx.ReleaseGood {
+		how = "is being gone back to"
+	}
+	return fmt.Sprintf("release %d %s%s", v.Target, how, before(": ", strings.Join(words(st.step(), st.healthy()), ", "))) + before("; waits: ", term.Clean(st.waits()))
+}
+
+// wayBackNote says how it stands with the release that a rollback would go to, and with the instances that are kept for it; "" where there is
+// none.
+func wayBackNote(ink term.Ink, s imx.State, v imx.Service, now time.Time) string {
+	w := v.WayBack
+	switch {
+	case w.Release == 0:
+		return ""
+	case !w.Ready:
+		return ink.Bad(term.Clean(wayBackSays(w)))
+	}
+	warm, proved := 0, w.Proved
+	for _, in := range s.Instances {
+		if in.Service != v.Name || in.Release != w.Release {
+			continue
+		}
+		last := in.Ready
+		if in.Phase == imx.Warm {
+			warm++
+			last = in.Changed // it was healthy until then
+		}
+		if last.After(proved) {
+			proved = last
+		}
+	}
+	text := fmt.Sprintf("the way back to release %d is ready: ", w.Release)
+	if warm > 0 {
+		text += term.Count(int64(warm), "warm instance")
+	} else {
+		text += "stopped, its root is mounted"
+	}
+	if !proved.IsZero() {
+		text += ", last healthy " + term.Age(proved, now) + " ago"
+	}
+	return text
 }
 
 // heldBecause says why a service stays where it is.

@@ -15,13 +15,24 @@ import (
 	"time"
 
 	"imx"
-	"imx/internal/eventlog"
 	"imx/internal/state"
 )
 
+// Log is where events are written down: an eventlog.Log.
+type Log interface {
+	// Append adds records, all of them or none, and returns the index of the first.
+	Append(records ...[]byte) (int64, error)
+	// Read yields the records from one index up to, not including, another.
+	Read(from, to int64) iter.Seq2[[]byte, error]
+	// Size is how many records there are.
+	Size() int64
+	// Wait returns nil once there are more than size records.
+	Wait(ctx context.Context, size int64) error
+}
+
 // Config is what a Control needs.
 type Config struct {
-	Log     *eventlog.Log
+	Log     Log
 	Now     func() time.Time
 	NewID   func() string // ids of applies; one that the state knows is asked for again
 	Network netip.Prefix  // services get their stable addresses from its lower half
@@ -65,7 +76,7 @@ func Open(cfg Config) (*Control, error) {
 }
 
 // Events reads the log from an index on, decoded. An event that can't be decoded ends it with an error.
-func Events(log *eventlog.Log, from int64) iter.Seq2[imx.Event, error] {
+func Events(log Log, from int64) iter.Seq2[imx.Event, error] {
 	return func(yield func(imx.Event, error) bool) {
 		for record, err := range log.Read(from, log.Size()) {
 			var e imx.Event

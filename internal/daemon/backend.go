@@ -12,7 +12,9 @@ import (
 	"imx"
 	"imx/internal/control"
 	"imx/internal/engine/local"
+	"imx/internal/reconcile"
 	"imx/internal/review"
+	"imx/internal/state"
 )
 
 // viewer answers questions from the state, the log and the engine.
@@ -106,6 +108,32 @@ func (v viewer) Events(ctx context.Context, from int64, follow bool) iter.Seq2[i
 		return v.control.Follow(ctx, from)
 	}
 	return v.control.Events(from)
+}
+
+// Rollout is how a service's rollout stands now.
+func (v viewer) Rollout(_ context.Context, service string) (imx.RolloutView, error) {
+	s, known := v.control.State().Services[service]
+	if !known {
+		return imx.RolloutView{}, imx.Errorf(imx.NotFound, "there is no service %q", service).WithHint("imx status lists the services")
+	}
+	return reconcile.View(s, v.counter.Counted(s), time.Now()), nil
+}
+
+// History is what the log has of a service's rollouts.
+func (v viewer) History(_ context.Context, service string) ([]imx.Event, error) {
+	if _, known := v.control.State().Services[service]; !known {
+		return nil, imx.Errorf(imx.NotFound, "there is no service %q", service).WithHint("imx status lists the services")
+	}
+	list := []imx.Event{}
+	for e, err := range v.control.Events(0) {
+		if err != nil {
+			return nil, err
+		}
+		if e, about := state.History(e, service); about {
+			list = append(list, e)
+		}
+	}
+	return list, nil
 }
 
 // CheckLog verifies the log from its files, as `imx log verify` does without a server.

@@ -31,6 +31,7 @@ import (
 	"imx/internal/frozen"
 	"imx/internal/gc"
 	"imx/internal/keyring"
+	"imx/internal/measure"
 	"imx/internal/network/nft"
 	"imx/internal/pipeline"
 	"imx/internal/policy"
@@ -67,6 +68,7 @@ type server struct {
 	follower    *source.Follower
 	tester      *trial.Tester
 	loop        *reconcile.Loop
+	counter     *measure.Counter
 	scanner     *scan.Scanner
 	registrar   *registrar
 }
@@ -222,7 +224,10 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.openReviews(statements)
 	trials := &machines{data: data, probe: s.probe, version: s.version, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
-	s.loop = reconcile.New(reconcile.Config{Control: s.control, Engine: s.engine, Pass: s.judge.Pass, Now: time.Now, Log: s.logger})
+	s.counter = measure.New(measure.Config{State: s.control.State, Changed: s.control.Changed, Counted: func() { s.loop.Poke() }, Now: time.Now})
+	s.loop = reconcile.New(reconcile.Config{
+		Control: s.control, Engine: s.engine, Pass: s.judge.Pass, Count: s.counter.Counted, Now: time.Now, Log: s.logger,
+	})
 	if err := s.openRegistrar(); err != nil {
 		return err
 	}
@@ -332,6 +337,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
 		Applier:   s.pipeline,
 		Operator:  operator{s},
+		Rollouts:  s.control,
 		Viewer:    viewer{s, v},
 		Images:    s.pipeline,
 		Evidence:  s.attester,

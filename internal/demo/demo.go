@@ -19,6 +19,7 @@ import (
 
 	"imx"
 	"imx/internal/client"
+	"imx/internal/load"
 )
 
 // Config says where the demo plays.
@@ -47,7 +48,8 @@ type stage struct {
 	data   string
 	server *exec.Cmd
 	client *client.Client
-	load   *load
+	base   string // where the shop answers
+	load   *load.Load
 	steps  []step
 }
 
@@ -80,7 +82,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := s.first(ctx); err != nil {
 		return err
 	}
-	go func() { defer close(ended); s.load.run(loading) }()
+	go func() { defer close(ended); s.load.Run(loading) }()
 	err = s.replacements(ctx)
 	stop()
 	<-ended
@@ -186,13 +188,14 @@ func (s *stage) tell(ctx context.Context) error {
 	if err := s.imx(ctx, "", 0, "log", "verify"); err != nil {
 		return err
 	}
-	sent, failed := s.load.sent.Load(), s.load.failed.Load()
+	counts := s.load.Counts()
+	sent, failed := counts.Sent, counts.Failed()
 	fmt.Fprintf(s.cfg.Out, "\nrequests sent    %d\nrequests failed  %d\n\n", sent, failed)
 	for _, st := range s.steps {
 		fmt.Fprintf(s.cfg.Out, "%-28s %6.1f s\n", st.name, st.took.Seconds())
 	}
 	if failed > 0 {
-		return imx.Errorf(imx.Internal, "%d of %d requests failed; the first: %s", failed, sent, s.load.first)
+		return imx.Errorf(imx.Internal, "%d of %d requests failed; the first: %s", failed, sent, counts.First)
 	}
 	if sent == 0 {
 		return imx.Errorf(imx.Internal, "no request was sent, so nothing was shown")
@@ -202,7 +205,7 @@ func (s *stage) tell(ctx context.Context) error {
 The shop runs on at  %s
 Look at it with      imx status --data %s
 Take it down with    imx destroy --all --volumes --yes --data %[2]s && kill %d && rm -r %s
-`, s.load.base, s.data, s.server.Process.Pid, s.dir)
+`, s.base, s.data, s.server.Process.Pid, s.dir)
 	}
 	return nil
 }
@@ -235,7 +238,7 @@ func (s *stage) imx(ctx context.Context, name string, exit int, args ...string) 
 func (s *stage) say(text string) { fmt.Fprintf(s.cfg.Out, "# %s\n", text) }
 
 func (s *stage) expectPage(ctx context.Context, want string) error {
-	got, err := s.load.page(ctx)
+	got, err := s.page(ctx)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"imx"
 	"imx/internal/client"
+	"imx/internal/load"
 )
 
 // prepare puts the shop into a Git repository of its own and starts a server.
@@ -30,7 +31,8 @@ func (s *stage) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.load = &load{base: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	s.base = fmt.Sprintf("http://127.0.0.1:%d", port)
+	s.load = load.New(load.Config{Base: s.base, Paths: []string{"/", "/api/visit"}})
 	if err := s.git(ctx, "init", "-q", "-b", "main"); err != nil {
 		return err
 	}

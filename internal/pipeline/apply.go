@@ -186,6 +186,7 @@ func (p *Pipeline) admitted(ctx context.Context, w work, images []imx.Image) ([]
 func (p *Pipeline) Watch(ctx context.Context, releases []imx.Release, report imx.Report) ([]imx.Release, error) {
 	began := p.cfg.Now()
 	final := make([]imx.Release, len(releases))
+	steps := steps{}
 	for {
 		changed := p.cfg.Control.Changed()
 		s := p.cfg.Control.State()
@@ -194,6 +195,7 @@ func (p *Pipeline) Watch(ctx context.Context, releases []imx.Release, report imx
 			if final[i].Number != 0 {
 				continue
 			}
+			steps.tell(s.Services[r.Service], r, p.cfg.Now(), report)
 			progress := imx.Progress{Step: fmt.Sprintf("roll out %s", r.Service), Unit: "instances"}
 			var ended bool
 			final[i], ended = outcome(s.Services[r.Service], r, s, &progress)
@@ -242,7 +244,7 @@ func outcome(v imx.Service, r imx.Release, s *imx.State, progress *imx.Progress)
 	case v.Target != r.Number:
 		now.State, now.Reason = imx.ReleaseFailed, fmt.Sprintf("release %d took its place", v.Target)
 	default:
-		progress.Status, progress.Message = imx.StepRunning, fmt.Sprintf("release %d: %d of %d healthy", r.Number, progress.Done, progress.Total)
+		progress.Status, progress.Message = imx.StepRunning, fmt.Sprintf("release %d: %s", r.Number, standing(v, progress))
 		return now, false
 	}
 	progress.Status, progress.Message = imx.StepFailed, fmt.Sprintf("release %d: %s", r.Number, now.Reason)

@@ -13,12 +13,12 @@ import (
 
 // act does one action. What it did in the engine it then writes down; killed in between, the
 // next step sees what was done and writes that down.
-func (l *Loop) act(ctx context.Context, v imx.Service, a rollout.Action, seen imx.Seen) error {
+func (l *Loop) act(ctx context.Context, v imx.Service, a rollout.Action, m *moment) error {
 	switch a := a.(type) {
 	case rollout.Scale:
 		r, ok := v.Release(a.Release)
 		if !ok { // nothing but an end is ever decided of it
-			return l.stopStrangers(ctx, v.Name, a.Release, seen)
+			return l.stopStrangers(ctx, a.Release, m.of[v.Name].live)
 		}
 		if v.Target == v.Current && a.Release == wanted(v, nil).Back.Number {
 			l.tried(v, r)
@@ -78,9 +78,9 @@ func (l *Loop) scale(ctx context.Context, r imx.Release, n int) error {
 
 // stopStrangers stops the instances of a release that the log doesn't know: the log may have been
 // put back to an older state than the engine's.
-func (l *Loop) stopStrangers(ctx context.Context, service string, release int, seen imx.Seen) error {
-	for _, in := range seen.Instances {
-		if in.Service != service || in.Release != release || in.Phase == imx.Stopping || in.Phase == imx.Ended {
+func (l *Loop) stopStrangers(ctx context.Context, release int, live []*imx.Instance) error {
+	for _, in := range live {
+		if in.Release != release || in.Phase == imx.Stopping {
 			continue
 		}
 		if err := l.cfg.Engine.Stop(ctx, in.ID, "the log doesn't know its release"); err != nil {

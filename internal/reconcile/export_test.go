@@ -1,7 +1,7 @@
 package reconcile
 
 // Step is one round of the loop, for tests that hold the clock.
-var Step = (*Loop).step
+var Step = (*Loop).Step
 
 // Round is a Step whose failure is dealt with as Run does.
 var Round = (*Loop).round

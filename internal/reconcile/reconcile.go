@@ -8,7 +8,6 @@ package reconcile
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"time"
 
@@ -27,7 +26,7 @@ type Config struct {
 	Pass func(ctx context.Context, r imx.Release) (admission.Pass, error)
 	// Count returns what a service's releases' own metrics and imx's probes told since the rollout's step, by release; what
 	// rollout.Seen.Counted says. Nil: nothing is counted.
-	Count func(v imx.Service) map[int]rollout.Counted
+	Count func(v imx.Service) map[int]imx.Counted
 	Now   func() time.Time
 	Log   *slog.Logger
 }
@@ -73,7 +72,7 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // round is one step, and returns when to look again at the latest.
 func (l *Loop) round(ctx context.Context) time.Duration {
-	wake, err := l.step(ctx)
+	wake, err := l.Step(ctx)
 	if err == nil || ctx.Err() != nil {
 		l.failed = ""
 		return wake
@@ -103,8 +102,8 @@ func (l *Loop) wait(ctx context.Context, changed <-chan struct{}, wake time.Dura
 	return true
 }
 
-// step observes, writes down, decides and acts once, and returns when to look again at the latest.
-func (l *Loop) step(ctx context.Context) (time.Duration, error) {
+// Step observes, writes down, decides and acts once, and returns when to look again at the latest. It isn't called beside Run.
+func (l *Loop) Step(ctx context.Context) (time.Duration, error) {
 	seen, err := l.cfg.Engine.Observe(ctx)
 	if err != nil {
 		return 0, err
@@ -119,14 +118,14 @@ func (l *Loop) step(ctx context.Context) (time.Duration, error) {
 	if err := l.cfg.Control.Record(imx.Server, news...); err != nil {
 		return 0, err
 	}
-	s := l.cfg.Control.State()
+	m := newMoment(l.cfg.Control.State(), seen)
 	var wake time.Duration
-	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
-		v := s.Services[name]
+	for _, name := range m.names {
+		v := m.state.Services[name]
 		if v.Removed {
 			continue
 		}
-		next, err := l.service(ctx, v, s, seen)
+		next, err := l.service(ctx, v, m)
 		if err != nil {
 			if ctx.Err() != nil {
 				return 0, err
@@ -152,25 +151,18 @@ func (l *Loop) note(ctx context.Context, service string, err error) {
 }
 
 // service does what rollout.Next decides for one service.
-func (l *Loop) service(ctx context.Context, v imx.Service, s *imx.State, seen imx.Seen) (time.Duration, error) {
-	w := wanted(v, s)
-	decision := rollout.Next(w, l.present(v, w, s, seen), l.cfg.Now())
+func (l *Loop) service(ctx context.Context, v imx.Service, m *moment) (time.Duration, error) {
+	w := wanted(v, m)
+	decision := rollout.Next(w, l.present(v, w, m), l.cfg.Now())
 	for _, a := range decision.Actions {
-		if err := l.act(ctx, v, a, seen); err != nil {
+		if err := l.act(ctx, v, a, m); err != nil {
 			return 0, err
 		}
 	}
-	if v.Destroyed && len(decision.Actions) == 0 && gone(v, seen) {
+	if v.Destroyed && len(decision.Actions) == 0 && len(m.of[v.Name].live) == 0 {
 		return 0, l.remove(ctx, v)
 	}
 	return decision.Wake, nil
-}
-
-// gone reports whether no instance of the service is left that hasn't ended.
-func gone(v imx.Service, seen imx.Seen) bool {
-	return !slices.ContainsFunc(seen.Instances, func(in imx.Instance) bool {
-		return in.Service == v.Name && in.Phase != imx.Ended
-	})
 }
 
 func (l *Loop) remove(ctx context.Context, v imx.Service) error {

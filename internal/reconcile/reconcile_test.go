@@ -20,7 +20,6 @@ import (
 	"imx/internal/engine/fake"
 	"imx/internal/eventlog"
 	"imx/internal/reconcile"
-	"imx/internal/rollout"
 )
 
 // world is a server in pieces: a log on disk, an engine that outlives it, a clock.
@@ -34,8 +33,8 @@ type world struct {
 	engine  *fake.Engine
 	mortal  *mortal
 	loop    *reconcile.Loop
-	said    *bytes.Buffer                      // by the loop's logger
-	counts  map[string]map[int]rollout.Counted // by service
+	said    *bytes.Buffer                  // by the loop's logger
+	counts  map[string]map[int]imx.Counted // by service
 	deaths  int
 }
 

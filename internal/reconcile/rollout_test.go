@@ -17,7 +17,7 @@ func how(image string, d imx.Deploy) imx.Spec {
 }
 
 // counted is what the metrics tell of a service in these tests.
-func (w *world) counted(v imx.Service) map[int]rollout.Counted { return w.counts[v.Name] }
+func (w *world) counted(v imx.Service) map[int]imx.Counted { return w.counts[v.Name] }
 
 func TestACanaryThatDoesWorseGoesStraightBack(t *testing.T) {
 	w := newWorld(t)
@@ -29,13 +29,13 @@ func TestACanaryThatDoesWorseGoesStraightBack(t *testing.T) {
 	if v := w.service(); v.Rollout.Step != 0 || v.Routes[2] != 20 || !strings.Contains(v.Rollout.Waits, "too little traffic to judge: 0 of 100") {
 		t.Fatalf("without traffic it is at %+v, with routes %v", v.Rollout, v.Routes)
 	}
-	w.counts = map[string]map[int]rollout.Counted{"web": {1: {Requests: 4000, Errors: 4}, 2: {Requests: 940, Errors: 40}}}
+	w.counts = map[string]map[int]imx.Counted{"web": {1: {Requests: 4000, Errors: 4}, 2: {Requests: 940, Errors: 40}}}
 	w.run(10)
 	w.expect(1, 2)
 	if r, _ := w.service().Release(2); r.State != imx.ReleaseFailed || r.Reason != "4.3 % of 940 requests failed, of release 1's 0.1 %" {
 		t.Errorf("release 2 is %s: %s", r.State, r.Reason)
 	}
-	w.counts["web"] = map[int]rollout.Counted{1: {Requests: 4000, Errors: 4}, 3: {Requests: 940}}
+	w.counts["web"] = map[int]imx.Counted{1: {Requests: 4000, Errors: 4}, 3: {Requests: 940}}
 	w.apply(how("three", canary))
 	w.run(20)
 	if v := w.service(); v.Current != 3 {

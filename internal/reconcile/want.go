@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 )
 
 // wanted is what a service should come to, beside the others of its group in a state.
-func wanted(v imx.Service, s *imx.State) rollout.Wanted {
+func wanted(v imx.Service, m *moment) rollout.Wanted {
 	w := rollout.Wanted{
 		Service: v.Name, Replicas: v.Replicas, CurrentReplicas: v.CurrentReplicas,
 		Since: v.Since, Moved: v.Moved, Destroyed: v.Destroyed, Extra: v.Releases,
@@ -20,21 +19,21 @@ func wanted(v imx.Service, s *imx.State) rollout.Wanted {
 	w.Target, _ = v.Release(v.Target)
 	w.Current, _ = v.Release(v.Current)
 	w.Back, _ = v.Previous()
-	if s != nil && !v.Destroyed {
-		w.Peers = peers(w.Target, s)
+	if m != nil && !v.Destroyed {
+		w.Peers = peers(w.Target, m)
 	}
 	return w
 }
 
 // peers are the other services that a release's group releases with it: by the same apply.
-func peers(r imx.Release, s *imx.State) []rollout.Peer {
+func peers(r imx.Release, m *moment) []rollout.Peer {
 	group := r.Spec.How().Group
 	if group == "" {
 		return nil
 	}
 	var list []rollout.Peer
-	for _, name := range slices.Sorted(maps.Keys(s.Services)) {
-		other := s.Services[name]
+	for _, name := range m.groups[group] {
+		other := m.state.Services[name]
 		i := slices.IndexFunc(other.Releases, func(o imx.Release) bool { return o.Apply == r.Apply && o.Spec.How().Group == group })
 		if i < 0 || name == r.Service || other.Destroyed {
 			continue
@@ -46,7 +45,7 @@ func peers(r imx.Release, s *imx.State) []rollout.Peer {
 		case other.Current == o.Number:
 			p.Ready = true
 		case other.Target == o.Number:
-			p.Ready = rollout.Ready(wanted(other, nil), instances(name, s))
+			p.Ready = rollout.Ready(wanted(other, nil), told(name, m))
 		default:
 			continue // something else took its place: it is no part of this any more
 		}
@@ -55,11 +54,12 @@ func peers(r imx.Release, s *imx.State) []rollout.Peer {
 	return list
 }
 
-func instances(service string, s *imx.State) []imx.Instance {
+// told are a service's instances as the log has them, which is as they were seen.
+func told(service string, m *moment) []imx.Instance {
 	var list []imx.Instance
-	for _, in := range s.Instances {
-		if in.Service == service && in.Phase != imx.Ended {
-			list = append(list, in)
+	for _, in := range m.of[service].live {
+		if known, ok := m.state.Instances[in.ID]; ok {
+			list = append(list, known)
 		}
 	}
 	return list
@@ -67,25 +67,15 @@ func instances(service string, s *imx.State) []imx.Instance {
 
 // present is what there is of a service: its live instances and routes as the engine sees them,
 // its ended instances as the log remembers them.
-func (l *Loop) present(v imx.Service, w rollout.Wanted, s *imx.State, seen imx.Seen) rollout.Seen {
-	p := rollout.Seen{Routes: seen.Routes[v.Name], Preview: seen.Previews[v.Name]}
-	for _, in := range seen.Instances {
-		if in.Service == v.Name && in.Phase != imx.Ended {
-			if in.Changed.IsZero() { // an engine need not know: the log does
-				in.Changed = s.Instances[in.ID].Changed
-			}
-			p.Instances = append(p.Instances, in)
+func (l *Loop) present(v imx.Service, w rollout.Wanted, m *moment) rollout.Seen {
+	of := m.of[v.Name]
+	p := rollout.Seen{Routes: m.seen.Routes[v.Name], Preview: m.seen.Previews[v.Name], Ended: of.ended, Kept: of.kept}
+	for _, seen := range of.live {
+		in := *seen
+		if in.Changed.IsZero() { // an engine need not know: the log does
+			in.Changed = m.state.Instances[in.ID].Changed
 		}
-	}
-	for _, in := range s.Instances {
-		if in.Service == v.Name && in.Phase == imx.Ended {
-			p.Ended = append(p.Ended, in)
-		}
-	}
-	for _, k := range seen.Kept {
-		if k.Service == v.Name {
-			p.Kept = append(p.Kept, k)
-		}
+		p.Instances = append(p.Instances, in)
 	}
 	if err := l.trouble[v.Name]; err != nil {
 		p.Trouble = err.Error()

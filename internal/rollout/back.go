@@ -30,20 +30,50 @@ func (d *decider) turnedBad() string {
 	if reason := d.mostlySick(); reason != "" {
 		return reason
 	}
-	m := w.Target.Spec.How().Judge
-	if m == nil {
+	if w.Target.Spec.How().Judge == nil {
 		return ""
 	}
 	d.wakeAt(d.now.Add(JudgeEvery))
-	was, known := d.seen.Counted[w.Back.Number]
-	if !known || was.Requests <= 0 {
-		return "" // there is nothing to compare it with
+	if v := d.compared(); v.Outcome == judge.Worse {
+		return v.Reason
 	}
-	v := judge.Compare(*m, tallied(d.seen.Counted[w.Target.Number]), tallied(was), fmt.Sprintf("release %d", w.Back.Number))
-	if v.Outcome != judge.Worse {
-		return ""
+	return ""
+}
+
+// compared is what the metrics say of a release that has the traffic, beside those of the one before.
+func (d *decider) compared() judge.Verdict {
+	m := d.want.Target.Spec.How().Judge
+	is, was := d.seen.Counted[d.want.Target.Number], d.seen.Counted[d.want.Back.Number]
+	name := fmt.Sprintf("release %d", d.want.Back.Number)
+	if least := max(m.AtLeast, 1); was.Requests < float64(least) {
+		return judge.Verdict{Outcome: judge.TooLittle, Reason: fmt.Sprintf("too little is known of %s: %.0f of %d requests", name, was.Requests, least)}
 	}
-	return v.Reason
+	v := judge.Compare(*m, tallied(is), tallied(was), name)
+	if v.Outcome == judge.TooLittle && is.Missing != "" {
+		v.Reason = "its metrics couldn't be read: " + is.Missing
+	}
+	return v
+}
+
+// Judged is what was counted comes to at this moment: of a release on its way that has traffic, or of one that has taken over and may be
+// gone back from. Without an Outcome nothing is judged.
+func Judged(w Wanted, s Seen, now time.Time) judge.Verdict {
+	d := &decider{want: w, seen: s, now: now}
+	how := w.Target.Spec.How()
+	switch {
+	case w.Target.Number == 0 || w.Current.Number == 0:
+	case w.Target.Number != w.Current.Number && s.Routes[w.Target.Number] > 0:
+		v := d.judged()
+		if how.Judge != nil || v.Reason != "" {
+			return v
+		}
+		if c := s.Counted[w.Target.Number]; c.Probed > 0 {
+			return judge.Probes(c.Probed, c.Missed, c.Miss)
+		}
+	case w.Target.Number == w.Current.Number && w.Back.Number != 0 && how.Judge != nil && now.Before(w.Finished.Add(time.Duration(how.Window))):
+		return d.compared()
+	}
+	return judge.Verdict{}
 }
 
 // mostlySick says that most of the instances have been unhealthy, or on their way, for too long.

@@ -13,7 +13,7 @@ type record struct {
 	want     rollout.Wanted
 	releases []imx.Release // by number, from 1
 	last     time.Time     // of the log's last event
-	counted  map[int]rollout.Counted
+	counted  map[int]imx.Counted
 	proved   time.Time
 	tried    time.Time
 }
@@ -103,7 +103,7 @@ func (w *world) write(a rollout.Action) {
 		was := w.counted[old]
 		w.want.Current, w.want.CurrentReplicas = w.numbered(a.Release), w.want.Replicas
 		w.want.Finished, w.want.Rollout, w.want.Way = w.logTime(), imx.Rollout{}, imx.WayBack{}
-		w.counted = map[int]rollout.Counted{old: was}
+		w.counted = map[int]imx.Counted{old: was}
 		w.proved, w.tried = time.Time{}, time.Time{}
 		w.judge(a.Release, imx.ReleaseGood)
 	case rollout.Fail:
@@ -157,7 +157,7 @@ func (w *world) serve(d time.Duration) {
 		}
 	}
 	if w.counted == nil {
-		w.counted = map[int]rollout.Counted{}
+		w.counted = map[int]imx.Counted{}
 	}
 	for number, share := range w.routes {
 		if w.healthyOf(number) == 0 {
@@ -181,14 +181,14 @@ func (w *world) healthyOf(release int) int {
 }
 
 // counts are what is known of the releases' requests, or of a liar's.
-func (w *world) counts() map[int]rollout.Counted {
+func (w *world) counts() map[int]imx.Counted {
 	if len(w.counted) == 0 {
 		return nil
 	}
-	list := map[int]rollout.Counted{}
+	list := map[int]imx.Counted{}
 	for number, c := range w.counted {
 		if w.liar {
-			c = rollout.Counted{Requests: math.NaN(), Errors: -1, Seconds: math.Inf(1), Missing: "connection refused"}
+			c = imx.Counted{Requests: math.NaN(), Errors: -1, Seconds: math.Inf(1), Missing: "connection refused"}
 		}
 		list[number] = c
 	}

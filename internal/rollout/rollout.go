@@ -60,23 +60,12 @@ type Seen struct {
 	Trouble string
 	// Counted are what the releases' own metrics and imx's probes told since Rollout.Since, by release; of a service that
 	// has finished, since Finished, and of Back what it came to before. A release that nothing is known of isn't in it.
-	Counted map[int]Counted
+	Counted map[int]imx.Counted
 	// Kept are the releases of the service whose roots are mounted and verified, or why not.
 	Kept []imx.Kept
 	// Proved is when an instance of Back, started for no other reason, was last healthy (see Proves), and Tried when one was
 	// last asked for; zero if never.
 	Proved, Tried time.Time
-}
-
-// Counted is what is known of a release's answers over a time.
-type Counted struct {
-	Requests, Errors float64
-	Seconds          float64 // the sum of how long those of Timed took
-	Timed            float64
-	// Probed and Missed count imx's own connections through the service's address. They reach either release: they
-	// are held against the one that is on its way.
-	Probed, Missed int
-	Missing        string // why the metrics couldn't be read, or the last probe's failure; "" if all is well
 }
 
 // Whole is the share of a release that gets all the traffic.

@@ -155,20 +155,24 @@ func (d *decider) judged() judge.Verdict {
 	if m != nil || c.Probed > 0 {
 		d.wakeAt(d.now.Add(JudgeEvery))
 	}
-	if v := judge.Probes(c.Probed, c.Missed, c.Missing); v.Outcome == judge.Worse {
+	if v := judge.Probes(c.Probed, c.Missed, c.Miss); v.Outcome == judge.Worse {
 		return v
 	}
 	if m == nil {
 		return judge.Verdict{Outcome: judge.NotWorse, Reason: ""}
 	}
-	v := judge.Compare(*m, tallied(c), tallied(d.seen.Counted[current]), fmt.Sprintf("release %d", current))
-	if v.Outcome == judge.TooLittle && c.Missing != "" {
+	old := d.seen.Counted[current]
+	v := judge.Compare(*m, tallied(c), tallied(old), fmt.Sprintf("release %d", current))
+	switch {
+	case v.Outcome == judge.TooLittle && c.Missing != "":
 		v.Reason = "its metrics couldn't be read: " + c.Missing
+	case old.Missing != "":
+		v = judge.Verdict{Outcome: judge.TooLittle, Reason: fmt.Sprintf("the metrics of release %d couldn't be read: %s", current, old.Missing)}
 	}
 	return v
 }
 
-func tallied(c Counted) judge.Tally {
+func tallied(c imx.Counted) judge.Tally {
 	return judge.Tally{Requests: c.Requests, Errors: c.Errors, Seconds: c.Seconds, Timed: c.Timed}
 }
 
@@ -286,4 +290,19 @@ func (d *decider) wait(reason string) {
 	if is != was {
 		d.do(Wait{Release: d.want.Target.Number, Reason: reason})
 	}
+}
+
+// Steps are what a service's target goes through before it has all the traffic, as long as it is rolled out; none where all of it
+// moves at once, or with each instance.
+func Steps(v imx.Service) []imx.Step {
+	if v.Target == v.Current {
+		return nil
+	}
+	d := &decider{want: Wanted{Service: v.Name, Replicas: v.Replicas, CurrentReplicas: v.CurrentReplicas}}
+	d.want.Target, _ = v.Release(v.Target)
+	d.want.Current, _ = v.Release(v.Current)
+	if d.goesBack() {
+		return nil
+	}
+	return d.steps()
 }

@@ -97,7 +97,7 @@ func usedRanges() ([]netip.Prefix, error) {
 }
 
 // foreignRanges returns the ranges of the machine's routes and interfaces that aren't engines'
-// fences and don't belong to interfaces whose names begin with own.
+// fences or ways to services, and don't belong to interfaces whose names begin with own.
 func foreignRanges(own string) ([]netip.Prefix, error) {
 	routes, err := allRoutes()
 	if err != nil {
@@ -114,7 +114,7 @@ func foreignRanges(own string) ([]netip.Prefix, error) {
 	var ranges []netip.Prefix
 	for _, r := range routes {
 		fence := r.Type == unix.RTN_UNREACHABLE && r.Priority == fencePriority
-		if p, ok := destination(r); ok && !fence && !mine[r.LinkIndex] {
+		if p, ok := destination(r); ok && !fence && r.Table != reachTable && !mine[r.LinkIndex] {
 			ranges = append(ranges, p)
 		}
 	}

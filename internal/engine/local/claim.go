@@ -35,7 +35,8 @@ func (c Config) claim() error {
 				return err
 			}
 		}
-		return errors.Join(sysctl(forwardSysctl, "1"), fence(c.Network))
+		_, err := reachable(c.Network)
+		return errors.Join(sysctl(forwardSysctl, "1"), fence(c.Network), err)
 	})
 }
 
@@ -107,7 +108,7 @@ func (c Config) unclaim() error {
 		if !mine.IsValid() {
 			return nil
 		}
-		if err := errors.Join(unfence(mine), os.Remove(filepath.Join(sharedDir, c.ID))); err != nil {
+		if err := errors.Join(unfence(mine), unreachable(mine), os.Remove(filepath.Join(sharedDir, c.ID))); err != nil {
 			return err
 		}
 		users, err := os.ReadDir(sharedDir)
@@ -133,6 +134,12 @@ func (c Config) keepClaimed() (mended []string, err error) {
 		mended = append(mended, "the unreachable route of "+c.Network.String())
 	} else if !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("fencing %s off: %w", c.Network, err)
+	}
+	switch missing, err := reachable(c.Network); {
+	case err != nil:
+		return mended, err
+	case missing:
+		mended = append(mended, "the machine's own route to services in "+c.Network.String())
 	}
 	value, err := os.ReadFile(filepath.Join("/proc/sys", forwardSysctl))
 	if err != nil || string(bytes.TrimSpace(value)) != "0" {

@@ -23,7 +23,6 @@ func (e *Engine) FailWrites(err error) {
 var (
 	Listening = listening
 	Rotate    = rotate
-	Serving   = serving
 	Interval  = interval
 	Timeout   = timeout
 

@@ -2,19 +2,12 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"imx"
+	"imx/internal/healthcheck"
 )
 
 // timeout is how long one question to an instance may take.
@@ -53,26 +46,11 @@ func (e *Engine) check(ctx context.Context, in *instance, x imx.Instance) error 
 	h, limit := spec.Health, timeout(spec.Health, x.Phase)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit)) //nolint:err113 // its words are its meaning
 	defer cancel()
-	switch {
-	case h.HTTP != nil:
-		port := containerPort(spec, h.HTTP.Port)
-		if err := checkHTTP(ctx, *h.HTTP, x.Address, port); err != nil {
-			return fmt.Errorf("GET %s on port %d: %w", h.HTTP.Path, port, plain(ctx, err))
-		}
-	case h.TCP != nil:
-		port := containerPort(spec, h.TCP.Port)
-		if err := checkTCP(ctx, x.Address, port); err != nil {
-			return fmt.Errorf("connecting to port %d: %w", port, plain(ctx, err))
-		}
-	case h.GRPC != nil:
-		port := containerPort(spec, h.GRPC.Port)
-		if err := checkGRPC(ctx, endpoint(x.Address, port), h.GRPC.Service); err != nil {
-			return fmt.Errorf("asking the health service on port %d: %w", port, plain(ctx, err))
-		}
-	case h.Command != nil:
-		if err := e.checkCommand(ctx, in, h.Command.Command); err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(h.Command.Command, " "), plain(ctx, err))
-		}
+	if h.Command == nil {
+		return healthcheck.Ask(ctx, h, spec.Ports, x.Address)
+	}
+	if err := e.checkCommand(ctx, in, h.Command.Command); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(h.Command.Command, " "), healthcheck.Plain(ctx, err))
 	}
 	return nil
 }
@@ -90,74 +68,6 @@ func (e *Engine) checkUntilTold(ctx context.Context, in *instance, x imx.Instanc
 	}()
 	return e.check(ctx, in, x)
 }
-
-// containerPort is the number of a port of the service, 0 for an unknown one.
-func containerPort(s imx.Spec, name string) int {
-	for _, p := range s.Ports {
-		if p.Name == name {
-			return p.Container
-		}
-	}
-	return 0
-}
-
-func checkTCP(ctx context.Context, address netip.Addr, port int) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp4", endpoint(address, port))
-	if err != nil {
-		return err
-	}
-	return conn.Close()
-}
-
-func checkHTTP(ctx context.Context, h imx.HTTPCheck, address netip.Addr, port int) error {
-	client := http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+endpoint(address, port)+h.Path, http.NoBody)
-	if err != nil {
-		return err
-	}
-	request.Header.Set("User-Agent", "imx-health")
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	// The body belongs to the answer, but an endless one must not keep the check busy.
-	_, err = io.CopyN(io.Discard, response.Body, 1<<20)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	err = errors.Join(err, response.Body.Close())
-	if err == nil && !expected(h, response.StatusCode) {
-		return errors.New(response.Status)
-	}
-	return err
-}
-
-func expected(h imx.HTTPCheck, status int) bool {
-	if h.Status == 0 {
-		return status >= 200 && status < 400
-	}
-	return status == h.Status
-}
-
-// plain takes from a network error what a person doesn't need: the layers' names and addresses.
-func plain(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if number, ok := errors.AsType[unix.Errno](err); ok {
-		return number
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the connection was closed without an answer")
-	}
-	return err
-}
-
-func endpoint(a netip.Addr, port int) string { return net.JoinHostPort(a.String(), strconv.Itoa(port)) }
 
 // checkCommand runs a command beside the instance's first process. When its time is over it is killed, and when it
 // is over, whatever it has left running.

@@ -33,11 +33,13 @@ func TestRulesThatSomebodyTookAwayArePutBack(t *testing.T) {
 		"nft delete table inet " + m.table,
 		"nft flush table inet " + m.table,
 		"ip route del unreachable " + m.cfg.Network.String(),
+		"ip route flush table 6909304 " + half(m.cfg.Network),
+		"ip rule del iif lo to " + half(m.cfg.Network) + " lookup 6909304",
 	} {
 		run(t, harm)
 		start := time.Now()
 		await(t, "published port works and the fence stands", func() bool {
-			return m.answers(t, "web") == x.ID && strings.Contains(run(t, "ip route show type unreachable"), m.cfg.Network.String())
+			return m.answers(t, "web") == x.ID && m.reached(t, r) == x.ID && strings.Contains(run(t, "ip route show type unreachable"), m.cfg.Network.String())
 		})
 		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("after %q it took %s until all was as before", harm, took)
@@ -45,6 +47,51 @@ func TestRulesThatSomebodyTookAwayArePutBack(t *testing.T) {
 		if m.reaches(t, x, y) {
 			t.Errorf("after %q one instance may call another", harm)
 		}
+	}
+}
+
+// half is where services' addresses are.
+func half(p netip.Prefix) string { return netip.PrefixFrom(p.Addr(), p.Bits()+1).String() }
+
+// reached asks the service by its own address, as answers does.
+func (m *machine) reached(t *testing.T, r imx.Release) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	id, err := get(ctx, fmt.Sprintf("http://%s:80/id", r.Address))
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+func TestTheMachineReachesAServiceByItsOwnAddress(t *testing.T) {
+	m := newMachine(t)
+	e := m.running(t)
+	r := m.release("web", 1)
+	x := e.healthy(t, r, 1)[0]
+	route := engine.Route{Service: "web", Releases: []imx.Release{r}, Weights: imx.Weights{1: 1}}
+	if err := e.Route(t.Context(), route); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := get(t.Context(), fmt.Sprintf("http://%s:80/id", r.Address)); err != nil || id != x.ID {
+		t.Errorf("%s answered, %v; want %s", id, err, x.ID)
+	}
+	if err := local.CheckNetwork(m.cfg.Network, m.cfg.ID); err != nil {
+		t.Errorf("its own range, with a way to its services: %v", err)
+	}
+	elsewhere := m.release("none", 1).Address
+	for _, to := range []string{r.Address.String() + ":81", elsewhere.String() + ":80"} {
+		if _, err := get(t.Context(), "http://"+to+"/id"); err == nil || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("%s, which no service has: %v", to, err)
+		}
+	}
+	route.Weights = nil
+	if err := e.Route(t.Context(), route); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := get(t.Context(), fmt.Sprintf("http://%s:80/id", r.Address)); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("without any traffic: %v", err)
 	}
 }
 

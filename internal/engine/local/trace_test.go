@@ -106,6 +106,9 @@ func (m *machine) noTrace(t *testing.T) {
 	if strings.Contains(read(t, "/proc/net/route"), fmt.Sprintf("%02X%02X%02X%02X", b[3], b[2], b[1], b[0])) {
 		t.Errorf("the route of %s is left", m.cfg.Network)
 	}
+	if left := run(t, "ip rule show to "+half(m.cfg.Network)); left != "" {
+		t.Errorf("the rule of the way to services is left: %s", left)
+	}
 	table, err := nft.New(m.table)
 	if err != nil {
 		t.Fatal(err)

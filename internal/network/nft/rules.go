@@ -27,7 +27,7 @@ type chain struct {
 //
 //	guard   prerouting, before connection tracking: drops a source that its interface may not use
 //	arrive  prerouting: a service's address or a published port becomes an instance's
-//	depart  output: the same for the machine's own connections to its published ports
+//	depart  output: the same for the machine's own connections to published ports and services' addresses
 //	cross   forward: only what is allowed passes from, to and between instances
 //	enter   input: an instance may answer the machine, and open nothing
 //	mask    postrouting: a source that an instance couldn't answer becomes the machine's
@@ -45,7 +45,7 @@ func chains(m model) []chain {
 		chain{name: "received", rules: received()},
 		chain{"guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, guard(m.network)},
 		chain{"arrive", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, arrive()},
-		chain{"depart", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest, [][]expr.Any{published()}},
+		chain{"depart", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest, depart(m.network)},
 		chain{"cross", nftables.ChainTypeFilter, nftables.ChainHookForward, accept, cross(m.network)},
 		chain{"enter", nftables.ChainTypeFilter, nftables.ChainHookInput, accept, enter()},
 		chain{"mask", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, mask(m.network)},
@@ -91,6 +91,18 @@ func arrive() [][]expr.Any {
 		join(in(loadName(expr.MetaKeyIIFNAME), setInterfaces), ipv4Only(), tcp(),
 			destination(1), port(register(1)), verdictOf(mapServices)),
 		published(),
+	}
+}
+
+// depart leads the machine's own connections to services' addresses, and to what it publishes. What else is routed to the loopback
+// interface in the network, as services' addresses are, is nobody's.
+func depart(within netip.Prefix) [][]expr.Any {
+	return [][]expr.Any{
+		published(),
+		join(ipv4Only(), tcp(), destination(1), port(register(1)), verdictOf(mapServices)),
+		join(loadName(expr.MetaKeyOIFNAME), []expr.Any{
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte(ifname("lo"))},
+		}, ipv4Only(), tcp(), addressIn(destination(1), within), reset()),
 	}
 }
 

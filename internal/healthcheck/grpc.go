@@ -1,4 +1,4 @@
-package local
+package healthcheck
 
 import (
 	"bytes"
@@ -11,9 +11,9 @@ import (
 	"net/url"
 )
 
-// checkGRPC asks the standard health service (grpc.health.v1.Health/Check) at an address, without TLS. It is one
+// askGRPC asks the standard health service (grpc.health.v1.Health/Check) at an address, without TLS. It is one
 // request with one short message: HTTP/2 with the frames of gRPC and fields of protocol buffers.
-func checkGRPC(ctx context.Context, address, service string) error {
+func askGRPC(ctx context.Context, address, service string) error {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Protocols: &protocols, MaxResponseHeaderBytes: 64 << 10}}

@@ -1,0 +1,4 @@
+package healthcheck
+
+// Serving is looked at by itself.
+var Serving = serving
