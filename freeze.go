@@ -9,7 +9,7 @@ import (
 
 // Freeze is a time in which nothing new is released: each week, or once. It is written, also as JSON, as
 // "weekend: fri 16:00 - mon 06:00 Europe/Berlin", "lunch: mon-fri 12:00 - 13:00" or "holidays: 2026-12-20 - 2027-01-04 12:00".
-type Freeze struct {
+type Freeze struct { //nolint:recvcheck // only reading its text changes it, as time.Time
 	Name string
 	// Days are those of a week on which it begins, in their order from Monday on; none for one that is once.
 	Days []time.Weekday
