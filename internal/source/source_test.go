@@ -17,8 +17,8 @@ import (
 
 	"imx"
 	"imx/internal/control"
-	"imx/internal/freeze"
 	"imx/internal/eventlog"
+	"imx/internal/freeze"
 	"imx/internal/plan"
 	"imx/internal/source"
 )
@@ -47,7 +47,7 @@ type world struct {
 
 	mu       sync.Mutex
 	admitted bool
-	signed   bool  // commits must be
+	signed   bool // commits must be
 	frozen   freeze.State
 	broken   error // of Release
 	fault    error // of Propose

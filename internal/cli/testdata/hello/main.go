@@ -2,6 +2,7 @@
 // SICK makes it fail its check; /count keeps a number in the folder that STORE names. With an argument it is what a
 // test runs beside it: "hang" never ends, "leave" ends and leaves one that doesn't, "kill" kills the instance, "eat" needs
 // a gigabyte of memory, "shout" writes one, and then its last words. LIFE is after how long the server ends with status 7.
+// Of the requests to / FAIL percent fail once there were AFTER of them; /metrics tells.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,7 +23,13 @@ func main() {
 		return
 	}
 	fmt.Println("hello says", os.Getenv("GREETING"))
+	http.HandleFunc("/metrics", metrics)
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		if failing(answered.Add(1)) {
+			failed.Add(1)
+			http.Error(w, "it failed", http.StatusInternalServerError)
+			return
+		}
 		text, _ := os.ReadFile("/etc/greeting")
 		fmt.Fprintf(w, "%s%s\n", os.Getenv("GREETING"), text)
 	})
@@ -54,6 +62,24 @@ func main() {
 	}
 	fmt.Println(http.ListenAndServe(":8000", nil))
 	os.Exit(1)
+}
+
+// answered and failed count the requests to / and those of them that failed.
+var answered, failed atomic.Int64
+
+// failing reports whether the nth request fails: FAIL percent of them do, once there were AFTER of them.
+func failing(n int64) bool {
+	percent, _ := strconv.ParseInt(os.Getenv("FAIL"), 10, 64)
+	after, _ := strconv.ParseInt(os.Getenv("AFTER"), 10, 64)
+	return n > after && n%100 < percent
+}
+
+// metrics shows the counters in Prometheus' text format.
+func metrics(w http.ResponseWriter, _ *http.Request) {
+	bad := failed.Load()
+	fmt.Fprintln(w, "# TYPE http_requests_total counter")
+	fmt.Fprintf(w, "http_requests_total{code=\"200\"} %d\n", answered.Load()-bad)
+	fmt.Fprintf(w, "http_requests_total{code=\"500\"} %d\n", bad)
 }
 
 func beside(what string) {
