@@ -103,3 +103,18 @@ func before(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%q doesn't come before %q", args[0], args[1])
 	}
 }
+
+// fill DIR leaves no byte on a folder's file system, in a file "ballast".
+func fill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fill DIR")
+	}
+	f, err := os.Create(filepath.Join(args[0], "ballast"))
+	ts.Check(err)
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+}
