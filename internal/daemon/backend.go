@@ -52,7 +52,7 @@ func (v viewer) Status(ctx context.Context, at time.Time) (imx.Status, error) {
 	}
 	checkpoint := v.log.Checkpoint()
 	return imx.Status{
-		Version: v.version.Version, State: *state, Mode: seen.Mode, Checkpoint: &checkpoint, Environment: v.judge.Environment(),
+		Version: v.version.Version, State: *state, Mode: append(seen.Mode, v.room.mode()...), Checkpoint: &checkpoint, Environment: v.judge.Environment(),
 	}, nil
 }
 
