@@ -72,7 +72,9 @@ type RollbackRequest struct {
 
 // ScaleRequest asks for another number of instances.
 type ScaleRequest struct {
-	Replicas *int `json:"replicas"` // a pointer, so that leaving it out isn't asking for none
+	Replicas *int `json:"replicas,omitempty"` // a pointer, so that leaving it out isn't asking for none
+	// Auto gives the number back to the service's scale block, in place of Replicas.
+	Auto bool `json:"auto,omitempty"`
 }
 
 // VerifyRequest asks for a check of the log.

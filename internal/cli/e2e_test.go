@@ -5,6 +5,7 @@ package cli_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -29,6 +31,7 @@ import (
 	"imx"
 	"imx/internal/daemon"
 	"imx/internal/engine/local"
+	"imx/internal/load"
 )
 
 // buildHello builds the program of the instances, for as long as the test and its scripts run.
@@ -101,7 +104,9 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 		return nil
 	}
 	p.Cmds["get"] = get
+	p.Cmds["once"], p.Cmds["later"] = once, later
 	p.Cmds["hold"] = hold
+	p.Cmds["load"] = loads()
 	p.Cmds["until"] = until
 	p.Cmds["expand"] = expand
 	p.Cmds["garble"] = garble
@@ -154,6 +159,43 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// once URL REGEXP asks one time, and has half a minute of patience.
+func once(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: once URL REGEXP")
+	}
+	if err := asked(args[0], args[1]); err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// later URL REGEXP asks one time, and starts a server meanwhile, which makes the answer come.
+func later(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: later URL REGEXP")
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- asked(args[0], args[1]) }()
+	server(ts, false, nil)
+	if err := <-answered; err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+func asked(url, pattern string) error {
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && !regexp.MustCompile(pattern).Match(body) {
+		err = fmt.Errorf("%s answered %q", url, body)
+	}
+	return err
+}
+
 // until REGEXP COMMAND... runs a command until its output matches, for 30 seconds at most.
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
@@ -170,6 +212,52 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if time.Now().After(end) {
 			ts.Fatalf("%v never printed %q, but at last:\n%s", args[1:], args[0], out)
+		}
+	}
+}
+
+// loads makes the command load. "load URL" sends 200 requests a second from then on, "load lossless"
+// ends that after a thousand at least, and checks that each was answered well; "load end" ends it.
+func loads() func(ts *testscript.TestScript, neg bool, args []string) {
+	var mu sync.Mutex
+	type run struct {
+		*load.Load
+		end func()
+	}
+	running := map[*testscript.TestScript]run{}
+	end := func(ts *testscript.TestScript, least int64) (c load.Counts) {
+		mu.Lock()
+		r, is := running[ts]
+		delete(running, ts)
+		mu.Unlock()
+		if !is {
+			return c
+		}
+		for patience := time.Now().Add(time.Minute); r.Counts().Sent < least && time.Now().Before(patience); {
+			<-time.After(50 * time.Millisecond)
+		}
+		r.end()
+		return r.Counts()
+	}
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		switch {
+		case neg || len(args) != 1:
+			ts.Fatalf("usage: load URL, load lossless, or load end")
+		case args[0] == "end":
+			c := end(ts, 0)
+			ts.Logf("%+v", c)
+		case args[0] == "lossless":
+			if c := end(ts, 1000); c.Failed() > 0 || c.Sent < 1000 {
+				ts.Fatalf("%d of %d requests failed; the first: %s", c.Failed(), c.Sent, c.First)
+			}
+		default:
+			ctx, cancel := context.WithCancel(context.Background())
+			l, ended := load.New(load.Config{Base: args[0], PerSecond: 200}), make(chan struct{})
+			go func() { defer close(ended); l.Run(ctx) }()
+			mu.Lock()
+			running[ts] = run{l, func() { cancel(); <-ended }}
+			mu.Unlock()
+			ts.Defer(func() { end(ts, 0) })
 		}
 	}
 }

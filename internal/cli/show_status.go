@@ -136,7 +136,7 @@ func statusNotes(ink term.Ink, s imx.State, environment string, now time.Time) s
 			note(v, ink.Warn(rollingNote(s, v)))
 		}
 		if v.Hold != nil {
-			note(v, ink.Warn(fmt.Sprintf("%s, for %s; imx hold release %s lets it go on", heldBecause(*v.Hold), term.Age(v.Hold.Since, now), v.Name)))
+			note(v, ink.Warn(fmt.Sprintf("%s (%s ago; imx hold release %s lets it go on)", heldBecause(*v.Hold), term.Age(v.Hold.Since, now), v.Name)))
 		}
 		if says := wayBackNote(ink, s, v, now); says != "" {
 			note(v, says)
@@ -145,6 +145,9 @@ func statusNotes(ink term.Ink, s imx.State, environment string, now time.Time) s
 			note(v, ink.Bad(fmt.Sprintf("release %d failed: %s", v.Releases[n-1].Number, term.Clean(v.Releases[n-1].Reason))))
 		}
 		b.WriteString(verdictNotes(ink, s, v, environment))
+		for _, says := range sizingNotes(ink, s, v) {
+			note(v, says)
+		}
 		for _, id := range slices.Sorted(maps.Keys(s.Instances)) {
 			in := s.Instances[id]
 			switch {
