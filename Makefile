@@ -16,7 +16,7 @@ BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux e2fsprogs docker-registr
 # Debian names of what is missing, so that a machine that has everything needs no root and no network.
 missing   = $(shell for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done)
 
-.PHONY: help deps deps-test build client check lint vet test script soak golden fuzz deps-bench bench bench-registry bench-builder demo clean
+.PHONY: help deps deps-test build client check lint vet test sim script soak golden fuzz deps-bench bench bench-registry bench-builder demo clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -57,6 +57,10 @@ test: deps-test build lint client ## everything: lint, and all tests with the ra
 	CGO_ENABLED=1 go test -vet=off -race -timeout 30m ./...
 	CGO_ENABLED=1 go test -tags pkcs11 ./internal/keyring
 	cd test/cosign && $(GO) test -timeout 30m ./...
+
+sim: ## tens of thousands of random histories of whole servers and of single services: HUNDREDS=100 of each
+	go test ./internal/sim -run 'Histor|Rest' -hundreds $(or $(HUNDREDS),100) -timeout 12h
+	go test ./internal/rollout -run Laws -hundreds $(or $(HUNDREDS),100) -timeout 12h
 
 script: build ## the script tests alone
 	go test ./internal/cli/... -run Script

@@ -26,6 +26,7 @@ func allowed() map[string]map[string]string {
 			"internal/engine/enginetest.passNeeded":    "the suite of engines",
 			"internal/engine/enginetest.session.scale": "the suite of engines",
 			"internal/trial.session.start":             "instances that nothing but a test reaches",
+			"internal/sim.pass":                        "a simulated world, which starts nothing",
 			"internal/trial.trialCase.way":             "a program beside such an instance",
 		},
 		"start with a Pass": {
@@ -35,8 +36,10 @@ func allowed() map[string]map[string]string {
 			"internal/engine/enginetest.thawNeedsPass": "the suite of engines: an empty Pass, which is refused",
 			"internal/trial.session.start":             "an instance of a test",
 			"internal/trial.trialCase.way":             "a program beside such an instance",
+			"internal/sim.mortal.Scale":                "an engine in memory, with a Pass that was asked for",
 		},
 		judged: {
+			"internal/sim.World.Release":         "releases of a simulated world, which start nothing",
 			"internal/control.Control.Promote":   "no release without it",
 			"internal/pipeline.Pipeline.release": "the judge's verdicts on the very drafts",
 		},

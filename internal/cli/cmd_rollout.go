@@ -26,7 +26,7 @@ $ imx rollout history web`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	for i, sub := range []*cobra.Command{
 		newRolloutWatchCommand(g, t), newRolloutHistoryCommand(g, t), newRolloutPromoteCommand(g, t), newRolloutPauseCommand(g, t),
-		newRolloutAbortCommand(g, t),
+		newRolloutAbortCommand(g, t), newRolloutSimulateCommand(g, t),
 	} {
 		sub.Annotations[orderNote] = string(rune('a' + i))
 		cmd.AddCommand(sub)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -246,7 +245,7 @@ type rolloutScreen struct {
 
 func (s *rolloutScreen) changed(st standing) error {
 	if st.Ended {
-		s.stay = append(s.stay, strings.Split(strings.TrimRight(term.Wrap(st.result(s.out.Ink)+"\n", s.out.Columns()), "\n"), "\n")...)
+		s.stay = append(s.stay, lined(st.result(s.out.Ink), s.out.Columns())...)
 	}
 	return nil
 }

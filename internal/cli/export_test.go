@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +41,16 @@ var (
 	BlobName       = blobName
 	InFolder       = inFolder
 	WriteOutput    = writeOutput
+	ShowHistory    = showHistory
+	ShowHolds      = showHolds
 )
+
+// ShowRollout prints how a service's rollout stands: the line of a pipe, and what a terminal shows.
+func ShowRollout(out term.Stream, s imx.State, counted imx.RolloutView, now time.Time) error {
+	st := standingOf(&s, s.Services[counted.Service], counted)
+	_, err := io.WriteString(out, st.plain()+"\n\n"+strings.Join(st.block(out, now), "\n")+"\n")
+	return err
+}
 
 // Root returns the tree of commands.
 func Root(p Process) *cobra.Command {

@@ -124,7 +124,7 @@ const rootExits = `  0  all went well
   5  a signature, digest, rule or person says no
   6  something outside didn't answer: there is no server, an archive is unreachable
   7  no space, memory, addresses or time left
-  8  apply: a release never got healthy; its service stays on the last good one
+  8  apply, rollout watch, rollout simulate: a release failed; its service stays on the last good one
   9  build --check-repro: an image came out otherwise the second time
  10  plan --detailed-exitcode: there is something to change; image diff --exit-code: something differs
  11  scan --fail-on: there is such a vulnerability

@@ -129,18 +129,38 @@ func (s standing) block(out term.Stream, now time.Time) []string {
 		since = s.Rollout.Since
 	}
 	head += ink.Dim("  for " + term.Took(max(0, now.Sub(since))))
-	table := term.Table{Head: []string{"", "RELEASE", "TRAFFIC", "INSTANCES", "REQUESTS", "FAILED", "MEAN", "PROBES"}, Drops: []string{"PROBES", "MEAN"}}
+	table := term.Table{Head: []string{"RELEASE", "TRAFFIC", "INSTANCES", "REQUESTS", "FAILED", "MEAN", "PROBES"}, Drops: []string{"PROBES", "MEAN"}}
 	for _, number := range s.releases() {
-		table.Add("", strconv.Itoa(number), fmt.Sprintf("%d %%", s.Routes[number]), s.Phases[number].text(ink),
+		table.Add(strconv.Itoa(number), fmt.Sprintf("%d %%", s.Routes[number]), s.Phases[number].text(ink),
 			requests(s.Counted[number]), failedShare(s.Counted[number]), mean(s.Counted[number]), probes(s.Counted[number]))
 	}
-	lines := append([]string{head}, strings.Split(strings.TrimRight(table.Text(ink, out.Columns()), "\n"), "\n")...)
-	for _, fact := range []struct{ name, says string }{{"why", s.Rollout.Reason}, {"judged", s.Verdict}, {"waits", s.waits()}} {
+	lines := []string{head}
+	for line := range strings.Lines(table.Text(ink, max(0, out.Columns()-len(inner)))) {
+		lines = append(lines, inner+strings.TrimRight(line, "\n"))
+	}
+	for _, fact := range []struct{ name, says string }{{"why", s.Rollout.Reason}, {"judged", s.Verdict}, {"waits", s.waits() + s.left(now)}} {
 		if fact.says != "" {
-			lines = append(lines, strings.Split(strings.TrimRight(term.Wrap("  "+ink.Dim(fact.name+": ")+term.Clean(fact.says)+"\n", out.Columns()), "\n"), "\n")...)
+			lines = append(lines, lined(inner+ink.Dim(fact.name+": ")+term.Clean(fact.says), out.Columns())...)
 		}
 	}
 	return lines
+}
+
+// inner is what stands before what belongs to the line above.
+const inner = "  "
+
+// lined is a text on lines of so many columns.
+func lined(text string, columns int) []string {
+	return strings.Split(strings.TrimRight(term.Wrap(text+"\n", columns), "\n"), "\n")
+}
+
+// left says how much of a pause is, "" where the rollout doesn't wait for one.
+func (s standing) left(now time.Time) string {
+	if s.Rollout.Paused != "" || s.Rollout.Waits != "" || s.waits() == "" {
+		return ""
+	}
+	left := time.Duration(s.Steps[s.Rollout.Step].Pause) - now.Sub(s.Rollout.Since)
+	return ", " + term.Took(max(0, left.Round(time.Second))) + " left"
 }
 
 // releases are those that have traffic or instances, and the two that it is about.

@@ -136,7 +136,7 @@ func statusNotes(ink term.Ink, s imx.State, environment string, now time.Time) s
 			note(v, ink.Warn(rollingNote(s, v)))
 		}
 		if v.Hold != nil {
-			note(v, ink.Warn(fmt.Sprintf("%s, for %s; imx hold release %s lets it go on", heldBecause(*v.Hold), term.Age(v.Hold.Since, now), v.Name)))
+			note(v, ink.Warn(fmt.Sprintf("%s (%s ago; imx hold release %s lets it go on)", heldBecause(*v.Hold), term.Age(v.Hold.Since, now), v.Name)))
 		}
 		if says := wayBackNote(ink, s, v, now); says != "" {
 			note(v, says)

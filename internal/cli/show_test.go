@@ -74,7 +74,7 @@ func world() imx.State {
 	broken := release("app", 2, imx.ReleaseFailed)
 	broken.Reason = "app-2-q1z8 answered /healthz with 500 until the deadline of 15 s"
 	app := imx.Service{
-		Name: "app", Address: netip.MustParseAddr("10.213.0.3"), Replicas: 1, Current: 1, Target: 1, Hold: &imx.Hold{By: "root", Reason: "it answers with errors", From: 2, Since: time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)},
+		Name: "app", Address: netip.MustParseAddr("10.213.0.3"), Replicas: 1, Current: 1, Target: 1, Hold: &imx.Hold{By: "root", Reason: "it answers with errors", From: 2, Since: at("2026-05-01 11:20:00")},
 		Since: at("2026-05-01 11:20:00"), Routes: imx.Weights{1: 100},
 		Releases: []imx.Release{release("app", 1, imx.ReleaseGood), broken},
 	}
@@ -186,6 +186,16 @@ func TestLogTellsEveryKindOfEventOnOneLine(t *testing.T) {
 		imx.RolloutFinished{Service: "web", Release: 4},
 		imx.RolloutFailed{Service: "web", Release: 4, Reason: "never\nhealthy"},
 		imx.RolledBack{Service: "web", From: 4, To: 3},
+		imx.RolloutStepped{Service: "web", Release: 4, Step: 1, Share: 25, Reason: "nothing was wrong in 1m0s"},
+		imx.RolloutWaits{Service: "web", Release: 4, Reason: "too little traffic to judge: 12 of 100 requests"},
+		imx.RolloutWaits{Service: "web", Release: 4},
+		imx.RolloutPaused{Service: "web", Release: 4, Reason: "let us look"},
+		imx.RolloutPromoted{Service: "web", Release: 4, Step: 1},
+		imx.RolloutPromoted{Service: "web", Release: 4, Whole: true, Reason: "it mends the outage"},
+		imx.TurnedBad{Service: "web", From: 4, To: 3, Reason: "4 of 4 instances turned bad"},
+		imx.HoldEnded{Service: "web", Reason: "mended"},
+		imx.WayBackChanged{Service: "web", Way: imx.WayBack{Release: 3, Warm: imx.WarmFrozen, Ready: true, Proved: now()}},
+		imx.WayBackChanged{Service: "web", Way: imx.WayBack{Release: 3, Why: "its root was changed"}},
 		imx.TrafficMoved{Service: "web", Weights: imx.Weights{3: 2, 4: 1}},
 		imx.TrafficMoved{Service: "web"},
 		imx.Scaled{Service: "web", Replicas: 1},

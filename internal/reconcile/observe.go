@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"imx"
@@ -16,8 +18,8 @@ import (
 // without anybody seeing how. What is seen of services and releases that the log doesn't know can't be
 // told by it and is left out; strangers names it.
 func Observed(s *imx.State, seen imx.Seen, now time.Time) (bodies []imx.Body, strangers []string) {
-	there := map[string]bool{}
-	horizon := state.Horizon(s)
+	there := make(map[string]bool, len(seen.Instances))
+	horizon := sync.OnceValue(func() map[string]time.Time { return state.Horizon(s) })
 	for _, in := range seen.Instances {
 		there[in.ID] = true
 		_, known := s.Instances[in.ID]
@@ -26,16 +28,12 @@ func Observed(s *imx.State, seen imx.Seen, now time.Time) (bodies []imx.Body, st
 		case !released(v, in.Release):
 			strangers = append(strangers, "instance "+in.ID)
 			continue
-		case in.Phase == imx.Ended && (v.Removed || !in.Ended.After(horizon[in.Service])):
+		case in.Phase == imx.Ended && (v.Removed || !in.Ended.After(horizon()[in.Service])):
 			continue // its end was told, and forgotten again, long ago
 		}
 		bodies = append(bodies, steps(s, in)...)
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.Instances)) {
-		in := s.Instances[id]
-		if there[id] || in.Phase == imx.Ended {
-			continue
-		}
+	for _, in := range missing(s, there) {
 		in.Phase, in.Reason, in.Exit = imx.Ended, "it was gone when imx looked", &imx.Exit{Code: -1}
 		in.Ended = now.UTC()
 		bodies = append(bodies, imx.InstanceEnded{Instance: in})
@@ -48,6 +46,18 @@ func Observed(s *imx.State, seen imx.Seen, now time.Time) (bodies []imx.Body, st
 		}
 	}
 	return bodies, append(strangers, others...)
+}
+
+// missing are the instances of the state that haven't ended and aren't there, by their names.
+func missing(s *imx.State, there map[string]bool) []imx.Instance {
+	var list []imx.Instance
+	for id, in := range s.Instances {
+		if !there[id] && in.Phase != imx.Ended {
+			list = append(list, in)
+		}
+	}
+	slices.SortFunc(list, func(a, b imx.Instance) int { return strings.Compare(a.ID, b.ID) })
+	return list
 }
 
 // steps are the events that bring an instance from where the state has it to where it was seen.

@@ -74,8 +74,11 @@ func (m *mortal) Observe(ctx context.Context) (imx.Seen, error) {
 	return m.Engine.Observe(ctx)
 }
 
-// Scale implements engine.Runner.
+// Scale implements engine.Runner. In a world each release has its Pass.
 func (m *mortal) Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error {
+	if err := p.Covers(r); err != nil {
+		return err
+	}
 	return m.do(call{operation: "scale", service: r.Service, release: r, replicas: n}, func() error { return m.Engine.Scale(ctx, p, r, n) })
 }
 

@@ -103,11 +103,12 @@ func (e *Engine) Scale(_ context.Context, p admission.Pass, r imx.Release, n int
 // inPhase returns the release's instances that are in a phase, by their names.
 func (e *Engine) inPhase(r imx.Release, is func(*instance) bool) []*instance {
 	var found []*instance
-	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
-		if in := e.instances[id]; in.Service == r.Service && in.Release == r.Number && is(in) {
+	for _, in := range e.instances {
+		if in.Service == r.Service && in.Release == r.Number && is(in) {
 			found = append(found, in)
 		}
 	}
+	slices.SortFunc(found, byID)
 	return found
 }
 
@@ -194,10 +195,11 @@ func (e *Engine) Route(_ context.Context, r engine.Route) error {
 	}
 	r.Weights = maps.Clone(r.Weights)
 	e.routes[r.Service] = r
-	for _, in := range e.instances {
-		in.cooling = in.cooling && (in.Service != r.Service || !r.LeadsTo(in.Release))
+	list := e.of(r.Service)
+	for _, in := range list {
+		in.cooling = in.cooling && !r.LeadsTo(in.Release)
 	}
-	e.noteTraffic(e.clock())
+	e.noteOf(r.Service, list, e.clock())
 	return nil
 }
 
@@ -213,8 +215,9 @@ func (e *Engine) Observe(context.Context) (imx.Seen, error) {
 		seen.Kept = append(seen.Kept, e.kept[k])
 	}
 	slices.SortFunc(seen.Kept, engine.CompareKept)
-	for _, id := range slices.Sorted(maps.Keys(e.instances)) {
-		in := e.instances[id]
+	list := slices.SortedFunc(maps.Values(e.instances), byID)
+	seen.Instances = make([]imx.Instance, 0, len(list))
+	for _, in := range list {
 		x := in.Instance
 		switch {
 		case x.Phase == imx.Stopping && !in.drained:

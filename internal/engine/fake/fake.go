@@ -188,7 +188,7 @@ func (e *Engine) PickPreview(service string, n int) (imx.Instance, bool) {
 func preview(r engine.Route) imx.Weights { return imx.Weights{r.Preview: min(1, r.Preview)} }
 
 func (e *Engine) pick(service string, weights imx.Weights, n int) (imx.Instance, bool) {
-	backends := e.backends(service, weights)
+	backends := backends(e.of(service), weights)
 	total := 0
 	for release := range backends {
 		total += weights[release]
@@ -207,16 +207,29 @@ func (e *Engine) pick(service string, weights imx.Weights, n int) (imx.Instance,
 	return imx.Instance{}, false
 }
 
-// backends are the instances that a service's new connections go to, by release.
-func (e *Engine) backends(service string, weights imx.Weights) map[int][]imx.Instance {
+// of are a service's instances, by their names.
+func (e *Engine) of(service string) []*instance {
+	var list []*instance
+	for _, in := range e.instances {
+		if in.Service == service {
+			list = append(list, in)
+		}
+	}
+	slices.SortFunc(list, byID)
+	return list
+}
+
+func byID(a, b *instance) int { return strings.Compare(a.ID, b.ID) }
+
+// backends are those of a service's instances that its new connections go to, by release.
+func backends(list []*instance, weights imx.Weights) map[int][]imx.Instance {
 	backends := map[int][]imx.Instance{}
 	for _, phase := range []imx.Phase{imx.Healthy, imx.Unhealthy} {
 		if len(backends) > 0 {
 			break
 		}
-		for _, id := range slices.Sorted(maps.Keys(e.instances)) {
-			in := e.instances[id]
-			if in.Service == service && in.Phase == phase && weights[in.Release] > 0 {
+		for _, in := range list {
+			if in.Phase == phase && weights[in.Release] > 0 {
 				backends[in.Release] = append(backends[in.Release], in.Instance)
 			}
 		}
@@ -226,17 +239,28 @@ func (e *Engine) backends(service string, weights imx.Weights) map[int][]imx.Ins
 
 // noteTraffic notes which instances new connections don't reach any more.
 func (e *Engine) noteTraffic(now time.Time) {
-	reached := map[string]bool{}
-	for service, route := range e.routes {
-		for _, weights := range []imx.Weights{route.Weights, preview(route)} {
-			for _, x := range slices.Concat(slices.Collect(maps.Values(e.backends(service, weights)))...) {
-				reached[x.ID] = true
+	of := map[string][]*instance{}
+	for _, in := range e.instances {
+		of[in.Service] = append(of[in.Service], in)
+	}
+	for service, list := range of {
+		e.noteOf(service, list, now)
+	}
+}
+
+// noteOf is noteTraffic for all instances of one service, in any order.
+func (e *Engine) noteOf(service string, list []*instance, now time.Time) {
+	reached, route := map[string]bool{}, e.routes[service]
+	for _, weights := range []imx.Weights{route.Weights, preview(route)} {
+		for _, same := range backends(list, weights) {
+			for _, in := range same {
+				reached[in.ID] = true
 			}
 		}
 	}
-	for id, in := range e.instances {
+	for _, in := range list {
 		switch {
-		case reached[id]:
+		case reached[in.ID]:
 			in.lost = time.Time{}
 		case in.lost.IsZero():
 			in.lost = now
