@@ -16,7 +16,7 @@ BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux e2fsprogs docker-registr
 # Debian names of what is missing, so that a machine that has everything needs no root and no network.
 missing   = $(shell for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done)
 
-.PHONY: help deps deps-test build client check lint vet test sim script golden fuzz deps-bench bench bench-registry bench-builder demo clean
+.PHONY: help deps deps-test build client check lint vet test sim script soak golden fuzz deps-bench bench bench-registry bench-builder demo clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -64,6 +64,9 @@ sim: ## tens of thousands of random histories of whole servers and of single ser
 
 script: build ## the script tests alone
 	go test ./internal/cli/... -run Script
+
+soak: deps-test ## ten minutes of load on a server that is killed at random moments, with its instances and monitors; FOR=1m SEED=7
+	go test ./test/soak -v -count=1 -timeout 2h -run Soak -for $(or $(FOR),10m) -seed $(or $(SEED),1)
 
 golden: ## rewrite golden files, then show what changed: commit it only if you understand why
 	for p in $$(grep -rlE 'flag.Bool\("update"' --include=*_test.go internal | xargs -n1 dirname | sort -u); do go test ./$$p -update || exit 1; done

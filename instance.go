@@ -22,6 +22,8 @@ type Instance struct {
 	Exit    *Exit      `json:"exit,omitempty"` // set once it has ended
 	// Flows is the number of established connections that the engine sees to it, -1 if it can't tell.
 	Flows int `json:"flows,omitempty"`
+	// Taint is why it is to be replaced though it runs, nil if it isn't. Engines know nothing of it.
+	Taint *Taint `json:"taint,omitempty"`
 }
 
 // Phase is where an instance is in its life; it only ever moves down this list, except between
@@ -52,6 +54,7 @@ type Seen struct {
 	Previews  map[string]int     `json:"previews,omitempty"` // by service: the release that its preview port leads to
 	Mode      []string           `json:"mode"`               // which mechanisms are active here, for `imx status`
 	Kept      []Kept             `json:"kept,omitempty"`     // sorted by Service and Release
+	Mended    []Mend             `json:"mended,omitempty"`   // the latest since the engine was opened, the oldest first
 }
 
 // Kept is a release whose root is mounted though it may have no instance.

@@ -32,6 +32,8 @@ type State struct {
 	Apply     *ApplyStarted     `json:"apply,omitempty"`
 	ApplyBy   Principal         `json:"applyBy,omitempty"`
 	ApplyAt   time.Time         `json:"applyAt,omitzero"`
+	// Mended is the last time that somebody else changed the machine's network and it was put back; nil if never.
+	Mended *Mend `json:"mended,omitempty"`
 }
 
 // Base names where some services stand, as far as a plan of them is compared with it: their

@@ -141,6 +141,7 @@ type Judge interface {
 type Config struct {
 	Applier   Applier
 	Operator  Operator
+	Healer    Healer
 	Rollouts  Rollouts
 	Viewer    Viewer
 	Images    Images

@@ -39,7 +39,7 @@ func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
 	}
 	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })
 	server := &http.Server{ConnContext: api.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: api.New(api.Config{
-		Applier: m, Operator: m, Rollouts: m, Viewer: m, Images: m, Evidence: m,
+		Applier: m, Operator: m, Healer: m, Rollouts: m, Viewer: m, Images: m, Evidence: m,
 		Trust: m, Who: whose, Desk: m, Sources: followed{m}, Logs: m, Freezer: m, Scanner: m, Registrar: &rules{}, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 	ended := make(chan error, 1)
@@ -134,6 +134,8 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 
 	same(t, "rollback", ok(c.Rollback(ctx, "web", 0, quiet))(t).Number, 1)
 	same(t, "rollback to 2", ok(c.Rollback(ctx, "web", 2, quiet))(t).Number, 2)
+	same(t, "taint", *ok(c.Taint(ctx, "web-2-x", "it is odd"))(t).Taint, imx.Taint{By: by, Reason: "it is odd"})
+	same(t, "untaint", ok(c.Untaint(ctx, "web-2-x", ""))(t).Taint == nil, true)
 	same(t, "scale", ok(c.Scale(ctx, "web", 0, quiet))(t).Replicas, 0)
 	if err := c.Destroy(ctx, []string{"web"}, true, quiet); err != nil {
 		t.Fatal(err)
@@ -176,6 +178,7 @@ func TestErrorsComeBackAsTheyWere(t *testing.T) {
 	_, tail := c.Logs(ctx, "web-1-x", imx.LogOptions{Tail: -1})
 	_, instances := c.Instances(ctx, "mail")
 	_, releases := c.Releases(ctx, "mail")
+	_, taint := c.Taint(ctx, "web-9-none", "it is odd")
 	_, past := c.Status(ctx, time.Unix(-1, 0))
 	for _, x := range []struct {
 		err  error
@@ -192,6 +195,7 @@ func TestErrorsComeBackAsTheyWere(t *testing.T) {
 		{tail, imx.Invalid, `tail="-1" is not a whole number from 0 on`},
 		{instances, imx.NotFound, `there is no service "mail"`},
 		{releases, imx.NotFound, `there is no service "mail"`},
+		{taint, imx.NotFound, `there is no instance "web-9-none"`},
 		{past, imx.NotFound, "the log begins at 1970-01-01 00:00:00 +0000 UTC"},
 		{c.Destroy(ctx, nil, false, quiet), imx.Invalid, "which services shall be destroyed isn't said"},
 	} {

@@ -33,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), registryRoutes(), trustRoutes(), verdictRoutes(), reviewRoutes(), serviceRoutes(), rolloutRoutes())
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), registryRoutes(), trustRoutes(), verdictRoutes(), reviewRoutes(), serviceRoutes(), rolloutRoutes(), healRoutes())
 }
 
 func planRoutes() []route {

@@ -152,6 +152,27 @@ func (m *memory) Scale(_ context.Context, by imx.Principal, name string, replica
 	return s, nil
 }
 
+// Taint and Untaint change one of the instances.
+func (m *memory) Taint(by imx.Principal, id, reason string) (imx.Instance, error) {
+	return m.tainted(id, &imx.Taint{By: by, Reason: reason})
+}
+
+func (m *memory) Untaint(_ imx.Principal, id, _ string) (imx.Instance, error) {
+	return m.tainted(id, nil)
+}
+
+func (m *memory) tainted(id string, t *imx.Taint) (imx.Instance, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in, known := m.state.Instances[id]
+	if !known {
+		return in, imx.Errorf(imx.NotFound, "there is no instance %q", id)
+	}
+	in.Taint = t
+	m.state.Instances[id] = in
+	return in, nil
+}
+
 func (m *memory) Destroy(_ context.Context, by imx.Principal, names []string, volumes bool, report imx.Report) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -135,7 +135,7 @@ func groups() []group {
 		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newReleaseCommand, newSourceCommand, newArchiveCommand, newRegistryCommand, newGCCommand}},
 		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newVerifyCommand, newWhyCommand, newLogCommand}},
 		{"trust", "Trust", []build{newReviewCommand, newApproveCommand, newRejectCommand, newKeyCommand, newPersonCommand, newPolicyCommand, newExceptionCommand}},
-		{"steer", "Steer", []build{newRolloutCommand, newRollbackCommand, newHoldCommand, newScaleCommand, newDestroyCommand}},
+		{"steer", "Steer", []build{newRolloutCommand, newRollbackCommand, newHoldCommand, newScaleCommand, newTaintCommand, newUntaintCommand, newDestroyCommand}},
 		{"serve", "Server and program", []build{newServerCommand, newDemoCommand, newVersionCommand, newCompletionCommand}},
 	}
 }

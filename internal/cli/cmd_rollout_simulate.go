@@ -88,7 +88,7 @@ func runRolloutSimulate(ctx context.Context, of string, opts simulateOptions, g 
 	if err != nil {
 		return err
 	}
-	told, err := sim.Simulate(specs, supposed)
+	told, err := sim.Simulate(ctx, specs, supposed)
 	if err != nil {
 		return err
 	}

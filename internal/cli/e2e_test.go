@@ -115,6 +115,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["tag"] = tag
 	p.Cmds["traces"] = traces
 	p.Cmds["tinydisk"] = tinydisk
+	p.Cmds["strike"], p.Cmds["pick"], p.Cmds["flush"] = strike, pick, flush
 	p.Cmds["ownarchive"] = ownArchive(t)
 	p.Cmds["valid"], p.Cmds["changelayer"] = validSBOM(t), changeLayer
 	p.Cmds["changeevidence"] = changeEvidence

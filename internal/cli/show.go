@@ -62,6 +62,9 @@ func note(in imx.Instance) string {
 	if in.Reason != "" {
 		parts = append(parts, term.Clean(in.Reason))
 	}
+	if in.Taint != nil && in.Phase != imx.Ended && in.Phase != imx.Stopping {
+		parts = append(parts, tainted(*in.Taint))
+	}
 	return strings.Join(parts, ": ")
 }
 

@@ -53,8 +53,10 @@ func eventSays(e imx.Event) string {
 	case imx.InstanceEnded:
 		return fmt.Sprintf("instance %s ended%s", b.Instance.ID, before(": ", note(b.Instance)))
 	}
-	if says := registryEventSays(e); says != "" {
-		return says
+	for _, says := range []string{registryEventSays(e), healEventSays(e)} {
+		if says != "" {
+			return says
+		}
 	}
 	if says := rolloutEventSays(e); says != "" {
 		return says

@@ -17,7 +17,7 @@ import (
 func showStatus(out term.Stream, s imx.Status, now time.Time) error {
 	var b strings.Builder
 	b.WriteString(statusServices(out, s.State, now) + "\n")
-	if notes := statusNotes(out.Ink, s.State, s.Environment, now) + reviewNotes(out.Ink, s.State); notes != "" {
+	if notes := statusNotes(out.Ink, s.State, s.Environment, now) + missedNotes(out.Ink, s.State, now) + reviewNotes(out.Ink, s.State); notes != "" {
 		b.WriteString(term.Wrap(notes, out.Columns()) + "\n")
 	}
 	var facts term.Table
@@ -26,6 +26,9 @@ func showStatus(out term.Stream, s imx.Status, now time.Time) error {
 			term.Age(s.State.ApplyAt, now), origin(a.Source)))
 	}
 	facts.Add(out.Ink.Dim("log"), logLineOf(s))
+	if m := s.State.Mended; m != nil {
+		facts.Add(out.Ink.Dim("network"), mendSays(out.Ink, *m, now))
+	}
 	for i, mode := range s.Mode {
 		label := ""
 		if i == 0 {
@@ -143,8 +146,13 @@ func statusNotes(ink term.Ink, s imx.State, environment string, now time.Time) s
 		}
 		b.WriteString(verdictNotes(ink, s, v, environment))
 		for _, id := range slices.Sorted(maps.Keys(s.Instances)) {
-			if in := s.Instances[id]; in.Service == v.Name && in.Phase == imx.Unhealthy {
+			in := s.Instances[id]
+			switch {
+			case in.Service != v.Name || in.Phase == imx.Ended:
+			case in.Phase == imx.Unhealthy:
 				note(v, ink.Bad(id+" is unhealthy: "+term.Clean(in.Reason)))
+			case in.Taint != nil:
+				note(v, ink.Warn(id+" is "+tainted(*in.Taint)))
 			}
 		}
 	}

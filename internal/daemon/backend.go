@@ -98,6 +98,10 @@ func made(e imx.Event, w imx.Why) bool {
 		return b.Instance.ID == w.Instance.ID
 	case imx.InstanceEnded:
 		return b.Instance.ID == w.Instance.ID
+	case imx.InstanceTainted:
+		return b.Instance == w.Instance.ID
+	case imx.TaintEnded:
+		return b.Instance == w.Instance.ID
 	}
 	return false
 }

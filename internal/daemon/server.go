@@ -337,6 +337,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
 		Applier:   s.pipeline,
 		Operator:  operator{s},
+		Healer:    s.control,
 		Rollouts:  s.control,
 		Viewer:    viewer{s, v},
 		Images:    s.pipeline,

@@ -38,7 +38,7 @@ type app struct {
 	server           *httptest.Server
 }
 
-func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *app) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	if said, is := a.said.Load().(func(http.ResponseWriter)); is && said != nil {
 		said(w)
 		return
@@ -60,7 +60,11 @@ func newWorld(tb testing.TB) *world {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	port := free.Addr().(*net.TCPAddr).Port
+	address, is := free.Addr().(*net.TCPAddr)
+	if !is {
+		tb.Fatalf("listening at %v", free.Addr())
+	}
+	port := address.Port
 	_ = free.Close()
 	w := &world{tb: tb, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC), port: port, apps: map[string]*app{}}
 	w.state = &imx.State{Services: map[string]imx.Service{}, Instances: map[string]imx.Instance{}}

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -52,8 +53,7 @@ func parseRule(m imx.Measure) (rule, error) {
 
 // read picks a rule's series from metrics in Prometheus' text format.
 func (r rule) read(text []byte) (sample, error) {
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(io.MultiReader(bytes.NewReader(text), strings.NewReader("\n")))
+	families, err := parse(text)
 	if err != nil {
 		return sample{}, fmt.Errorf("what it answers isn't Prometheus' text format: %w", err)
 	}
@@ -69,6 +69,18 @@ func (r rule) read(text []byte) (sample, error) {
 		}
 	}
 	return s, nil
+}
+
+// parse reads a text that whoever is in an instance wrote. The parser panics at some that are malformed ("# HELP a b" before "{}"): nothing that
+// an instance says may end the server.
+func parse(text []byte) (families map[string]*dto.MetricFamily, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("it is malformed")
+		}
+	}()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	return parser.TextToMetricFamilies(io.MultiReader(bytes.NewReader(text), strings.NewReader("\n")))
 }
 
 // take adds a metric's values to the counters that select them.

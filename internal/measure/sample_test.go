@@ -58,6 +58,7 @@ func TestWhatIsNoCounterIsRefused(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"<html>":              "isn't Prometheus' text format",
+		"# HELP a b\n{}":      "isn't Prometheus' text format: it is malformed",
 		"requests_total x\n":  "isn't Prometheus' text format",
 		"requests_total NaN":  "requests_total is NaN, which no counter is",
 		"requests_total -1\n": "requests_total is -1, which no counter is",

@@ -39,7 +39,7 @@ func scrape(ctx context.Context, p page, r imx.Release, in imx.Instance) (sample
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, Patience, fmt.Errorf("no answer within %s", Patience)) //nolint:err113 // its words are its meaning
 	defer cancel()
-	text, err := fetch(ctx, "http://"+netip.AddrPortFrom(in.Address, uint16(port)).String()+p.measure.Path) //nolint:gosec // a template's ports are 16 bits
+	text, err := fetch(ctx, "http://"+netip.AddrPortFrom(in.Address, uint16(port)).String()+p.measure.Path)
 	if err != nil {
 		return sample{}, fmt.Errorf("GET %s on port %s: %w", p.measure.Path, strconv.Itoa(port), healthcheck.Plain(ctx, err))
 	}

@@ -30,9 +30,10 @@ type meter struct {
 	life    sums   // since the instance began
 }
 
-// note adds a reading. One that was never read before tells of its whole life; that counts if whole, or else from now on. A counter
-// that is smaller than it was has begun anew.
-func (m *meter) note(s sample, whole bool) {
+// note adds a reading. What an instance answered before it was first read counts if it began since from. A counter that is smaller than
+// it was has begun anew.
+func (m *meter) note(r reading, from time.Time) {
+	s, whole := r.sample, !r.instance.Started.Before(from)
 	for k := range s {
 		if m.last[k] == nil {
 			m.last[k] = map[string]float64{}
@@ -106,7 +107,7 @@ func (b *book) add(j job, round []reading, now time.Time) {
 			m.fault = r.instance.ID + ": " + r.err.Error()
 			continue
 		}
-		m.note(r.sample, !r.instance.Started.Before(b.from))
+		m.note(r, b.from)
 	}
 	b.begun = b.begun || j.over || b.readable(j.fresh) && b.readable(j.old)
 	if !b.begun {

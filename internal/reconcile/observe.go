@@ -39,7 +39,13 @@ func Observed(s *imx.State, seen imx.Seen, now time.Time) (bodies []imx.Body, st
 		bodies = append(bodies, imx.InstanceEnded{Instance: in})
 	}
 	moved, others := traffic(s, seen)
-	return append(bodies, moved...), append(strangers, others...)
+	bodies = append(bodies, moved...)
+	for _, m := range seen.Mended {
+		if s.Mended == nil || m.Time.After(s.Mended.Time) {
+			bodies = append(bodies, imx.NetworkMended{Mend: m})
+		}
+	}
+	return bodies, append(strangers, others...)
 }
 
 // missing are the instances of the state that haven't ended and aren't there, by their names.

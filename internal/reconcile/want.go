@@ -75,6 +75,7 @@ func (l *Loop) present(v imx.Service, w rollout.Wanted, m *moment) rollout.Seen 
 		if in.Changed.IsZero() { // an engine need not know: the log does
 			in.Changed = m.state.Instances[in.ID].Changed
 		}
+		in.Taint = m.state.Instances[in.ID].Taint
 		p.Instances = append(p.Instances, in)
 	}
 	if err := l.trouble[v.Name]; err != nil {

@@ -110,6 +110,7 @@ func (d *decider) wayBack() {
 		}
 		return
 	}
+	d.replaceTainted(back, 0) // frozen ones
 	have := d.by[back]
 	if _, kept := d.kept(back); !kept && have.live == 0 {
 		d.keepBack()

@@ -130,6 +130,7 @@ func (d *decider) holdCurrent() {
 	if d.by[current].healthy > d.routed() && d.routed() < d.replicas(current) {
 		d.routeTo(current)
 	}
+	d.replaceTainted(current, d.replicas(current))
 	d.scaleUp(current, d.replicas(current))
 	d.scaleDown(current, d.replicas(current))
 }
@@ -143,6 +144,7 @@ func (d *decider) bring(replicas int) {
 			d.scaleDown(number, 0)
 		}
 	}
+	d.replaceTainted(target, replicas)
 	if d.want.Target.Number != d.want.Current.Number {
 		d.replaceLate()
 	}
@@ -280,11 +282,14 @@ func (d *decider) spec(number int) imx.Spec {
 	return d.want.Target.Spec
 }
 
-// scaleDown leaves so many of a release's instances. Warm ones go with the last.
+// scaleDown leaves so many of a release's instances, and its tainted ones beside them. Those and warm ones go with the last.
 func (d *decider) scaleDown(number, replicas int) {
 	have := d.by[number]
-	if have.live > replicas || replicas == 0 && have.warm > 0 {
-		d.do(Scale{Release: number, Replicas: replicas})
+	switch {
+	case replicas == 0 && have.live+have.warm+have.tainted > 0:
+		d.do(Scale{Release: number, Replicas: 0})
+	case have.live > replicas:
+		d.do(Scale{Release: number, Replicas: replicas + have.tainted})
 	}
 }
 
@@ -303,7 +308,7 @@ func (d *decider) scaleUp(number, replicas int) {
 		d.wakeAt(at)
 		return
 	}
-	d.do(Scale{Release: number, Replicas: replicas})
+	d.do(Scale{Release: number, Replicas: replicas + d.by[number].tainted})
 }
 
 // past are the instances whose ends delay a release's next start. To a release that is gone back to nothing counts that was before.

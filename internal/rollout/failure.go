@@ -11,11 +11,13 @@ import (
 
 // count is what there is of one release.
 type count struct {
-	live     int  // neither stopping nor ended
-	healthy  int  // of these
-	starting int  // of these
-	warm     int  // not live: frozen
-	idle     bool // no connection is open to any of its instances, and that is known
+	live     int // neither stopping nor ended, nor tainted
+	healthy  int // tainted ones, too: they have traffic until they are replaced
+	starting int // of those that are live
+	warm     int // not live: frozen
+	// tainted are to be replaced though they run; so many of them are healthy.
+	tainted, taintedWell int
+	idle                 bool // no connection is open to any of its instances, and that is known
 }
 
 // tally counts the instances of each release that has any that haven't ended.
@@ -28,12 +30,8 @@ func tally(instances []imx.Instance) map[int]count {
 		c, known := by[in.Release]
 		c.idle = (c.idle || !known) && in.Flows == 0
 		switch in.Phase {
-		case imx.Healthy:
-			c.live, c.healthy = c.live+1, c.healthy+1
-		case imx.Starting:
-			c.live, c.starting = c.live+1, c.starting+1
-		case imx.Unhealthy:
-			c.live++
+		case imx.Healthy, imx.Starting, imx.Unhealthy:
+			c = c.with(in)
 		case imx.Warm:
 			c.warm++
 		case imx.Stopping, imx.Ended:
@@ -41,6 +39,25 @@ func tally(instances []imx.Instance) map[int]count {
 		by[in.Release] = c
 	}
 	return by
+}
+
+// with counts one that runs.
+func (c count) with(in imx.Instance) count {
+	if in.Phase == imx.Healthy {
+		c.healthy++
+	}
+	switch {
+	case replaced(in):
+		c.tainted++
+		if in.Phase == imx.Healthy {
+			c.taintedWell++
+		}
+		return c
+	case in.Phase == imx.Starting:
+		c.starting++
+	}
+	c.live++
+	return c
 }
 
 func deadline(spec imx.Spec) time.Duration {
@@ -168,9 +185,11 @@ func late(in imx.Instance, within time.Duration) bool {
 
 // nextStart is when an instance of the release may be started again. The wait doubles with each
 // generation that ended by itself: instances that ended together are one generation, and one that
-// lived longer than the longest wait begins the count anew.
+// lived longer than the longest wait begins the count anew. One that was well until nobody saw how it ended is replaced at once.
 func nextStart(ended []imx.Instance, release int, within time.Duration) time.Time {
-	list := byItself(ended, release, time.Time{}, within)
+	list := slices.DeleteFunc(byItself(ended, release, time.Time{}, within), func(in imx.Instance) bool {
+		return vanished(in) && !in.Ready.IsZero()
+	})
 	if len(list) == 0 {
 		return time.Time{}
 	}

@@ -164,7 +164,7 @@ func (h *history) person() {
 }
 
 func (h *history) instance() {
-	switch rapid.SampledFrom([]string{"kill", "sick", "heal", "connections", "habit"}).Draw(h.t, "fate") {
+	switch rapid.SampledFrom([]string{"kill", "sick", "heal", "connections", "habit", "taint", "untaint"}).Draw(h.t, "fate") {
 	case "kill":
 		if in, ok := h.live(); ok {
 			h.end(in.ID, "was killed", imx.Exit{Code: 137})
@@ -176,6 +176,15 @@ func (h *history) instance() {
 	case "heal":
 		if in, ok := h.live(); ok && in.Phase == imx.Unhealthy {
 			h.phase(in.ID, imx.Healthy, "")
+		}
+	case "taint":
+		if len(h.instances) > 0 {
+			in := rapid.SampledFrom(h.instances).Draw(h.t, "tainted")
+			h.taint(in.ID, &imx.Taint{By: "ada", Reason: "it was looked into"})
+		}
+	case "untaint":
+		for _, in := range h.instances {
+			h.taint(in.ID, nil)
 		}
 	case "connections":
 		h.open[h.any()] = rapid.IntRange(-1, 2).Draw(h.t, "open")

@@ -54,7 +54,9 @@ func (h *history) watch(before rollout.Seen, a rollout.Action) {
 		h.keepsTheWayBack(a)
 		h.staysWithinItsSurge(a)
 	case rollout.Stop:
-		h.keepsTraffic(before)
+		if !h.holdsVolumeTainted(before, a.Instance) {
+			h.keepsTraffic(before)
+		}
 		h.hadItsTime(before, a)
 	case rollout.Keep:
 		if before.Routes[a.Release] > 0 || before.Preview == a.Release {
@@ -237,6 +239,13 @@ func (h *history) keepsTraffic(before rollout.Seen) {
 	}
 }
 
+// holdsVolumeTainted reports whether an instance has to go before another can take its place: it is tainted, and its volume has one holder.
+func (h *history) holdsVolumeTainted(before rollout.Seen, id string) bool {
+	return slices.ContainsFunc(before.Instances, func(in imx.Instance) bool {
+		return in.ID == id && in.Taint != nil && h.numbered(in.Release).Spec.Exclusive()
+	})
+}
+
 // Law: the current release, and the one that a rollback goes to, are never let go of, unless another needs their volume. Of a
 // current one that is replaced some instances after the other, the last goes when the target stands in for it.
 func (h *history) keepsTheWayBack(a rollout.Scale) {
@@ -267,7 +276,7 @@ func (h *history) staysWithinItsSurge(a rollout.Scale) {
 // Law: an instance that starts has the time for it that its template gives, counted from when it was started or thawed.
 func (h *history) hadItsTime(before rollout.Seen, a rollout.Stop) {
 	for _, in := range before.Instances {
-		if in.ID != a.Instance || in.Phase != imx.Starting {
+		if in.ID != a.Instance || in.Phase != imx.Starting || in.Taint != nil {
 			continue
 		}
 		if had := h.now.Sub(in.Changed); had < h.mayTake(in) {
@@ -348,6 +357,8 @@ func (h *history) whole(release int) {
 	live := 0
 	for _, in := range h.instances {
 		switch {
+		case in.Taint != nil:
+			h.t.Fatalf("%s is tainted, and still %s: %s", in.ID, in.Phase, h.summary())
 		case in.Release == release && in.Phase == imx.Healthy:
 			live++
 		case in.Release != h.want.Back.Number || in.Phase == imx.Unhealthy:

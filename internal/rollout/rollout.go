@@ -101,7 +101,9 @@ func Next(w Wanted, s Seen, now time.Time) Decision {
 	if w.Target.Number == 0 {
 		w.Target = w.Current
 	}
-	d := &decider{want: w, seen: s, now: now, by: tally(s.Instances)}
+	d := &decider{want: w, seen: s, now: now}
+	d.seen.Instances = d.untainted(s.Instances)
+	d.by = tally(d.seen.Instances)
 	switch {
 	case w.Destroyed || w.Target.Number == 0:
 		d.takeDown()

@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 //	refuse what=scale release=N reason=x             the engine doesn't start (what=route: send traffic to) a release;
 //	                                                 without a reason it does again
 //	connections release=N open=M                     so many connections stay open to each of its instances
+//	taint web-1-1, untaint web-1-1                   it is to be replaced, or after all isn't
 //	traffic 10                                       so many requests come in each second
 //	promote [whole] | pause | abort                  as people do with the rollout that is under way
 //	restart                                          the server starts anew: it must decide the same
@@ -95,6 +96,10 @@ func command(t *testing.T, w *world, d *datadriven.TestData) string {
 		if !w.phase(arg(0), imx.Healthy, "") {
 			d.Fatalf(t, "there is no instance %s", arg(0))
 		}
+	case "taint":
+		w.taint(arg(0), &imx.Taint{By: "ada", Reason: "it was looked into"})
+	case "untaint":
+		w.taint(arg(0), nil)
 	case "refuse":
 		var what string
 		d.ScanArgs(t, "what", &what)

@@ -309,6 +309,14 @@ func (w *world) phase(id string, p imx.Phase, reason string) bool {
 	return false
 }
 
+func (w *world) taint(id string, t *imx.Taint) {
+	for i := range w.instances {
+		if w.instances[i].ID == id {
+			w.instances[i].Taint = t
+		}
+	}
+}
+
 // end ends an instance. It reports whether it is there.
 func (w *world) end(id, reason string, exit imx.Exit) bool {
 	for i, in := range w.instances {

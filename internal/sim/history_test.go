@@ -5,6 +5,7 @@ package sim_test
 // that lie; observations that are lost; clocks that jump; servers that die before or after any call of the engine; engines that say no.
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -18,6 +19,7 @@ import (
 type history struct {
 	*sim.World
 
+	ctx     context.Context
 	seed    uint64
 	rng     *rand.Rand
 	applies []apply // that are begun, or were when their server died
@@ -33,10 +35,10 @@ type apply struct {
 	specs []imx.Spec
 }
 
-func begin(seed uint64) (*history, error) {
+func begin(ctx context.Context, seed uint64) (*history, error) {
 	start := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
 	w, err := sim.New(sim.Config{Seed: seed, Start: start})
-	return &history{World: w, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), specs: map[string]int{}, last: start}, err
+	return &history{World: w, ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), specs: map[string]int{}, last: start}, err
 }
 
 func (h *history) n(most int) int     { return h.rng.IntN(most) }
@@ -72,6 +74,9 @@ func (h *history) pass(d time.Duration) error {
 	h.note("%s pass", d)
 	return h.Run(d)
 }
+
+// Run lets time pass.
+func (h *history) Run(d time.Duration) error { return h.World.Run(h.ctx, d) }
 
 // settle lets the server see what happened.
 func (h *history) settle() error { return h.Run(0) }
@@ -210,10 +215,7 @@ func (h *history) habit() sim.Habit {
 
 // instance lets something become of an instance by itself.
 func (h *history) instance() {
-	seen, err := h.Engine().Observe(nil) //nolint:staticcheck // the engine in memory waits for nothing
-	if err != nil {
-		return
-	}
+	seen := h.Engine().Seen()
 	var live []imx.Instance
 	for _, in := range seen.Instances {
 		if in.Phase == imx.Starting || in.Phase == imx.Healthy || in.Phase == imx.Unhealthy {
@@ -326,7 +328,7 @@ func (h *history) everythingWorks() {
 			h.Engine().Spoil(name, r.Number, "")
 		}
 	}
-	seen, _ := h.Engine().Observe(nil) //nolint:staticcheck // as above
+	seen := h.Engine().Seen()
 	for _, in := range seen.Instances {
 		h.Engine().Sicken(in.ID, "")
 		h.Engine().SetFlows(in.ID, 0)

@@ -27,7 +27,22 @@ func instance(s *imx.State, e imx.Event, in imx.Instance) error {
 			in.Changed = e.Time
 		}
 	}
+	in.Taint = old.Taint
 	put(&s.Instances, in.ID, in)
+	return nil
+}
+
+// taint gives an instance a taint, or takes it away.
+func taint(s *imx.State, e imx.Event, id string, t *imx.Taint) error {
+	in, known := s.Instances[id]
+	switch {
+	case !known || in.Phase == imx.Ended:
+		return misfit(e, "there is no instance %q that hasn't ended", id)
+	case t == nil && in.Taint == nil:
+		return misfit(e, "instance %q isn't tainted", id)
+	}
+	in.Taint = t
+	put(&s.Instances, id, in)
 	return nil
 }
 

@@ -74,6 +74,9 @@ func rolloutBody(t *rapid.T, name string, v imx.Service, number int) imx.Body {
 		imx.TurnedBad{Service: name, From: v.Current, To: number, Reason: "it crashes"},
 		imx.HoldEnded{Service: name},
 		imx.WayBackChanged{Service: name, Way: imx.WayBack{Release: number, Ready: true}},
+		imx.NetworkMended{Mend: imx.Mend{Time: begin(), What: []string{"the rules"}}},
+		imx.InstanceTainted{Instance: fmt.Sprintf("%s-%d", name, number), Reason: "odd"},
+		imx.TaintEnded{Instance: fmt.Sprintf("%s-%d", name, number)},
 	}).Draw(t, "rollout")
 }
 

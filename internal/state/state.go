@@ -106,6 +106,13 @@ func fold(s *imx.State, e imx.Event) error {
 		return instance(s, e, b.Instance)
 	case imx.InstanceEnded:
 		return ended(s, e, b.Instance)
+	case imx.InstanceTainted:
+		return taint(s, e, b.Instance, &imx.Taint{By: e.By, Reason: b.Reason, Since: e.Time})
+	case imx.TaintEnded:
+		return taint(s, e, b.Instance, nil)
+	case imx.NetworkMended:
+		s.Mended = &b.Mend
+		return nil
 	case imx.RolloutFinished, imx.RolloutFailed, imx.RolledBack,
 		imx.TrafficMoved, imx.Scaled, imx.Destroyed, imx.Removed:
 		return foldService(s, e)

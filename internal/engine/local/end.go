@@ -81,10 +81,15 @@ func (e *Engine) recordEnd(ctx context.Context, in *instance) bool {
 		}
 		code = -1
 	}
-	exit := imx.Exit{Code: code, OOM: e.cgroups.oomKills(id) > 0}
+	ate := e.cgroups.oomKills(id) > 0
+	exit := imx.Exit{Code: code, OOM: ate && code == killed}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	in.record.end(exit, time.Now(), endReason(exit, in.release))
+	reason := endReason(exit, in.release)
+	if ate && !exit.OOM {
+		reason += fmt.Sprintf(", after its memory limit of %s had ended one of its processes", memoryOf(in.release))
+	}
+	in.record.end(exit, time.Now(), reason)
 	if in.init != nil && !known {
 		in.record.Instance.Reason = cmp.Or(in.record.Instance.Reason, "its monitor (conmon) died")
 	}
@@ -106,7 +111,7 @@ func (r *record) end(exit imx.Exit, now time.Time, reason string) {
 func endReason(exit imx.Exit, r imx.Release) string {
 	switch {
 	case exit.OOM:
-		return fmt.Sprintf("it needed more memory than its limit of %s", memoryOf(r))
+		return fmt.Sprintf("its memory limit of %s ended it: have it need less, or raise memory in the service's resources", memoryOf(r))
 	case exit.Code > 128:
 		signal := unix.Signal(exit.Code - 128)
 		return fmt.Sprintf("its process was ended by %s", cmp.Or(unix.SignalName(signal), "signal "+strconv.Itoa(int(signal))))

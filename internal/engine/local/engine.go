@@ -247,6 +247,7 @@ func (e *Engine) Observe(ctx context.Context) (imx.Seen, error) {
 		seen.Kept = append(seen.Kept, k.seen())
 	}
 	slices.SortFunc(seen.Kept, engine.CompareKept)
+	seen.Mended = slices.Clone(e.rules.mended)
 	return seen, nil
 }
 

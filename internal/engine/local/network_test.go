@@ -47,6 +47,10 @@ func TestRulesThatSomebodyTookAwayArePutBack(t *testing.T) {
 		if m.reaches(t, x, y) {
 			t.Errorf("after %q one instance may call another", harm)
 		}
+		seen, err := e.Observe(t.Context())
+		if n := len(seen.Mended); err != nil || n == 0 || !seen.Mended[n-1].Time.After(start) {
+			t.Errorf("after %q it says %+v, %v", harm, seen.Mended, err)
+		}
 	}
 }
 

@@ -24,7 +24,11 @@ type rules struct {
 	applied network.Ruleset
 	valid   bool // applied is what is in force
 	held    map[int]io.Closer
+	mended  []imx.Mend // the latest; Engine.mu guards it
 }
+
+// keptMends is how many times are remembered that somebody else's changes were undone: whoever observes the engine sees them soon.
+const keptMends = 16
 
 // Route implements engine.Engine.
 func (e *Engine) Route(ctx context.Context, r engine.Route) error {
@@ -134,29 +138,39 @@ func (e *Engine) apply(ctx context.Context) error {
 		return nil // nothing to protect; tidy removes what is left
 	}
 	wanted := network.Compute(w)
-	if e.inForce(ctx, wanted) {
+	foreign := e.foreign(ctx)
+	if foreign == nil && e.rules.valid && e.rules.applied.Equal(wanted) {
 		return nil
 	}
 	if err := e.cfg.Firewall.Apply(ctx, wanted); err != nil {
 		return fmt.Errorf("changing the network rules: %w", err)
 	}
 	e.rules.applied, e.rules.valid = wanted, true
+	if imx.KindOf(foreign) == imx.Conflict {
+		logFailure(ctx, e.cfg.Log, "somebody changed the network rules; they are put back", foreign)
+		e.noteMend(foreign.Error())
+	}
 	e.noteTraffic(wanted)
 	e.flows.forget()
 	return nil
 }
 
-// inForce reports whether the kernel has the wanted rules: they were applied last, and nobody else
-// has changed them since. The caller holds rules.mu.
-func (e *Engine) inForce(ctx context.Context, wanted network.Ruleset) bool {
-	if !e.rules.valid || !e.rules.applied.Equal(wanted) {
-		return false
+// foreign says what somebody else has changed of the rules since they were applied last, or why that can't be known. It is nil where
+// none were. The caller holds rules.mu.
+func (e *Engine) foreign(ctx context.Context) error {
+	if !e.rules.valid {
+		return nil
 	}
-	err := e.cfg.Firewall.Check(ctx)
-	if imx.KindOf(err) == imx.Conflict {
-		logFailure(ctx, e.cfg.Log, "somebody changed the network rules; they are put back", err)
-	}
-	return err == nil
+	return e.cfg.Firewall.Check(ctx)
+}
+
+// noteMend remembers that somebody else's changes were undone, for Observe.
+func (e *Engine) noteMend(what ...string) {
+	e.mu.Lock()
+	list := append(e.rules.mended, imx.Mend{Time: time.Now().UTC(), What: what})
+	e.rules.mended = slices.Clone(list[max(0, len(list)-keptMends):])
+	e.mu.Unlock()
+	e.poke()
 }
 
 // keepHost puts back what instances need of the machine's network, where somebody took it away.
@@ -169,6 +183,9 @@ func (e *Engine) keepHost(ctx context.Context) {
 	}
 	if err != nil {
 		logFailure(ctx, e.cfg.Log, "the machine's network could not be put back", err)
+	}
+	if len(mended) > 0 {
+		e.noteMend(mended...)
 	}
 }
 
