@@ -27,6 +27,7 @@ type Spec struct {
 	Grace       Duration          `json:"grace"`            // from the stop signal to SIGKILL
 	Deadline    Duration          `json:"deadline"`         // by when a new release must be healthy, or it failed
 	Deploy      *Deploy           `json:"deploy,omitempty"` // nil means DefaultDeploy
+	Scale       *Scaling          `json:"scale,omitempty"`  // nil: only people change the number of instances
 	At          Pos               `json:"at,omitzero"`
 }
 

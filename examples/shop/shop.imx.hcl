@@ -51,6 +51,9 @@ service "web" {
       path = "/healthz"
     }
   }
+  deploy {
+    warm = "frozen" # the release before stays in memory: going back takes a moment
+  }
   resources {
     cpu    = 0.5
     memory = "64MiB"
@@ -77,6 +80,20 @@ service "app" {
     http {
       port = "http"
       path = "/healthz"
+    }
+  }
+  deploy { # some visitors first, for as long as the metrics are no worse than before
+    strategy = "canary"
+    warm     = "frozen"
+
+    step {
+      share = 20
+      pause = "5s"
+    }
+    judge {
+      port     = "http"
+      requests = "http_requests_total"
+      errors   = "http_requests_total{code=~'5..'}"
     }
   }
   resources {

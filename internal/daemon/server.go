@@ -38,6 +38,7 @@ import (
 	"imx/internal/provenance"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
+	"imx/internal/scaler"
 	"imx/internal/scan"
 	"imx/internal/sign"
 	"imx/internal/source"
@@ -68,6 +69,8 @@ type server struct {
 	follower    *source.Follower
 	tester      *trial.Tester
 	loop        *reconcile.Loop
+	scaler      *scaler.Loop
+	meter       *meter
 	counter     *measure.Counter
 	scanner     *scan.Scanner
 	registrar   *registrar
@@ -188,6 +191,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		return err
 	}
 	engineConfig.Log = s.logger
+	engineConfig.Knock = func(service, from string) { s.scaler.Knock(service, from) }
 	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
 	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
 		leave, err := s.pipeline.Enter(ctx)
@@ -228,10 +232,40 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.loop = reconcile.New(reconcile.Config{
 		Control: s.control, Engine: s.engine, Pass: s.judge.Pass, Count: s.counter.Counted, Now: time.Now, Log: s.logger,
 	})
+	s.openScaler()
 	if err := s.openRegistrar(); err != nil {
 		return err
 	}
 	return s.openScanner(debs)
+}
+
+// openScaler opens what keeps the number of instances of services with a scale block, and what tells what instances use.
+func (s *server) openScaler() {
+	s.meter = &meter{engine: s.engine}
+	s.scaler = scaler.New(scaler.Config{
+		Control: s.control, Now: time.Now, Log: s.logger,
+		Load: func(ctx context.Context, services []string) (imx.Load, error) { return s.engine.Load(ctx, services...) },
+		Open: s.connections, Requests: measure.Requests,
+	})
+}
+
+// open counts the connections that are open to a service's instances; -1 where the machine doesn't tell.
+func (s *server) connections(ctx context.Context, service string) (int, error) {
+	seen, err := s.engine.Observe(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, in := range seen.Instances {
+		switch {
+		case in.Service != service:
+		case in.Flows < 0:
+			return -1, nil
+		default:
+			n += in.Flows
+		}
+	}
+	return n, nil
 }
 
 // engineConfig names what the engine makes on this machine after the data folder, so that

@@ -51,6 +51,8 @@ type stage struct {
 	base   string // where the shop answers
 	load   *load.Load
 	steps  []step
+	// canaryErrors is how many requests the canary answered with an error before it was gone back from.
+	canaryErrors int64
 }
 
 type step struct {
@@ -134,14 +136,10 @@ func (s *stage) replacements(ctx context.Context) error {
 	if err := s.imx(ctx, "refuse a broken version", exitRolloutFailed, "apply", "--yes", "--skip-tests", "to see what happens", s.shop); err != nil {
 		return err
 	}
-	if err := s.imx(ctx, "", 0, "releases", "app"); err != nil {
+	if err := s.canary(ctx); err != nil {
 		return err
 	}
-	s.say("And back: the previous release as it was, without building or downloading anything.")
-	if err := s.imx(ctx, "roll back", 0, "rollback", "web"); err != nil {
-		return err
-	}
-	if err := s.expectPage(ctx, previous); err != nil {
+	if err := s.wayBack(ctx, previous); err != nil {
 		return err
 	}
 	return s.review(ctx, page)
@@ -188,16 +186,18 @@ func (s *stage) tell(ctx context.Context) error {
 	if err := s.imx(ctx, "", 0, "log", "verify"); err != nil {
 		return err
 	}
-	counts := s.load.Counts()
-	sent, failed := counts.Sent, counts.Failed()
-	fmt.Fprintf(s.cfg.Out, "\nrequests sent    %d\nrequests failed  %d\n\n", sent, failed)
+	all := s.load.Counts()
+	fmt.Fprintf(s.cfg.Out, "\nrequests sent         %6d\nlost                  %6d\nthe canary's errors   %6d\n\n", all.Sent, all.Lost, s.canaryErrors)
 	for _, st := range s.steps {
 		fmt.Fprintf(s.cfg.Out, "%-28s %6.1f s\n", st.name, st.took.Seconds())
 	}
-	if failed > 0 {
-		return imx.Errorf(imx.Internal, "%d of %d requests failed; the first: %s", failed, sent, counts.First)
+	if all.Lost > 0 {
+		return imx.Errorf(imx.Internal, "%d of %d requests were lost; the first: %s", all.Lost, all.Sent, all.FirstLost)
 	}
-	if sent == 0 {
+	if others := all.Refused - s.canaryErrors; others != 0 {
+		return imx.Errorf(imx.Internal, "%d requests were answered with an error when no canary ran; the first of all: %s", others, all.First)
+	}
+	if all.Sent == 0 {
 		return imx.Errorf(imx.Internal, "no request was sent, so nothing was shown")
 	}
 	if s.cfg.Keep {

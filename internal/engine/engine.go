@@ -44,6 +44,10 @@ type Engine interface {
 	// Observe returns what is there: from the processes themselves, not from memory alone.
 	Observe(ctx context.Context) (imx.Seen, error)
 
+	// Load measures what the instances of some services use, as far as their scale blocks ask for it, and counts the new
+	// connections to them. If none is named it measures all, and all that they use.
+	Load(ctx context.Context, services ...string) (imx.Load, error)
+
 	// Logs returns the lines that the instance wrote, also after its end. The caller closes the
 	// reader. The error is of kind NotFound for an instance that the engine no longer keeps.
 	Logs(ctx context.Context, id string, o imx.LogOptions) (io.ReadCloser, error)
@@ -60,7 +64,8 @@ type Runner interface {
 	// or have ended. It thaws warm ones before it starts any, and returns when they run, healthy or not: a thawed one is
 	// Starting, and checked at once. Surplus
 	// ones are told to stop as by Stop, unhealthy ones first, then the newest; their stopping goes
-	// on after the return. Scaled to 0, its warm ones are too, and it is kept no longer. On an error the instances that could be started stay. Nothing is started unless
+	// on after the return. Scaled to 0, its warm ones are too, and it is kept no longer; but
+	// one that Sleeps and that the service's route leads to is kept without an instance, until it is scaled up. On an error the instances that could be started stay. Nothing is started unless
 	// the pass covers the release, and nothing thawed: the error then is of kind Refused, and whether to stop some doesn't depend on it.
 	Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error
 

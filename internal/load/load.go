@@ -36,7 +36,15 @@ type Counts struct {
 	Sent    int64
 	Refused int64  // answered with another status than 200
 	Lost    int64  // not answered whole
-	First   string // the first that was either, for a person
+	First   string // the first that was either, and when it ended, for a person
+	// FirstLost is the first that wasn't answered whole.
+	FirstLost string
+}
+
+// Since is what became of those that were sent after an earlier count; one that was under way then counts to it when it ends.
+func (c Counts) Since(earlier Counts) Counts {
+	c.Sent, c.Refused, c.Lost = c.Sent-earlier.Sent, c.Refused-earlier.Refused, c.Lost-earlier.Lost
+	return c
 }
 
 // Failed is how many weren't answered well.
@@ -100,18 +108,21 @@ func (l *Load) request(ctx context.Context, client *http.Client, path string) {
 	status, err := get(context.WithoutCancel(ctx), client, l.cfg.Base+path)
 	switch {
 	case err != nil:
-		l.note(fmt.Sprintf("GET %s: %v", path, err), &l.counts.Lost)
+		l.note(fmt.Sprintf("GET %s: %v", path, err), &l.counts.Lost, &l.counts.FirstLost)
 	case status != "":
 		l.note(fmt.Sprintf("GET %s: %s", path, status), &l.counts.Refused)
 	}
 }
 
-func (l *Load) note(what string, count *int64) {
+func (l *Load) note(what string, count *int64, firsts ...*string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	*count++
-	if l.counts.First == "" {
-		l.counts.First = what
+	what = time.Now().UTC().Format("15:04:05.000Z ") + what
+	for _, first := range append(firsts, &l.counts.First) {
+		if *first == "" {
+			*first = what
+		}
 	}
 }
 

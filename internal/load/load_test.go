@@ -29,7 +29,7 @@ func TestWhatIsLostAndWhatIsRefusedAreCountedApart(t *testing.T) {
 	if c.Sent != 400 || asked.Load() < 400 || c.Lost == 0 || c.Refused == 0 || c.Failed() != c.Lost+c.Refused || c.Failed() > 100 {
 		t.Errorf("%+v of %d that came", c, asked.Load())
 	}
-	if !strings.HasPrefix(c.First, "GET /: ") {
+	if !strings.Contains(c.First, "Z GET /: ") {
 		t.Errorf("the first that failed: %s", c.First)
 	}
 }

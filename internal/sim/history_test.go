@@ -19,13 +19,20 @@ import (
 type history struct {
 	*sim.World
 
-	ctx     context.Context
+	ctx     context.Context    //nolint:containedctx // a history is one test's
+	short   map[instances]bool // those that end by themselves
 	seed    uint64
 	rng     *rand.Rand
 	applies []apply // that are begun, or were when their server died
 	last    time.Time
 	specs   map[string]int // releases of each service, for their images' names
 	did     []string       // what happened, for who reads why it went wrong
+}
+
+// instances are those of a release.
+type instances struct {
+	service string
+	release int
 }
 
 // apply is one that somebody began.
@@ -38,7 +45,7 @@ type apply struct {
 func begin(ctx context.Context, seed uint64) (*history, error) {
 	start := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
 	w, err := sim.New(sim.Config{Seed: seed, Start: start})
-	return &history{World: w, ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), specs: map[string]int{}, last: start}, err
+	return &history{World: w, ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), specs: map[string]int{}, short: map[instances]bool{}, last: start}, err
 }
 
 func (h *history) n(most int) int     { return h.rng.IntN(most) }
@@ -153,7 +160,9 @@ func (h *history) releases(by imx.Principal) {
 		if v := h.Service(s.Name); len(v.Releases) > 0 {
 			next = v.Releases[len(v.Releases)-1].Number + 1
 		}
-		h.Behave(s.Name, next, h.habit())
+		habit := h.habit()
+		h.Behave(s.Name, next, habit)
+		h.short[instances{s.Name, next}] = habit.Crash > 0
 	}
 	releases, err := h.Release(by, a.id, a.base, a.specs...)
 	h.note("%s releases %d: %v", by, len(releases), err)
@@ -320,6 +329,11 @@ func (h *history) everythingWorks() {
 	h.DieAt(-1, sim.Before)
 	if h.Now().Before(h.last) {
 		h.Jump(h.last.Sub(h.Now()))
+	}
+	for _, in := range h.Engine().Seen().Instances {
+		if h.short[instances{in.Service, in.Release}] { // what it does was settled when it was started
+			h.Engine().Crash(in.ID, 1)
+		}
 	}
 	for name, v := range h.Control().State().Services {
 		h.Ask(name, 50)

@@ -114,7 +114,7 @@ func fold(s *imx.State, e imx.Event) error {
 		s.Mended = &b.Mend
 		return nil
 	case imx.RolloutFinished, imx.RolloutFailed, imx.RolledBack,
-		imx.TrafficMoved, imx.Scaled, imx.Destroyed, imx.Removed:
+		imx.TrafficMoved, imx.Scaled, imx.SizeFreed, imx.Destroyed, imx.Removed:
 		return foldService(s, e)
 	case imx.RolloutStepped, imx.RolloutWaits, imx.RolloutPaused, imx.RolloutPromoted,
 		imx.TurnedBad, imx.HoldEnded, imx.WayBackChanged:

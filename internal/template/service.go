@@ -18,6 +18,7 @@ func (c checker) service(i int) {
 	c.deploy(w, s)
 	c.files(w, s.Files)
 	c.mounts(w, s)
+	c.scale(w, s)
 	for j := range s.Connect[:min(len(s.Connect), maxDeclared)] {
 		c.connect(w, s, j)
 	}

@@ -63,6 +63,14 @@ func (e *Engine) Scale(_ context.Context, p admission.Pass, r imx.Release, n int
 		in.cooling = false
 	}
 	warm := e.inPhase(r, (*instance).warm)
+	sleeps := r.Spec.Sleeps() && e.routes[r.Service].Weights[r.Number] > 0
+	switch {
+	case n == 0 && sleeps:
+		e.kept[key(r.Service, r.Number)] = imx.Kept{Service: r.Service, Release: r.Number, Verified: e.clock()}
+		return nil
+	case sleeps:
+		delete(e.kept, key(r.Service, r.Number))
+	}
 	if n == 0 {
 		for _, in := range warm {
 			in.stop(e.clock(), "no longer wanted")

@@ -36,7 +36,10 @@ type Config struct {
 	Probe string
 	// Verify is how often the roots of kept releases are read again; 0 means every five minutes.
 	Verify time.Duration
-	Log    *slog.Logger // nil means nowhere
+	// Knock is told of each attempt to open a connection to a service that sleeps, and from which instance or address. It must not
+	// block. Nil: nobody is.
+	Knock func(service, from string)
+	Log   *slog.Logger // nil means nowhere
 }
 
 // ProbePath is where an instance has Config.Probe.
@@ -50,6 +53,12 @@ type Firewall interface {
 	// its error is of kind Conflict if somebody else changed it.
 	Check(ctx context.Context) error
 	Remove(ctx context.Context) error
+	// Arrivals counts the new connections for each service since some moment. A count that is less than before begins anew.
+	Arrivals(ctx context.Context) (map[string]int64, error)
+	// Listen calls waits for each attempt to open a connection to a service whose pool waits, until ctx ends.
+	Listen(ctx context.Context, waits func(network.SYN)) error
+	// Resend sends such an attempt again, from the network namespace of the calling thread.
+	Resend(s network.SYN) error
 }
 
 // DefaultNetwork is the range of addresses where Config names none.
