@@ -244,7 +244,7 @@ func outcome(v imx.Service, r imx.Release, s *imx.State, progress *imx.Progress)
 	case v.Target != r.Number:
 		now.State, now.Reason = imx.ReleaseFailed, fmt.Sprintf("release %d took its place", v.Target)
 	default:
-		progress.Status, progress.Message = imx.StepRunning, fmt.Sprintf("release %d: %s", r.Number, standing(v, progress))
+		progress.Status, progress.Message = imx.StepRunning, standing(v, progress)
 		return now, false
 	}
 	progress.Status, progress.Message = imx.StepFailed, fmt.Sprintf("release %d: %s", r.Number, now.Reason)
