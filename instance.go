@@ -22,6 +22,8 @@ type Instance struct {
 	Exit    *Exit      `json:"exit,omitempty"` // set once it has ended
 	// Flows is the number of established connections that the engine sees to it, -1 if it can't tell.
 	Flows int `json:"flows,omitempty"`
+	// Usage is what it uses now, where somebody asked for that; it isn't on the log.
+	Usage *Usage `json:"usage,omitempty"`
 	// Taint is why it is to be replaced though it runs, nil if it isn't. Engines know nothing of it.
 	Taint *Taint `json:"taint,omitempty"`
 }

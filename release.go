@@ -64,7 +64,8 @@ type Service struct {
 	Rollout Rollout `json:"rollout,omitzero"`
 	// Finished is when Current took over the traffic: the window in which it may turn bad counts from then.
 	Finished time.Time `json:"finished,omitzero"`
-	Hold     *Hold     `json:"hold,omitempty"` // the service stays where it is, if there is one
+	Hold     *Hold     `json:"hold,omitempty"`  // the service stays where it is, if there is one
+	Sizing   Sizing    `json:"sizing,omitzero"` // of a service that has a scale block
 	WayBack  WayBack   `json:"wayBack,omitzero"`
 	Routes   Weights   `json:"routes,omitempty"` // the traffic's shares, as last moved
 	Moved    time.Time `json:"moved,omitzero"`   // when Routes last changed; draining counts from then

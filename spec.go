@@ -28,6 +28,7 @@ type Spec struct {
 	Deadline    Duration          `json:"deadline"`         // by when a new release must be healthy, or it failed
 	Deploy      *Deploy           `json:"deploy,omitempty"` // nil means DefaultDeploy
 	Routes      []Route           `json:"routes,omitempty"` // by which requests come from outside
+	Scale       *Scaling          `json:"scale,omitempty"`  // nil: only people change the number of instances
 	At          Pos               `json:"at,omitzero"`
 }
 

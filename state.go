@@ -38,7 +38,7 @@ type State struct {
 }
 
 // Base names where some services stand, as far as a plan of them is compared with it: their
-// targets and numbers of instances. A rollout that is finished meanwhile doesn't change it, one
+// targets and, unless imx sets them by itself, numbers of instances. A rollout that is finished meanwhile doesn't change it, one
 // that failed does.
 func (s *State) Base(services []string) Digest {
 	type standing struct{ Target, Replicas int }
@@ -46,6 +46,9 @@ func (s *State) Base(services []string) Digest {
 	for _, name := range services {
 		v := s.Services[name]
 		base[name] = standing{v.Target, v.Replicas}
+		if v.SizesItself() {
+			base[name] = standing{v.Target, 0}
+		}
 	}
 	return DigestJSON(base)
 }

@@ -36,7 +36,8 @@ type Applier interface {
 type Operator interface {
 	// Rollback goes back to the release numbered to, or to the previous good one for 0.
 	Rollback(ctx context.Context, by imx.Principal, service string, to int, report imx.Report) (imx.Release, error)
-	Scale(ctx context.Context, by imx.Principal, service string, replicas int, report imx.Report) (imx.Service, error)
+	// Scale sets the number of instances, or gives it back to the scale block: one of both is asked for.
+	Scale(ctx context.Context, by imx.Principal, service string, req imx.ScaleRequest, report imx.Report) (imx.Service, error)
 	// Destroy takes the services, of which there is at least one, down together, with volumes also
 	// what they stored.
 	Destroy(ctx context.Context, by imx.Principal, services []string, volumes bool, report imx.Report) error

@@ -136,7 +136,7 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	same(t, "rollback to 2", ok(c.Rollback(ctx, "web", 2, quiet))(t).Number, 2)
 	same(t, "taint", *ok(c.Taint(ctx, "web-2-x", "it is odd"))(t).Taint, imx.Taint{By: by, Reason: "it is odd"})
 	same(t, "untaint", ok(c.Untaint(ctx, "web-2-x", ""))(t).Taint == nil, true)
-	same(t, "scale", ok(c.Scale(ctx, "web", 0, quiet))(t).Replicas, 0)
+	same(t, "scale", ok(c.Scale(ctx, "web", imx.ScaleRequest{Replicas: new(0)}, quiet))(t).Replicas, 0)
 	if err := c.Destroy(ctx, []string{"web"}, true, quiet); err != nil {
 		t.Fatal(err)
 	}
@@ -170,8 +170,8 @@ func TestErrorsComeBackAsTheyWere(t *testing.T) {
 	ok(c.Apply(ctx, web(), quiet))(t)
 	_, template := c.Plan(ctx, imx.PlanRequest{}, quiet)
 	_, back := c.Rollback(ctx, "web", 0, quiet)
-	_, scale := c.Scale(ctx, "web", 11, quiet)
-	_, negative := c.Scale(ctx, "web", -1, quiet)
+	_, scale := c.Scale(ctx, "web", imx.ScaleRequest{Replicas: new(11)}, quiet)
+	_, negative := c.Scale(ctx, "web", imx.ScaleRequest{Replicas: new(-1)}, quiet)
 	_, why := c.Why(ctx, "no/such instance")
 	_, image := c.Image(ctx, "no/such:image")
 	_, logs := c.Logs(ctx, "gone", imx.LogOptions{})
@@ -188,7 +188,7 @@ func TestErrorsComeBackAsTheyWere(t *testing.T) {
 		{template, imx.Invalid, "shop.imx.hcl:1: there is no service"},
 		{back, imx.Conflict, "web has no release to go back to"},
 		{scale, imx.Exhausted, "there is no room for 11 instances"},
-		{negative, imx.Invalid, "scaling needs a number of replicas, 0 or more"},
+		{negative, imx.Invalid, "scaling needs a number of replicas, 0 or more, or to be given back to the scale block"},
 		{why, imx.NotFound, `there is no instance "no/such instance"`},
 		{image, imx.NotFound, `there is no image "no/such:image"`},
 		{logs, imx.NotFound, `there is no instance "gone"`},

@@ -247,11 +247,12 @@ func scale(s *server, r *request) error {
 	if err := r.read(&req); err != nil {
 		return err
 	}
-	if req.Replicas == nil || *req.Replicas < 0 {
-		return imx.Errorf(imx.Invalid, "scaling needs a number of replicas, 0 or more").WithHint(`send {"replicas": 3}`)
+	if req.Auto == (req.Replicas != nil) || !req.Auto && *req.Replicas < 0 {
+		return imx.Errorf(imx.Invalid, "scaling needs a number of replicas, 0 or more, or to be given back to the scale block").
+			WithHint(`send {"replicas": 3} or {"auto": true}`)
 	}
 	return stream(r, func(ctx context.Context, report imx.Report) (imx.Service, error) {
-		return s.Operator.Scale(ctx, r.by, r.PathValue("service"), *req.Replicas, report)
+		return s.Operator.Scale(ctx, r.by, r.PathValue("service"), req, report)
 	})
 }
 

@@ -136,7 +136,8 @@ func (m *memory) Rollback(_ context.Context, by imx.Principal, name string, to i
 	return r, nil
 }
 
-func (m *memory) Scale(_ context.Context, by imx.Principal, name string, replicas int, _ imx.Report) (imx.Service, error) {
+func (m *memory) Scale(_ context.Context, by imx.Principal, name string, req imx.ScaleRequest, _ imx.Report) (imx.Service, error) {
+	replicas := *req.Replicas
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, err := m.service(name)

@@ -104,6 +104,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 		return nil
 	}
 	p.Cmds["get"] = get
+	p.Cmds["once"], p.Cmds["later"] = once, later
 	p.Cmds["hold"] = hold
 	p.Cmds["load"] = loads()
 	p.Cmds["until"] = until
@@ -116,6 +117,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["traces"] = traces
 	p.Cmds["tinydisk"] = tinydisk
 	p.Cmds["strike"], p.Cmds["pick"], p.Cmds["flush"] = strike, pick, flush
+	p.Cmds["machinedown"], p.Cmds["before"], p.Cmds["fill"] = machinedown, before, fill
 	p.Cmds["ownarchive"] = ownArchive(t)
 	p.Cmds["valid"], p.Cmds["changelayer"] = validSBOM(t), changeLayer
 	p.Cmds["changeevidence"] = changeEvidence
@@ -155,6 +157,43 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		<-tick.C
 	}
+}
+
+// once URL REGEXP asks one time, and has half a minute of patience.
+func once(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: once URL REGEXP")
+	}
+	if err := asked(args[0], args[1]); err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// later URL REGEXP asks one time, and starts a server meanwhile, which makes the answer come.
+func later(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: later URL REGEXP")
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- asked(args[0], args[1]) }()
+	server(ts, false, nil)
+	if err := <-answered; err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+func asked(url, pattern string) error {
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && !regexp.MustCompile(pattern).Match(body) {
+		err = fmt.Errorf("%s answered %q", url, body)
+	}
+	return err
 }
 
 // until REGEXP COMMAND... runs a command until its output matches, for 30 seconds at most.

@@ -21,12 +21,12 @@ func showInstances(out term.Stream, instances []imx.Instance, now time.Time) err
 		return err
 	}
 	table := term.Table{
-		Head:  []string{"INSTANCE", "SERVICE", "RELEASE", "PHASE", "ADDRESS", "AGE", "FLOWS", "NOTE"},
-		Wraps: []string{"NOTE"}, Drops: []string{"FLOWS", "SERVICE"},
+		Head:  []string{"INSTANCE", "SERVICE", "RELEASE", "PHASE", "ADDRESS", "AGE", "CPU", "MEMORY", "FLOWS", "NOTE"},
+		Wraps: []string{"NOTE"}, Drops: []string{"FLOWS", "SERVICE", "MEMORY", "CPU"},
 	}
 	for _, in := range instances {
 		table.Add(out.Ink.Name(in.ID), in.Service, strconv.Itoa(in.Release), phaseInk(out.Ink, in.Phase),
-			address(in.Address), term.Age(in.Started, now), flows(in), note(in)+before(", ", ended(in, now)))
+			address(in.Address), term.Age(in.Started, now), processor(in), memory(in), flows(in), note(in)+before(", ", ended(in, now)))
 	}
 	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
 	return err
@@ -65,7 +65,7 @@ func note(in imx.Instance) string {
 	if in.Taint != nil && in.Phase != imx.Ended && in.Phase != imx.Stopping {
 		parts = append(parts, tainted(*in.Taint))
 	}
-	return strings.Join(parts, ": ")
+	return strings.Join(append(parts, suffers(in)...), ": ")
 }
 
 // ended says how long ago an instance ended, "" while it runs.

@@ -85,6 +85,8 @@ func releaseEventSays(e imx.Event) string {
 		return fmt.Sprintf("%s: traffic: %s", b.Service, weights(b.Weights))
 	case imx.Scaled:
 		return fmt.Sprintf("%s: scaled to %s%s", b.Service, term.Count(int64(b.Replicas), "instance"), before(": ", b.Reason))
+	case imx.SizeFreed:
+		return b.Service + ": its scale block sets its number of instances again"
 	case imx.Destroyed:
 		if b.Volumes {
 			return b.Service + ": destroyed, its volumes too"

@@ -152,6 +152,9 @@ func statusNotes(ink term.Ink, s imx.State, environment string, now time.Time) s
 			note(v, ink.Bad(fmt.Sprintf("release %d failed: %s", v.Releases[n-1].Number, term.Clean(v.Releases[n-1].Reason))))
 		}
 		b.WriteString(verdictNotes(ink, s, v, environment))
+		for _, says := range sizingNotes(ink, s, v) {
+			note(v, says)
+		}
 		for _, id := range slices.Sorted(maps.Keys(s.Instances)) {
 			in := s.Instances[id]
 			switch {

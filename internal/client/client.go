@@ -192,9 +192,9 @@ func (c *Client) Rollback(ctx context.Context, service string, to int, report im
 	return long[imx.Release](ctx, c, call{http.MethodPost, servicePath(service) + "/rollback", imx.RollbackRequest{To: to}}, report)
 }
 
-// Scale changes how many instances a service has.
-func (c *Client) Scale(ctx context.Context, service string, replicas int, report imx.Report) (imx.Service, error) {
-	return long[imx.Service](ctx, c, call{http.MethodPost, servicePath(service) + "/scale", imx.ScaleRequest{Replicas: &replicas}}, report)
+// Scale changes how many instances a service has, or gives the number back to its scale block.
+func (c *Client) Scale(ctx context.Context, service string, req imx.ScaleRequest, report imx.Report) (imx.Service, error) {
+	return long[imx.Service](ctx, c, call{http.MethodPost, servicePath(service) + "/scale", req}, report)
 }
 
 // Destroy takes services down together, and with volumes everything that they stored. Services that

@@ -170,10 +170,12 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 		if n := len(v.Releases); n > 0 {
 			r.Number = v.Releases[n-1].Number + 1
 		}
-		if v.Replicas != cand.Spec.Replicas || v.Destroyed {
-			body.Replicas[cand.Spec.Name] = cand.Spec.Replicas
+		current, ok := v.Release(v.Target)
+		another := v.Destroyed || !ok || content(current) != content(r)
+		if n := v.ReplicasBy(cand.Spec, another); v.Replicas != n || v.Destroyed {
+			body.Replicas[cand.Spec.Name] = n
 		}
-		if current, ok := v.Release(v.Target); v.Destroyed || !ok || content(current) != content(r) {
+		if another {
 			if err := held(v, r); err != nil {
 				return body, err
 			}

@@ -131,12 +131,48 @@ func (c *Control) Scale(by imx.Principal, name string, replicas int) (imx.Servic
 					name, replicas, r.Spec.Volumes[0].Name)
 			}
 		}
-		if v.Replicas == replicas && v.CurrentReplicas == replicas && v.Stopped == nil {
+		if v.Replicas == replicas && v.CurrentReplicas == replicas && v.Stopped == nil && !v.SizesItself() {
 			return v, nil, nil
 		}
+		fixes := v.SizesItself() || v.Sizing.Fixed != ""
 		v.Replicas, v.CurrentReplicas, v.Stopped = replicas, replicas, nil
+		if r, _ := v.Release(v.Target); fixes && (replicas > 0 || !r.Spec.Sleeps()) {
+			v.Sizing.Fixed = by
+		}
 		return v, []imx.Body{imx.Scaled{Service: name, Replicas: replicas}}, nil
 	})
+}
+
+// Unfix gives the number of a service's instances back to its scale block. Errors: NotFound; Conflict where nobody has fixed it.
+func (c *Control) Unfix(by imx.Principal, name string) (imx.Service, error) {
+	return decide(c, by, func(s *imx.State) (imx.Service, []imx.Body, error) {
+		v, err := service(s, name)
+		if err != nil {
+			return v, nil, err
+		}
+		switch r, _ := v.Release(v.Target); {
+		case r.Spec.Scale == nil:
+			return v, nil, imx.Errorf(imx.Conflict, "nothing sets the number of instances of service %s but people: it has no scale block", name).
+				WithHint("imx scale %s=N sets it; docs/scaling.md has the block", name)
+		case v.Sizing.Fixed == "":
+			return v, nil, nil
+		}
+		v.Sizing.Fixed = ""
+		return v, []imx.Body{imx.SizeFreed{Service: name}}, nil
+	})
+}
+
+// Size sets how many instances a service has that sizes itself, for a reason, unless something of it has changed since it
+// was as v has it.
+func (c *Control) Size(v imx.Service, replicas int, reason string) error {
+	_, err := decide(c, imx.Server, func(s *imx.State) (struct{}, []imx.Body, error) {
+		now, err := service(s, v.Name)
+		if err != nil || !now.SizesItself() || now.Replicas != v.Replicas || now.Target != v.Target || now.Current != v.Current {
+			return struct{}{}, nil, err
+		}
+		return struct{}{}, []imx.Body{imx.Scaled{Service: v.Name, Replicas: replicas, Reason: reason}}, nil
+	})
+	return err
 }
 
 // maxReplicas bounds what one machine is asked for, far above what it can run.

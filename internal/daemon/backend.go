@@ -39,9 +39,20 @@ func (v viewer) Status(ctx context.Context, at time.Time) (imx.Status, error) {
 	if err != nil {
 		return imx.Status{}, err
 	}
+	usage, err := v.meter.usage(ctx)
+	if err != nil {
+		return imx.Status{}, err
+	}
+	now := v.control.State()
+	for id, in := range now.Instances {
+		if u, ok := usage[id]; ok {
+			in.Usage = &u
+			now.Instances[id] = in
+		}
+	}
 	checkpoint := v.log.Checkpoint()
 	return imx.Status{
-		Version: v.version.Version, State: *v.control.State(), Mode: seen.Mode, Checkpoint: &checkpoint, Environment: v.judge.Environment(),
+		Version: v.version.Version, State: *now, Mode: append(seen.Mode, v.room.mode()...), Checkpoint: &checkpoint, Environment: v.judge.Environment(),
 	}, nil
 }
 
@@ -167,9 +178,12 @@ func (o operator) Rollback(ctx context.Context, by imx.Principal, service string
 	return o.pipeline.Rollback(ctx, by, service, to, report)
 }
 
-// Scale sets a service's number of instances.
-func (o operator) Scale(_ context.Context, by imx.Principal, service string, replicas int, _ imx.Report) (imx.Service, error) {
-	return o.control.Scale(by, service, replicas)
+// Scale sets a service's number of instances, or gives it back to its scale block.
+func (o operator) Scale(_ context.Context, by imx.Principal, service string, req imx.ScaleRequest, _ imx.Report) (imx.Service, error) {
+	if req.Auto {
+		return o.control.Unfix(by, service)
+	}
+	return o.control.Scale(by, service, *req.Replicas)
 }
 
 // Destroy takes services down and waits until nothing of them runs any more.

@@ -76,6 +76,7 @@ func Run(ctx context.Context, cfg Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.engine.Run(ctx, s.loop.Poke) })
 	group.Go(func() error { return s.loop.Run(ctx) })
+	group.Go(func() error { return s.scaler.Run(ctx) })
 	group.Go(func() error { return s.counter.Run(ctx) })
 	group.Go(func() error { return s.judge.Run(ctx) })
 	group.Go(func() error { return s.collect(ctx) })

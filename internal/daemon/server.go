@@ -39,6 +39,7 @@ import (
 	"imx/internal/provenance"
 	"imx/internal/reconcile"
 	"imx/internal/registry"
+	"imx/internal/scaler"
 	"imx/internal/scan"
 	"imx/internal/sign"
 	"imx/internal/source"
@@ -69,10 +70,13 @@ type server struct {
 	follower    *source.Follower
 	tester      *trial.Tester
 	loop        *reconcile.Loop
+	scaler      *scaler.Loop
+	meter       *meter
 	counter     *measure.Counter
 	scanner     *scan.Scanner
 	registrar   *registrar
 	keeper      *keeper.Keeper
+	room        *room
 }
 
 // The folders below the data folder, each with one owner. docs/format/data.md describes them.
@@ -109,7 +113,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.log = events
+	s.log, s.room = events, newRoom(cfg.Data, s.logger)
 	if recovery.Cut > 0 {
 		s.logger.WarnContext(ctx, "the log ended in the middle of a record, as a crash leaves it: recovered to the last whole one",
 			slog.Int64("events", recovery.Records), slog.Int64("cut_bytes", recovery.Cut))
@@ -119,7 +123,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 		return nil, err
 	}
 	s.control, err = control.Open(control.Config{
-		Log: events, Now: time.Now, NewID: newID, Network: prefix, Version: cfg.Version.Version, Cut: recovery.Cut,
+		Log: roomyLog{events, s.room}, Now: time.Now, NewID: newID, Network: prefix, Version: cfg.Version.Version, Cut: recovery.Cut,
 	})
 	if err != nil {
 		return nil, err
@@ -191,6 +195,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		return err
 	}
 	engineConfig.Log = s.logger
+	engineConfig.Knock = func(service, from string) { s.scaler.Knock(service, from) }
 	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
 	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
 		leave, err := s.pipeline.Enter(ctx)
@@ -231,12 +236,42 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
 	s.counter = measure.New(measure.Config{State: s.control.State, Changed: s.control.Changed, Counted: func() { s.loop.Poke() }, Now: time.Now})
 	s.loop = reconcile.New(reconcile.Config{
-		Control: s.control, Engine: s.engine, Pass: s.judge.Pass, Count: s.counter.Counted, Now: time.Now, Log: s.logger,
+		Control: s.control, Engine: roomyEngine{s.engine, s.room}, Pass: s.judge.Pass, Count: s.counter.Counted, Now: time.Now, Log: s.logger,
 	})
+	s.openScaler()
 	if err := s.openRegistrar(); err != nil {
 		return err
 	}
 	return s.openScanner(debs)
+}
+
+// openScaler opens what keeps the number of instances of services with a scale block, and what tells what instances use.
+func (s *server) openScaler() {
+	s.meter = &meter{engine: s.engine}
+	s.scaler = scaler.New(scaler.Config{
+		Control: s.control, Now: time.Now, Log: s.logger,
+		Load: func(ctx context.Context, services []string) (imx.Load, error) { return s.engine.Load(ctx, services...) },
+		Open: s.connections, Requests: measure.Requests,
+	})
+}
+
+// open counts the connections that are open to a service's instances; -1 where the machine doesn't tell.
+func (s *server) connections(ctx context.Context, service string) (int, error) {
+	seen, err := s.engine.Observe(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, in := range seen.Instances {
+		switch {
+		case in.Service != service:
+		case in.Flows < 0:
+			return -1, nil
+		default:
+			n += in.Flows
+		}
+	}
+	return n, nil
 }
 
 // engineConfig names what the engine makes on this machine after the data folder, so that

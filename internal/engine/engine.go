@@ -19,6 +19,7 @@ import (
 // same arguments changes nothing. All may be called from several goroutines at once.
 type Engine interface {
 	Runner
+	Meter
 
 	// Admit reports whether the engine could run the release and changes nothing. The error is of
 	// kind Conflict where a published port, or the preview port, is held by somebody else (it names the port and, where
@@ -54,13 +55,21 @@ type Engine interface {
 	Run(ctx context.Context, changed func()) error
 }
 
+// Meter tells what instances use.
+type Meter interface {
+	// Load measures what the instances of some services use, as far as their scale blocks ask for it, and counts the new
+	// connections to them. If none is named it measures all, and all that they use.
+	Load(ctx context.Context, services ...string) (imx.Load, error)
+}
+
 // Runner starts and ends instances.
 type Runner interface {
 	// Scale sees to it that n instances of the release exist, not counting those that are stopping, warm
 	// or have ended. It thaws warm ones before it starts any, and returns when they run, healthy or not: a thawed one is
 	// Starting, and checked at once. Surplus
 	// ones are told to stop as by Stop, unhealthy ones first, then the newest; their stopping goes
-	// on after the return. Scaled to 0, its warm ones are too, and it is kept no longer. On an error the instances that could be started stay. Nothing is started unless
+	// on after the return. Scaled to 0, its warm ones are too, and it is kept no longer; but
+	// one that Sleeps and that the service's route leads to is kept without an instance, until it is scaled up. On an error the instances that could be started stay. Nothing is started unless
 	// the pass covers the release, and nothing thawed: the error then is of kind Refused, and whether to stop some doesn't depend on it.
 	Scale(ctx context.Context, p admission.Pass, r imx.Release, n int) error
 

@@ -40,6 +40,8 @@ type ServiceNet struct {
 	Ports   []imx.Port
 	Weights imx.Weights // nil or empty: no traffic, new connections are refused
 	Preview Preview
+	// Waits says that new connections wait, instead of being refused, while none of its instances can have them.
+	Waits bool
 }
 
 // Preview is a port on the machine's own addresses that leads to one release of a service, whatever its weight.
@@ -72,7 +74,7 @@ func Compute(w World) Ruleset {
 		}
 	}
 	for _, s := range w.Services {
-		r.Pools = append(r.Pools, Pool{Service: s.Name, Slots: slots(s.Name, s.Weights, byService[s.Name])})
+		r.Pools = append(r.Pools, Pool{Service: s.Name, Slots: slots(s.Name, s.Weights, byService[s.Name]), Waits: s.Waits})
 		r.Doors = append(r.Doors, doors(s)...)
 		if p := s.Preview; p.open() {
 			name := PreviewOf(s.Name)

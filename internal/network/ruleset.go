@@ -32,10 +32,12 @@ type Binding struct {
 }
 
 // Pool is where new connections for a service, or for its preview, go: each of the slots names a ready instance and
-// gets an equal share. No Slots at all means that connections are refused with a TCP reset.
+// gets an equal share. No Slots at all means that connections are refused with a TCP reset or, if it Waits, that nothing
+// answers them: whoever opens one tries again by itself, and each attempt is reported.
 type Pool struct {
 	Service string // or PreviewOf it
 	Slots   []netip.Addr
+	Waits   bool
 }
 
 // Door is where new TCP connections for a service come in, to be spread over its Pool's slots.
@@ -72,12 +74,22 @@ func (r Ruleset) Pool(service string) Pool {
 	return r.Pools[i]
 }
 
+// Door returns where a connection to an address and port comes in.
+func (r Ruleset) Door(to netip.AddrPort) (Door, bool) {
+	for _, d := range r.Doors {
+		if d.Port == to.Port() && (d.Address == to.Addr() || d.Published() && !r.Network.Contains(to.Addr())) {
+			return d, true
+		}
+	}
+	return Door{}, false
+}
+
 // Equal reports whether the rulesets say the same.
 func (r Ruleset) Equal(other Ruleset) bool {
 	return r.Network == other.Network &&
 		slices.Equal(r.Bindings, other.Bindings) &&
 		slices.EqualFunc(r.Pools, other.Pools, func(a, b Pool) bool {
-			return a.Service == b.Service && slices.Equal(a.Slots, b.Slots)
+			return a.Service == b.Service && a.Waits == b.Waits && slices.Equal(a.Slots, b.Slots)
 		}) &&
 		slices.Equal(r.Doors, other.Doors) &&
 		slices.Equal(r.Allowed, other.Allowed) &&
@@ -121,7 +133,10 @@ func (r Ruleset) String() string {
 }
 
 func (p Pool) text() string {
-	if len(p.Slots) == 0 {
+	switch {
+	case len(p.Slots) == 0 && p.Waits:
+		return "waits"
+	case len(p.Slots) == 0:
 		return "refuses"
 	}
 	shares := map[netip.Addr]int{}

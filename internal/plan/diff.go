@@ -236,10 +236,11 @@ func addService(spec imx.Spec) []imx.Change {
 	}
 	changes = append(changes, diffFiles(subject, nil, spec.Files)...)
 	changes = append(changes, diffSettings(subject, nil, telling(spec))...)
-	if spec.Replicas == 0 {
+	first := imx.Service{}.ReplicasBy(spec, true)
+	if first == 0 {
 		return changes
 	}
-	instances := imx.Change{Op: imx.OpAdd, Kind: "instances", Subject: subject, Before: "0", After: strconv.Itoa(spec.Replicas)}
+	instances := imx.Change{Op: imx.OpAdd, Kind: "instances", Subject: subject, Before: "0", After: strconv.Itoa(first)}
 	if spec.Exclusive() {
 		instances.Note = "later replaced stop-then-start: its volume has one holder"
 	}
@@ -270,7 +271,8 @@ func diffService(spec imx.Spec, im imx.ImagePlan, sv imx.Service, prev Built) []
 	before.Replicas, after.Replicas = 0, 0
 	configured := imx.DigestJSON(before) != imx.DigestJSON(after)
 	replaced := configured || target.Image.Plan != im.Digest()
-	if !replaced && sv.Replicas == spec.Replicas {
+	wanted := sv.ReplicasBy(spec, replaced)
+	if !replaced && sv.Replicas == wanted {
 		return nil
 	}
 	changes := []imx.Change{{Op: imx.OpUpdate, Kind: "service", Subject: subject}}
@@ -278,7 +280,7 @@ func diffService(spec imx.Spec, im imx.ImagePlan, sv imx.Service, prev Built) []
 	changes = append(changes, diffSettings(subject, serviceSettings(before), serviceSettings(after))...)
 	instances := imx.Change{
 		Op: imx.OpUpdate, Kind: "instances", Subject: subject,
-		Before: strconv.Itoa(sv.Replicas), After: strconv.Itoa(spec.Replicas),
+		Before: strconv.Itoa(sv.Replicas), After: strconv.Itoa(wanted),
 	}
 	if replaced {
 		instances.Op, instances.Note = imx.OpReplace, manner(spec.How())

@@ -100,7 +100,28 @@ func serviceSettings(spec imx.Spec) settings {
 	s.duration("drain", spec.Drain)
 	s.duration("grace", spec.Grace)
 	s.duration("deadline", spec.Deadline)
+	if spec.Scale != nil {
+		s.scale(*spec.Scale)
+	}
 	return s
+}
+
+func (s settings) scale(c imx.Scaling) {
+	s["scale.min"], s["scale.max"] = strconv.Itoa(c.Min), strconv.Itoa(c.Max)
+	s.set("scale.cpu", nonZero(strconv.Itoa(c.CPU)))
+	s.set("scale.memory", nonZero(strconv.Itoa(c.Memory)))
+	s.set("scale.connections", nonZero(strconv.FormatFloat(c.Connections, 'g', -1, 64)))
+	s.set("scale.requests", nonZero(strconv.FormatFloat(c.Requests, 'g', -1, 64)))
+	s.duration("scale.up", c.Up)
+	s.duration("scale.down", c.Down)
+	s.duration("scale.idle", c.Idle)
+	for _, w := range c.Schedules {
+		days := "each day"
+		if len(w.Days) > 0 {
+			days = strings.Join(w.Days, " ")
+		}
+		s["scale.schedule."+w.Name] = fmt.Sprintf("%d to %d instances %s from %s to %s %s", w.Min, cmp.Or(w.Max, c.Max), days, w.From, w.To, cmp.Or(w.Zone, "UTC"))
+	}
 }
 
 func (s settings) health(h imx.Health) {

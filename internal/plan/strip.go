@@ -59,6 +59,7 @@ func strippedService(s imx.Spec) imx.Spec {
 	for i := range s.Connect {
 		s.Connect[i].At = imx.Pos{}
 	}
+	s.Scale = strippedScale(s.Scale)
 	s.Deploy = strippedDeploy(s.Deploy)
 	return s
 }
@@ -104,4 +105,16 @@ func strippedFiles(files []imx.File) []imx.File {
 		files[i].Content, files[i].At = nil, imx.Pos{}
 	}
 	return files
+}
+
+func strippedScale(c *imx.Scaling) *imx.Scaling {
+	if c == nil {
+		return nil
+	}
+	out := *c
+	out.Schedules = slices.Clone(c.Schedules)
+	for i := range out.Schedules {
+		out.Schedules[i].At = imx.Pos{}
+	}
+	return &out
 }

@@ -96,7 +96,7 @@ func released(v imx.Service, e imx.Event, r imx.Release) (imx.Service, error) {
 	}
 	r.State, r.Reason = imx.ReleasePending, ""
 	v.Releases = append(slices.Clip(v.Releases), r)
-	v.Target, v.Since, v.Rollout, v.Hold = r.Number, e.Time, imx.Rollout{}, nil
+	v.Target, v.Since, v.Rollout, v.Hold, v.Sizing.Fixed = r.Number, e.Time, imx.Rollout{}, nil, ""
 	v.Destroyed, v.VolumesToo, v.Removed = false, false, false
 	return v, nil
 }

@@ -33,6 +33,8 @@ func change(s *imx.State, e imx.Event) (imx.Service, string, error) {
 		return with(s, e, b.Service, func(v *imx.Service) error { return moved(v, e, b.Weights) })
 	case imx.Scaled:
 		return with(s, e, b.Service, func(v *imx.Service) error { return scaled(v, e, b) })
+	case imx.SizeFreed:
+		return with(s, e, b.Service, func(v *imx.Service) error { return sizeFreed(v, e) })
 	case imx.Destroyed:
 		return with(s, e, b.Service, func(v *imx.Service) error { return destroyed(v, e, b) })
 	case imx.Removed:
@@ -114,14 +116,13 @@ func rolledBack(v *imx.Service, e imx.Event, b imx.RolledBack) error {
 // goBack makes an earlier release the target, and holds the service there.
 func goBack(v *imx.Service, e imx.Event, r imx.Release, reason string) {
 	v.Hold = &imx.Hold{By: e.By, Reason: reason, From: v.Target, Since: e.Time}
-	v.Target, v.Since, v.Rollout = r.Number, e.Time, imx.Rollout{}
+	from, _ := v.Release(v.Target)
 	comeBack(v)
 	if v.Stopped != nil {
 		v.Replicas, v.Stopped = v.Stopped.Replicas, nil
 	}
-	if r.Spec.Exclusive() {
-		v.Replicas = min(v.Replicas, 1)
-	}
+	resize(v, from, r)
+	v.Target, v.Since, v.Rollout = r.Number, e.Time, imx.Rollout{}
 	if v.Target == v.Current {
 		v.CurrentReplicas = v.Replicas
 	}
@@ -170,7 +171,51 @@ func scaled(v *imx.Service, e imx.Event, b imx.Scaled) error {
 		}
 	}
 	v.Replicas, v.CurrentReplicas = b.Replicas, b.Replicas
+	sized(v, e, b)
 	return nil
+}
+
+// sized notes who chose the number of instances of a service that has a scale block. What a person puts to sleep wakes up
+// by itself; every other number of theirs stays. What the policy stops has the number that it had when it may go on.
+func sized(v *imx.Service, e imx.Event, b imx.Scaled) {
+	r, _ := v.Release(v.Target)
+	if r.Spec.Scale == nil || b.Denied {
+		return
+	}
+	was := v.Sizing.Fixed
+	v.Sizing = imx.Sizing{Since: e.Time, Reason: b.Reason, Fixed: was}
+	if e.By != imx.Server {
+		v.Sizing.Fixed = e.By
+	}
+	if b.Replicas == 0 && r.Spec.Sleeps() {
+		v.Sizing.Fixed = ""
+	}
+}
+
+func sizeFreed(v *imx.Service, e imx.Event) error {
+	if v.Destroyed || v.Sizing.Fixed == "" {
+		return misfit(e, "nobody has fixed the number of instances of service %q", v.Name)
+	}
+	v.Sizing.Fixed = ""
+	return nil
+}
+
+// resize brings the number of instances of a service that goes back to a release within what that allows. One that sleeps
+// and goes back to a release that nothing would wake gets the instances that the release began with.
+func resize(v *imx.Service, from, to imx.Release) {
+	slept := v.Replicas == 0 && v.SizesItself() && from.Spec.Sleeps()
+	switch {
+	case to.Spec.Scale == nil:
+		v.Sizing = imx.Sizing{}
+		if slept {
+			v.Replicas = to.Spec.Replicas
+		}
+	case v.Sizing.Fixed == "":
+		v.Replicas = to.Spec.Within(v.Replicas)
+	}
+	if to.Spec.Exclusive() {
+		v.Replicas = min(v.Replicas, 1)
+	}
 }
 
 func destroyed(v *imx.Service, e imx.Event, b imx.Destroyed) error {
@@ -182,7 +227,7 @@ func destroyed(v *imx.Service, e imx.Event, b imx.Destroyed) error {
 	}
 	v.Destroyed, v.VolumesToo, v.Since = true, b.Volumes, e.Time
 	v.Target, v.Current, v.Replicas, v.CurrentReplicas, v.Hold, v.Routes, v.Stopped = 0, 0, 0, 0, nil, nil, nil
-	v.Rollout, v.WayBack, v.Finished = imx.Rollout{}, imx.WayBack{}, time.Time{}
+	v.Rollout, v.WayBack, v.Finished, v.Sizing = imx.Rollout{}, imx.WayBack{}, time.Time{}, imx.Sizing{}
 	return nil
 }
 

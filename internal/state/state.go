@@ -76,7 +76,7 @@ func misfit(e imx.Event, format string, args ...any) error {
 
 func fold(s *imx.State, e imx.Event) error {
 	switch b := e.Body.(type) {
-	case imx.ServerStarted, imx.ManifestPushed, imx.Collected, imx.TestsSkipped, imx.RegistryRepaired:
+	case imx.ServerStarted, imx.ManifestPushed, imx.Collected, imx.TestsSkipped, imx.RegistryRepaired, imx.ServicesReturned:
 		return nil // they matter to people who read the log, not to the state
 	case imx.SuiteSeen:
 		suiteSeen(s, b.Suite)
@@ -121,7 +121,7 @@ func fold(s *imx.State, e imx.Event) error {
 		s.Mended = &b.Mend
 		return nil
 	case imx.RolloutFinished, imx.RolloutFailed, imx.RolledBack,
-		imx.TrafficMoved, imx.Scaled, imx.Destroyed, imx.Removed:
+		imx.TrafficMoved, imx.Scaled, imx.SizeFreed, imx.Destroyed, imx.Removed:
 		return foldService(s, e)
 	case imx.RolloutStepped, imx.RolloutWaits, imx.RolloutPaused, imx.RolloutPromoted,
 		imx.TurnedBad, imx.HoldEnded, imx.WayBackChanged:

@@ -19,6 +19,7 @@ func (c checker) service(i int) {
 	c.files(w, s.Files)
 	c.mounts(w, s)
 	c.routes(w, i)
+	c.scale(w, s)
 	for j := range s.Connect[:min(len(s.Connect), maxDeclared)] {
 		c.connect(w, s, j)
 	}

@@ -161,6 +161,7 @@ func serviceBlock() *block {
 				volumeBlock(),
 				resourcesBlock(),
 				routeBlock(),
+				scaleBlock(),
 			},
 		})
 }
@@ -173,7 +174,7 @@ func serviceSettings() []setting {
 			name: "image", need: required, example: `image.web`, doc: "The image that its instances run.",
 		}),
 		field(whole(1, maxReplicas), func(s *S) *int { return &s.Replicas }, setting{
-			name: "replicas", need: filled, def: `1`, example: `3`, doc: "How many instances run.",
+			name: "replicas", need: filled, def: `1`, example: `3`, doc: "How many instances run; with `scale`, how many it begins with, brought within its bounds.",
 		}),
 		field(manyStrings(isArgument), func(s *S) *[]string { return &s.Command }, setting{
 			name: "command", unset: "the image's", example: `["/usr/sbin/nginx", "-g", "daemon off;"]`,

@@ -101,6 +101,8 @@ func Suite(t *testing.T, world func(t *testing.T) World) {
 		{"a release that is kept stopped has no instances", keptStopped},
 		{"a scale to 0 ends warm instances and lets the release go", scaledToNothing},
 		{"after the server's death a warm instance is warm", warmAdopted},
+		{"what instances use is measured, and new connections are counted", loadMeasured},
+		{"a service that may sleep comes to no instance and back", sleeps},
 		{"logs outlive their instance", logsKept},
 		{"a service with instances can't be removed", removeRefused},
 		{"remove leaves nothing", removeLeavesNothing},

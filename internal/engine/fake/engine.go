@@ -63,6 +63,14 @@ func (e *Engine) Scale(_ context.Context, p admission.Pass, r imx.Release, n int
 		in.cooling = false
 	}
 	warm := e.inPhase(r, (*instance).warm)
+	sleeps := r.Spec.Sleeps() && e.routes[r.Service].Weights[r.Number] > 0
+	switch {
+	case n == 0 && sleeps:
+		e.kept[key(r.Service, r.Number)] = imx.Kept{Service: r.Service, Release: r.Number, Verified: e.clock()}
+		return nil
+	case sleeps:
+		delete(e.kept, key(r.Service, r.Number))
+	}
 	if n == 0 {
 		for _, in := range warm {
 			in.stop(e.clock(), "no longer wanted")
@@ -202,6 +210,17 @@ func (e *Engine) Observe(context.Context) (imx.Seen, error) {
 	if err := e.fault("observe"); err != nil {
 		return imx.Seen{}, err
 	}
+	return e.seen(), nil
+}
+
+// Seen is what Observe returns where nothing fails, for who looks at the engine from outside.
+func (e *Engine) Seen() imx.Seen {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seen()
+}
+
+func (e *Engine) seen() imx.Seen {
 	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: []string{"in memory"}}
 	for _, k := range slices.Sorted(maps.Keys(e.kept)) {
 		seen.Kept = append(seen.Kept, e.kept[k])
@@ -225,7 +244,7 @@ func (e *Engine) Observe(context.Context) (imx.Seen, error) {
 		}
 		seen.Previews = engine.WithPreview(seen.Previews, route)
 	}
-	return seen, nil
+	return seen
 }
 
 // Logs implements engine.Engine. It ignores Follow: the reader ends where the log now ends.

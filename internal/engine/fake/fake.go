@@ -28,6 +28,7 @@ type Engine struct {
 	faults    map[string][]error
 	taken     map[int]string // foreign holders of ports
 	kept      map[string]imx.Kept
+	loads     *loads
 	made      int // instances made so far: names and addresses count on
 	changed   func()
 }
@@ -71,6 +72,7 @@ func New(clock func() time.Time) *Engine {
 		faults:    map[string][]error{},
 		taken:     map[int]string{},
 		kept:      map[string]imx.Kept{},
+		loads:     &loads{usage: map[string]imx.Usage{}, arrivals: map[string]int64{}},
 		changed:   func() {},
 	}
 }
@@ -82,7 +84,7 @@ func (e *Engine) Restarted() *Engine {
 	defer e.mu.Unlock()
 	n := New(e.clock)
 	n.instances, n.routes, n.behaviour = e.instances, e.routes, e.behaviour
-	n.faults, n.taken, n.kept, n.made = e.faults, e.taken, e.kept, e.made
+	n.faults, n.taken, n.kept, n.made, n.loads = e.faults, e.taken, e.kept, e.made, e.loads
 	return n
 }
 
@@ -94,7 +96,7 @@ func (e *Engine) Behave(service string, release int, b Behaviour) {
 }
 
 // Fail makes the next call of an operation fail with err: "admit", "scale", "stop", "route",
-// "observe", "logs", "keep" or "remove". For "scale" that is the next instance's start.
+// "observe", "load", "logs", "keep" or "remove". For "scale" that is the next instance's start.
 func (e *Engine) Fail(operation string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,7 +170,11 @@ func (e *Engine) Tick() {
 func (e *Engine) Pick(service string, n int) (imx.Instance, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.pick(service, e.routes[service].Weights, n)
+	in, ok := e.pick(service, e.routes[service].Weights, n)
+	if ok {
+		e.loads.arrivals[service]++
+	}
+	return in, ok
 }
 
 // PickPreview is Pick for the service's preview port.

@@ -113,25 +113,16 @@ type limit struct{ controller, file, value string }
 
 // limits decides what is written for r. Version 1 has other files than version 2.
 func (c cgroups) limits(r imx.Resources) []limit {
-	cpu, memory, pids := r.CPU, r.Memory, r.Pids
-	if cpu == 0 {
-		cpu = defaultCPU
-	}
-	if memory == 0 {
-		memory = defaultMemory
-	}
-	if pids == 0 {
-		pids = defaultPids
-	}
+	r = inForce(r)
 	const period = 100_000 // µs, the kernel's own default
-	quota := strconv.Itoa(max(1000, int(cpu*period)))
-	bytes := strconv.FormatInt(int64(memory), 10)
+	quota := strconv.Itoa(max(1000, int(r.CPU*period)))
+	bytes := strconv.FormatInt(int64(r.Memory), 10)
 	if len(c.v1) > 0 {
 		return []limit{
 			{"cpu", "cpu.cfs_quota_us", quota},
 			{"memory", "memory.limit_in_bytes", bytes},
 			{"memory", "memory.memsw.limit_in_bytes", bytes}, // memory and swap together: no swap
-			{"pids", "pids.max", strconv.Itoa(pids)},
+			{"pids", "pids.max", strconv.Itoa(r.Pids)},
 		}
 	}
 	return []limit{
@@ -139,7 +130,7 @@ func (c cgroups) limits(r imx.Resources) []limit {
 		{"memory", "memory.max", bytes},
 		{"memory", "memory.swap.max", "0"},
 		{"memory", "memory.oom.group", "1"},
-		{"pids", "pids.max", strconv.Itoa(pids)},
+		{"pids", "pids.max", strconv.Itoa(r.Pids)},
 	}
 }
 

@@ -39,7 +39,10 @@ type Config struct {
 	// Open returns the instances that somebody on this machine sends requests to, or may yet send some, and how many: they
 	// count as connections that the kernel's table doesn't tell from the engine's own checks. Nil: nobody does.
 	Open func() map[netip.Addr]int
-	Log  *slog.Logger // nil means nowhere
+	// Knock is told of each attempt to open a connection to a service that sleeps, and from which instance or address. It must not
+	// block. Nil: nobody is.
+	Knock func(service, from string)
+	Log   *slog.Logger // nil means nowhere
 }
 
 // ProbePath is where an instance has Config.Probe.
@@ -53,6 +56,12 @@ type Firewall interface {
 	// its error is of kind Conflict if somebody else changed it.
 	Check(ctx context.Context) error
 	Remove(ctx context.Context) error
+	// Arrivals counts the new connections for each service since some moment. A count that is less than before begins anew.
+	Arrivals(ctx context.Context) (map[string]int64, error)
+	// Listen calls waits for each attempt to open a connection to a service whose pool waits, until ctx ends.
+	Listen(ctx context.Context, waits func(network.SYN)) error
+	// Resend sends such an attempt again, from the network namespace of the calling thread.
+	Resend(s network.SYN) error
 }
 
 // DefaultNetwork is the range of addresses where Config names none.

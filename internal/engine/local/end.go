@@ -122,7 +122,7 @@ func endReason(exit imx.Exit, r imx.Release) string {
 }
 
 // memoryOf is the limit of memory of a release's instances.
-func memoryOf(r imx.Release) imx.Size { return cmp.Or(r.Spec.Resources.Memory, defaultMemory) }
+func memoryOf(r imx.Release) imx.Size { return inForce(r.Spec.Resources).Memory }
 
 // removeLeftovers removes all that an ended instance has besides its record and its log.
 func (e *Engine) removeLeftovers(ctx context.Context, in *instance) error {

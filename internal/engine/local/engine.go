@@ -147,6 +147,9 @@ func (e *Engine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n i
 	defer lock.Unlock()
 	live := e.inPhase(r, runs)
 	surplus, wanted := live[:max(0, len(live)-n)], live[max(0, len(live)-n):]
+	if n == 0 && e.sleeps(r) {
+		return errors.Join(e.noteKept(r), e.stopAll(ctx, "no longer wanted", surplus...))
+	}
 	if n == 0 {
 		surplus = append(surplus, e.inPhase(r, isWarm)...)
 		return errors.Join(e.stopAll(ctx, "no longer wanted", surplus...), e.letGo(ctx, r))
@@ -160,9 +163,18 @@ func (e *Engine) Scale(ctx context.Context, p admission.Pass, r imx.Release, n i
 			return err
 		}
 		thawed, err := e.thawSome(ctx, r, missing)
-		return errors.Join(err, e.startAll(ctx, r, missing-thawed))
+		if err := errors.Join(err, e.startAll(ctx, r, missing-thawed)); err != nil || !e.sleeps(r) {
+			return err
+		}
+		return e.letGo(ctx, r) // its instances keep its root now
 	}
 	return e.stopAll(ctx, "no longer wanted", surplus...)
+}
+
+// sleeps reports whether a release that has no instance waits for a connection: then its root stays mounted.
+func (e *Engine) sleeps(r imx.Release) bool {
+	route := e.routeOf(r.Service)
+	return r.Spec.Sleeps() && route != nil && route.Weights[r.Number] > 0
 }
 
 // serviceLock lets one Scale or Remove of a service go on at a time.

@@ -24,6 +24,7 @@ type rules struct {
 	applied network.Ruleset
 	valid   bool // applied is what is in force
 	held    map[int]io.Closer
+	waiting waiting
 	mended  []imx.Mend // the latest; Engine.mu guards it
 }
 
@@ -151,6 +152,7 @@ func (e *Engine) apply(ctx context.Context) error {
 		e.noteMend(foreign.Error())
 	}
 	e.noteTraffic(wanted)
+	e.sendWaiting(ctx, wanted)
 	e.flows.forget()
 	return nil
 }
@@ -283,7 +285,9 @@ func routed(r engine.Route) network.ServiceNet {
 	}
 	preview := network.Preview{Release: r.Preview}
 	preview.Publish, preview.Inside = engine.PreviewOf(shown)
-	return network.ServiceNet{Name: r.Service, Address: best.Address, Ports: best.Spec.Ports, Weights: r.Weights, Preview: preview}
+	return network.ServiceNet{
+		Name: r.Service, Address: best.Address, Ports: best.Spec.Ports, Weights: r.Weights, Preview: preview, Waits: r.Weights[best.Number] > 0 && best.Spec.Sleeps(),
+	}
 }
 
 // unrouted describes a service that has had no traffic yet: others may connect to it as soon as

@@ -22,6 +22,8 @@ const (
 	eager = 200 * time.Millisecond
 	// eagerCommand is eager of a check by a command, which costs as much as a start.
 	eagerCommand = time.Second
+	// eagerSleeper is eager of an instance of a service that sleeps when nobody connects: somebody waits for it.
+	eagerSleeper = 20 * time.Millisecond
 	// retryClear is how long to wait before trying again to remove what an ended instance left.
 	retryClear = time.Second
 )
@@ -32,6 +34,7 @@ func (e *Engine) Run(ctx context.Context, changed func()) error {
 	defer watchers.Wait()
 	defer e.dropPorts()
 	watchers.Go(func() { e.verifyKept(ctx) })
+	watchers.Go(func() { e.listen(ctx) })
 	e.tidyUp(ctx)
 	e.holdPorts(ctx)
 	logs, rules := time.NewTicker(logCheck), time.NewTicker(rulesCheck)
@@ -142,6 +145,9 @@ func (e *Engine) tend(life context.Context, in *instance) time.Duration {
 			e.judge(life, in, err)
 		}
 		next := interval(in.release.Spec.Health, r.Instance.Phase)
+		if r.Instance.Phase == imx.Starting && in.release.Spec.Sleeps() && in.release.Spec.Health.Command == nil {
+			next = min(next, eagerSleeper)
+		}
 		if soon := e.freezeWhenIdle(life, in); soon > 0 {
 			next = min(next, soon)
 		}

@@ -50,6 +50,9 @@ func (t *Table) rewrite(m model) error {
 	for _, name := range names {
 		b.addSet(name)
 	}
+	for _, name := range slices.Sorted(maps.Keys(m.counters())) {
+		b.conn.AddObj(b.counter(name))
+	}
 	for _, c := range chains(m) {
 		b.addChain(c)
 	}
@@ -82,6 +85,12 @@ func (t *Table) change(from, to model) error {
 			b.addSet(name)
 		}
 	}
+	had, has := from.counters(), to.counters()
+	for _, name := range slices.Sorted(maps.Keys(has)) {
+		if !had[name] {
+			b.conn.AddObj(b.counter(name))
+		}
+	}
 	for _, l := range to.lanes {
 		if !slices.Contains(from.lanes, l) {
 			b.addChain(l.chainOf())
@@ -90,7 +99,16 @@ func (t *Table) change(from, to model) error {
 	for _, name := range names {
 		b.add(name, to.sets[name].missing(from.sets[name]))
 	}
+	for _, name := range slices.Sorted(maps.Keys(had)) {
+		if !has[name] {
+			b.conn.DeleteObject(b.counter(name))
+		}
+	}
 	return b.commit()
+}
+
+func (b *batch) counter(name string) *nftables.NamedObj {
+	return &nftables.NamedObj{Table: b.table, Name: name, Type: nftables.ObjTypeCounter, Obj: &expr.Counter{}}
 }
 
 func (b *batch) addChain(c chain) {

@@ -1,14 +1,18 @@
 package nft
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
@@ -224,4 +228,37 @@ func chainOfVerdict(attrs []byte) (string, error) {
 		}
 	}
 	return name, ad.Err()
+}
+
+// Arrivals returns how many new connections came for each service since the table was last written whole: through its
+// address, its published ports and, under network.PreviewOf its name, its preview. Before the first Apply there are none.
+func (t *Table) Arrivals(ctx context.Context) (map[string]int64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, imx.Errorf(imx.Unavailable, "new connections weren't counted: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.applied == nil {
+		return nil, nil
+	}
+	if err := t.open(); err != nil {
+		return nil, err
+	}
+	objects, err := t.kernel.rules.GetNamedObjects(t.newBatch().table)
+	if err != nil {
+		t.close() // there may be answers left in it
+		return nil, explain(err)
+	}
+	counts := map[string]int64{}
+	for _, o := range objects {
+		named, _ := o.(*nftables.NamedObj)
+		if named == nil {
+			continue
+		}
+		service, ours := strings.CutPrefix(named.Name, arrivalsPrefix)
+		if counter, is := named.Obj.(*expr.Counter); is && ours {
+			counts[service] = int64(min(counter.Packets, math.MaxInt64))
+		}
+	}
+	return counts, nil
 }

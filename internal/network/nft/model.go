@@ -17,6 +17,7 @@ import (
 type model struct {
 	network netip.Prefix
 	lanes   []lane // sorted
+	group   uint16 // to which attempts are reported that wait
 	sets    map[string]elements
 }
 
@@ -43,12 +44,16 @@ const (
 	mapServices   = "services"   // a service's address and port to its lane
 	mapPublished  = "published"  // a port of the machine to its lane
 	slotsPrefix   = "slots."     // begins the name of each service's map of slot numbers to addresses
-	refusal       = "refuse"     // the chain for services without a ready instance
+	// arrivalsPrefix begins the name of each service's counter of new connections. It is an object of its own, since a count
+	// within a rule would make that another rule with each connection.
+	arrivalsPrefix = "arrivals."
+	refusal        = "refuse" // the chain for services without a ready instance
+	waiting        = "wait"   // the chain for those whose connections wait for one
 )
 
 // newModel lays a ruleset out. Errors: Invalid for a service's name that the kernel can't take.
-func newModel(r network.Ruleset) (model, error) {
-	m := model{network: r.Network.Masked(), sets: map[string]elements{
+func newModel(r network.Ruleset, group uint16) (model, error) {
+	m := model{network: r.Network.Masked(), group: group, sets: map[string]elements{
 		setInterfaces: {}, setBindings: {}, setAllowed: {}, setHairpins: {}, setExposed: {}, mapServices: {}, mapPublished: {},
 	}}
 	for _, b := range r.Bindings {
@@ -93,7 +98,10 @@ func (m model) addDoors(r network.Ruleset) ([]lane, error) {
 		l := lane{d.Service, d.Inside}
 		lanes[l] = true
 		chain := l.chain()
-		if len(m.sets[slotsPrefix+d.Service]) == 0 {
+		switch empty := len(m.sets[slotsPrefix+d.Service]) == 0; {
+		case empty && r.Pool(d.Service).Waits:
+			chain = waiting
+		case empty:
 			chain = refusal
 		}
 		if d.Published() {
@@ -105,9 +113,18 @@ func (m model) addDoors(r network.Ruleset) ([]lane, error) {
 	return slices.SortedFunc(maps.Keys(lanes), compareLanes), nil
 }
 
+// counters are the names of all services' counters.
+func (m model) counters() map[string]bool {
+	names := map[string]bool{}
+	for _, l := range m.lanes {
+		names[arrivalsPrefix+l.service] = true
+	}
+	return names
+}
+
 // sameRules reports whether the models differ in elements at most.
 func (m model) sameRules(other model) bool {
-	return m.network == other.network && slices.Equal(m.lanes, other.lanes) && maps.EqualFunc(m.sets, other.sets,
+	return m.network == other.network && m.group == other.group && slices.Equal(m.lanes, other.lanes) && maps.EqualFunc(m.sets, other.sets,
 		func(elements, elements) bool { return true })
 }
 

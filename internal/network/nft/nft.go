@@ -26,6 +26,7 @@ type Table struct {
 	name string
 
 	mu     sync.Mutex
+	group  uint16   // of netlink, to which attempts are reported that wait
 	kernel *sockets // nil while closed
 	// What is in force, as far as this Table knows; nil where it doesn't.
 	applied *model
@@ -42,7 +43,7 @@ func New(table string) (*Table, error) {
 	if !regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,63}$`).MatchString(table) {
 		return nil, imx.Errorf(imx.Invalid, "%q can't name a table of packet filter rules", table)
 	}
-	return &Table{name: table}, nil
+	return &Table{name: table, group: firstGroup(table)}, nil
 }
 
 // Apply brings the rules into force. After an error the rules are as before. Only what differs
@@ -55,12 +56,12 @@ func (t *Table) Apply(ctx context.Context, r network.Ruleset) error {
 	if err := ctx.Err(); err != nil {
 		return imx.Errorf(imx.Unavailable, "the network rules weren't changed: %w", err)
 	}
-	wanted, err := newModel(r)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	wanted, err := newModel(r, t.group)
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if err := t.open(); err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func (t *Table) bring(wanted model) error {
 	if t.applied != nil && generation != t.generation && t.compare() != nil {
 		t.applied = nil
 	}
-	if t.applied != nil && t.applied.network == wanted.network && t.change(*t.applied, wanted) == nil {
+	if t.applied != nil && t.applied.network == wanted.network && t.applied.group == wanted.group && t.change(*t.applied, wanted) == nil {
 		return t.remember(wanted, generation)
 	}
 	// Unknown, or changed by somebody at this very moment: a failed change left no trace.
@@ -146,6 +147,9 @@ func (t *Table) Check(ctx context.Context) error {
 	defer t.mu.Unlock()
 	if t.applied == nil {
 		return imx.Errorf(imx.Conflict, "no rules were applied to the table inet %s yet", t.name)
+	}
+	if t.applied.group != t.group {
+		return imx.Errorf(imx.Conflict, "the table inet %s reports waiting connections to a group that isn't its own", t.name)
 	}
 	if err := t.open(); err != nil {
 		return err

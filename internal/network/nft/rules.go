@@ -35,7 +35,7 @@ type chain struct {
 // chains returns them in an order in which none is jumped to before it is there.
 func chains(m model) []chain {
 	accept := nftables.ChainPriorityFilter
-	all := []chain{{name: refusal, rules: [][]expr.Any{join(tcp(), reset())}}}
+	all := []chain{{name: refusal, rules: [][]expr.Any{join(tcp(), reset())}}, {name: waiting, rules: wait(m.group)}}
 	for _, l := range m.lanes {
 		all = append(all, l.chainOf())
 	}
@@ -57,6 +57,7 @@ func chains(m model) []chain {
 func (l lane) chainOf() chain {
 	return chain{name: l.chain(), rules: [][]expr.Any{
 		join(tcp(), []expr.Any{
+			&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: arrivalsPrefix + l.service},
 			&expr.Numgen{Register: 1, Modulus: network.Slots, Type: unix.NFT_NG_INCREMENTAL},
 			&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: slotsPrefix + l.service},
 			&expr.Immediate{Register: 2, Data: binary.BigEndian.AppendUint16(nil, l.inside)},
@@ -64,6 +65,25 @@ func (l lane) chainOf() chain {
 		}),
 		drop(),
 	}}
+}
+
+// wait reports attempts to open a connection to a netlink group, as many as somebody can want to hear of, and leaves them
+// without an answer: whoever opens a connection tries again by itself.
+func wait(group uint16) [][]expr.Any {
+	const (
+		mostReports = 1000 // a second: more than that are one flood
+		burst       = 200
+	)
+	return [][]expr.Any{
+		join(tcp(), []expr.Any{
+			&expr.Limit{Type: expr.LimitTypePkts, Rate: mostReports, Unit: expr.LimitTimeSecond, Burst: burst},
+			&expr.Log{
+				Key:   1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN | 1<<unix.NFTA_LOG_QTHRESHOLD,
+				Group: group, Snaplen: maxHeaders, QThreshold: 1,
+			},
+		}),
+		drop(),
+	}
 }
 
 // guard lets in from an instance only packets with its own address, and from elsewhere none with an

@@ -1,5 +1,6 @@
 // The program in the instances of the end-to-end scripts: an HTTP server that says its greeting.
-// SICK makes it fail its check; /count keeps a number in the folder that STORE names. With an argument it is what a
+// SICK makes it fail its check; /count keeps a number in the folder that STORE names; /burn?for=1s keeps a processor at work, and /eat
+// needs more memory than it has. With an argument it is what a
 // test runs beside it: "hang" never ends, "leave" ends and leaves one that doesn't, "kill" kills the instance, "eat" needs
 // a gigabyte of memory, "shout" writes one, and then its last words. LIFE is after how long the server ends with status 7.
 // Of the requests to / FAIL percent fail once there were AFTER of them; /metrics tells.
@@ -57,11 +58,22 @@ func main() {
 		defer resp.Body.Close()
 		fmt.Fprintln(w, "peer answered", resp.StatusCode)
 	})
+	http.HandleFunc("/burn", func(w http.ResponseWriter, r *http.Request) {
+		d, _ := time.ParseDuration(r.FormValue("for"))
+		go burn(time.Now().Add(d))
+		fmt.Fprintln(w, "burning for", d)
+	})
+	http.HandleFunc("/eat", func(http.ResponseWriter, *http.Request) { beside("eat") })
 	if life, err := time.ParseDuration(os.Getenv("LIFE")); err == nil {
 		time.AfterFunc(life, func() { os.Exit(7) })
 	}
 	fmt.Println(http.ListenAndServe(":8000", nil))
 	os.Exit(1)
+}
+
+func burn(until time.Time) {
+	for time.Now().Before(until) {
+	}
 }
 
 // answered and failed count the requests to / and those of them that failed.
