@@ -151,11 +151,7 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 	if err := entrances(s, coming, p.Ingresses...); err != nil {
 		return body, err
 	}
-	for _, in := range p.Ingresses {
-		if old, ok := s.Ingresses[in.Name]; !ok || imx.DigestJSON(old) != imx.DigestJSON(in) {
-			body.Ingresses = append(body.Ingresses, in)
-		}
-	}
+	body.Ingresses = otherIngresses(s, p.Ingresses)
 	addresses, err := addresses(s, c.cfg.Network, p.Candidates)
 	if err != nil {
 		return body, err

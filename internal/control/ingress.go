@@ -20,6 +20,17 @@ func withIngresses(s *imx.State, coming []imx.Ingress) map[string]imx.Ingress {
 	return all
 }
 
+// otherIngresses are those that the state doesn't have, or otherwise.
+func otherIngresses(s *imx.State, all []imx.Ingress) []imx.Ingress {
+	var changed []imx.Ingress
+	for _, in := range all {
+		if old, ok := s.Ingresses[in.Name]; !ok || imx.DigestJSON(old) != imx.DigestJSON(in) {
+			changed = append(changed, in)
+		}
+	}
+	return changed
+}
+
 // listeners are the ports of ingresses, by port. Errors: Conflict where two would have one.
 func listeners(s *imx.State, coming []imx.Ingress) (map[int]string, error) {
 	owner := map[int]string{}

@@ -51,18 +51,18 @@ func TestNothingThatMatchesIsMoreExactThanWhatIsTaken(t *testing.T) {
 		host := rapid.SampledFrom([]string{"a.example", "b.a.example", "c.a.example", "d.example", "c.b.a.example"}).Draw(t, "asked host")
 		path := rapid.SampledFrom([]string{"/", "/x", "/x/y", "/x/yz", "/x/y/z/", "/xyz"}).Draw(t, "asked path")
 		got, ok := ingress.NewTable(routes).Match("public", host, path)
-		any := false
+		some := false
 		for _, r := range routes {
-			if !imx.Covers(r.Host, host) || !(path == r.Prefix() || strings.HasPrefix(path, r.Prefix()+"/")) {
+			if !imx.Covers(r.Host, host) || path != r.Prefix() && !strings.HasPrefix(path, r.Prefix()+"/") {
 				continue
 			}
-			any = true
+			some = true
 			if exact(r.Host) > exact(got.Host) || r.Host == got.Host && len(r.Prefix()) > len(got.Prefix()) {
 				t.Fatalf("%s%s goes to %s%s, and %s%s is more exact", host, path, got.Host, got.Path, r.Host, r.Path)
 			}
 		}
-		if any != ok {
-			t.Fatalf("%s%s: %v, and there is a route: %v", host, path, ok, any)
+		if some != ok {
+			t.Fatalf("%s%s: %v, and there is a route: %v", host, path, ok, some)
 		}
 	})
 }
@@ -149,8 +149,12 @@ func TestAClientMayAskSoOftenAndASecondLaterAgain(t *testing.T) {
 		return n
 	}
 	for _, c := range []struct{ got, want int }{
-		{count(one, now), 3}, {count(one, now), 0}, {count(other, now), 3}, {count(one, now.Add(time.Second)), 3},
-		{count(one, now.Add(1340*time.Millisecond)), 1}, {count(one, now), 0},
+		{count(one, now), 3},
+		{count(one, now), 0},
+		{count(other, now), 3},
+		{count(one, now.Add(time.Second)), 3},
+		{count(one, now.Add(1340 * time.Millisecond)), 1},
+		{count(one, now), 0},
 	} {
 		if c.got != c.want {
 			t.Errorf("%d requests are let in, not %d", c.got, c.want)

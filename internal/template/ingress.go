@@ -150,7 +150,7 @@ func routeSettings() []setting {
 // isHost takes a host's name, a wildcard for one label, or "*".
 func isHost(s string) flaw {
 	name := strings.TrimPrefix(s, "*.")
-	if s == "*" || len(s) <= 253 && hostRE.MatchString(name) && !(strings.HasPrefix(s, "*.") && !strings.Contains(name, ".")) {
+	if s == "*" || len(s) <= 253 && hostRE.MatchString(name) && (name == s || strings.Contains(name, ".")) {
 		return flaw{}
 	}
 	f := flaw{summary: "is " + quote(s) + ", which is not the name of a host", hint: `write it as "shop.example" or "*.shop.example": in lower case, without port; others than ASCII letters in Punycode`}

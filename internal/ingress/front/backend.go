@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -111,9 +112,7 @@ func (bs *backends) settle(c ingress.Config) map[string]*backend {
 			delete(bs.all, key)
 		}
 	}
-	for key, b := range wanted {
-		bs.all[key] = b
-	}
+	maps.Copy(bs.all, wanted)
 	return wanted
 }
 

@@ -85,7 +85,7 @@ func run(ctx context.Context, version string, open Open) error {
 	done := make(chan struct{})
 	go access.flushing(done)
 	s.listen(ctx, control)
-	s.plugs.end()
+	s.plugs.end() //nolint:contextcheck // what it finishes outlives who asked for the end
 	authority.Close()
 	close(done)
 	access.flush()
@@ -203,7 +203,7 @@ func (s *Server) listen(ctx context.Context, control *net.UnixListener) {
 			time.Sleep(10 * time.Millisecond) // no descriptor is left just now
 			continue
 		}
-		go s.talk(conn, stop)
+		go s.talk(conn, stop) //nolint:contextcheck // connections outlive the question
 	}
 }
 

@@ -145,7 +145,7 @@ func (ps *plugs) pull(p *plug) {
 	}
 	server, listener := p.server, p.listener
 	p.server, p.listener = nil, nil
-	_ = listener.Listener.Close() // what waits on the socket is left for the next
+	_ = listener.Close() // what waits on the socket is left for the next
 	ps.leave.Go(func() {
 		listener.emptied(lastIdle)
 		ctx, cancel := context.WithTimeout(context.Background(), lastRequests) //nolint:forbidigo // it outlives whoever asked for it

@@ -28,11 +28,11 @@ import (
 type Authority interface {
 	// Settle has certificates for the hosts of an ingress, and renews them, from now on. It returns before it has them.
 	Settle(in imx.Ingress, hosts []string) error
-	// Certificate answers a client's hello. Errors: NotFound where it has none for the name.
-	Certificate(ingress string, hello *tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Certificate answers a client's hello at an ingress. Errors: NotFound where it has none for the name.
+	Certificate(of string, hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Challenge answers a question of who gives the certificates, and reports whether it was one.
 	Challenge(w http.ResponseWriter, r *http.Request) bool
-	Certificates(ingress string) []imx.CertificateView
+	Certificates(of string) []imx.CertificateView
 	Close()
 }
 

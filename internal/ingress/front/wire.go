@@ -151,7 +151,7 @@ type Client struct{ Socket string }
 
 func (c Client) ask(q question, files ...*os.File) (answer, []*os.File, error) {
 	var a answer
-	dialed, err := net.DialTimeout("unix", c.Socket, talkTime)
+	dialed, err := (&net.Dialer{Timeout: talkTime}).Dial("unix", c.Socket)
 	if err != nil {
 		return a, nil, imx.Errorf(imx.Unavailable, "the ingress' process doesn't answer: %w", err)
 	}

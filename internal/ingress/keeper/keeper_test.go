@@ -2,6 +2,7 @@ package keeper_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"crypto/tls"
 
 	"imx"
 )
@@ -275,6 +274,9 @@ func (w *world) upgraded() *tls.Conn {
 	w.t.Cleanup(func() { _ = conn.Close() })
 	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err == nil {
+		defer resp.Body.Close() // what was upgraded has none
+	}
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		w.t.Fatalf("%+v, %v", resp, err)
 	}

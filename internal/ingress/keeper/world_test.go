@@ -67,51 +67,55 @@ type instance struct {
 	asked  atomic.Int64
 }
 
-func newWorld(t testing.TB) *world {
-	t.Helper()
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root starts a front")
+		tb.Skip("only root starts a front")
 	}
-	w := &world{t: t, dir: t.TempDir(), servers: map[string]*instance{}, pool: x509.NewCertPool()}
+	w := &world{t: tb, dir: tb.TempDir(), servers: map[string]*instance{}, pool: x509.NewCertPool()}
 	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(w.dir, "log"), Now: time.Now})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = log.Close() })
+	tb.Cleanup(func() { _ = log.Close() })
 	w.Control, err = control.Open(control.Config{Log: log, Now: time.Now, Network: netip.MustParsePrefix("10.0.0.0/24"), Version: "test", NewID: func() string {
 		w.applies++
 		return fmt.Sprint("apply", w.applies)
 	}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.place = keeper.Place{Dir: filepath.Join(w.dir, "ingress"), ID: fmt.Sprintf("%06x", os.Getpid()&0xffffff)}
-	w.port = freePort(t)
-	w.ingress = imx.Ingress{Name: "public", HTTP: freePort(t), HTTPS: freePort(t)}
+	w.port = freePort(tb)
+	w.ingress = imx.Ingress{Name: "public", HTTP: freePort(tb), HTTPS: freePort(tb)}
 	w.ingress.Certificates = []imx.CertificateFiles{{Host: "shop.example", Certificate: filepath.Join(w.dir, "c.pem"), Key: filepath.Join(w.dir, "c.key")}}
 	w.certify(1)
 	w.begin()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		w.end()
 		if err := w.place.Purge(context.Background()); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		if left, err := w.place.Traces(); err != nil || len(left) > 0 {
-			t.Errorf("%v, %v", left, err)
+			tb.Errorf("%v, %v", left, err)
 		}
 	})
 	return w
 }
 
 // freePort returns one that nobody has just now.
-func freePort(t testing.TB) int {
-	t.Helper()
+func freePort(tb testing.TB) int {
+	tb.Helper()
 	l, err := net.Listen("tcp", ":0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	at, err := netip.ParseAddrPort(l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return int(at.Port())
 }
 
 // begin starts a keeper, as a server does.
@@ -208,7 +212,7 @@ func (w *world) start(release, i int) {
 }
 
 func echo(rw http.ResponseWriter) {
-	conn, buffered, err := rw.(http.Hijacker).Hijack()
+	conn, buffered, err := http.NewResponseController(rw).Hijack()
 	if err != nil {
 		return
 	}
