@@ -111,7 +111,7 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[ApplyFailed], decode[RolloutFinished], decode[RolloutFailed], decode[RolledBack], decode[TrafficMoved],
 		decode[Scaled], decode[Destroyed], decode[Removed], decode[InstanceStarted], decode[InstanceChanged],
 		decode[RolloutStepped], decode[RolloutWaits], decode[RolloutPaused], decode[RolloutPromoted],
-		decode[TurnedBad], decode[HoldEnded], decode[WayBackChanged], decode[SizeFreed], decode[InstanceTainted], decode[TaintEnded], decode[NetworkMended],
+		decode[TurnedBad], decode[HoldEnded], decode[WayBackChanged], decode[SizeFreed], decode[InstanceTainted], decode[TaintEnded], decode[NetworkMended], decode[ServicesReturned],
 		decode[InstanceEnded], decode[ManifestPushed], decode[EvidenceAdded], decode[TestsSkipped],
 		decode[KeyAdded], decode[KeyEnded], decode[PersonSet], decode[PersonRemoved],
 		decode[PolicySet], decode[EnvironmentSet], decode[ExceptionMade], decode[ExceptionEnded], decode[VerdictGiven],

@@ -27,12 +27,19 @@ type (
 		Instance string `json:"instance"`
 		Reason   string `json:"reason,omitempty"`
 	}
+	// ServicesReturned says that what went down with its machine, or with all that ran on it, is back.
+	ServicesReturned struct {
+		Services []string `json:"services,omitempty"`
+		Late     []string `json:"late,omitempty"` // that didn't answer in time; they go on coming up
+		Took     Duration `json:"took"`           // from the server's start
+	}
 	// NetworkMended says that the engine put back what somebody else had changed.
 	NetworkMended struct {
 		Mend Mend `json:"mend"`
 	}
 )
 
-func (InstanceTainted) kind() string { return "instance-tainted" }
-func (TaintEnded) kind() string      { return "taint-ended" }
-func (NetworkMended) kind() string   { return "network-mended" }
+func (InstanceTainted) kind() string  { return "instance-tainted" }
+func (TaintEnded) kind() string       { return "taint-ended" }
+func (NetworkMended) kind() string    { return "network-mended" }
+func (ServicesReturned) kind() string { return "services-returned" }

@@ -117,6 +117,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	p.Cmds["traces"] = traces
 	p.Cmds["tinydisk"] = tinydisk
 	p.Cmds["strike"], p.Cmds["pick"], p.Cmds["flush"] = strike, pick, flush
+	p.Cmds["machinedown"], p.Cmds["before"], p.Cmds["fill"] = machinedown, before, fill
 	p.Cmds["ownarchive"] = ownArchive(t)
 	p.Cmds["valid"], p.Cmds["changelayer"] = validSBOM(t), changeLayer
 	p.Cmds["changeevidence"] = changeEvidence

@@ -48,6 +48,12 @@ func healEventSays(e imx.Event) string {
 		return fmt.Sprintf("instance %s is tainted, and will be replaced: %s", b.Instance, b.Reason)
 	case imx.TaintEnded:
 		return fmt.Sprintf("instance %s isn't tainted any more%s", b.Instance, before(": ", b.Reason))
+	case imx.ServicesReturned:
+		says := fmt.Sprintf("what had gone down is back after %s: %s", time.Duration(b.Took), strings.Join(b.Services, ", "))
+		if len(b.Late) > 0 {
+			says += fmt.Sprintf("; not yet: %s", strings.Join(b.Late, ", "))
+		}
+		return says
 	case imx.NetworkMended:
 		return "somebody else changed the machine's network, and it was put back: " + strings.Join(b.Mend.What, "; ")
 	}

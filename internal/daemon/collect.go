@@ -33,6 +33,9 @@ func (s *server) collect(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if s.short() != diskShort {
+			s.room.hold()
+		}
 		req, due := due(time.Since(last), s.short())
 		if !due {
 			continue

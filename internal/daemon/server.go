@@ -74,6 +74,7 @@ type server struct {
 	counter     *measure.Counter
 	scanner     *scan.Scanner
 	registrar   *registrar
+	room        *room
 }
 
 // The folders below the data folder, each with one owner. docs/format/data.md describes them.
@@ -109,7 +110,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.log = events
+	s.log, s.room = events, newRoom(cfg.Data, s.logger)
 	if recovery.Cut > 0 {
 		s.logger.WarnContext(ctx, "the log ended in the middle of a record, as a crash leaves it: recovered to the last whole one",
 			slog.Int64("events", recovery.Records), slog.Int64("cut_bytes", recovery.Cut))
@@ -119,7 +120,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 		return nil, err
 	}
 	s.control, err = control.Open(control.Config{
-		Log: events, Now: time.Now, NewID: newID, Network: prefix, Version: cfg.Version.Version, Cut: recovery.Cut,
+		Log: roomyLog{events, s.room}, Now: time.Now, NewID: newID, Network: prefix, Version: cfg.Version.Version, Cut: recovery.Cut,
 	})
 	if err != nil {
 		return nil, err
@@ -230,7 +231,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
 	s.counter = measure.New(measure.Config{State: s.control.State, Changed: s.control.Changed, Counted: func() { s.loop.Poke() }, Now: time.Now})
 	s.loop = reconcile.New(reconcile.Config{
-		Control: s.control, Engine: s.engine, Pass: s.judge.Pass, Count: s.counter.Counted, Now: time.Now, Log: s.logger,
+		Control: s.control, Engine: roomyEngine{s.engine, s.room}, Pass: s.judge.Pass, Count: s.counter.Counted, Now: time.Now, Log: s.logger,
 	})
 	s.openScaler()
 	if err := s.openRegistrar(); err != nil {

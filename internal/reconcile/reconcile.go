@@ -39,6 +39,7 @@ type Loop struct {
 	failed    string           // what the last round failed of, "" if it didn't
 	strangers []string         // what was last seen that the log doesn't know
 	proofs    map[string]proof // of the ways back, by service
+	returning *returning       // nil before the first look
 }
 
 // New returns a Loop. It starts nothing.
@@ -119,10 +120,13 @@ func (l *Loop) Step(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	m := newMoment(l.cfg.Control.State(), seen)
-	var wake time.Duration
+	waits, wake, err := l.waiting(ctx, m)
+	if err != nil {
+		return 0, err
+	}
 	for _, name := range m.names {
 		v := m.state.Services[name]
-		if v.Removed {
+		if v.Removed || len(waits[name]) > 0 {
 			continue
 		}
 		next, err := l.service(ctx, v, m)

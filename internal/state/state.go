@@ -75,7 +75,7 @@ func misfit(e imx.Event, format string, args ...any) error {
 
 func fold(s *imx.State, e imx.Event) error {
 	switch b := e.Body.(type) {
-	case imx.ServerStarted, imx.ManifestPushed, imx.Collected, imx.TestsSkipped, imx.RegistryRepaired:
+	case imx.ServerStarted, imx.ManifestPushed, imx.Collected, imx.TestsSkipped, imx.RegistryRepaired, imx.ServicesReturned:
 		return nil // they matter to people who read the log, not to the state
 	case imx.SuiteSeen:
 		suiteSeen(s, b.Suite)

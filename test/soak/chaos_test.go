@@ -3,7 +3,6 @@ package soak_test
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -187,8 +186,8 @@ const soon = time.Second
 func (c *chaos) explain(t *testing.T, x loss) string {
 	t.Helper()
 	d, hurt := c.deaths[x.had]
-	if !x.had.IsValid() && errors.Is(x.err, unix.ECONNREFUSED) { // the kernel forgets at once whom it asked
-		d, hurt = c.refusing(x)
+	if !x.had.IsValid() { // the kernel forgets at once who refused, and doesn't always show who reset
+		d, hurt = c.nearest(x)
 	}
 	switch {
 	case !hurt || d.at.After(x.ended):
@@ -214,13 +213,13 @@ func (c *chaos) unwatched(at time.Time) bool {
 	return slices.ContainsFunc(c.away, func(s span) bool { return at.After(s.from) && at.Before(s.to.Add(soon/2)) })
 }
 
-// refusing is the death that refused a request: the one just before, or before a time without a server.
-func (c *chaos) refusing(x loss) (last death, found bool) {
+// nearest is the death that explains a loss of which isn't known who had it: the one just before, or before a time without a server.
+func (c *chaos) nearest(x loss) (last death, found bool) {
 	for _, d := range c.deaths {
 		if d.how == "hung" || d.at.After(x.ended) || d.at.Before(last.at) {
 			continue
 		}
-		if x.ended.Sub(d.at) < soon/2 || c.unwatched(x.began) && (c.unwatched(d.at) || c.unwatched(d.at.Add(soon/2))) {
+		if x.ended.Sub(d.at) < soon || c.unwatched(x.began) && (c.unwatched(d.at) || c.unwatched(d.at.Add(soon/2))) {
 			last, found = d, true
 		}
 	}

@@ -21,7 +21,7 @@ const (
 	workers   = 8
 	perSecond = 200
 	mostSent  = 500_000 // an end, whatever happens
-	patience  = 3 * time.Second
+	patience  = 10 * time.Second
 )
 
 // load sends requests to the service's published port on this machine's loopback address. Half of its workers open a connection for
