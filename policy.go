@@ -25,6 +25,8 @@ type PolicySettings struct {
 	SignedSources bool `json:"signedSources"`
 	// KnownAuthor refuses plans that neither somebody known nor a followed repository brought; else that is only shown.
 	KnownAuthor bool `json:"knownAuthor"`
+	// Freezes are the times in which nothing new is released. What runs is started, scaled and gone back to all the same.
+	Freezes []Freeze `json:"freezes,omitempty"`
 	// Warn are ids of conditions that are shown and don't refuse.
 	Warn []string `json:"warn,omitempty"`
 	// Denied says what becomes of a running release that would no longer be admitted.

@@ -34,8 +34,9 @@ type ApplyResult struct {
 	Plan     PlanResult `json:"plan"`
 	Images   []Image    `json:"images,omitempty"`
 	Releases []Release  `json:"releases,omitempty"` // each in its final state: good or failed
-	// Candidate waits for approvals; then nothing was released.
+	// Candidate is what is left where nothing is missing but approvals, or the end of a freeze; then nothing was released. Waits says for which.
 	Candidate *Candidate `json:"candidate,omitempty"`
+	Waits     string     `json:"waits,omitempty"`
 }
 
 // Progress is one line of what is going on in a long task: a step that begins, advances or ends.

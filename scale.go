@@ -100,7 +100,7 @@ func (v Service) SizesItself() bool {
 // ReplicasBy is how many instances an apply gives a service: those of the template or, where that has a scale block, those that
 // there are, within its bounds. Another release begins with one at least, so that it is tried; and one that is the same
 // leaves the number alone that a person fixed.
-func (v Service) ReplicasBy(spec Spec, another bool) int { //nolint:revive // flag-parameter: which of the two it is is what the number depends on
+func (v Service) ReplicasBy(spec Spec, another bool) int {
 	n := v.Replicas
 	if v.Stopped != nil {
 		n = v.Stopped.Replicas

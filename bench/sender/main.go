@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -24,5 +25,5 @@ func main() {
 	l := load.New(c)
 	l.Run(ctx)
 	is := l.Counts()
-	fmt.Printf("sent %d refused %d lost %d %s\n", is.Sent, is.Refused, is.Lost, is.First)
+	fmt.Fprintf(os.Stdout, "sent %d refused %d lost %d %s\n", is.Sent, is.Refused, is.Lost, is.First)
 }

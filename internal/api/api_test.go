@@ -188,7 +188,7 @@ func TestErrorsComeBackAsTheyWere(t *testing.T) {
 		{template, imx.Invalid, "shop.imx.hcl:1: there is no service"},
 		{back, imx.Conflict, "web has no release to go back to"},
 		{scale, imx.Exhausted, "there is no room for 11 instances"},
-		{negative, imx.Invalid, "scaling needs a number of replicas, 0 or more"},
+		{negative, imx.Invalid, "scaling needs a number of replicas, 0 or more, or to be given back to the scale block"},
 		{why, imx.NotFound, `there is no instance "no/such instance"`},
 		{image, imx.NotFound, `there is no image "no/such:image"`},
 		{logs, imx.NotFound, `there is no instance "gone"`},

@@ -37,7 +37,9 @@ func allowed() map[string]map[string]string {
 			"internal/trial.session.start":             "an instance of a test",
 			"internal/trial.trialCase.way":             "a program beside such an instance",
 			"internal/sim.mortal.Scale":                "an engine in memory, with a Pass that was asked for",
+			"internal/daemon.roomyEngine.Scale":        "what is wanted, with the Pass of who calls it",
 		},
+		"a Pass that isn't asked first": {"internal/daemon.roomyEngine.Scale": "the engine asks, to which it is handed on"},
 		judged: {
 			"internal/sim.World.Release":         "releases of a simulated world, which start nothing",
 			"internal/control.Control.Promote":   "no release without it",
@@ -87,7 +89,7 @@ func TestNothingStartsOrIsJudgedButWhereTheListSaysSo(t *testing.T) {
 		c := load(t, tags, packages)
 		for _, p := range c.packages {
 			u := c.unit(t, p)
-			for _, s := range append(refused(u.sights(p.ImportPath), used), u.unasked(p.ImportPath, starts)...) {
+			for _, s := range refused(append(u.sights(p.ImportPath), u.unasked(p.ImportPath, starts)...), used) {
 				t.Errorf("%s: it isn't in the list", s)
 			}
 			for _, file := range p.GoFiles {

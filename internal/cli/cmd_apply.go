@@ -50,7 +50,7 @@ $ imx apply --yes hello || imx releases hello`,
 			status{7, "the server's disk is full, or no address is left"},
 			status{exitRollout, "a release never got healthy; its service stays on the last good one"},
 			status{exitDenied, "nothing was to change, and what runs may not run any more, though what is stated of it was made anew"},
-			status{exitWaits, "nothing was released: a candidate waits for approvals (imx review)"},
+			status{exitWaits, "nothing was released: a candidate waits for approvals, or for the end of a freeze (imx review)"},
 			status{exitInterrupted, "interrupted"},
 		),
 		most:     1,
@@ -215,11 +215,18 @@ func runApplication(ctx context.Context, g *Global, t *term.Terminal, work func(
 	}
 	if c := result.Candidate; c != nil {
 		return errors.Join(err, exit{exitWaits, &imx.Error{
-			Kind: imx.Refused, Message: fmt.Sprintf("nothing was released: candidate %s waits for approvals", c.ID),
-			Hint: fmt.Sprintf("imx review %s shows what would change; who is a reviewer says yes with imx approve %s", c.ID, c.ID),
+			Kind: imx.Refused, Message: fmt.Sprintf("nothing was released: candidate %s waits for %s", c.ID, result.Waits), Hint: waitingHint(c.ID, result.Waits),
 		}})
 	}
 	return errors.Join(err, failedRollouts(result.Releases, servedBy(ctx, g)))
+}
+
+// waitingHint says what can be done about a candidate that waits.
+func waitingHint(id, waits string) string {
+	if strings.Contains(waits, "approvals") {
+		return fmt.Sprintf("imx review %s shows what would change; who is a reviewer says yes with imx approve %s", id, id)
+	}
+	return fmt.Sprintf("imx review %s shows until when; imx release %s releases it then, and imx exception add freeze excuses it", id, id)
 }
 
 // servedBy returns which release has the traffic of each service: 0 for none. It is nil where the server

@@ -70,7 +70,7 @@ type policyOptions struct {
 	Dirty, SignedCommits     bool
 	SignedSources            bool
 	KnownAuthor              bool
-	Warn                     []string
+	Warn, Freezes            []string
 	Reset, New               bool
 	flags                    *pflag.FlagSet
 
@@ -93,6 +93,7 @@ func (o *policyOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.SignedSources, "signed-sources", false, "ask that all new commits of a followed repository are signed by somebody known, and nothing of folders")
 	f.BoolVar(&o.KnownAuthor, "known-author", false, "refuse plans that neither somebody known nor a followed repository brought")
 	f.StringSliceVar(&o.Warn, "warn", nil, "`CONDITIONS` that are shown and don't refuse, with commas between; \"\" for none")
+	f.StringArrayVar(&o.Freezes, "freeze", nil, "nothing new is released in this `TIME`, \"weekend: fri 16:00 - mon 06:00 Europe/Berlin\"; once for each, in place of those that there are; \"\" for none")
 	f.StringVar(&o.Denied, "denied", "", "what is done about a running release that may not run any more: `ACTION` show, replace or stop")
 	f.BoolVar(&o.New, "new", false, "make the environment, which isn't known yet")
 	f.BoolVar(&o.Reset, "reset", false, "begin with imx's own policy for the environment, without rules of yours")
@@ -106,7 +107,7 @@ func newPolicySetCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts policyOptions
 	cmd := page{
 		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--signed-sources] " +
-			"[--known-author] [--warn CONDITIONS] [--denied ACTION] [--new] [--reset] [--replace-firm] [--reason WHY] [--dry-run] [--yes]",
+			"[--known-author] [--warn CONDITIONS] [--freeze TIME] [--denied ACTION] [--new] [--reset] [--replace-firm] [--reason WHY] [--dry-run] [--yes]",
 		short: "Change what an environment asks for",
 		long: `Changes an environment's policy: the settings that are given, and with DIR the rules of your own, its *.rego files. A file with the
 name of one of imx's takes its place, the others are added. What doesn't compile is refused. What runs is judged anew at once: where
@@ -116,7 +117,8 @@ is that: --reset alone gives it back. An environment that nobody made is a mista
 $ imx policy set --environment production --reviews 2
 $ imx policy set --environment production policy/ --reason "audit 2026-11" --dry-run
 $ imx policy set --new --environment preview --reviews 1
-$ imx policy set --dirty=false --warn scan,vulnerabilities`,
+$ imx policy set --dirty=false --warn scan,vulnerabilities
+$ imx policy set --freeze "weekend: fri 16:00 - mon 06:00 Europe/Berlin" --freeze "holidays: 2026-12-20 - 2027-01-04"`,
 		exits: asking(
 			status{2, "a setting makes no sense, or a rule has mistakes; in a pipe: somebody would be hit and --yes is missing"},
 			status{3, "there is no such folder or environment"}, status{4, "the policy was changed meanwhile; with --new: the environment is there already"},
@@ -151,7 +153,9 @@ func runPolicySet(ctx context.Context, opts policyOptions, g *Global, t *term.Te
 	if opts.Dir != "" {
 		req.Policy.Rules = rules
 	}
-	opts.apply(&req.Policy.Settings)
+	if err := opts.apply(&req.Policy.Settings); err != nil {
+		return err
+	}
 	would, err := g.client().SetPolicy(ctx, req)
 	if err != nil {
 		return err
@@ -203,8 +207,8 @@ func askAboutPolicy(ctx context.Context, would imx.PolicyView, yes bool, g *Glob
 	return err
 }
 
-// apply changes the settings whose flags were given.
-func (o *policyOptions) apply(s *imx.PolicySettings) {
+// apply changes the settings whose flags were given. Errors: Invalid.
+func (o *policyOptions) apply(s *imx.PolicySettings) error {
 	for name, set := range map[string]func(){
 		"reviews": func() { s.Reviews = o.Reviews }, "scan-age": func() { s.ScanAge = o.ScanAge },
 		"dirty": func() { s.Dirty = o.Dirty }, "signed-commits": func() { s.SignedCommits = o.SignedCommits },
@@ -217,6 +221,21 @@ func (o *policyOptions) apply(s *imx.PolicySettings) {
 			set()
 		}
 	}
+	if !o.flags.Changed("freeze") {
+		return nil
+	}
+	s.Freezes = nil
+	for _, text := range o.Freezes {
+		if text == "" {
+			continue
+		}
+		f, err := imx.ParseFreeze(text)
+		if err != nil {
+			return err
+		}
+		s.Freezes = append(s.Freezes, f)
+	}
+	return nil
 }
 
 // readPolicy reads the rules of a folder by their names. Errors: as policyRules; Invalid for a folder without rules.

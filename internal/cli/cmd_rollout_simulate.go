@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"imx"
-	"imx/internal/sim"
 	"imx/internal/term"
 )
 
@@ -33,18 +30,26 @@ func (o *simulateOptions) addFlags(f *pflag.FlagSet) {
 	f.Uint64Var(&o.Seed, "seed", 1, "what is left to chance; the same `N` gives the same timeline")
 }
 
+// supposed is what the flags say: sim.Supposed, which a client's build hasn't.
+type supposed struct {
+	Seed                 uint64
+	Requests, ErrorShare float64
+	Starts, Crash        time.Duration
+	Never                bool
+}
+
 // supposed reads the flags. Errors: Invalid.
-func (o *simulateOptions) supposed() (sim.Supposed, error) {
+func (o *simulateOptions) supposed() (supposed, error) {
 	requests, err := strconv.ParseFloat(strings.TrimSuffix(o.Requests, "/s"), 64)
 	if err != nil || !(requests >= 0 && requests <= 1e9) {
-		return sim.Supposed{}, imx.Errorf(imx.Invalid, "%q is no number of requests a second", o.Requests).WithHint("write --requests 200/s")
+		return supposed{}, imx.Errorf(imx.Invalid, "%q is no number of requests a second", o.Requests).WithHint("write --requests 200/s")
 	}
 	const percent = 100
 	share, err := strconv.ParseFloat(strings.TrimSuffix(o.ErrorShare, "%"), 64)
 	if err != nil || !(share >= 0 && share <= percent) {
-		return sim.Supposed{}, imx.Errorf(imx.Invalid, "%q is no share of requests", o.ErrorShare).WithHint("write --error-share 5%%")
+		return supposed{}, imx.Errorf(imx.Invalid, "%q is no share of requests", o.ErrorShare).WithHint("write --error-share 5%%")
 	}
-	return sim.Supposed{
+	return supposed{
 		Seed: o.Seed, Requests: requests, ErrorShare: share / percent, Starts: time.Duration(o.Starts), Crash: time.Duration(o.Crash), Never: o.Never,
 	}, nil
 }
@@ -80,7 +85,7 @@ $ imx rollout simulate web --crash-after 10m`,
 }
 
 func runRolloutSimulate(ctx context.Context, of string, opts simulateOptions, g *Global, t *term.Terminal) error {
-	supposed, err := opts.supposed()
+	suppose, err := opts.supposed()
 	if err != nil {
 		return err
 	}
@@ -88,19 +93,7 @@ func runRolloutSimulate(ctx context.Context, of string, opts simulateOptions, g 
 	if err != nil {
 		return err
 	}
-	told, err := sim.Simulate(specs, supposed)
-	if err != nil {
-		return err
-	}
-	if g.JSON {
-		err = printJSON(t.Out, told)
-	} else {
-		err = showSimulation(t.Out, told)
-	}
-	if err != nil {
-		return err
-	}
-	return simulatedEnd(told)
+	return simulate(ctx, specs, suppose, g, t)
 }
 
 // simulated are the services of a folder's template, or the one that runs by that name.
@@ -124,60 +117,4 @@ func simulated(ctx context.Context, of string, g *Global) ([]imx.Spec, error) {
 	spec := r.Spec
 	spec.Replicas = services[i].Replicas
 	return []imx.Spec{spec}, nil
-}
-
-// simulatedEnd is an error where a release didn't come to stay, or a law was broken.
-func simulatedEnd(told sim.Told) error {
-	for _, b := range told.Broken {
-		return imx.Errorf(imx.Internal, "a law was broken: %s: %s", b.Law, b.Says).WithHint("this is a defect in imx: please report it with the template and the flags")
-	}
-	for _, end := range told.Ends {
-		switch end.State {
-		case imx.ReleaseGood:
-		case imx.ReleasePending:
-			return exit{exitRollout, imx.Errorf(imx.Conflict, "the new release of %s still waits after %s: %s", end.Service, end.After, end.Reason)}
-		case imx.ReleaseFailed, imx.ReleaseSuperseded:
-			return exit{exitRollout, imx.Errorf(imx.Conflict, "the new release of %s would be given up: %s", end.Service, end.Reason)}
-		}
-	}
-	return nil
-}
-
-// showSimulation prints a timeline, how each service ended, and the laws.
-func showSimulation(out term.Stream, told sim.Told) error {
-	ink := out.Ink
-	line := term.Table{Head: []string{"AFTER", "SERVICE", "WHAT"}, Wraps: []string{"WHAT"}}
-	for _, l := range told.Lines {
-		line.Add(since(l.After), ink.Name(l.Service), term.Clean(l.Says))
-	}
-	ends := term.Table{Wraps: []string{""}}
-	for _, e := range told.Ends {
-		state := ink.Good("takes over")
-		switch e.State {
-		case imx.ReleaseFailed, imx.ReleaseSuperseded:
-			state = ink.Bad("is given up")
-		case imx.ReleasePending:
-			state = ink.Warn("still waits")
-		case imx.ReleaseGood:
-		}
-		ends.Add(ink.Name(e.Service), fmt.Sprintf("%s after %s; never fewer than %d healthy in the traffic, of %d", state, since(e.After), e.Least, e.Wanted))
-	}
-	laws := ink.Good("ok:") + fmt.Sprintf(" %s held\n", term.Count(int64(len(told.Laws)), "law"))
-	for _, b := range told.Broken {
-		laws = ink.Bad("broken:") + " " + b.Law + ": " + b.Says + "\n"
-	}
-	_, err := io.WriteString(out, line.Text(ink, out.Columns())+"\n"+ends.Text(ink, out.Columns())+laws)
-	return err
-}
-
-// since is a time after the beginning: "1:05.3", "2:03:59.0".
-func since(d imx.Duration) string {
-	const unit = 60
-	tenths := time.Duration(d).Round(time.Second / 10)
-	minutes := int(tenths / time.Minute)
-	seconds := (tenths % time.Minute).Seconds()
-	if minutes >= unit {
-		return fmt.Sprintf("%d:%02d:%04.1f", minutes/unit, minutes%unit, seconds)
-	}
-	return fmt.Sprintf("%d:%04.1f", minutes, seconds)
 }

@@ -20,7 +20,14 @@ func strike(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: strike SIGNAL init|conmon INSTANCE")
 	}
-	var r struct{ Init, Monitor struct{ Pid int } }
+	var r struct {
+		Init struct {
+			Pid int `json:"pid"`
+		} `json:"init"`
+		Monitor struct {
+			Pid int `json:"pid"`
+		} `json:"monitor"`
+	}
 	text, err := os.ReadFile(filepath.Join(ts.Getenv("IMX_DATA"), "engine", "instances", args[2], "instance.json"))
 	ts.Check(err)
 	ts.Check(json.Unmarshal(text, &r))

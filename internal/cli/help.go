@@ -130,7 +130,7 @@ const rootExits = `  0  all went well
  11  scan --fail-on: there is such a vulnerability
  12  verify: it may not run; policy test: a verdict isn't the one that was expected
  13  scan --fail-on: none was found, but not all could be looked at
- 14  apply: a candidate waits for approvals
+ 14  apply: a candidate waits for approvals, or for the end of a freeze
 130  interrupted`
 
 // showHelp prints a command's help.

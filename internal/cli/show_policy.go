@@ -32,6 +32,9 @@ func showPolicy(out term.Stream, v imx.PolicyView, now time.Time) error {
 	} {
 		settings.Add(out.Ink.Dim(line[0]), line[1])
 	}
+	for _, f := range s.Freezes {
+		settings.Add(out.Ink.Dim("freeze"), term.Clean(f.String()))
+	}
 	b.WriteString(settings.Text(out.Ink, out.Columns()) + "\n")
 	table := term.Table{Head: []string{"CONDITION", "RELEASE", "START", "ASKS", "FROM"}, Wraps: []string{"ASKS"}}
 	for _, c := range v.Conditions {

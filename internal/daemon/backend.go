@@ -43,16 +43,16 @@ func (v viewer) Status(ctx context.Context, at time.Time) (imx.Status, error) {
 	if err != nil {
 		return imx.Status{}, err
 	}
-	state := v.control.State()
-	for id, in := range state.Instances {
+	now := v.control.State()
+	for id, in := range now.Instances {
 		if u, ok := usage[id]; ok {
 			in.Usage = &u
-			state.Instances[id] = in
+			now.Instances[id] = in
 		}
 	}
 	checkpoint := v.log.Checkpoint()
 	return imx.Status{
-		Version: v.version.Version, State: *state, Mode: append(seen.Mode, v.room.mode()...), Checkpoint: &checkpoint, Environment: v.judge.Environment(),
+		Version: v.version.Version, State: *now, Mode: append(seen.Mode, v.room.mode()...), Checkpoint: &checkpoint, Environment: v.judge.Environment(),
 	}, nil
 }
 

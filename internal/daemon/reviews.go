@@ -19,7 +19,7 @@ func (s *server) openReviews(statements *evidence.Store) {
 		Control: s.control, Pipeline: s.pipeline, Scan: s.vulnerabilities, Keep: statements.KeepSigned, Now: time.Now,
 	})
 	s.follower = source.New(source.Config{
-		Dir: filepath.Join(s.data, sourceFolder), Limit: s.sourceSize, Control: s.control, Releaser: s.pipeline, Signed: s.judge.AsksSigned,
+		Dir: filepath.Join(s.data, sourceFolder), Limit: s.sourceSize, Control: s.control, Releaser: s.pipeline, Signed: s.judge.AsksSigned, Frozen: s.judge.Frozen,
 		Now: time.Now, Log: s.logger,
 	})
 }

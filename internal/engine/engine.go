@@ -19,6 +19,7 @@ import (
 // same arguments changes nothing. All may be called from several goroutines at once.
 type Engine interface {
 	Runner
+	Observer
 
 	// Admit reports whether the engine could run the release and changes nothing. The error is of
 	// kind Conflict where a published port, or the preview port, is held by somebody else (it names the port and, where
@@ -41,6 +42,14 @@ type Engine interface {
 	// a Route to it ends the freezing of what isn't frozen yet.
 	Keep(ctx context.Context, r imx.Release, n int) error
 
+	// Run checks health, ends what is being stopped and takes away what ended instances leave, until
+	// ctx ends. It calls changed when what Observe returns has changed; changed must not block. It
+	// stops no instance when it returns. Without a Run nothing gets healthy.
+	Run(ctx context.Context, changed func()) error
+}
+
+// Observer tells what there is, what it uses and what it wrote.
+type Observer interface {
 	// Observe returns what is there: from the processes themselves, not from memory alone.
 	Observe(ctx context.Context) (imx.Seen, error)
 
@@ -51,11 +60,6 @@ type Engine interface {
 	// Logs returns the lines that the instance wrote, also after its end. The caller closes the
 	// reader. The error is of kind NotFound for an instance that the engine no longer keeps.
 	Logs(ctx context.Context, id string, o imx.LogOptions) (io.ReadCloser, error)
-
-	// Run checks health, ends what is being stopped and takes away what ended instances leave, until
-	// ctx ends. It calls changed when what Observe returns has changed; changed must not block. It
-	// stops no instance when it returns. Without a Run nothing gets healthy.
-	Run(ctx context.Context, changed func()) error
 }
 
 // Runner starts and ends instances.

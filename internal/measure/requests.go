@@ -28,7 +28,7 @@ func Requests(ctx context.Context, r imx.Release, instances []imx.Instance) map[
 		group.Go(func() error {
 			s, err := scrape(ctx, page{*judge, selectors}, r, in)
 			if err != nil {
-				return nil //nolint:nilerr // it isn't known, and that is what the caller is told
+				return nil // it isn't known, and that is what the caller is told
 			}
 			total := 0.0
 			for _, v := range s[requests] {

@@ -15,7 +15,7 @@ import (
 // nothing is released; if it ends after, the rollouts go on without the caller.
 // Errors: as Plan; Conflict while another apply is open, for a port that is taken, or if req expects
 // services to stand elsewhere than they do, now or when the releases are made; Refused if a test of an image fails, or where the
-// policy doesn't allow what would be released. Where nothing but approvals is missing, it leaves a candidate in the result.
+// policy doesn't allow what would be released. Where nothing is missing but approvals, or the end of a freeze, it leaves a candidate in the result.
 func (p *Pipeline) Apply(ctx context.Context, by imx.Principal, req imx.PlanRequest, report imx.Report) (imx.ApplyResult, error) {
 	planned, err := p.Plan(ctx, by, req, report)
 	if err != nil {
@@ -41,8 +41,8 @@ func (p *Pipeline) apply(ctx context.Context, w work) (imx.ApplyResult, error) {
 	result.Images, result.Releases, err = p.release(ctx, w)
 	if err != nil {
 		failed := p.cfg.Control.Fail(w.by, id, err)
-		if c, ok := Waiting(err); ok {
-			result.Candidate, result.Images = &c, c.Images
+		if c, waits, ok := Waiting(err); ok {
+			result.Candidate, result.Waits, result.Images = &c, waits, c.Images
 			return result, failed
 		}
 		return result, errors.Join(err, failed)
@@ -244,7 +244,7 @@ func outcome(v imx.Service, r imx.Release, s *imx.State, progress *imx.Progress)
 	case v.Target != r.Number:
 		now.State, now.Reason = imx.ReleaseFailed, fmt.Sprintf("release %d took its place", v.Target)
 	default:
-		progress.Status, progress.Message = imx.StepRunning, fmt.Sprintf("release %d: %s", r.Number, standing(v, progress))
+		progress.Status, progress.Message = imx.StepRunning, standing(v, progress)
 		return now, false
 	}
 	progress.Status, progress.Message = imx.StepFailed, fmt.Sprintf("release %d: %s", r.Number, now.Reason)

@@ -6,31 +6,34 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"imx"
 	"imx/internal/control"
 	"imx/internal/plan"
 )
 
-// waitingError says that nothing but approvals is missing.
+// waitingError says that nothing is missing but what comes by itself or from people: approvals, the end of a freeze.
 type waitingError struct {
 	error
 
 	candidate imx.Candidate
+	waits     string // for what
 }
 
 // Unwrap returns why it wasn't admitted.
 func (e waitingError) Unwrap() error { return e.error }
 
-// Waiting returns the candidate that is left where nothing but approvals was missing.
-func Waiting(err error) (imx.Candidate, bool) {
+// Waiting returns the candidate that is left where nothing was missing but approvals or the end of a freeze, and for which it waits.
+func Waiting(err error) (c imx.Candidate, waits string, ok bool) {
 	w, ok := errors.AsType[waitingError](err)
-	return w.candidate, ok
+	return w.candidate, w.waits, ok
 }
 
-// wait leaves a candidate of what wasn't admitted, if approvals are all that is missing.
+// wait leaves a candidate of what wasn't admitted, if approvals or the end of a freeze are all that is missing.
 func (p *Pipeline) wait(w work, images []imx.Image, verdicts []imx.Verdict, refused error) error {
-	if w.candidate != nil || !onlyReviews(verdicts) {
+	waits := awaited(verdicts)
+	if w.candidate != nil || waits == "" {
 		return refused
 	}
 	c, err := p.propose(w, images, nil)
@@ -41,23 +44,35 @@ func (p *Pipeline) wait(w work, images []imx.Image, verdicts []imx.Verdict, refu
 		return imx.Errorf(imx.Refused, "this plan was rejected by %s: %w", c.Why, refused).
 			WithHint("change the template; or who rejected it approves it: imx approve %s", c.ID)
 	}
-	said := imx.Errorf(imx.Refused, "candidate %s waits for approvals: %w", c.ID, refused).
-		WithHint("imx review %s shows what would change, imx approve %s says yes", c.ID, c.ID)
-	return waitingError{said, c}
+	said := imx.Errorf(imx.Refused, "candidate %s waits for %s: %w", c.ID, waits, refused).
+		WithHint("imx review %s shows what would change, imx approve %s says yes, imx release %s releases it", c.ID, c.ID, c.ID)
+	return waitingError{said, c, waits}
 }
 
-// onlyReviews reports whether verdicts are no for want of approvals alone.
-func onlyReviews(verdicts []imx.Verdict) bool {
-	unmet := func(c imx.Condition) bool { return !c.Holds() }
-	other := func(c imx.Condition) bool { return unmet(c) && c.ID != "reviews" }
-	denied := false
+// awaited says for what releases wait that nothing else keeps from being made: "approvals", "the end of a freeze", or both; "" if something
+// else is missing, or nothing.
+func awaited(verdicts []imx.Verdict) string {
+	kinds := map[string]string{"reviews": "approvals", "freeze": "the end of a freeze"}
+	missing := map[string]bool{}
 	for _, v := range verdicts {
-		if slices.ContainsFunc(v.Conditions, other) || !v.Allowed && !slices.ContainsFunc(v.Conditions, unmet) {
-			return false
+		why := slices.DeleteFunc(slices.Clone(v.Conditions), imx.Condition.Holds)
+		if !v.Allowed && len(why) == 0 {
+			return "" // it says no, and not why
 		}
-		denied = denied || !v.Allowed
+		for _, c := range why {
+			if kinds[c.ID] == "" {
+				return ""
+			}
+			missing[c.ID] = true
+		}
 	}
-	return denied
+	var words []string
+	for _, id := range []string{"reviews", "freeze"} {
+		if missing[id] {
+			words = append(words, kinds[id])
+		}
+	}
+	return strings.Join(words, " and for ")
 }
 
 // propose keeps all that a release of built images needs, and opens a candidate.

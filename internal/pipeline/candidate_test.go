@@ -23,6 +23,20 @@ func waiting(t *testing.T, w *world, greeting string) imx.Candidate {
 	return *result.Candidate
 }
 
+// What comes by itself, or from people, is waited for; anything else isn't.
+func TestAFreezeLeavesACandidateThatWaitsForItsEnd(t *testing.T) {
+	for waits, unmet := range map[string][]string{
+		"approvals": {"reviews"}, "the end of a freeze": {"freeze"}, "approvals and for the end of a freeze": {"freeze", "reviews"}, "": {"freeze", "scan"},
+	} {
+		w := newWorld(t)
+		w.judge, w.unmet = func(imx.Release) bool { return false }, unmet
+		result, err := w.Apply(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet)
+		if result.Waits != waits || (result.Candidate != nil) != (waits != "") || (err == nil) != (waits != "") {
+			t.Errorf("%v: it waits for %q, candidate %v, %v", unmet, result.Waits, result.Candidate, err)
+		}
+	}
+}
+
 // rolled plays the loop that finishes rollouts.
 func (w *world) rolled(t *testing.T) {
 	t.Helper()

@@ -9,11 +9,11 @@ import (
 	"imx/internal/rollout"
 )
 
-// standing says how far a rollout is: its step, its share of the traffic, its instances, and what it waits for.
+// standing says how far a rollout is: its step and its share of the traffic where it has any, its instances, and what it waits for.
 func standing(v imx.Service, p *imx.Progress) string {
-	text := fmt.Sprintf("%d of %d healthy", p.Done, p.Total)
-	if share := v.Routes[v.Target]; share > 0 || len(rollout.Steps(v)) > 0 {
-		text = fmt.Sprintf("%d %% of the traffic, %s", share, text)
+	text := fmt.Sprintf("release %d: %d of %d healthy", v.Target, p.Done, p.Total)
+	if steps := len(rollout.Steps(v)); steps > 0 {
+		text = fmt.Sprintf("step %d of %d, %d %% of the traffic, %s", v.Rollout.Step+1, steps+1, v.Routes[v.Target], text)
 	}
 	switch {
 	case v.Rollout.Paused != "":

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/freeze"
 )
 
 // Input is what a verdict is about and stands on. Its JSON is what rules see as `input`, and what `imx verify --record` writes as that.
@@ -25,6 +26,8 @@ type Input struct {
 	Candidate  string          `json:"candidate,omitempty"`
 	Reviews    []Review        `json:"reviews"`
 	Exceptions []imx.Exception `json:"exceptions"`
+	// Freeze is how it stands at Now with the policy's freezes. Judging fills it in.
+	Freeze freeze.State `json:"freeze"`
 	// Inputs names all that the rest was gathered from; it becomes Verdict.Inputs.
 	Inputs imx.Digest `json:"inputs,omitempty"`
 }

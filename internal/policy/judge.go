@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // freezes are in the time of a zone, which not each machine knows
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"imx"
+	"imx/internal/freeze"
 	"imx/internal/policy/rules"
 	"imx/internal/rego"
 )
@@ -280,6 +282,10 @@ func (b *Book) Judge(ctx context.Context, in Input) (imx.Verdict, Looked, error)
 	v := imx.Verdict{
 		Image: in.Image.Digest, Service: in.Service, Plan: in.Plan.Digest, Environment: b.policy.Environment, Purpose: in.Purpose, Policy: b.digest,
 		Inputs: in.Inputs, Made: in.Now, Conditions: []imx.Condition{},
+	}
+	var err error
+	if in.Freeze, err = freeze.At(b.policy.Settings.Freezes, in.Now); err != nil {
+		return v, nil, err
 	}
 	document, err := asMap(in)
 	if err != nil {

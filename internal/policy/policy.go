@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/freeze"
 )
 
 // The environments that policies are shipped for. Any other has production's but for its reviews and for who signs commits.
@@ -116,7 +117,7 @@ func checkSettings(s imx.PolicySettings) error {
 		return imx.Errorf(imx.Invalid, "nothing is known that would be done about a denied release by the name of %q", s.Denied).
 			WithHint("show, replace or stop")
 	}
-	return nil
+	return freeze.Check(s.Freezes)
 }
 
 // CheckException says what is wrong with an exception, its condition aside. The error is of kind Invalid.

@@ -103,7 +103,7 @@ func review(change func(r *policy.Review)) policy.Input {
 func TestWhatHasAllThatProductionAsksForIsAllowed(t *testing.T) {
 	for _, purpose := range []imx.Purpose{imx.ForRelease, imx.ForStart} {
 		v := judge(t, policy.Default(policy.Production), with(func(in *policy.Input) { in.Purpose = purpose }))
-		if !v.Allowed || len(v.Conditions) != 10 || v.Until.After(now().Add(time.Minute)) {
+		if !v.Allowed || len(v.Conditions) != 11 || v.Until.After(now().Add(time.Minute)) {
 			t.Errorf("%s: %+v", purpose, v)
 		}
 		for _, c := range v.Conditions {
@@ -182,6 +182,43 @@ func TestEachConditionRefusesAReleaseAndSaysWhy(t *testing.T) {
 				t.Errorf("at a start: allowed %t, %+v", v.Allowed, condition(t, v, c.id))
 			}
 		})
+	}
+}
+
+func TestNothingNewIsReleasedWhileAFreezeIsOnAndEverythingElseIsDone(t *testing.T) {
+	p := policy.Default(policy.Production)
+	for _, text := range []string{"sunday: sun 08:00 - 12:00 Europe/Berlin", "night: daily 22:00 - 06:00"} {
+		f, err := imx.ParseFreeze(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Settings.Freezes = append(p.Settings.Freezes, f)
+	}
+	v := judge(t, p, good()) // now is a Sunday, 10:00 in Berlin
+	c := condition(t, v, "freeze")
+	if v.Allowed || c.Met || c.Says != "nothing new is released before 2026-11-22T12:00:00+01:00: freeze sunday" ||
+		c.Hint != "wait until 2026-11-22T12:00:00+01:00; or imx exception add freeze --service web --until 2h --reason WHY" {
+		t.Errorf("allowed %t: %+v", v.Allowed, c)
+	}
+	if !c.Until.Equal(time.Date(2026, 11, 22, 11, 0, 0, 0, time.UTC)) {
+		t.Errorf("it says so until %s", c.Until)
+	}
+	if v := judge(t, p, with(func(in *policy.Input) { in.Purpose = imx.ForStart })); !v.Allowed || !condition(t, v, "freeze").Met {
+		t.Errorf("at a start: %+v", condition(t, v, "freeze"))
+	}
+	excused := with(func(in *policy.Input) {
+		in.Exceptions = []imx.Exception{{ID: "x", Condition: "freeze", Owner: "ann", Reason: "the fire", Made: now(), Until: now().Add(time.Hour)}}
+	})
+	if v := judge(t, p, excused); !v.Allowed {
+		t.Errorf("excused: %+v", condition(t, v, "freeze"))
+	}
+	soon := with(func(in *policy.Input) { in.Now = now().Add(2*time.Hour + 59*time.Minute + 30*time.Second) })
+	if c := condition(t, judge(t, p, soon), "freeze"); !c.Met || !c.Until.Equal(time.Date(2026, 11, 22, 22, 0, 0, 0, time.UTC)) {
+		t.Errorf("after its end: %+v", c)
+	}
+	p.Settings.Freezes[0].Zone = "Europe/Nowhere"
+	if _, err := policy.Compile(p); imx.KindOf(err) != imx.Invalid || !strings.Contains(err.Error(), "Europe/Nowhere") {
+		t.Errorf("a zone that there isn't: %v", err)
 	}
 }
 

@@ -32,15 +32,12 @@ func Due(all []Returning, now time.Time) (due []string, waits map[string][]strin
 		}
 		for _, name := range r.Connects {
 			other, known := by[name]
-			if !known || other.Up || far[name][r.Service] {
-				continue
-			}
-			left := other.Began.Add(ReturnPatience).Sub(now)
-			if !other.Began.IsZero() && left <= 0 {
+			left, patient := other.patience(now)
+			if !known || !patient || far[name][r.Service] {
 				continue
 			}
 			waits[r.Service] = append(waits[r.Service], name)
-			if !other.Began.IsZero() && (wake == 0 || left < wake) {
+			if left > 0 && (wake == 0 || left < wake) {
 				wake = left
 			}
 		}
@@ -50,6 +47,18 @@ func Due(all []Returning, now time.Time) (due []string, waits map[string][]strin
 	}
 	slices.Sort(due)
 	return due, waits, wake
+}
+
+// patience says whether others wait for the service, and for how long at most; 0 is as long as it hasn't begun itself.
+func (r Returning) patience(now time.Time) (left time.Duration, waits bool) {
+	switch {
+	case r.Up:
+		return 0, false
+	case r.Began.IsZero():
+		return 0, true
+	}
+	left = r.Began.Add(ReturnPatience).Sub(now)
+	return max(left, 0), left > 0
 }
 
 // Circles are the services that connect to each other in a circle, each circle sorted, and so are they.

@@ -118,8 +118,11 @@ func TestTheOrderOfComingBackDoesNotDependOnHowItIsTold(t *testing.T) {
 
 func TestCirclesAreNamed(t *testing.T) {
 	got := rollout.Circles([]rollout.Returning{
-		{Service: "web", Connects: []string{"app"}}, {Service: "app", Connects: []string{"db", "mail"}}, {Service: "db"},
-		{Service: "mail", Connects: []string{"app"}}, {Service: "loner", Connects: []string{"loner"}},
+		{Service: "web", Connects: []string{"app"}},
+		{Service: "app", Connects: []string{"db", "mail"}},
+		{Service: "db"},
+		{Service: "mail", Connects: []string{"app"}},
+		{Service: "loner", Connects: []string{"loner"}},
 	})
 	if want := [][]string{{"app", "mail"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)

@@ -28,7 +28,7 @@ func many(tb testing.TB, services int) *sim.World {
 		if _, err := w.Apply("ada", specs...); err != nil {
 			tb.Fatal(err)
 		}
-		if err := w.Run(time.Minute); err != nil {
+		if err := w.Run(tb.Context(), time.Minute); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -40,7 +40,7 @@ func BenchmarkDecisionsFor1000Services(b *testing.B) {
 	w := many(b, 1000)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := w.Run(0); err != nil {
+		if err := w.Run(b.Context(), 0); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -73,7 +72,7 @@ type scene struct {
 }
 
 func (l *laws) scene(service string) scene {
-	seen, _ := l.w.engine.Observe(context.Background()) // what is refused is refused to the server
+	seen := l.w.engine.Seen()
 	s := scene{Service: l.state.Services[service], routes: seen.Routes[service], preview: seen.Previews[service]}
 	s.target, _ = s.Release(s.Target)
 	s.current, _ = s.Release(s.Current)

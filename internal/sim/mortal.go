@@ -27,6 +27,7 @@ type mortal struct {
 	refused      map[string]error
 	refusals     int
 	watch        func(c call, do func() error) error
+	where        func(instance string) (service string)
 }
 
 // call is what is done to the engine.
@@ -84,20 +85,7 @@ func (m *mortal) Scale(ctx context.Context, p admission.Pass, r imx.Release, n i
 
 // Stop implements engine.Runner.
 func (m *mortal) Stop(ctx context.Context, id, reason string) error {
-	return m.do(call{operation: "stop", service: m.serviceOf(ctx, id)}, func() error { return m.Engine.Stop(ctx, id, reason) })
-}
-
-func (m *mortal) serviceOf(ctx context.Context, id string) string {
-	seen, err := m.Engine.Observe(ctx)
-	if err != nil {
-		return ""
-	}
-	for _, in := range seen.Instances {
-		if in.ID == id {
-			return in.Service
-		}
-	}
-	return ""
+	return m.do(call{operation: "stop", service: m.where(id)}, func() error { return m.Engine.Stop(ctx, id, reason) })
 }
 
 // Route implements engine.Engine.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -70,7 +71,7 @@ const (
 // Simulate releases services anew in a world in which they run, and tells what happens: until all of them have ended, with the
 // time in which a release that took over may be gone back from. A person promotes what waits for one. The same services and suppositions
 // give the same timeline.
-func Simulate(specs []imx.Spec, s Supposed) (Told, error) {
+func Simulate(ctx context.Context, specs []imx.Spec, s Supposed) (Told, error) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	w, err := New(Config{Seed: s.Seed, Start: start, Tick: precise})
 	if err != nil {
@@ -80,14 +81,17 @@ func Simulate(specs []imx.Spec, s Supposed) (Told, error) {
 		s.Longest = look
 	}
 	run := &simulation{World: w, supposed: s, told: Told{Laws: Laws(), Lines: []Line{}}, ends: map[string]*End{}}
-	if err := run.before(specs); err != nil {
+	if err := run.before(ctx, specs); err != nil {
 		return Told{}, err
 	}
 	if err := run.release(specs); err != nil {
 		return Told{}, err
 	}
 	for w.Now().Before(run.began.Add(s.Longest)) && run.under() {
-		if err := run.step(); err != nil {
+		if err := ctx.Err(); err != nil {
+			return run.told, err
+		}
+		if err := run.step(ctx); err != nil {
 			return run.told, err
 		}
 	}
@@ -95,7 +99,7 @@ func Simulate(specs []imx.Spec, s Supposed) (Told, error) {
 }
 
 // before brings up what the services are supposed to be replaced from: releases that are like them and do well.
-func (s *simulation) before(specs []imx.Spec) error {
+func (s *simulation) before(ctx context.Context, specs []imx.Spec) error {
 	var old []imx.Spec
 	for _, spec := range specs {
 		was := spec
@@ -108,7 +112,7 @@ func (s *simulation) before(specs []imx.Spec) error {
 	if _, err := s.Apply("you", old...); err != nil {
 		return err
 	}
-	return s.Run(settled)
+	return s.Run(ctx, settled)
 }
 
 func (s *simulation) release(specs []imx.Spec) error {
@@ -126,8 +130,8 @@ func (s *simulation) release(specs []imx.Spec) error {
 }
 
 // step lets as much time pass as it takes until something may happen.
-func (s *simulation) step() error {
-	wake, err := s.settle()
+func (s *simulation) step(ctx context.Context) error {
+	wake, err := s.settle(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -59,7 +58,7 @@ func (w *World) Behave(service string, release int, h Habit) {
 func (w *World) Ask(service string, perSecond float64) { w.traffic.rate[service] = perSecond }
 
 // Lie makes all metrics unreadable, or readable again.
-func (w *World) Lie(lies bool) { w.traffic.liar = lies } //nolint:revive // flag-parameter: it is what is set
+func (w *World) Lie(lies bool) { w.traffic.liar = lies }
 
 // serve lets requests come in for a time.
 func (f *traffic) serve(w *World, d time.Duration) {
@@ -67,10 +66,7 @@ func (f *traffic) serve(w *World, d time.Duration) {
 		return
 	}
 	s := w.control.State()
-	seen, err := w.engine.Observe(context.Background())
-	if err != nil {
-		return
-	}
+	seen := w.engine.Seen()
 	healthy := map[string]bool{}
 	for _, in := range seen.Instances {
 		if in.Phase == imx.Healthy {

@@ -53,7 +53,7 @@ func New(cfg Config) (*World, error) {
 	}
 	w.engine = fake.New(w.clock)
 	w.traffic = newTraffic(w.rng)
-	w.mortal = &mortal{refused: map[string]error{}}
+	w.mortal = &mortal{refused: map[string]error{}, where: w.serviceOf}
 	if !cfg.Lawless {
 		w.laws = newLaws(w)
 		w.log.told, w.mortal.watch = w.laws.told, w.laws.watch
@@ -62,6 +62,16 @@ func New(cfg Config) (*World, error) {
 }
 
 func (w *World) clock() time.Time { return w.now }
+
+// serviceOf is whose an instance is.
+func (w *World) serviceOf(id string) string {
+	for _, in := range w.engine.Seen().Instances {
+		if in.ID == id {
+			return in.Service
+		}
+	}
+	return ""
+}
 
 // boot starts a server over what there is.
 func (w *World) boot() error {
@@ -140,9 +150,9 @@ func (w *World) Release(by imx.Principal, apply string, base imx.Digest, specs .
 func unjudged(*imx.State, []imx.Release) ([]imx.Body, error) { return nil, nil }
 
 // Run lets time pass. It returns what the world is found to do wrong.
-func (w *World) Run(d time.Duration) error {
+func (w *World) Run(ctx context.Context, d time.Duration) error {
 	for end := w.now.Add(d); ; {
-		wake, err := w.settle()
+		wake, err := w.settle(ctx)
 		if err != nil || !w.now.Before(end) {
 			return err
 		}
@@ -166,11 +176,11 @@ func (w *World) pass(d time.Duration) {
 
 // settle decides and acts until nothing changes any more, and returns when to look again. What was done to the engine is looked at once
 // more: that nothing is to be seen of it yet is no change.
-func (w *World) settle() (time.Duration, error) {
+func (w *World) settle(ctx context.Context) (time.Duration, error) {
 	const most = 40
 	for quiet, i := 0, 0; i < most; i++ {
 		size, calls := w.log.Size(), w.mortal.calls
-		wake, err := w.loop.Step(context.Background())
+		wake, err := w.loop.Step(ctx)
 		switch {
 		case w.mortal.dead:
 			if err := w.Die(); err != nil {
@@ -198,11 +208,7 @@ func (w *World) settle() (time.Duration, error) {
 
 // still reports whether nothing but traffic happens on the engine until somebody decides something.
 func (w *World) still() bool {
-	seen, err := w.engine.Observe(context.Background())
-	if err != nil {
-		return false
-	}
-	for _, in := range seen.Instances {
+	for _, in := range w.engine.Seen().Instances {
 		switch in.Phase {
 		case imx.Healthy:
 			if in.Reason != "" || w.traffic.habit(in).Crash > 0 {

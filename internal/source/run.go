@@ -32,6 +32,9 @@ func (f *Follower) Run(ctx context.Context) error {
 		if len(names) > 0 {
 			continue // what changed meanwhile is seen anew
 		}
+		if z, err := f.cfg.Frozen(); err == nil && z.Window != "" {
+			wait = min(wait, max(z.Until.Sub(f.cfg.Now()), 0)) // what waited is released then
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -21,6 +22,7 @@ import (
 	"imx"
 	"imx/internal/control"
 	"imx/internal/disk"
+	"imx/internal/freeze"
 	"imx/internal/git"
 )
 
@@ -45,6 +47,8 @@ type Config struct {
 	Releaser Releaser
 	// Signed reports whether the policy admits nothing of a commit that nobody known signed.
 	Signed func() bool
+	// Frozen says until when nothing new is released, and why; the zero State while something may be.
+	Frozen func() (freeze.State, error)
 	Now    func() time.Time
 	Log    *slog.Logger
 }
@@ -191,7 +195,11 @@ func (f *Follower) view(s *imx.State, name string) (imx.SourceView, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return imx.SourceView{GitSource: src, Status: Status(s, src), Earlier: earlier(s, src), Refused: f.refused[name]}, nil
+	is := Status(s, src)
+	if z, err := f.cfg.Frozen(); err == nil && z.Window != "" && src.Release && s.Candidates[src.Candidate].State == imx.CandidateOpen && is.State == pending {
+		is.Description += fmt.Sprintf("; nothing is released before %s: freeze %s", z.Until.Format(time.RFC3339), z.Window)
+	}
+	return imx.SourceView{GitSource: src, Status: is, Earlier: earlier(s, src), Refused: f.refused[name]}, nil
 }
 
 func noSource(name string) error {

@@ -18,6 +18,7 @@ import (
 	"imx"
 	"imx/internal/control"
 	"imx/internal/eventlog"
+	"imx/internal/freeze"
 	"imx/internal/plan"
 	"imx/internal/source"
 )
@@ -46,7 +47,8 @@ type world struct {
 
 	mu       sync.Mutex
 	admitted bool
-	signed   bool  // commits must be
+	signed   bool // commits must be
+	frozen   freeze.State
 	broken   error // of Release
 	fault    error // of Propose
 	asked    []imx.PlanRequest
@@ -76,7 +78,8 @@ func newWorldWithin(t *testing.T, limit imx.Size) *world {
 		t.Fatal(err)
 	}
 	w.Follower = source.New(source.Config{
-		Dir: w.data, Limit: limit, Control: w.control, Releaser: w, Signed: func() bool { return w.signed }, Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Dir: w.data, Limit: limit, Control: w.control, Releaser: w, Signed: func() bool { return w.signed }, Frozen: w.Frozen,
+		Now: time.Now, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	w.git("init", "--quiet", "--bare", "--initial-branch=main", w.url)
 	w.git("init", "--quiet", "--initial-branch=main", w.tree)
@@ -109,9 +112,20 @@ func (w *world) Propose(ctx context.Context, by imx.Principal, req imx.PlanReque
 }
 
 func (w *world) Admitted(context.Context, imx.Candidate) (bool, error) {
+	z, _ := w.Frozen()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.admitted, nil
+	return w.admitted && z.Window == "", nil
+}
+
+// Frozen is on until its end.
+func (w *world) Frozen() (freeze.State, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.frozen.Until.After(time.Now()) {
+		return w.frozen, nil
+	}
+	return freeze.State{}, nil
 }
 
 func (w *world) Release(_ context.Context, by imx.Principal, id string, _ imx.Report) (imx.ApplyResult, error) {
@@ -372,6 +386,35 @@ func TestASourceReleasesByItselfWhatIsAdmitted(t *testing.T) {
 	w.Settle(t.Context())
 	if v := w.shop(); len(w.released) != 2 || !strings.Contains(v.Fault, "can't be released: what runs has changed") {
 		t.Errorf("it was tried %d times: %+v", len(w.released), v)
+	}
+}
+
+func TestACommitThatCameDuringAFreezeIsReleasedWhenThatEnds(t *testing.T) {
+	w := newWorld(t)
+	w.add(func(r *imx.SourceRequest) { r.Source.Release, r.Source.Every = true, imx.Duration(time.Hour) })
+	w.push(template("hi"))
+	w.admitted, w.frozen = true, freeze.State{Window: "weekend", Until: time.Now().Add(time.Hour)}
+	c := w.look().Candidate
+	w.Settle(t.Context())
+	if v := w.shop(); len(w.released) != 0 || !strings.Contains(v.Status.Description, "; nothing is released before") || !strings.Contains(v.Status.Description, "freeze weekend") {
+		t.Errorf("released %v: %+v", w.released, v.Status)
+	}
+	w.frozen.Until = time.Now().Add(300 * time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	for w.control.State().Candidates[c].State != imx.CandidateReleased {
+		select {
+		case <-w.control.Changed():
+		case <-time.After(50 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("it was never released")
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil || time.Now().Before(w.frozen.Until) {
+		t.Errorf("it was released before the end: %v", err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/freeze"
 	"imx/internal/policy"
 )
 
@@ -134,6 +135,12 @@ func (j *Judge) AsksSigned() bool {
 	p := policy.Of(s, j.cfg.Environment).Settings
 	excused := slices.ContainsFunc(j.Exceptions(), func(x imx.Exception) bool { return x.Condition == "source" })
 	return (p.SignedCommits || p.SignedSources) && !excused && !slices.Contains(p.Warn, "source")
+}
+
+// Frozen says how it stands now with the policy's freezes. Errors: Internal.
+func (j *Judge) Frozen() (freeze.State, error) {
+	s := j.cfg.Control.State()
+	return freeze.At(policy.Of(s, j.cfg.Environment).Settings.Freezes, j.now(s))
 }
 
 // Except excuses a condition for a while. Errors: Invalid for a condition that there isn't or that nothing excuses, and for an

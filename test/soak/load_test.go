@@ -84,7 +84,9 @@ func (w *worker) bind(_, _ string, c syscall.RawConn) error {
 		}
 		var a unix.Sockaddr
 		if a, err = unix.Getsockname(int(fd)); err == nil {
-			w.port.Store(int32(a.(*unix.SockaddrInet4).Port)) //nolint:forcetypeassert,gosec // it was bound as one; ports fit
+			if a, ok := a.(*unix.SockaddrInet4); ok {
+				w.port.Store(int32(a.Port))
+			}
 		}
 	})
 	if outer != nil {

@@ -16,8 +16,8 @@ import (
 )
 
 var (
-	duration = flag.Duration("for", 15*time.Second, "how long harm is done")            //nolint:gochecknoglobals // a flag of the test
-	seed     = flag.Uint64("seed", 1, "of the random order in which things are killed") //nolint:gochecknoglobals // a flag of the test
+	duration = flag.Duration("for", 15*time.Second, "how long harm is done")
+	seed     = flag.Uint64("seed", 1, "of the random order in which things are killed")
 )
 
 func TestSoakLosesNothingButWhatTheKilledHad(t *testing.T) {
@@ -27,7 +27,7 @@ func TestSoakLosesNothingButWhatTheKilledHad(t *testing.T) {
 	s := newServer(t)
 	s.apply(t, 0)
 	l := newLoad(s.port)
-	c := newChaos(s, rand.New(rand.NewPCG(*seed, 0))) //nolint:gosec // the same order each time
+	c := newChaos(s, rand.New(rand.NewPCG(*seed, 0)))
 	halt := l.begin(t.Context())
 	c.run(t, time.Now().Add(*duration))
 	s.awaitWhole(t)

@@ -210,6 +210,17 @@ func (e *Engine) Observe(context.Context) (imx.Seen, error) {
 	if err := e.fault("observe"); err != nil {
 		return imx.Seen{}, err
 	}
+	return e.seen(), nil
+}
+
+// Seen is what Observe returns where nothing fails, for who looks at the engine from outside.
+func (e *Engine) Seen() imx.Seen {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seen()
+}
+
+func (e *Engine) seen() imx.Seen {
 	seen := imx.Seen{Routes: map[string]imx.Weights{}, Mode: []string{"in memory"}}
 	for _, k := range slices.Sorted(maps.Keys(e.kept)) {
 		seen.Kept = append(seen.Kept, e.kept[k])
@@ -233,7 +244,7 @@ func (e *Engine) Observe(context.Context) (imx.Seen, error) {
 		}
 		seen.Previews = engine.WithPreview(seen.Previews, route)
 	}
-	return seen, nil
+	return seen
 }
 
 // Logs implements engine.Engine. It ignores Follow: the reader ends where the log now ends.

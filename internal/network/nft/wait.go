@@ -90,22 +90,31 @@ const (
 // maxHeaders is the longest that the headers of IPv4 and TCP can be together. A SYN that carries data is reported without that.
 const maxHeaders = 120
 
+// bind has a group's reports come to the socket. They may come before the kernel has confirmed that, and are left to the next try.
 func bind(conn *netlink.Conn, group uint16) error {
 	mode := append(binary.BigEndian.AppendUint32(nil, maxHeaders), modeCopyPacket, 0)
-	for _, a := range []netlink.Attribute{{Type: logCommand, Data: []byte{commandBind}}, {Type: logMode, Data: mode}} {
-		attrs, err := netlink.MarshalAttributes([]netlink.Attribute{a})
+	attrs, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: logCommand, Data: []byte{commandBind}}, {Type: logMode, Data: mode}})
+	if err != nil {
+		return err
+	}
+	header := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, group)
+	if _, err := conn.Send(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_ULOG<<8 | logConfig, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   append(header, attrs...),
+	}); err != nil {
+		return err
+	}
+	for {
+		msgs, err := conn.Receive()
 		if err != nil {
 			return err
 		}
-		header := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, group)
-		if _, err := conn.Execute(netlink.Message{
-			Header: netlink.Header{Type: unix.NFNL_SUBSYS_ULOG<<8 | logConfig, Flags: netlink.Request | netlink.Acknowledge},
-			Data:   append(header, attrs...),
-		}); err != nil {
-			return err
+		for _, m := range msgs {
+			if m.Header.Type == netlink.Error { // which confirms, or Receive had failed
+				return nil
+			}
 		}
 	}
-	return nil
 }
 
 // packetOf is the packet that a message reports, nil if it reports none.

@@ -46,7 +46,7 @@ func asleep(t *testing.T) (*lab, <-chan network.SYN) {
 }
 
 // ready makes all instances take connections, or none.
-func (l *lab) ready(is bool) { //nolint:revive // flag-parameter: a switch
+func (l *lab) ready(is bool) {
 	l.Helper()
 	for i := range l.world.Instances {
 		l.world.Instances[i].Ready = is
@@ -56,6 +56,7 @@ func (l *lab) ready(is bool) { //nolint:revive // flag-parameter: a switch
 
 // within runs f on a thread of its own in a network namespace; the thread ends with it.
 func within(tb testing.TB, ns netns.NsHandle, f func()) {
+	tb.Helper()
 	runtime.LockOSThread()
 	if err := netns.Set(ns); err != nil {
 		tb.Error(err)
@@ -122,6 +123,9 @@ func TestAConnectionThatWaitsIsMadeByItsNextTry(t *testing.T) {
 func TestAFloodOfAttemptsIsReportedInBounds(t *testing.T) {
 	l, attempts := asleep(t)
 	from, to := netip.MustParseAddrPort("127.0.0.1:1000"), netip.MustParseAddrPort("127.0.0.1:80")
+	for len(attempts) == 0 { // it listens by then
+		must(t, l.table.Resend(network.SYN{From: from, To: to, Packet: attempt(from, to)}))
+	}
 	began := time.Now()
 	for range 20_000 {
 		must(t, l.table.Resend(network.SYN{From: from, To: to, Packet: attempt(from, to)}))
