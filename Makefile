@@ -12,7 +12,7 @@ RACED_LESS = $(shell grep -rl '"imx/internal/raced"' --include=*_test.go interna
 RUN_DEPS  := crun conmon xz-utils util-linux ca-certificates debian-archive-keyring git
 TEST_DEPS := openssh-client openssh-server gcc libc6-dev skopeo nftables iproute2 softhsm2
 # What bench/ measures the builder and the registry against, and what it reads their results with.
-BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux e2fsprogs docker-registry curl nginx-light
+BENCH_DEPS := mmdebstrap buildah apt jq zstd util-linux e2fsprogs docker-registry curl podman containerd nginx-light
 # Debian names of what is missing, so that a machine that has everything needs no root and no network.
 missing   = $(shell for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done)
 

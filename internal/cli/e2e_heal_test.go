@@ -21,8 +21,12 @@ func strike(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: strike SIGNAL init|conmon INSTANCE")
 	}
 	var r struct {
-		Init    struct{ Pid int } `json:"init"`
-		Monitor struct{ Pid int } `json:"monitor"`
+		Init struct {
+			Pid int `json:"pid"`
+		} `json:"init"`
+		Monitor struct {
+			Pid int `json:"pid"`
+		} `json:"monitor"`
 	}
 	text, err := os.ReadFile(filepath.Join(ts.Getenv("IMX_DATA"), "engine", "instances", args[2], "instance.json"))
 	ts.Check(err)

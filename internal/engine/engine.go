@@ -19,7 +19,7 @@ import (
 // same arguments changes nothing. All may be called from several goroutines at once.
 type Engine interface {
 	Runner
-	Meter
+	Observer
 
 	// Admit reports whether the engine could run the release and changes nothing. The error is of
 	// kind Conflict where a published port, or the preview port, is held by somebody else (it names the port and, where
@@ -42,24 +42,24 @@ type Engine interface {
 	// a Route to it ends the freezing of what isn't frozen yet.
 	Keep(ctx context.Context, r imx.Release, n int) error
 
-	// Observe returns what is there: from the processes themselves, not from memory alone.
-	Observe(ctx context.Context) (imx.Seen, error)
-
-	// Logs returns the lines that the instance wrote, also after its end. The caller closes the
-	// reader. The error is of kind NotFound for an instance that the engine no longer keeps.
-	Logs(ctx context.Context, id string, o imx.LogOptions) (io.ReadCloser, error)
-
 	// Run checks health, ends what is being stopped and takes away what ended instances leave, until
 	// ctx ends. It calls changed when what Observe returns has changed; changed must not block. It
 	// stops no instance when it returns. Without a Run nothing gets healthy.
 	Run(ctx context.Context, changed func()) error
 }
 
-// Meter tells what instances use.
-type Meter interface {
+// Observer tells what there is, what it uses and what it wrote.
+type Observer interface {
+	// Observe returns what is there: from the processes themselves, not from memory alone.
+	Observe(ctx context.Context) (imx.Seen, error)
+
 	// Load measures what the instances of some services use, as far as their scale blocks ask for it, and counts the new
 	// connections to them. If none is named it measures all, and all that they use.
 	Load(ctx context.Context, services ...string) (imx.Load, error)
+
+	// Logs returns the lines that the instance wrote, also after its end. The caller closes the
+	// reader. The error is of kind NotFound for an instance that the engine no longer keeps.
+	Logs(ctx context.Context, id string, o imx.LogOptions) (io.ReadCloser, error)
 }
 
 // Runner starts and ends instances.

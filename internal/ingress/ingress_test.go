@@ -153,7 +153,7 @@ func TestAClientMayAskSoOftenAndASecondLaterAgain(t *testing.T) {
 		{count(one, now), 0},
 		{count(other, now), 3},
 		{count(one, now.Add(time.Second)), 3},
-		{count(one, now.Add(1340 * time.Millisecond)), 1},
+		{count(one, now.Add(1340*time.Millisecond)), 1},
 		{count(one, now), 0},
 	} {
 		if c.got != c.want {

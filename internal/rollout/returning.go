@@ -32,11 +32,8 @@ func Due(all []Returning, now time.Time) (due []string, waits map[string][]strin
 		}
 		for _, name := range r.Connects {
 			other, known := by[name]
-			if !known || far[name][r.Service] {
-				continue
-			}
 			left, patient := other.patience(now)
-			if !patient {
+			if !known || !patient || far[name][r.Service] {
 				continue
 			}
 			waits[r.Service] = append(waits[r.Service], name)

@@ -3,6 +3,7 @@ package soak_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -179,6 +180,9 @@ func (c *chaos) report(t *testing.T, l *load) {
 	}
 }
 
+// replaced is how long one that hangs is there at most: until its checks have told, it was drained, and didn't heed its stop signal.
+const replaced = 15 * time.Second
+
 // soon is how long an instance that has ended may get new connections where a server runs.
 const soon = time.Second
 
@@ -216,7 +220,13 @@ func (c *chaos) unwatched(at time.Time) bool {
 // nearest is the death that explains a loss of which isn't known who had it: the one just before, or before a time without a server.
 func (c *chaos) nearest(x loss) (last death, found bool) {
 	for _, d := range c.deaths {
-		if d.how == "hung" || d.at.After(x.ended) || d.at.Before(last.at) {
+		if d.at.After(x.ended) || d.at.Before(last.at) {
+			continue
+		}
+		if d.how == "hung" { // what it had is reset when it is ended, which the kernel doesn't show later
+			if errors.Is(x.err, unix.ECONNRESET) && x.ended.Sub(d.at) < replaced {
+				last, found = d, true
+			}
 			continue
 		}
 		if x.ended.Sub(d.at) < soon || c.unwatched(x.began) && (c.unwatched(d.at) || c.unwatched(d.at.Add(soon/2))) {

@@ -85,7 +85,7 @@ func (w *worker) bind(_, _ string, c syscall.RawConn) error {
 		var a unix.Sockaddr
 		if a, err = unix.Getsockname(int(fd)); err == nil {
 			if a, ok := a.(*unix.SockaddrInet4); ok {
-				w.port.Store(int32(a.Port)) //nolint:gosec // ports fit
+				w.port.Store(int32(a.Port))
 			}
 		}
 	})

@@ -212,9 +212,13 @@ func (s *server) running() []running {
 	var list []running
 	for _, file := range files {
 		var r struct {
-			Instance imx.Instance      `json:"instance"`
-			Init     struct{ Pid int } `json:"init"`
-			Monitor  struct{ Pid int } `json:"monitor"`
+			Instance imx.Instance `json:"instance"`
+			Init     struct {
+				Pid int `json:"pid"`
+			} `json:"init"`
+			Monitor struct {
+				Pid int `json:"pid"`
+			} `json:"monitor"`
 		}
 		text, err := os.ReadFile(file)
 		if err != nil || json.Unmarshal(text, &r) != nil || r.Init.Pid == 0 || r.Instance.Phase == imx.Ended || unix.Kill(r.Init.Pid, 0) != nil {

@@ -9,7 +9,9 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +24,8 @@ import (
 type rules struct {
 	mu      sync.Mutex // held over an Apply: rulesets reach the kernel in the order of their making
 	applied network.Ruleset
-	valid   bool // applied is what is in force
+	world   network.World // that applied was made of
+	valid   bool          // applied is what is in force
 	held    map[int]io.Closer
 	waiting waiting
 	mended  []imx.Mend // the latest; Engine.mu guards it
@@ -138,15 +141,19 @@ func (e *Engine) apply(ctx context.Context) error {
 	if empty {
 		return nil // nothing to protect; tidy removes what is left
 	}
-	wanted := network.Compute(w)
 	foreign := e.foreign(ctx)
+	if foreign == nil && e.rules.valid && reflect.DeepEqual(e.rules.world, w) {
+		return nil // it is asked every second, and rules are dear to make
+	}
+	wanted := network.Compute(w)
 	if foreign == nil && e.rules.valid && e.rules.applied.Equal(wanted) {
+		e.rules.world = w
 		return nil
 	}
 	if err := e.cfg.Firewall.Apply(ctx, wanted); err != nil {
 		return fmt.Errorf("changing the network rules: %w", err)
 	}
-	e.rules.applied, e.rules.valid = wanted, true
+	e.rules.applied, e.rules.world, e.rules.valid = wanted, w, true
 	if imx.KindOf(foreign) == imx.Conflict {
 		logFailure(ctx, e.cfg.Log, "somebody changed the network rules; they are put back", foreign)
 		e.noteMend(foreign.Error())
@@ -253,7 +260,8 @@ func (e *Engine) world() (w network.World, empty bool) {
 			Connect: in.release.Spec.Connect,
 		})
 	}
-	w.Services = slices.Collect(maps.Values(services))
+	w.Services = slices.SortedFunc(maps.Values(services), func(a, b network.ServiceNet) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(w.Instances, func(a, b network.Endpoint) int { return strings.Compare(a.ID, b.ID) })
 	return w, len(services) == 0
 }
 
