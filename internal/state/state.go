@@ -107,16 +107,8 @@ func fold(s *imx.State, e imx.Event) error {
 		}
 		delete(s.Ingresses, b.Ingress)
 		return nil
-	case imx.InstanceStarted:
-		return instance(s, e, b.Instance)
-	case imx.InstanceChanged:
-		return instance(s, e, b.Instance)
-	case imx.InstanceEnded:
-		return ended(s, e, b.Instance)
-	case imx.InstanceTainted:
-		return taint(s, e, b.Instance, &imx.Taint{By: e.By, Reason: b.Reason, Since: e.Time})
-	case imx.TaintEnded:
-		return taint(s, e, b.Instance, nil)
+	case imx.InstanceStarted, imx.InstanceChanged, imx.InstanceEnded, imx.InstanceTainted, imx.TaintEnded:
+		return foldInstance(s, e)
 	case imx.NetworkMended:
 		s.Mended = &b.Mend
 		return nil
@@ -135,6 +127,23 @@ func fold(s *imx.State, e imx.Event) error {
 		return foldRegistry(s, e)
 	default:
 		return misfit(e, "this version of imx doesn't know what it means")
+	}
+}
+
+func foldInstance(s *imx.State, e imx.Event) error {
+	switch b := e.Body.(type) {
+	case imx.InstanceStarted:
+		return instance(s, e, b.Instance)
+	case imx.InstanceChanged:
+		return instance(s, e, b.Instance)
+	case imx.InstanceEnded:
+		return ended(s, e, b.Instance)
+	case imx.InstanceTainted:
+		return taint(s, e, b.Instance, &imx.Taint{By: e.By, Reason: b.Reason, Since: e.Time})
+	case imx.TaintEnded:
+		return taint(s, e, b.Instance, nil)
+	default:
+		return misfit(e, "it is none of an instance")
 	}
 }
 

@@ -155,7 +155,9 @@ func TestCertificatesAreGivenByEitherKindOfQuestionAndRenewedAndKept(t *testing.
 			if err := other.Settle(in, []string{host}); err != nil {
 				t.Fatal(err)
 			}
-			until(t, "what is kept is shown", func() bool { return len(other.Certificates("public")) == 1 && other.Certificates("public")[0].Serial != "" })
+			until(t, "what is kept is shown", func() bool {
+				return len(other.Certificates("public")) == 1 && other.Certificates("public")[0].Serial != ""
+			})
 		})
 	}
 }

@@ -140,6 +140,9 @@ func (e *Engine) removeLeftovers(ctx context.Context, in *instance) error {
 	in.monitor.close()
 	e.refresh(ctx)
 	err := e.prune(r.Instance.Service)
+	if !r.Instance.Exit.Wanted { // what was open when it died was reset
+		err = errors.Join(err, forgetFlows(r.Instance.Address, 0))
+	}
 	e.poke()
 	return err
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"imx"
@@ -132,4 +134,20 @@ func Limits(r imx.Resources, v1 map[string]string) []string {
 		list = append(list, filepath.Join(c.limited("web-1-abcde", l.controller), l.file)+" "+l.value)
 	}
 	return list
+}
+
+// Remembered is how many connections to an instance the kernel has in its table, in whatever state they are; health checks apart.
+func Remembered(to netip.Addr) (int, error) {
+	table, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		err = nil
+	}
+	n := 0
+	for _, flow := range table {
+		from, _ := netip.AddrFromSlice(flow.Forward.SrcIP.To4())
+		if at, _ := netip.AddrFromSlice(flow.Reverse.SrcIP.To4()); at == to && from != Gateway() {
+			n++
+		}
+	}
+	return n, err
 }

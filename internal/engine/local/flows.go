@@ -65,6 +65,9 @@ func established() map[netip.Addr]int {
 	return counts
 }
 
+// inUse is TCP_CONNTRACK_ESTABLISHED of linux/netfilter/nf_conntrack_tcp.h.
+const inUse = 3
+
 // eachFlow calls f for every established connection to an instance, or to anywhere else.
 func eachFlow(f func(to netip.Addr, flow *netlink.ConntrackFlow)) error {
 	table, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
@@ -72,7 +75,6 @@ func eachFlow(f func(to netip.Addr, flow *netlink.ConntrackFlow)) error {
 		return err
 	}
 	for _, flow := range table {
-		const inUse = 3 // TCP_CONNTRACK_ESTABLISHED, linux/netfilter/nf_conntrack_tcp.h
 		tcp, ok := flow.ProtoInfo.(*netlink.ProtoInfoTCP)
 		if !ok || tcp.State != inUse {
 			continue
@@ -89,6 +91,59 @@ func eachFlow(f func(to netip.Addr, flow *netlink.ConntrackFlow)) error {
 // resetFlows ends the connections to an instance that doesn't answer them any more, so that who holds one learns it
 // at once. Only what counts as its flows is ended, and nothing that it opened itself.
 func (e *Engine) resetFlows(x imx.Instance) error {
+	return errors.Join(e.destroySockets(x), forgetFlows(x.Address, resetting))
+}
+
+// resetting is for how long at most it is waited for resets to be on their way.
+const resetting = time.Second
+
+// forgetEvery is how often connections that are to be forgotten are looked at, and missedLooks how often in all where the
+// kernel's table changes at each look.
+const (
+	forgetEvery = 10 * time.Millisecond
+	missedLooks = 3
+)
+
+// forgetFlows has the kernel forget the connections to an instance that are over. It keeps one that the server's side
+// reset for 10 s, and would lead whoever opens a new one from the same port in that time to the same instance again, whatever the
+// rules say by then. One that isn't over yet is waited for until patience ends: its reset has to find its way by what is
+// to be forgotten.
+func forgetFlows(to netip.Addr, patience time.Duration) error {
+	until := time.Now().Add(patience)
+	for look := 1; ; look++ {
+		over := &flowsOver{to: to}
+		_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, over)
+		missed := errors.Is(err, netlink.ErrDumpInterrupted) // the table changed meanwhile: some may not have been seen
+		if missed {
+			err = nil
+		}
+		if err != nil || over.left == 0 && (!missed || look >= missedLooks) || !time.Now().Before(until) {
+			return err
+		}
+		time.Sleep(forgetEvery)
+	}
+}
+
+// flowsOver is a filter of an instance's connections that are over. It counts those that aren't.
+type flowsOver struct {
+	to   netip.Addr
+	left int
+}
+
+// MatchConntrackFlow implements netlink.CustomConntrackFilter.
+func (f *flowsOver) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
+	if to, _ := netip.AddrFromSlice(flow.Reverse.SrcIP.To4()); to != f.to {
+		return false
+	}
+	tcp, ok := flow.ProtoInfo.(*netlink.ProtoInfoTCP)
+	if ok && tcp.State == inUse {
+		f.left++
+		return false
+	}
+	return ok
+}
+
+func (e *Engine) destroySockets(x imx.Instance) error {
 	var open []*netlink.ConntrackFlow
 	if err := eachFlow(func(to netip.Addr, flow *netlink.ConntrackFlow) {
 		if to == x.Address {

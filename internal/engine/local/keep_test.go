@@ -144,7 +144,27 @@ func TestAConnectionThatIsOpenWhenItsInstanceIsFrozenIsReset(t *testing.T) {
 	if _, err := conn.Read(answer); !errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("the connection gave %v", err)
 	}
-	e.until(t, r, 1, imx.Warm)
+	x := e.until(t, r, 1, imx.Warm)[0]
+	// The kernel would remember for 10 s where the connection led, and lead the next from its port there.
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		n, err := local.Remembered(x.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+		if time.Since(began) > 8*time.Second {
+			t.Fatalf("%d connections to a frozen instance are remembered", n)
+		}
+	}
+	dialer := net.Dialer{LocalAddr: conn.LocalAddr(), Timeout: 10 * time.Second}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := dialer.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", m.ports[0])); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("a new connection from its port, to a service without traffic: %v, %v", again, err)
+	}
 }
 
 func TestAWarmInstanceThatIsKilledHasEnded(t *testing.T) {
