@@ -157,7 +157,7 @@ func TestHoverExplainsWords(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"serv|ice \"a\" {}":                     "A service: instances of an image",
-		"service \"a\" {\n  repl|icas = 1\n}":   "How many instances run.",
+		"service \"a\" {\n  repl|icas = 1\n}":   "How many instances run;",
 		"service \"a\" {\n  image = image.we|b": "image \"web\" {}",
 		"locals {\n  a = jo|in(\",\", [])\n}":   "with a separator between",
 	} {
