@@ -37,6 +37,8 @@ const (
 	PredicateReview = "urn:imx:review:v1"
 	// PredicateVerdict is SLSA's verification summary: the policy's answer.
 	PredicateVerdict = "https://slsa.dev/verification_summary/v1"
+	// PredicateOffer holds an Offer: that a server runs a plan, and since when. It is signed when asked for, and is no Evidence.
+	PredicateOffer = "urn:imx:offer:v1"
 )
 
 // PredicateNames are short names of the types of what imx states, by type.

@@ -27,6 +27,9 @@ type PolicySettings struct {
 	KnownAuthor bool `json:"knownAuthor"`
 	// Freezes are the times in which nothing new is released. What runs is started, scaled and gone back to all the same.
 	Freezes []Freeze `json:"freezes,omitempty"`
+	// After is the environment in which a release must have been good before it is released here, for Soak without a break; "" asks for none.
+	After string   `json:"after,omitempty"`
+	Soak  Duration `json:"soak,omitempty"`
 	// Warn are ids of conditions that are shown and don't refuse.
 	Warn []string `json:"warn,omitempty"`
 	// Denied says what becomes of a running release that would no longer be admitted.

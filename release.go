@@ -20,12 +20,16 @@ type Release struct {
 	Proof   Digest     `json:"proof,omitempty"` // Candidate.Proof, of the request that made it
 	Source  Source     `json:"source"`
 	// Candidate is the id of what it was made of, whose approvals are the release's; "" where nothing waited.
-	Candidate string       `json:"candidate,omitempty"`
-	Apply     string       `json:"apply"` // id of the apply that made it
-	By        Principal    `json:"by"`
-	Made      time.Time    `json:"made"`
-	State     ReleaseState `json:"state"`
-	Reason    string       `json:"reason,omitempty"` // why it failed; of a good one, that it was never tried
+	Candidate string `json:"candidate,omitempty"`
+	// Request is Candidate.Request: of all that was asked for, so that another environment can take the release over; "" for those that were made before it was kept.
+	Request Digest `json:"request,omitempty"`
+	// Origin is the environment that it was good in before; nil for what was applied here.
+	Origin *Origin      `json:"origin,omitempty"`
+	Apply  string       `json:"apply"` // id of the apply that made it
+	By     Principal    `json:"by"`
+	Made   time.Time    `json:"made"`
+	State  ReleaseState `json:"state"`
+	Reason string       `json:"reason,omitempty"` // why it failed; of a good one, that it was never tried
 }
 
 // Host is a name and the address that it stands for inside an instance.

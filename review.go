@@ -24,6 +24,8 @@ type Candidate struct {
 	Made     time.Time `json:"made"`
 	// Base is where its services stood when it was planned, as State.Base has it. Once they don't any more, it can't be released.
 	Base Digest `json:"base,omitempty"`
+	// Origin is the environment that it was good in before; nil for what was planned here.
+	Origin *Origin `json:"origin,omitempty"`
 
 	State CandidateState `json:"state"`
 	// Why it is in that state: a rejection's reason, the failed condition, the apply that released it.

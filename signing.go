@@ -30,7 +30,7 @@ func (r Role) Predicates() []string {
 	case RoleTester:
 		return []string{PredicateTest}
 	case RoleReleaser:
-		return []string{PredicateVerdict}
+		return []string{PredicateVerdict, PredicateOffer}
 	case RoleReviewer:
 		return []string{PredicateReview}
 	case RoleAuthor:
@@ -55,8 +55,11 @@ type Key struct {
 	ID    string    `json:"id"`
 	Owner Principal `json:"owner"` // Server, or a Person's name
 	// Role is what a key of imx's own speaks for. A person's has none: the person's roles count.
-	Role   Role   `json:"role,omitempty"`
-	Public string `json:"public"` // a line as in authorized_keys, without a comment; or an armored OpenPGP key
+	Role Role `json:"role,omitempty"`
+	// Environment is the Upstream's whose server signs with it; "" for this server's own keys and for people's. Only keys of its own sign here,
+	// and there may be several of an upstream's for one role.
+	Environment string `json:"environment,omitempty"`
+	Public      string `json:"public"` // a line as in authorized_keys, without a comment; or an armored OpenPGP key
 	// From is the moment when it was made known. What it signed earlier doesn't count.
 	From time.Time `json:"from"`
 	// Until is the moment from which what it signs doesn't count any more; zero while there is none.

@@ -26,7 +26,9 @@ type State struct {
 	// Verdicts are the newest on each service's releases, by service and release number.
 	Verdicts map[string]map[int]Verdict `json:"verdicts,omitempty"`
 	Feeds    map[string]Feed            `json:"feeds,omitempty"` // by name
-	Suites   []LockedSuite              `json:"suites"`          // the newest verified index of each
+	// Upstreams are the servers that releases come from, by environment.
+	Upstreams map[string]Upstream `json:"upstreams,omitempty"`
+	Suites    []LockedSuite       `json:"suites"` // the newest verified index of each
 	// Codenames are those of suites that are called otherwise ("stable"), by archive and suite with a blank between.
 	Codenames map[string]string `json:"codenames,omitempty"`
 	Registry  RegistryState     `json:"registry,omitzero"`
