@@ -34,6 +34,7 @@ import (
 	"imx/internal/keyring"
 	"imx/internal/measure"
 	"imx/internal/network/nft"
+	"imx/internal/offer"
 	"imx/internal/pipeline"
 	"imx/internal/policy"
 	"imx/internal/provenance"
@@ -75,6 +76,7 @@ type server struct {
 	counter     *measure.Counter
 	scanner     *scan.Scanner
 	registrar   *registrar
+	offers      *offer.Maker
 	keeper      *keeper.Keeper
 	room        *room
 }
@@ -245,6 +247,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err := s.openRegistrar(); err != nil {
 		return err
 	}
+	s.openOffers(blobs)
 	return s.openScanner(debs)
 }
 
@@ -394,6 +397,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,
 		Registrar: s.registrar,
+		Offers:    offers{s},
 		Registry:  s.behind(nil),
 		Collector: s,
 		Ingresses: ingresses{s},
