@@ -257,11 +257,12 @@ func (s *server) openScaler() {
 	s.scaler = scaler.New(scaler.Config{
 		Control: s.control, Now: time.Now, Log: s.logger,
 		Load: func(ctx context.Context, services []string) (imx.Load, error) { return s.engine.Load(ctx, services...) },
-		Open: s.connections, Requests: measure.Requests,
+		Open: s.connections, Asked: s.keeper.Asked, Requests: measure.Requests,
 	})
 }
 
-// open counts the connections that are open to a service's instances; -1 where the machine doesn't tell.
+// connections counts those that are open to a service's instances; -1 where the machine doesn't tell. That an ingress may send
+// requests to an instance keeps that from being stopped, and is no connection.
 func (s *server) connections(ctx context.Context, service string) (int, error) {
 	seen, err := s.engine.Observe(ctx)
 	if err != nil {
@@ -273,6 +274,8 @@ func (s *server) connections(ctx context.Context, service string) (int, error) {
 		case in.Service != service:
 		case in.Flows < 0:
 			return -1, nil
+		case in.Flows > 0 && s.keeper.Unused(in.Address):
+			n += in.Flows - 1
 		default:
 			n += in.Flows
 		}
