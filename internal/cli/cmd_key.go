@@ -36,7 +36,7 @@ func newKeyListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:   "list",
 		short: "Show all keys, and since and until when they count",
-		long: `Lists imx's own keys first, by role, then people's, and then those of upstreams by their environment. Those that ended are listed too.`,
+		long:  `Lists imx's own keys first, by role, then people's, and then those of upstreams by their environment. Those that ended are listed too.`,
 		example: `
 $ imx key list
 $ imx key list --json | jq -r '.[] | select(.compromised) | .id'`,
