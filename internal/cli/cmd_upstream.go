@@ -144,7 +144,7 @@ func newUpstreamListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:     "list",
 		short:   "Show from which servers releases come here",
-		long:    `Shows each server with its environment, its address, the file of its token, and how many of its keys count.`,
+		long:    `Shows each server with its environment, its address and the file of its token. Of its keys it tells how many count.`,
 		example: `$ imx upstream list`,
 		exits:   asking(),
 	}.command(func(ctx context.Context, _ []string) error {

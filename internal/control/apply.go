@@ -65,6 +65,7 @@ type Promotion struct {
 	Apply      string
 	Plan       imx.Digest
 	Proof      imx.Digest // imx.Release.Proof
+	Request    imx.Digest // imx.Release.Request
 	Source     imx.Source
 	Candidates []Candidate
 	Ingresses  []imx.Ingress
@@ -166,7 +167,7 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 		r := imx.Release{
 			Service: cand.Spec.Name, Number: len(v.Releases) + 1, Image: cand.Image, Config: cand.Config,
 			Spec: cand.Spec, Address: addresses[cand.Spec.Name], Hosts: cand.Spec.Hosts(addresses),
-			Plan: p.Plan, Proof: p.Proof, Source: p.Source, Candidate: p.Candidate, Origin: p.Origin, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
+			Plan: p.Plan, Proof: p.Proof, Request: p.Request, Source: p.Source, Candidate: p.Candidate, Origin: p.Origin, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
 		}
 		if n := len(v.Releases); n > 0 {
 			r.Number = v.Releases[n-1].Number + 1

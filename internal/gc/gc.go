@@ -184,6 +184,9 @@ func release(r imx.Release) []Thing {
 			all = append(all, Of(Blob, f.Digest))
 		}
 	}
+	if r.Request != "" {
+		all = append(all, Of(Blob, r.Request), Of(Blob, r.Plan))
+	}
 	return append(all, origin(r.Origin)...)
 }
 

@@ -83,6 +83,9 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	if w.waits, err = p.waits(w); err != nil {
 		return nil, nil, err
 	}
+	if w.kept, err = p.keepRequest(w); err != nil {
+		return nil, nil, err
+	}
 	promotion := w.promotion(images)
 	drafts, err := p.admitted(ctx, w, images)
 	if err != nil {
@@ -158,7 +161,7 @@ func (w work) proof() imx.Digest {
 
 // promotion is what work would release, with its images built.
 func (w work) promotion(images []imx.Image) control.Promotion {
-	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Proof: w.proof(), Source: w.planned.Plan.Source, Expect: w.expect, Candidate: w.waits}
+	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Proof: w.proof(), Request: w.requested(), Source: w.planned.Plan.Source, Expect: w.expect, Candidate: w.waits}
 	if w.candidate != nil {
 		promotion.For, promotion.Candidate = w.candidate.By, w.candidate.ID
 	}

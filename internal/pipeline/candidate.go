@@ -81,13 +81,6 @@ func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.
 	if err != nil {
 		return imx.Candidate{}, err
 	}
-	planned, err := json.Marshal(w.planned.Plan)
-	if err != nil {
-		return imx.Candidate{}, err
-	}
-	if err := p.put(planned, imx.DigestBytes(planned)); err != nil {
-		return imx.Candidate{}, err
-	}
 	return p.cfg.Control.Propose(w.by, imx.Candidate{
 		Plan: w.planned.Digest, Proof: w.proof(), Request: request, Origin: w.origin(), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
 		Commit: commit, By: w.by, Account: w.account, Images: images, Services: w.planned.Plan.Names(),
@@ -95,16 +88,34 @@ func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.
 	})
 }
 
-// keepRequest keeps what a work was made of, and returns its digest. What was made elsewhere came with the image.
+// keepRequest keeps a work's plan and what it was made of, and returns the digest of that. What was made elsewhere came with the image.
 func (p *Pipeline) keepRequest(w work) (imx.Digest, error) {
-	if w.taken != nil {
-		return w.taken.Request, nil
+	if w.candidate != nil {
+		return w.candidate.Request, nil
+	}
+	planned, err := json.Marshal(w.planned.Plan)
+	if err != nil {
+		return "", err
+	}
+	if _, err := p.Keep(planned); err != nil || w.taken != nil {
+		return w.requested(), err
 	}
 	raw, err := w.request()
 	if err != nil {
 		return "", err
 	}
 	return p.Keep(raw)
+}
+
+// requested is the digest of what a work was made of, as far as it is kept.
+func (w work) requested() imx.Digest {
+	switch {
+	case w.candidate != nil:
+		return w.candidate.Request
+	case w.taken != nil:
+		return w.taken.Request
+	}
+	return w.kept
 }
 
 // request is all that a release of what was planned here needs.

@@ -258,6 +258,7 @@ type work struct {
 	planned  imx.PlanResult
 	expect   imx.Digest // as of the request
 	untested string     // why nothing is tested; as of the request
+	kept     imx.Digest // of the request, with the lock, once it is kept
 	// candidate is what is released; nil for an apply of a template, and a build.
 	candidate *imx.Candidate
 	taken     *Taken // nil for what was planned here
