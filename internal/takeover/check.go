@@ -133,7 +133,7 @@ func artifact(o imx.Offer, offering imx.Offering, raw []byte) (parts, error) {
 		*w.into = l
 		delete(want, l.MediaType)
 	}
-	if len(want) > 0 || d.Config.Size > maxConfig {
+	if len(want) > 0 || d.Config.Size < 0 || d.Config.Size > maxConfig {
 		return found, lacking(o, "the artifact of the image %s doesn't have all of plan, request and inventory", im.Name)
 	}
 	return found, nil

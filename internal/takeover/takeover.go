@@ -114,7 +114,7 @@ type coming struct {
 // offered asks for an offer and reads the plan of it.
 func (t *Taker) offered(ctx context.Context, by imx.Principal, u imx.Upstream, req imx.TakeoverRequest) (*coming, error) {
 	nonce := newNonce()
-	bundle, err := t.cfg.Ask(ctx, u, strings.Join(req.Services[:min(1, len(req.Services))], ""), nonce)
+	bundle, err := t.cfg.Ask(ctx, u, first(req.Services), nonce)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +141,14 @@ func (t *Taker) offered(ctx context.Context, by imx.Principal, u imx.Upstream, r
 		return nil, err
 	}
 	return c, c.read(ctx)
+}
+
+// first is the service by which a plan is asked for; "" for the one that there is.
+func first(services []string) string {
+	if len(services) == 0 {
+		return ""
+	}
+	return services[0]
 }
 
 // newNonce is what nobody has answered before.
@@ -171,7 +179,7 @@ func Signer(bundle []byte, keys map[string]imx.Key, environment string) (string,
 // read brings the plan, and what it was made of, and holds them against the offer.
 func (c *coming) read(ctx context.Context) error {
 	first := c.offer.Images[0]
-	raw, err := c.copier.Manifest(ctx, first.Image.Name, first.Artifact)
+	raw, err := c.manifest(ctx, first.Image.Name, first.Artifact)
 	if err != nil {
 		return err
 	}
@@ -193,6 +201,16 @@ func (c *coming) read(ctx context.Context) error {
 	c.request, err = Request(c.offer, asked)
 	c.taken.Request, c.taken.Bring, c.taken.Vouch = c.offer.Request, c.bring, c.vouch
 	return err
+}
+
+// manifest reads one that is offered. Errors: as replicate.Copier.Manifest.
+func (c *coming) manifest(ctx context.Context, repository string, d imx.Digest) ([]byte, error) {
+	raw, err := c.copier.Manifest(ctx, repository, d)
+	if imx.KindOf(err) == imx.NotFound {
+		return nil, imx.Errorf(imx.NotFound, "%s doesn't have what it offers: %w", c.offer.Environment, err).
+			WithHint("it was removed meanwhile, or is lost: there, imx registry fsck looks for what is missing; then imx promote again")
+	}
+	return raw, err
 }
 
 // bring copies what the offer names into this server's registry. What is there already stays; cut off, the next goes on with what is missing.
@@ -230,7 +248,7 @@ func (c *coming) bring(ctx context.Context, report imx.Report) error {
 func (c *coming) one(ctx context.Context, to replicate.Copier, im imx.Offering) (replicate.Copied, error) {
 	var all replicate.Copied
 	fetch := func(d imx.Digest, check func(raw []byte) error) error {
-		raw, err := to.Manifest(ctx, im.Image.Name, d)
+		raw, err := c.manifest(ctx, im.Image.Name, d)
 		if err == nil {
 			err = check(raw)
 		}
