@@ -73,7 +73,7 @@ func (m *Maker) Offer(ctx context.Context, q Query) ([]byte, imx.Offer, error) {
 	if err != nil {
 		return nil, imx.Offer{}, err
 	}
-	if q.May != nil && (len(all) == 0 || q.Service != "" && !slices.Contains(all, q.Service)) {
+	if unseen := len(all) < len(visible(s, nil)); q.May != nil && (len(all) == 0 || unseen && q.Service != "" && !slices.Contains(all, q.Service)) {
 		return nil, imx.Offer{}, errHidden(q.Service)
 	}
 	o, err := Choose(s, made, q.Service, all)

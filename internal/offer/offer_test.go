@@ -227,6 +227,10 @@ func TestWhoMayNotPullAllImagesLearnsNothing(t *testing.T) {
 	if _, o, err := w.Offer(t.Context(), offer.Query{Asked: asked, May: may}); err != nil || o.Services[0].Service != "mail" {
 		t.Errorf("what they may have: %+v, %v", o, err)
 	}
+	all := func(string) bool { return true }
+	if _, _, err := w.Offer(t.Context(), offer.Query{Service: "none", Asked: asked, May: all}); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("from whom nothing is kept, asked for what isn't there: err = %v", err)
+	}
 	if w.May(func(string) bool { return false }) || !w.May(may) || !w.May(nil) {
 		t.Error("who may have something, and who may not, isn't told apart")
 	}
