@@ -68,6 +68,9 @@ type Load struct {
 	// Arrivals are the new connections through each service's address and published ports since the engine began to count.
 	// The count begins anew when the rules are written anew.
 	Arrivals map[string]int64 `json:"arrivals"`
+	// Asked are the requests that came to services through ingresses, which lead to instances past the services' addresses. The count
+	// begins anew with the ingresses' process.
+	Asked map[string]int64 `json:"asked,omitempty"`
 	// Requests are what instances have answered since their starts by their own counters, by id; where that was asked for.
 	Requests map[string]float64 `json:"requests,omitempty"`
 }

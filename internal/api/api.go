@@ -166,6 +166,7 @@ type Config struct {
 	Scanner   Scanner
 	Registrar Registrar
 	Ingresses Ingresses
+	Offers    Offers
 	// Who is who acts when a local account asks; nil means the accounts themselves: nobody is known.
 	Who      func(account string) imx.Principal
 	Registry http.Handler // answers below /v2/; nil means that there is no registry

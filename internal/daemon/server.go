@@ -34,6 +34,7 @@ import (
 	"imx/internal/keyring"
 	"imx/internal/measure"
 	"imx/internal/network/nft"
+	"imx/internal/offer"
 	"imx/internal/pipeline"
 	"imx/internal/policy"
 	"imx/internal/provenance"
@@ -77,6 +78,7 @@ type server struct {
 	counter     *measure.Counter
 	scanner     *scan.Scanner
 	registrar   *registrar
+	offers      *offer.Maker
 	keeper      *keeper.Keeper
 	room        *room
 }
@@ -248,6 +250,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err := s.openRegistrar(); err != nil {
 		return err
 	}
+	s.openOffers(blobs)
 	return s.openScanner(debs)
 }
 
@@ -257,11 +260,12 @@ func (s *server) openScaler() {
 	s.scaler = scaler.New(scaler.Config{
 		Control: s.control, Now: time.Now, Log: s.logger,
 		Load: func(ctx context.Context, services []string) (imx.Load, error) { return s.engine.Load(ctx, services...) },
-		Open: s.connections, Requests: measure.Requests,
+		Open: s.connections, Asked: s.keeper.Asked, Requests: measure.Requests,
 	})
 }
 
-// open counts the connections that are open to a service's instances; -1 where the machine doesn't tell.
+// connections counts those that are open to a service's instances; -1 where the machine doesn't tell. That an ingress may send
+// requests to an instance keeps that from being stopped, and is no connection.
 func (s *server) connections(ctx context.Context, service string) (int, error) {
 	seen, err := s.engine.Observe(ctx)
 	if err != nil {
@@ -273,6 +277,8 @@ func (s *server) connections(ctx context.Context, service string) (int, error) {
 		case in.Service != service:
 		case in.Flows < 0:
 			return -1, nil
+		case in.Flows > 0 && s.keeper.Unused(in.Address):
+			n += in.Flows - 1
 		default:
 			n += in.Flows
 		}
@@ -398,6 +404,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,
 		Registrar: s.registrar,
+		Offers:    offers{s},
 		Registry:  s.behind(nil),
 		Collector: s,
 		Ingresses: ingresses{s},
