@@ -48,6 +48,7 @@ type IngressProcessView struct {
 	Version     string    `json:"version"`
 	Started     time.Time `json:"started"`
 	Connections int       `json:"connections"`
+	Waiting     int       `json:"waiting,omitempty"` // requests, for services that sleep
 }
 
 // AccessLine is a line of an ingress' access log: one request, after its end.

@@ -222,7 +222,10 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
 		Publish: s.publish, Keep: s.keep, Attest: s.attest, Doubted: func(d imx.Digest) error { return s.attester.Doubted(d) }, Admit: s.engine.Admit, AdmitIngress: s.keeper.Free, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
-		Judge: s.judge,
+		Judge: s.judge, Tested: func(image, plan imx.Digest) (bool, error) { return s.tester.Passed(image, plan) },
+		Scan: func(ctx context.Context, by imx.Principal, image imx.Image, report imx.Report) {
+			s.scanner.Built(ctx, by, image, report)
+		},
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
 		},
@@ -251,11 +254,12 @@ func (s *server) openScaler() {
 	s.scaler = scaler.New(scaler.Config{
 		Control: s.control, Now: time.Now, Log: s.logger,
 		Load: func(ctx context.Context, services []string) (imx.Load, error) { return s.engine.Load(ctx, services...) },
-		Open: s.connections, Requests: measure.Requests,
+		Open: s.connections, Asked: s.keeper.Asked, Requests: measure.Requests,
 	})
 }
 
-// open counts the connections that are open to a service's instances; -1 where the machine doesn't tell.
+// connections counts those that are open to a service's instances; -1 where the machine doesn't tell. That an ingress may send
+// requests to an instance keeps that from being stopped, and is no connection.
 func (s *server) connections(ctx context.Context, service string) (int, error) {
 	seen, err := s.engine.Observe(ctx)
 	if err != nil {
@@ -267,6 +271,8 @@ func (s *server) connections(ctx context.Context, service string) (int, error) {
 		case in.Service != service:
 		case in.Flows < 0:
 			return -1, nil
+		case in.Flows > 0 && s.keeper.Unused(in.Address):
+			n += in.Flows - 1
 		default:
 			n += in.Flows
 		}

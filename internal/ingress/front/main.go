@@ -242,6 +242,8 @@ func (s *Server) reply(q question, files []*os.File) (a answer, back []*os.File)
 		a.Status = &st
 	case q.Op == opBusy:
 		a.Busy = s.backends.busy()
+	case q.Op == opCounts:
+		a.Counts = s.counts.list()
 	case q.Op == opDrain:
 	default:
 		err = imx.Errorf(imx.Invalid, "the ingress' process doesn't understand %q", q.Op)

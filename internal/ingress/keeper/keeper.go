@@ -302,6 +302,7 @@ func (k *Keeper) replace(ctx context.Context) {
 	if old == nil {
 		return
 	}
+	k.awaken(ctx, old)
 	f, err := k.cfg.Place.start(ctx, k.cfg.Version)
 	if err != nil {
 		k.note(ctx, "process", words(err))
@@ -315,6 +316,28 @@ func (k *Keeper) replace(ctx context.Context) {
 		return
 	}
 	k.note(ctx, "process", words(errors.Join(k.cfg.Place.remember(f.record), old.client().Drain())))
+}
+
+// waking is how long the requests of a process that wait for services that sleep may keep it from being replaced: longer than any of them.
+const waking = 35 * time.Second
+
+// awaken lets the requests that wait for services that sleep have their instances: a process that was replaced isn't told of them.
+func (k *Keeper) awaken(ctx context.Context, f *running) {
+	tick := time.NewTicker(look / 10)
+	defer tick.Stop()
+	for end := time.Now().Add(waking); time.Now().Before(end); {
+		changed := k.cfg.Control.Changed()
+		k.settle(ctx, k.cfg.Control.State())
+		if st, err := f.client().Status(); err != nil || st.Process.Waiting == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-tick.C:
+		}
+	}
 }
 
 // adopt finds the front that another server left, and replaces it where it is of another imx. One that is stuck is ended.
@@ -346,31 +369,57 @@ func (k *Keeper) adopt(ctx context.Context) {
 	}
 }
 
-// Open are the instances whose requests the front hasn't finished, or to which it may send more: what it was told last may still have
-// them. Nil if no front runs.
-func (k *Keeper) Open() map[netip.Addr]int {
+// Asked is how many requests each service has answered through ingresses since the present process began; nil if none runs.
+func (k *Keeper) Asked() map[string]int64 {
 	k.mu.Lock()
-	f, may := k.front, maps.Clone(k.told.addresses)
+	f := k.front
 	k.mu.Unlock()
 	if f == nil {
 		return nil
 	}
-	busy, err := f.client().Busy()
+	counts, err := f.client().Counts()
 	if err != nil {
-		return nil
+		return nil // it is counted again with the next look
 	}
+	asked := map[string]int64{}
+	for _, c := range counts {
+		asked[c.Service] += c.Requests
+	}
+	return asked
+}
+
+// Open are the instances whose requests the front hasn't finished, or to which it may send more: what it was told last may still have
+// them. Nil if no front runs.
+func (k *Keeper) Open() map[netip.Addr]int {
+	busy, may := k.uses()
 	for a := range may {
-		busy = with(busy, a)
+		if busy == nil {
+			busy = map[netip.Addr]int{}
+		}
+		busy[a] = max(busy[a], 1)
 	}
 	return busy
 }
 
-func with(m map[netip.Addr]int, a netip.Addr) map[netip.Addr]int {
-	if m == nil {
-		m = map[netip.Addr]int{}
+// Unused reports whether Open counts an instance only because the front may send requests to it: there is none.
+func (k *Keeper) Unused(a netip.Addr) bool {
+	busy, may := k.uses()
+	return may[a] > 0 && busy[a] == 0
+}
+
+// uses are the instances that have requests of the front's, and those that it may send more.
+func (k *Keeper) uses() (busy, may map[netip.Addr]int) {
+	k.mu.Lock()
+	f, may := k.front, maps.Clone(k.told.addresses)
+	k.mu.Unlock()
+	if f == nil {
+		return nil, nil
 	}
-	m[a] = max(m[a], 1)
-	return m
+	busy, err := f.client().Busy()
+	if err != nil {
+		return nil, nil
+	}
+	return busy, may
 }
 
 // Views tell how it stands with the ingresses of a state.

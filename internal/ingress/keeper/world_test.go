@@ -72,7 +72,12 @@ func newWorld(tb testing.TB) *world {
 	if os.Geteuid() != 0 {
 		tb.Skip("only root starts a front")
 	}
-	w := &world{t: tb, dir: tb.TempDir(), servers: map[string]*instance{}, pool: x509.NewCertPool()}
+	dir, err := os.MkdirTemp("", "imx") // a test's own has its name in it, and a socket's path is short
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	w := &world{t: tb, dir: dir, servers: map[string]*instance{}, pool: x509.NewCertPool()}
 	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(w.dir, "log"), Now: time.Now})
 	if err != nil {
 		tb.Fatal(err)
