@@ -121,6 +121,22 @@ func (v Service) ReplicasBy(spec Spec, another bool) int {
 	return spec.Within(n)
 }
 
+// Keeping returns a spec that was planned for another environment with as many instances as the service has here: with those of the plan where the
+// service is new.
+func (v Service) Keeping(spec Spec) Spec {
+	if len(v.Releases) == 0 || v.Destroyed {
+		return spec
+	}
+	spec.Replicas = v.Replicas
+	if v.Stopped != nil {
+		spec.Replicas = v.Stopped.Replicas
+	}
+	if spec.Exclusive() {
+		spec.Replicas = min(spec.Replicas, 1)
+	}
+	return spec
+}
+
 // Within is a number of instances brought within the bounds of the scale block that hold at some time.
 func (s Spec) Within(n int) int {
 	if s.Scale == nil {

@@ -94,6 +94,8 @@ type Evidence interface {
 
 // Trust keeps who may speak: imx's own keys, and people with theirs.
 type Trust interface {
+	Upstreams
+
 	// Keys lists all keys, also those that ended: imx's own first.
 	Keys(ctx context.Context) ([]imx.Key, error)
 	// Rotate makes a new key of a role of imx's own. Errors: Invalid for a role without one.

@@ -130,6 +130,7 @@ func TestEveryRouteThroughTheClient(t *testing.T) {
 	registers(ctx, t, c, by)
 	rollouts(ctx, t, c, by)
 	trusts(ctx, t, c, by)
+	upstreams(ctx, t, c, by)
 	reviews(ctx, t, c, by)
 
 	same(t, "rollback", ok(c.Rollback(ctx, "web", 0, quiet))(t).Number, 1)

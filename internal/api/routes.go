@@ -33,7 +33,7 @@ const (
 )
 
 func routes() []route {
-	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), registryRoutes(), trustRoutes(), verdictRoutes(), reviewRoutes(), serviceRoutes(), rolloutRoutes(), healRoutes(), ingressRoutes())
+	return slices.Concat(planRoutes(), archiveRoutes(), readRoutes(), imageRoutes(), scanRoutes(), registryRoutes(), trustRoutes(), upstreamRoutes(), verdictRoutes(), reviewRoutes(), serviceRoutes(), rolloutRoutes(), healRoutes(), ingressRoutes())
 }
 
 func planRoutes() []route {

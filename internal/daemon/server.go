@@ -222,7 +222,10 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
 		Publish: s.publish, Keep: s.keep, Attest: s.attest, Doubted: func(d imx.Digest) error { return s.attester.Doubted(d) }, Admit: s.engine.Admit, AdmitIngress: s.keeper.Free, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
-		Judge: s.judge,
+		Judge: s.judge, Tested: func(image, plan imx.Digest) (bool, error) { return s.tester.Passed(image, plan) },
+		Scan: func(ctx context.Context, by imx.Principal, image imx.Image, report imx.Report) {
+			s.scanner.Built(ctx, by, image, report)
+		},
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
 		},

@@ -77,37 +77,6 @@ func (e *Engine) BareCrun(ctx context.Context, id, name string) (string, error) 
 	return group, err
 }
 
-// BareConmon runs the bundle of a living instance once more with conmon and crun by hand: create, then start, in a cgroup of its own
-// directly below the instance's, which it returns. Beside them there is no record, network, limit or rule.
-func (e *Engine) BareConmon(ctx context.Context, id, name string) (string, error) {
-	group, dir := filepath.Join(e.cgroups.group(id), "bare-"+name), e.store.instance(name)
-	bundle, err := os.ReadFile(filepath.Join(e.store.instance(id), "config.json"))
-	if err != nil {
-		return "", err
-	}
-	if err := errors.Join(os.Mkdir(group, 0o700), os.MkdirAll(filepath.Join(dir, "exit"), 0o700),
-		os.WriteFile(filepath.Join(dir, "config.json"), bundle, 0o600)); err != nil {
-		return "", err
-	}
-	way, err := os.Open(group)
-	if err != nil {
-		return "", err
-	}
-	defer way.Close()
-	onOwnThread(func() {
-		if err = hideUnified(e.cgroups); err != nil {
-			return
-		}
-		if _, err = e.create(ctx, name, dir, way); err == nil {
-			err = exec.CommandContext(ctx, "crun", e.crunArgs("start", name)...).Run()
-		}
-	})
-	return group, err
-}
-
-// Forget removes the folder of what BareConmon ran.
-func (e *Engine) Forget(name string) error { return os.RemoveAll(e.store.instance(name)) }
-
 // CheckCommand asks an instance by a command.
 func (e *Engine) CheckCommand(ctx context.Context, id string, args ...string) error {
 	in, _ := e.living(id)
