@@ -116,7 +116,7 @@ func decodeBody(kind string, raw []byte) (Body, error) {
 		decode[KeyAdded], decode[KeyEnded], decode[PersonSet], decode[PersonRemoved],
 		decode[PolicySet], decode[EnvironmentSet], decode[ExceptionMade], decode[ExceptionEnded], decode[VerdictGiven],
 		decode[CandidateMade], decode[Reviewed], decode[CandidateEnded], decode[SourceAdded], decode[SourceRemoved], decode[CommitSeen],
-		decode[FeedKept], decode[FeedRemoved],
+		decode[FeedKept], decode[FeedRemoved], decode[UpstreamSet], decode[UpstreamRemoved],
 		decode[IngressRemoved], decode[TokenMade], decode[TokenRevoked], decode[QuotaSet], decode[MirrorSet], decode[MirrorRemoved], decode[RegistryRepaired],
 	} {
 		if body, err := known(kind, raw); body != nil || err != nil {

@@ -61,9 +61,20 @@ type Evidence struct {
 	// both "" for what was kept before statements were signed.
 	Bundle Digest `json:"bundle,omitempty"`
 	Signer string `json:"signer,omitempty"`
+	// There is when it was kept first, on the server where it was stated: First of what the signed Offer says that it was taken over by. Whether an upstream's
+	// key had ended is judged by it. Zero for what was stated here.
+	There time.Time `json:"there,omitzero"`
 	// Passed is the answer of what has one: tests that passed, a check without unwaived findings that refuse.
 	Passed  *bool  `json:"passed,omitempty"`
 	Summary string `json:"summary"` // one line: "12 of 12 tests passed"
+}
+
+// First is when it was kept first, here or on the server where it was stated.
+func (e Evidence) First() time.Time {
+	if !e.There.IsZero() {
+		return e.There
+	}
+	return e.Made
 }
 
 // EvidenceAdded says that a statement about an image was kept. A later one of the same type takes its place.

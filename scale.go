@@ -68,6 +68,9 @@ type Load struct {
 	// Arrivals are the new connections through each service's address and published ports since the engine began to count.
 	// The count begins anew when the rules are written anew.
 	Arrivals map[string]int64 `json:"arrivals"`
+	// Asked are the requests that came to services through ingresses, which lead to instances past the services' addresses. The count
+	// begins anew with the ingresses' process.
+	Asked map[string]int64 `json:"asked,omitempty"`
 	// Requests are what instances have answered since their starts by their own counters, by id; where that was asked for.
 	Requests map[string]float64 `json:"requests,omitempty"`
 }
@@ -116,6 +119,22 @@ func (v Service) ReplicasBy(spec Spec, another bool) int {
 		return n
 	}
 	return spec.Within(n)
+}
+
+// Keeping returns a spec that was planned for another environment with as many instances as the service has here: with those of the plan where the
+// service is new.
+func (v Service) Keeping(spec Spec) Spec {
+	if len(v.Releases) == 0 || v.Destroyed {
+		return spec
+	}
+	spec.Replicas = v.Replicas
+	if v.Stopped != nil {
+		spec.Replicas = v.Stopped.Replicas
+	}
+	if spec.Exclusive() {
+		spec.Replicas = min(spec.Replicas, 1)
+	}
+	return spec
 }
 
 // Within is a number of instances brought within the bounds of the scale block that hold at some time.

@@ -38,6 +38,19 @@ func (r Role) Predicates() []string {
 	return nil
 }
 
+// Abroad returns those of them that count on another server too, which knows this one as its upstream: how an image came to be, how its tests went, and
+// what is offered. What is wrong with an image, and whether it may run, each server finds itself.
+func (r Role) Abroad() []string {
+	switch r {
+	case RoleBuilder, RoleTester:
+		return r.Predicates()
+	case RoleReleaser:
+		return []string{PredicateOffer}
+	case RoleScanner, RoleReviewer, RoleAuthor:
+	}
+	return nil
+}
+
 // RoleOf returns the role whose keys sign statements of a predicate type, or "".
 func RoleOf(predicateType string) Role {
 	for _, r := range []Role{RoleBuilder, RoleScanner, RoleTester, RoleReleaser, RoleReviewer} {
@@ -66,6 +79,29 @@ type Key struct {
 	Until       time.Time `json:"until,omitzero"`
 	Compromised bool      `json:"compromised,omitempty"` // nothing that it ever signed counts
 	Reason      string    `json:"reason,omitempty"`      // why it was ended
+}
+
+// Own reports whether it is a key of one of this server's own parts.
+func (k Key) Own() bool { return k.Role != "" && k.Environment == "" }
+
+// Predicates returns the types of statements that count if the key signed them.
+func (k Key) Predicates() []string {
+	switch {
+	case k.Role == "":
+		return RoleReviewer.Predicates()
+	case k.Own():
+		return k.Role.Predicates()
+	}
+	return k.Role.Abroad()
+}
+
+// EndedFor reports whether the key had ended when an evidence was kept: an upstream's, when it was kept there.
+func (k Key) EndedFor(e Evidence) bool {
+	at := e.Made
+	if k.Environment != "" {
+		at = e.First()
+	}
+	return !k.Until.IsZero() && !at.Before(k.Until)
 }
 
 // Person is somebody whom imx knows: whose keys sign, and whose commits are theirs.
@@ -118,11 +154,11 @@ type RotateRequest struct {
 	Role Role `json:"role"`
 }
 
-// FindKey returns the key that a person means by its ID, by how that begins, with or without "SHA256:", or by a role: then the one that
-// signs for it now. Errors: as Abbreviated.
+// FindKey returns the key that a person means by its ID, by how that begins, with or without "SHA256:", or by a role: then the one of
+// this server's own that signs for it now. Errors: as Abbreviated.
 func FindKey(keys map[string]Key, wanted string) (Key, error) {
 	for _, k := range keys {
-		if k.Role != "" && string(k.Role) == wanted && k.Until.IsZero() {
+		if k.Own() && string(k.Role) == wanted && k.Until.IsZero() {
 			return k, nil
 		}
 	}
@@ -154,7 +190,7 @@ type KeyEndRequest struct {
 
 // What happens to keys and to who is known by them. A key's moments are those of the log.
 type (
-	// KeyAdded makes a key count from now on, and of imx's own the one for its role: the key before it is ended.
+	// KeyAdded makes a key count from now on, and of this server's own the one for its role: the key before it is ended.
 	KeyAdded struct {
 		Key Key `json:"key"`
 	}

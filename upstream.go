@@ -10,13 +10,15 @@ type Upstream struct {
 	// TokenFile is the path of a file on this machine with a token of the other registry; "" to come without one.
 	TokenFile string    `json:"tokenFile,omitempty"`
 	By        Principal `json:"by"`
-	Since     time.Time `json:"since"`
+	Since     time.Time `json:"since"` // when it was made known first
+	// Keys are the IDs of those that came with it, sorted: its own, and those of its own upstreams.
+	Keys []string `json:"keys"`
 }
 
 // UpstreamRequest asks to know another server, or to change what is known of it.
 type UpstreamRequest struct {
 	Environment string `json:"environment,omitempty"` // "" means as Keys say
-	Address     string `json:"address,omitempty"`     // "" leaves what is known
+	Address     string `json:"address,omitempty"`     // "" leaves what is known, and the file of the token too unless one is given
 	TokenFile   string `json:"tokenFile,omitempty"`
 	// Keys are what `imx key export` printed there. None leave those that are known; others are added to them.
 	Keys *KeyExport `json:"keys,omitempty"`
@@ -25,7 +27,8 @@ type UpstreamRequest struct {
 // KeyExport are the public keys of a server, for another one: its own, and those of its own upstreams, since what it runs they may have built.
 type KeyExport struct {
 	Environment string `json:"environment"` // that it was exported from
-	// Keys that count or did: ID, Role, Environment ("" never: the server's own have KeyExport.Environment), Public, Until.
+	// Keys that count or did, as they are known there: Environment is never "", the server's own have KeyExport.Environment. Of the server's own there are those
+	// that count elsewhere (Role.Abroad), of its upstreams' a builder's and a tester's.
 	Keys []Key `json:"keys"`
 }
 
@@ -91,15 +94,21 @@ type TakeoverRequest struct {
 	From     string   `json:"from,omitempty"`     // the upstream's environment; "" means the policy's After, or the only one
 	Services []string `json:"services,omitempty"` // whose plan is meant; none means all that the upstream offers, which must be of one plan
 	DryRun   bool     `json:"dryRun,omitempty"`
+	// Plan and Base are those that somebody agreed to: it is refused with a Conflict if another plan is offered by now, or if what it would change is
+	// no longer what it was compared with. "" expects nothing.
+	Plan Digest `json:"plan,omitempty"`
+	Base Digest `json:"base,omitempty"`
+	// Account is PlanRequest.Account.
+	Account string `json:"-"`
 }
 
 // What happens to upstreams.
 type (
-	// UpstreamSet makes another server known, or changes what is known of it. Its keys come with KeyAdded.
+	// UpstreamSet makes another server known, or changes what is known of it. Its keys come with KeyAdded, before it.
 	UpstreamSet struct {
 		Upstream Upstream `json:"upstream"`
 	}
-	// UpstreamRemoved ends it. What came from there stays; its keys end with it.
+	// UpstreamRemoved ends it. What came from there stays; its keys end with it, but for those that came with another upstream too.
 	UpstreamRemoved struct {
 		Environment string `json:"environment"`
 		Reason      string `json:"reason,omitempty"`

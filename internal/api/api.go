@@ -31,6 +31,12 @@ type Applier interface {
 	Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error)
 }
 
+// Taker releases what the environment before this one runs.
+type Taker interface {
+	// Take releases it as it is, or only says what that would change.
+	Take(ctx context.Context, by imx.Principal, req imx.TakeoverRequest, report imx.Report) (imx.ApplyResult, error)
+}
+
 // Operator changes what runs. Errors: NotFound for an unknown service or release, Conflict while
 // something else holds it.
 type Operator interface {
@@ -94,6 +100,8 @@ type Evidence interface {
 
 // Trust keeps who may speak: imx's own keys, and people with theirs.
 type Trust interface {
+	Upstreams
+
 	// Keys lists all keys, also those that ended: imx's own first.
 	Keys(ctx context.Context) ([]imx.Key, error)
 	// Rotate makes a new key of a role of imx's own. Errors: Invalid for a role without one.
@@ -141,6 +149,7 @@ type Judge interface {
 // Config joins the handler to the parts that do the work.
 type Config struct {
 	Applier   Applier
+	Taker     Taker
 	Operator  Operator
 	Healer    Healer
 	Rollouts  Rollouts
@@ -157,6 +166,7 @@ type Config struct {
 	Scanner   Scanner
 	Registrar Registrar
 	Ingresses Ingresses
+	Offers    Offers
 	// Who is who acts when a local account asks; nil means the accounts themselves: nobody is known.
 	Who      func(account string) imx.Principal
 	Registry http.Handler // answers below /v2/; nil means that there is no registry

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -25,6 +26,50 @@ func trusts(ctx context.Context, t *testing.T, c *client.Client, by imx.Principa
 	if err := c.RemovePerson(ctx, "ben", ""); imx.KindOf(err) != imx.NotFound {
 		t.Errorf("who isn't known: err = %v", err)
 	}
+}
+
+// upstreams asks for all that there is to ask of other servers.
+func upstreams(ctx context.Context, t *testing.T, c *client.Client, by imx.Principal) {
+	t.Helper()
+	export := ok(c.ExportKeys(ctx))(t)
+	same(t, "export", export, imx.KeyExport{Environment: "staging", Keys: []imx.Key{{ID: "k", Environment: "staging"}}})
+	req := imx.UpstreamRequest{Environment: "dev", Address: "http://127.0.0.1:5051", TokenFile: "/token", Keys: &export}
+	want := imx.Upstream{Environment: "dev", Address: req.Address, TokenFile: req.TokenFile, By: by, Keys: []string{"k"}}
+	same(t, "upstream", ok(c.SetUpstream(ctx, req))(t), want)
+	same(t, "upstreams", ok(c.Upstreams(ctx))(t), []imx.Upstream{{Environment: "dev", Keys: []string{}}})
+	same(t, "offer", string(ok(c.Offer(ctx, "web", "nonce & more"))(t)), `{"service":"web","asked":"nonce \u0026 more"}`)
+	if err := c.RemoveUpstream(ctx, "a/b", "a reason & more"); err != nil {
+		t.Error(err)
+	}
+	if err := c.RemoveUpstream(ctx, "dev", ""); imx.KindOf(err) != imx.NotFound {
+		t.Errorf("one that isn't known: err = %v", err)
+	}
+}
+
+func (m *memory) Offer(_ context.Context, service, asked string) (json.RawMessage, error) {
+	return json.Marshal(struct {
+		Service string `json:"service"`
+		Asked   string `json:"asked"`
+	}{service, asked})
+}
+
+func (m *memory) Export(context.Context) (imx.KeyExport, error) {
+	return imx.KeyExport{Environment: "staging", Keys: []imx.Key{{ID: "k", Environment: "staging"}}}, nil
+}
+
+func (m *memory) Upstreams(context.Context) ([]imx.Upstream, error) {
+	return []imx.Upstream{{Environment: "dev", Keys: []string{}}}, nil
+}
+
+func (m *memory) SetUpstream(_ context.Context, by imx.Principal, req imx.UpstreamRequest) (imx.Upstream, error) {
+	return imx.Upstream{Environment: req.Environment, Address: req.Address, TokenFile: req.TokenFile, By: by, Keys: []string{req.Keys.Keys[0].ID}}, nil
+}
+
+func (m *memory) RemoveUpstream(_ context.Context, _ imx.Principal, environment, reason string) error {
+	if environment != "a/b" || reason != "a reason & more" {
+		return imx.Errorf(imx.NotFound, "there is no upstream %q", environment)
+	}
+	return nil
 }
 
 func (m *memory) Keys(context.Context) ([]imx.Key, error) {

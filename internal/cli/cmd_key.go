@@ -28,7 +28,7 @@ $ imx key show builder --pem > builder.pem
 $ imx key rotate builder`,
 	}.command(nil)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	cmd.AddCommand(newKeyListCommand(g, t), newKeyShowCommand(g, t), newKeyRotateCommand(g, t), newKeyEndCommand(g, t))
+	cmd.AddCommand(newKeyListCommand(g, t), newKeyShowCommand(g, t), newKeyRotateCommand(g, t), newKeyEndCommand(g, t), newKeyExportCommand(g, t))
 	return cmd
 }
 
@@ -36,7 +36,7 @@ func newKeyListCommand(g *Global, t *term.Terminal) *cobra.Command {
 	return page{
 		use:   "list",
 		short: "Show all keys, and since and until when they count",
-		long:  `Lists imx's own keys first, by role, and then people's. Those that ended are listed too.`,
+		long:  `Lists imx's own keys first, by role, then people's, and then those of upstreams by their environment. Those that ended are listed too.`,
 		example: `
 $ imx key list
 $ imx key list --json | jq -r '.[] | select(.compromised) | .id'`,
@@ -60,9 +60,17 @@ func keysText(out term.Stream, keys []imx.Key, now time.Time) string {
 		Wraps: []string{"STATE"}, Drops: []string{"SINCE"},
 	}
 	for _, k := range keys {
-		table.Add(out.Ink.Name(keyID(out, k.ID)), term.Clean(string(k.Owner)), string(k.Role), term.Age(k.From, now)+" ago", keyState(out.Ink, k, now))
+		table.Add(out.Ink.Name(keyID(out, k.ID)), term.Clean(keyOwner(k)), string(k.Role), term.Age(k.From, now)+" ago", keyState(out.Ink, k, now))
 	}
 	return table.Text(out.Ink, out.Columns())
+}
+
+// keyOwner is whose a key is: imx's own, a person's, or an upstream's by its environment.
+func keyOwner(k imx.Key) string {
+	if k.Environment != "" {
+		return string(k.Owner) + " in " + k.Environment
+	}
+	return string(k.Owner)
 }
 
 func keyState(ink term.Ink, k imx.Key, now time.Time) string {

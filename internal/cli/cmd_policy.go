@@ -74,7 +74,14 @@ type policyOptions struct {
 	Reset, New               bool
 	flags                    *pflag.FlagSet
 
+	policyOrder
 	policyAnswers
+}
+
+// policyOrder is where a release must have been good before.
+type policyOrder struct {
+	After string
+	Soak  imx.Duration
 }
 
 // policyAnswers are what a person says about a change of a policy as a whole.
@@ -94,6 +101,8 @@ func (o *policyOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.KnownAuthor, "known-author", false, "refuse plans that neither somebody known nor a followed repository brought")
 	f.StringSliceVar(&o.Warn, "warn", nil, "`CONDITIONS` that are shown and don't refuse, with commas between; \"\" for none")
 	f.StringArrayVar(&o.Freezes, "freeze", nil, "nothing new is released in this `TIME`, \"weekend: fri 16:00 - mon 06:00 Europe/Berlin\"; once for each, in place of those that there are; \"\" for none")
+	f.StringVar(&o.After, "after", "", "release only what was good in the `ENVIRONMENT` before this one (imx promote); \"\" asks for none")
+	lengthVar(f, &o.Soak, "soak", 0, "for how long it must have been good there, without a break: `TIME`, such as 24h or 2d")
 	f.StringVar(&o.Denied, "denied", "", "what is done about a running release that may not run any more: `ACTION` show, replace or stop")
 	f.BoolVar(&o.New, "new", false, "make the environment, which isn't known yet")
 	f.BoolVar(&o.Reset, "reset", false, "begin with imx's own policy for the environment, without rules of yours")
@@ -107,7 +116,7 @@ func newPolicySetCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts policyOptions
 	cmd := page{
 		use: "set [DIR] [--environment NAME] [--reviews N] [--scan-age TIME] [--dirty] [--signed-commits] [--signed-sources] " +
-			"[--known-author] [--warn CONDITIONS] [--freeze TIME] [--denied ACTION] [--new] [--reset] [--replace-firm] [--reason WHY] [--dry-run] [--yes]",
+			"[--known-author] [--warn CONDITIONS] [--freeze TIME] [--after ENVIRONMENT] [--soak TIME] [--denied ACTION] [--new] [--reset] [--replace-firm] [--reason WHY] [--dry-run] [--yes]",
 		short: "Change what an environment asks for",
 		long: `Changes an environment's policy: the settings that are given, and with DIR the rules of your own, its *.rego files. A file with the
 name of one of imx's takes its place, the others are added. What doesn't compile is refused. What runs is judged anew at once: where
@@ -118,7 +127,8 @@ $ imx policy set --environment production --reviews 2
 $ imx policy set --environment production policy/ --reason "audit 2026-11" --dry-run
 $ imx policy set --new --environment preview --reviews 1
 $ imx policy set --dirty=false --warn scan,vulnerabilities
-$ imx policy set --freeze "weekend: fri 16:00 - mon 06:00 Europe/Berlin" --freeze "holidays: 2026-12-20 - 2027-01-04"`,
+$ imx policy set --freeze "weekend: fri 16:00 - mon 06:00 Europe/Berlin" --freeze "holidays: 2026-12-20 - 2027-01-04"
+$ imx policy set --after staging --soak 24h`,
 		exits: asking(
 			status{2, "a setting makes no sense, or a rule has mistakes; in a pipe: somebody would be hit and --yes is missing"},
 			status{3, "there is no such folder or environment"}, status{4, "the policy was changed meanwhile; with --new: the environment is there already"},
@@ -216,9 +226,15 @@ func (o *policyOptions) apply(s *imx.PolicySettings) error {
 		"known-author":   func() { s.KnownAuthor = o.KnownAuthor },
 		"warn":           func() { s.Warn = slices.DeleteFunc(o.Warn, func(id string) bool { return id == "" }) },
 		"denied":         func() { s.Denied = imx.DeniedAction(o.Denied) },
+		"soak":           func() { s.Soak = o.Soak },
 	} {
 		if o.flags.Changed(name) {
 			set()
+		}
+	}
+	if o.flags.Changed("after") {
+		if s.After = o.After; s.After == "" && !o.flags.Changed("soak") {
+			s.Soak = 0
 		}
 	}
 	if !o.flags.Changed("freeze") {

@@ -32,6 +32,9 @@ func showPolicy(out term.Stream, v imx.PolicyView, now time.Time) error {
 	} {
 		settings.Add(out.Ink.Dim(line[0]), line[1])
 	}
+	if s.After != "" {
+		settings.Add(out.Ink.Dim("after"), fmt.Sprintf("%s, where it was good for %s", s.After, s.Soak))
+	}
 	for _, f := range s.Freezes {
 		settings.Add(out.Ink.Dim("freeze"), term.Clean(f.String()))
 	}

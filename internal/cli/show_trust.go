@@ -12,6 +12,9 @@ import (
 func trustEventSays(e imx.Event) string {
 	switch b := e.Body.(type) {
 	case imx.KeyAdded:
+		if b.Key.Environment != "" {
+			return fmt.Sprintf("key %s speaks as %s of %s from now on%s", b.Key.ID, b.Key.Role, b.Key.Environment, before(", and ended ", endOf(b.Key)))
+		}
 		if b.Key.Role != "" {
 			return fmt.Sprintf("key %s signs as %s from now on", b.Key.ID, b.Key.Role)
 		}
@@ -25,6 +28,10 @@ func trustEventSays(e imx.Event) string {
 		return fmt.Sprintf("%s is known%s", b.Person.Name, before(" as ", joined(b.Person.Roles)))
 	case imx.PersonRemoved:
 		return fmt.Sprintf("%s isn't known any more%s", b.Person, before(": ", b.Reason))
+	case imx.UpstreamSet:
+		return fmt.Sprintf("releases may come from %s, at %s", b.Upstream.Environment, b.Upstream.Address)
+	case imx.UpstreamRemoved:
+		return fmt.Sprintf("releases come from %s no more, and its keys end%s", b.Environment, before(": ", b.Reason))
 	case imx.PolicySet:
 		return policySetSays(b)
 	case imx.EnvironmentSet:
@@ -38,6 +45,17 @@ func trustEventSays(e imx.Event) string {
 		return verdictSays(b)
 	}
 	return candidateEventSays(e)
+}
+
+// endOf says when and why a key ended; "" of one that didn't.
+func endOf(k imx.Key) string {
+	switch {
+	case k.Compromised:
+		return "compromised" + before(": ", k.Reason)
+	case k.Until.IsZero():
+		return ""
+	}
+	return term.Stamp(k.Until) + before(": ", k.Reason)
 }
 
 func verdictSays(b imx.VerdictGiven) string {

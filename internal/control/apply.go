@@ -65,6 +65,7 @@ type Promotion struct {
 	Apply      string
 	Plan       imx.Digest
 	Proof      imx.Digest // imx.Release.Proof
+	Request    imx.Digest // imx.Release.Request
 	Source     imx.Source
 	Candidates []Candidate
 	Ingresses  []imx.Ingress
@@ -73,6 +74,8 @@ type Promotion struct {
 	For imx.Principal
 	// Candidate is the id of what is released, which must still be open; "" for what doesn't wait.
 	Candidate string
+	// Origin is imx.Release.Origin: what was planned elsewhere keeps the number of instances that services have here.
+	Origin *imx.Origin
 	// Judged says whether what was judged is still what is released, in the state of the moment in which that is, and returns the
 	// events that tell by which verdicts. Without it Promote makes no release. It must not ask the Control anything.
 	Judged func(s *imx.State, releases []imx.Release) ([]imx.Body, error)
@@ -158,10 +161,13 @@ func (c *Control) promotion(s *imx.State, by imx.Principal, p Promotion) (imx.Ap
 	}
 	for _, cand := range p.Candidates {
 		v := s.Services[cand.Spec.Name]
+		if p.Origin != nil {
+			cand.Spec = v.Keeping(cand.Spec)
+		}
 		r := imx.Release{
 			Service: cand.Spec.Name, Number: len(v.Releases) + 1, Image: cand.Image, Config: cand.Config,
 			Spec: cand.Spec, Address: addresses[cand.Spec.Name], Hosts: cand.Spec.Hosts(addresses),
-			Plan: p.Plan, Proof: p.Proof, Source: p.Source, Candidate: p.Candidate, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
+			Plan: p.Plan, Proof: p.Proof, Request: p.Request, Source: p.Source, Candidate: p.Candidate, Origin: p.Origin, Apply: p.Apply, By: cmp.Or(p.For, by), Made: c.cfg.Now().UTC(), State: imx.ReleasePending,
 		}
 		if n := len(v.Releases); n > 0 {
 			r.Number = v.Releases[n-1].Number + 1

@@ -40,8 +40,17 @@ func (c *Control) Propose(by imx.Principal, cand imx.Candidate) (imx.Candidate, 
 
 // same reports whether a candidate is all that another one would be.
 func same(other, cand imx.Candidate) bool {
-	return other.Plan == cand.Plan && other.Request == cand.Request && other.Environment == cand.Environment &&
+	return other.Plan == cand.Plan && other.Request == cand.Request && other.Environment == cand.Environment && alike(other, cand) &&
 		(other.Commit != nil || cand.Commit == nil) // a commit that the server saw proves more than one that somebody names
+}
+
+// alike reports whether both were planned here, or come from the same environment to services that stood alike: the request of the one that was
+// planned here says where those stood.
+func alike(a, b imx.Candidate) bool {
+	if a.Origin == nil || b.Origin == nil {
+		return a.Origin == b.Origin
+	}
+	return a.Origin.Environment == b.Origin.Environment && a.Base == b.Base
 }
 
 func proposal(cand imx.Candidate, rejections []imx.Review) []imx.Body {

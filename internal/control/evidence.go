@@ -26,7 +26,9 @@ func (c *Control) AddEvidence(by imx.Principal, e imx.Evidence) (imx.Evidence, e
 		if known.Statement == e.Statement && known.Manifest == e.Manifest && known.Bundle == e.Bundle && known.Signer == e.Signer && sameAnswer(known, e) {
 			return known, nil, nil
 		}
-		if k := s.Keys[e.Signer]; e.Signer != "" && (k.ID == "" || !k.Until.IsZero() && !k.Until.After(c.now(s))) {
+		judged := e
+		judged.Made = c.now(s)
+		if k := s.Keys[e.Signer]; e.Signer != "" && (k.ID == "" || k.EndedFor(judged)) {
 			return e, nil, imx.Errorf(imx.Conflict, "the key %s, which signed a statement about %s, doesn't count any more", e.Signer, e.Image.Short()).
 				WithHint("try again: another key took its place")
 		}

@@ -3,7 +3,6 @@ package control
 import (
 	"crypto/rand"
 	"maps"
-	"net/url"
 
 	"imx"
 	"imx/internal/grant"
@@ -72,14 +71,14 @@ func (c *Control) SetQuota(by imx.Principal, q imx.RegistryQuota) error {
 // SetMirror begins to copy repositories, or does so otherwise than before. Errors: Invalid.
 func (c *Control) SetMirror(by imx.Principal, m imx.RegistryMirror) error {
 	_, err := decide(c, by, func(s *imx.State) (struct{}, []imx.Body, error) {
-		u, err := url.Parse(m.URL)
 		switch {
 		case m.Name == "" || len(m.Name) > 64:
 			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a mirror needs a name of up to 64 bytes")
 		case m.Direction != imx.MirrorTo && m.Direction != imx.MirrorFrom:
 			return struct{}{}, nil, imx.Errorf(imx.Invalid, "a mirror copies to another registry or from one, not %q", m.Direction)
-		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Path != "" && u.Path != "/":
-			return struct{}{}, nil, imx.Errorf(imx.Invalid, "%q is no address of a registry", m.URL).WithHint("https://HOST or http://HOST:PORT; a secret belongs into a file: --token-file")
+		}
+		if err := checkAddress(m.URL); err != nil {
+			return struct{}{}, nil, err
 		}
 		if err := grant.CheckPatterns([]string{m.Repository}); err != nil {
 			return struct{}{}, nil, err

@@ -37,7 +37,7 @@ func (c *Control) EndKey(by imx.Principal, end imx.KeyEnded, next *imx.Key) (imx
 		}
 		end.Key = k.ID
 		bodies := []imx.Body{end}
-		if k.Role != "" && current(s, k.Role).ID == k.ID {
+		if k.Own() && current(s, k.Role).ID == k.ID {
 			if next == nil {
 				return struct{}{}, nil, imx.Errorf(imx.Conflict, "the key %s is the one that signs as %s now", k.ID, k.Role)
 			}
@@ -59,7 +59,7 @@ func CurrentKey(s *imx.State, role imx.Role) imx.Key { return current(s, role) }
 
 func current(s *imx.State, role imx.Role) imx.Key {
 	for _, k := range s.Keys {
-		if k.Role == role && k.Owner == imx.Server && k.Until.IsZero() {
+		if k.Own() && k.Role == role && k.Until.IsZero() {
 			return k
 		}
 	}

@@ -34,6 +34,7 @@ import (
 	"imx/internal/keyring"
 	"imx/internal/measure"
 	"imx/internal/network/nft"
+	"imx/internal/offer"
 	"imx/internal/pipeline"
 	"imx/internal/policy"
 	"imx/internal/provenance"
@@ -43,6 +44,7 @@ import (
 	"imx/internal/scan"
 	"imx/internal/sign"
 	"imx/internal/source"
+	"imx/internal/takeover"
 	"imx/internal/trial"
 	"imx/internal/trust"
 	"imx/internal/verdict"
@@ -69,12 +71,14 @@ type server struct {
 	desk        *candidate.Desk
 	follower    *source.Follower
 	tester      *trial.Tester
+	taker       *takeover.Taker
 	loop        *reconcile.Loop
 	scaler      *scaler.Loop
 	meter       *meter
 	counter     *measure.Counter
 	scanner     *scan.Scanner
 	registrar   *registrar
+	offers      *offer.Maker
 	keeper      *keeper.Keeper
 	room        *room
 }
@@ -222,7 +226,10 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Archive: debs, Builder: builder, Blobs: blobs,
 		Stores:  []func() gc.Store{s.kits, s.registry.Things, builder.Things, blobs.Things},
 		Publish: s.publish, Keep: s.keep, Attest: s.attest, Doubted: func(d imx.Digest) error { return s.attester.Doubted(d) }, Admit: s.engine.Admit, AdmitIngress: s.keeper.Free, Check: checks.pass, Checked: checks.state, Architecture: runtime.GOARCH, Now: time.Now,
-		Judge: s.judge,
+		Judge: s.judge, Tested: func(image, plan imx.Digest) (bool, error) { return s.tester.Passed(image, plan) },
+		Scan: func(ctx context.Context, by imx.Principal, image imx.Image, report imx.Report) {
+			s.scanner.Built(ctx, by, image, report)
+		},
 		Test: func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error) {
 			return s.tester.Test(ctx, by, r, report)
 		},
@@ -232,6 +239,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter, Store: statements,
 	})
 	s.openReviews(statements)
+	s.openTaker(statements)
 	trials := &machines{data: data, probe: s.probe, version: s.version, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
 	s.counter = measure.New(measure.Config{State: s.control.State, Changed: s.control.Changed, Counted: func() { s.loop.Poke() }, Now: time.Now})
@@ -242,6 +250,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err := s.openRegistrar(); err != nil {
 		return err
 	}
+	s.openOffers(blobs)
 	return s.openScanner(debs)
 }
 
@@ -251,11 +260,12 @@ func (s *server) openScaler() {
 	s.scaler = scaler.New(scaler.Config{
 		Control: s.control, Now: time.Now, Log: s.logger,
 		Load: func(ctx context.Context, services []string) (imx.Load, error) { return s.engine.Load(ctx, services...) },
-		Open: s.connections, Requests: measure.Requests,
+		Open: s.connections, Asked: s.keeper.Asked, Requests: measure.Requests,
 	})
 }
 
-// open counts the connections that are open to a service's instances; -1 where the machine doesn't tell.
+// connections counts those that are open to a service's instances; -1 where the machine doesn't tell. That an ingress may send
+// requests to an instance keeps that from being stopped, and is no connection.
 func (s *server) connections(ctx context.Context, service string) (int, error) {
 	seen, err := s.engine.Observe(ctx)
 	if err != nil {
@@ -267,6 +277,8 @@ func (s *server) connections(ctx context.Context, service string) (int, error) {
 		case in.Service != service:
 		case in.Flows < 0:
 			return -1, nil
+		case in.Flows > 0 && s.keeper.Unused(in.Address):
+			n += in.Flows - 1
 		default:
 			n += in.Flows
 		}
@@ -376,6 +388,7 @@ func (s *server) refer(ctx context.Context, repository string, manifest []byte) 
 func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
 		Applier:   s.pipeline,
+		Taker:     s.taker,
 		Operator:  operator{s},
 		Healer:    s.control,
 		Rollouts:  s.control,
@@ -391,6 +404,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,
 		Registrar: s.registrar,
+		Offers:    offers{s.offers},
 		Registry:  s.behind(nil),
 		Collector: s,
 		Ingresses: ingresses{s},

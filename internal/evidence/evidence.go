@@ -91,6 +91,9 @@ func (s *Store) KeepSigned(ctx context.Context, repository string, image imx.Dig
 	if err != nil {
 		return imx.Evidence{}, err
 	}
+	if imx.PredicateNames()[st.PredicateType] == "" {
+		return imx.Evidence{}, imx.Errorf(imx.Refused, "statements of type %s aren't kept about images", st.PredicateType)
+	}
 	if !statement.About(st, image) {
 		return imx.Evidence{}, aboutAnother(imx.DigestBytes(opened.Payload), image)
 	}

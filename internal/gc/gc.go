@@ -163,7 +163,7 @@ func candidate(c imx.Candidate) []Thing {
 	for _, im := range c.Images {
 		all = append(append(all, image(im)...), Of(Build, im.Plan))
 	}
-	return append(all, Of(Blob, c.Request), Of(Blob, c.Plan))
+	return append(append(all, Of(Blob, c.Request), Of(Blob, c.Plan)), origin(c.Origin)...)
 }
 
 // runs reports whether instances of a release are there. One that is going to start belongs to the current
@@ -184,7 +184,18 @@ func release(r imx.Release) []Thing {
 			all = append(all, Of(Blob, f.Digest))
 		}
 	}
-	return all
+	if r.Request != "" {
+		all = append(all, Of(Blob, r.Request), Of(Blob, r.Plan))
+	}
+	return append(all, origin(r.Origin)...)
+}
+
+// origin is what proves where something was good before.
+func origin(o *imx.Origin) []Thing {
+	if o == nil {
+		return nil
+	}
+	return []Thing{Of(Blob, o.Bundle)}
 }
 
 // image is an image with what tells of it: its inventory and its plan.

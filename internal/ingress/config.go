@@ -33,6 +33,10 @@ type Route struct {
 type Pool struct {
 	Weights   imx.Weights `json:"weights"`
 	Instances []Instance  `json:"instances,omitempty"` // sorted by ID; each of a release with a weight
+	// Door is where a connection wakes the service; zero unless it goes to sleep by itself.
+	Door netip.AddrPort `json:"door,omitzero"`
+	// Fault is why the service, which was woken, has no instance after all; "" where that isn't known, or there is one.
+	Fault string `json:"fault,omitempty"`
 }
 
 // Instance is one that takes requests.
@@ -73,7 +77,7 @@ func From(s *imx.State) Config {
 			}
 			key := name + "/" + r.Port
 			c.Routes = append(c.Routes, Route{Route: r, Service: name, Release: v.Current, Pool: key})
-			c.Pools[key] = pool(s, v, r.Port)
+			c.Pools[key] = pool(s, v, r.Port).asleep(s, v, current, r.Port)
 			if in.ACME != nil && !hasFile(in, r.Host) && !slices.Contains(c.Managed[in.Name], r.Host) {
 				c.Managed[in.Name] = append(c.Managed[in.Name], r.Host)
 			}
@@ -108,6 +112,29 @@ func pool(s *imx.State, v imx.Service, port string) Pool {
 		}
 	}
 	slices.SortFunc(p.Instances, func(a, b Instance) int { return cmp.Compare(a.ID, b.ID) })
+	return p
+}
+
+// asleep is a pool of a service, with what wakes that if it goes to sleep by itself.
+func (p Pool) asleep(s *imx.State, v imx.Service, current imx.Release, port string) Pool {
+	n := number(current.Spec, port)
+	if n == 0 || !current.Spec.Sleeps() || !v.SizesItself() || !current.Address.IsValid() {
+		return p
+	}
+	p.Door = netip.AddrPortFrom(current.Address, n)
+	if len(p.Instances) > 0 || v.Replicas == 0 {
+		return p
+	}
+	var last imx.Instance
+	for _, in := range s.Instances {
+		crashed := in.Service == v.Name && in.Release == v.Current && in.Phase == imx.Ended && (in.Exit == nil || !in.Exit.Wanted)
+		if crashed && in.Ended.After(v.Sizing.Since) && in.Ended.After(last.Ended) {
+			last = in
+		}
+	}
+	if last.ID != "" {
+		p.Fault = last.ID + " ended: " + cmp.Or(last.Reason, "nobody knows why")
+	}
 	return p
 }
 

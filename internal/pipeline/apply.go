@@ -37,7 +37,7 @@ func (p *Pipeline) apply(ctx context.Context, w work) (imx.ApplyResult, error) {
 		return imx.ApplyResult{}, err
 	}
 	w.apply = id
-	result := imx.ApplyResult{Apply: id, Plan: planned}
+	result := imx.ApplyResult{Apply: id, Plan: planned, Origin: w.origin()}
 	result.Images, result.Releases, err = p.release(ctx, w)
 	if err != nil {
 		failed := p.cfg.Control.Fail(w.by, id, err)
@@ -73,7 +73,7 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 		return nil, nil, err
 	}
 	defer leave()
-	images, err := p.build(ctx, w)
+	images, err := p.images(ctx, w)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,6 +81,9 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 		return nil, nil, err
 	}
 	if w.waits, err = p.waits(w); err != nil {
+		return nil, nil, err
+	}
+	if w.kept, err = p.keepRequest(w); err != nil {
 		return nil, nil, err
 	}
 	promotion := w.promotion(images)
@@ -99,6 +102,14 @@ func (p *Pipeline) release(ctx context.Context, w work) ([]imx.Image, []imx.Rele
 	}
 	releases, err := p.cfg.Control.Promote(w.by, promotion)
 	return images, releases, err
+}
+
+// images are those of a work's plan, in its order: built or, where they were built elsewhere, brought.
+func (p *Pipeline) images(ctx context.Context, w work) ([]imx.Image, error) {
+	if w.taken != nil {
+		return p.bring(ctx, w)
+	}
+	return p.build(ctx, w)
 }
 
 // judged returns what writes down by which verdicts releases are made, once they are. Errors: Refused where the policy doesn't allow one.
@@ -150,9 +161,12 @@ func (w work) proof() imx.Digest {
 
 // promotion is what work would release, with its images built.
 func (w work) promotion(images []imx.Image) control.Promotion {
-	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Proof: w.proof(), Source: w.planned.Plan.Source, Expect: w.expect, Candidate: w.waits}
+	promotion := control.Promotion{Apply: w.apply, Plan: w.planned.Digest, Proof: w.proof(), Request: w.requested(), Source: w.planned.Plan.Source, Expect: w.expect, Candidate: w.waits}
 	if w.candidate != nil {
 		promotion.For, promotion.Candidate = w.candidate.By, w.candidate.ID
+	}
+	if w.taken != nil {
+		promotion.Origin = &w.taken.Origin
 	}
 	promotion.Ingresses = w.planned.Plan.Ingresses
 	for _, spec := range w.planned.Plan.Services {

@@ -77,27 +77,48 @@ func awaited(verdicts []imx.Verdict) string {
 
 // propose keeps all that a release of built images needs, and opens a candidate.
 func (p *Pipeline) propose(w work, images []imx.Image, commit *imx.Commit) (imx.Candidate, error) {
-	raw, err := w.request()
+	request, err := p.keepRequest(w)
 	if err != nil {
 		return imx.Candidate{}, err
-	}
-	planned, err := json.Marshal(w.planned.Plan)
-	if err != nil {
-		return imx.Candidate{}, err
-	}
-	for _, b := range [][]byte{raw, planned} {
-		if err := p.put(b, imx.DigestBytes(b)); err != nil {
-			return imx.Candidate{}, err
-		}
 	}
 	return p.cfg.Control.Propose(w.by, imx.Candidate{
-		Plan: w.planned.Digest, Proof: w.proof(), Request: imx.DigestBytes(raw), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
+		Plan: w.planned.Digest, Proof: w.proof(), Request: request, Origin: w.origin(), Environment: p.cfg.Judge.Environment(), Source: w.planned.Plan.Source,
 		Commit: commit, By: w.by, Account: w.account, Images: images, Services: w.planned.Plan.Names(),
 		Base: w.planned.Base,
 	})
 }
 
-// request is all that a release of what was planned needs.
+// keepRequest keeps a work's plan and what it was made of, and returns the digest of that. What was made elsewhere came with the image.
+func (p *Pipeline) keepRequest(w work) (imx.Digest, error) {
+	if w.candidate != nil {
+		return w.candidate.Request, nil
+	}
+	planned, err := json.Marshal(w.planned.Plan)
+	if err != nil {
+		return "", err
+	}
+	if _, err := p.Keep(planned); err != nil || w.taken != nil {
+		return w.requested(), err
+	}
+	raw, err := w.request()
+	if err != nil {
+		return "", err
+	}
+	return p.Keep(raw)
+}
+
+// requested is the digest of what a work was made of, as far as it is kept.
+func (w work) requested() imx.Digest {
+	switch {
+	case w.candidate != nil:
+		return w.candidate.Request
+	case w.taken != nil:
+		return w.taken.Request
+	}
+	return w.kept
+}
+
+// request is all that a release of what was planned here needs.
 func (w work) request() ([]byte, error) {
 	return json.Marshal(imx.PlanRequest{Template: w.template, Lock: &w.planned.Lock, Expect: w.planned.Base, SkipTests: w.untested})
 }
@@ -109,6 +130,12 @@ func (p *Pipeline) waits(w work) (string, error) {
 	}
 	for _, c := range p.cfg.Control.State().Candidates {
 		if c.State != imx.CandidateOpen || c.Plan != w.planned.Digest || c.Environment != p.cfg.Judge.Environment() {
+			continue
+		}
+		if w.taken != nil || c.Origin != nil {
+			if w.continues(c) {
+				return c.ID, nil
+			}
 			continue
 		}
 		raw, err := w.request()
@@ -184,8 +211,8 @@ func (p *Pipeline) Release(ctx context.Context, by imx.Principal, id string, rep
 
 // proposed reads what a candidate was made of, and holds it against the rules of today.
 func (p *Pipeline) proposed(ctx context.Context, c imx.Candidate) (work, error) {
-	var req imx.PlanRequest
-	if err := p.kept(c.Request, &req); err != nil {
+	req, err := p.requested(c)
+	if err != nil {
 		return work{}, err
 	}
 	planned, err := p.KeptPlan(c)
@@ -198,11 +225,22 @@ func (p *Pipeline) proposed(ctx context.Context, c imx.Candidate) (work, error) 
 	}
 	s := *p.cfg.Control.State()
 	return work{
-		template: req.Template, expect: req.Expect, untested: req.SkipTests,
+		template: req.Template, expect: req.Expect, untested: req.SkipTests, taken: takenBefore(c),
 		planned: imx.PlanResult{
-			Plan: planned, Digest: c.Plan, Lock: *req.Lock, Findings: found, Base: req.Expect, Changes: plan.Diff(planned, s, p.built),
+			Plan: planned, Digest: c.Plan, Lock: *req.Lock, Findings: found, Base: req.Expect, Changes: plan.Diff(released(planned, s, c.Origin), s, p.built),
 		},
 	}, nil
+}
+
+// requested reads what a candidate was made of, as it is asked for here: of what comes from another environment, where services stood and that tests were
+// skipped was said there.
+func (p *Pipeline) requested(c imx.Candidate) (imx.PlanRequest, error) {
+	var req imx.PlanRequest
+	err := p.kept(c.Request, &req)
+	if c.Origin != nil {
+		req.Expect, req.SkipTests = c.Base, ""
+	}
+	return req, err
 }
 
 // KeptPlan returns a candidate's plan. Errors: NotFound for one that isn't kept any more; Refused for changed bytes.
@@ -215,16 +253,16 @@ func (p *Pipeline) KeptPlan(c imx.Candidate) (imx.Plan, error) {
 // Changes says what releasing a candidate would change now, and whether services stand elsewhere than when it was made: a
 // Conflict. Further errors: as KeptPlan.
 func (p *Pipeline) Changes(c imx.Candidate) (imx.Plan, []imx.Change, error) {
-	var req imx.PlanRequest
 	planned, err := p.KeptPlan(c)
 	if err != nil {
 		return planned, nil, err
 	}
-	if err := p.kept(c.Request, &req); err != nil {
+	req, err := p.requested(c)
+	if err != nil {
 		return planned, nil, err
 	}
 	s := p.cfg.Control.State()
-	changes := append([]imx.Change{}, plan.Diff(planned, unbuilt(*s, planned), p.built)...)
+	changes := append([]imx.Change{}, plan.Diff(released(planned, *s, c.Origin), unbuilt(*s, planned), p.built)...)
 	return planned, changes, control.Expect(s, planned.Names(), req.Expect)
 }
 
@@ -274,7 +312,7 @@ func (p *Pipeline) Drafts(c imx.Candidate) ([]imx.Release, error) {
 	if len(c.Images) != len(planned.Images) {
 		return nil, imx.Errorf(imx.Internal, "candidate %s has %d images, and its plan %d", c.ID, len(c.Images), len(planned.Images))
 	}
-	w := work{planned: imx.PlanResult{Plan: planned, Digest: c.Plan}, candidate: &c}
+	w := work{planned: imx.PlanResult{Plan: planned, Digest: c.Plan}, candidate: &c, taken: takenBefore(c)}
 	return p.cfg.Control.Draft(c.By, w.promotion(c.Images))
 }
 
@@ -291,8 +329,8 @@ func (p *Pipeline) Admitted(ctx context.Context, c imx.Candidate) (bool, error) 
 
 // Verdicts says of releases that releasing a candidate would make whether they could be made now. Errors: those of the Judge; as Changes.
 func (p *Pipeline) Verdicts(ctx context.Context, c imx.Candidate, drafts []imx.Release) ([]imx.Verdict, error) {
-	var req imx.PlanRequest
-	if err := p.kept(c.Request, &req); err != nil {
+	req, err := p.requested(c)
+	if err != nil {
 		return nil, err
 	}
 	excused, err := p.excused(work{untested: req.SkipTests, candidate: &c}, drafts)

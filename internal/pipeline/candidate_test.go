@@ -2,12 +2,14 @@ package pipeline_test
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
 	"imx"
 	"imx/internal/gc"
+	"imx/internal/pipeline"
 	"imx/internal/provenance"
 	"imx/internal/trial"
 )
@@ -80,7 +82,7 @@ func TestWhatOnlyApprovalsKeepFromBeingReleasedIsACandidate(t *testing.T) {
 	if err != nil || len(result.Releases) != 1 {
 		t.Fatalf("%+v, %v", result, err)
 	}
-	if r := result.Releases[0]; r.Plan != c.Plan || r.By != "ada" || r.State != imx.ReleaseGood || tested != c.Plan {
+	if r := result.Releases[0]; r.Plan != c.Plan || r.Request != c.Request || r.By != "ada" || r.State != imx.ReleaseGood || tested != c.Plan {
 		t.Errorf("released %+v, tested %s", r, tested)
 	}
 	if got := w.control.State().Candidates[c.ID]; got.State != imx.CandidateReleased {
@@ -239,6 +241,41 @@ func TestAnOpenCandidatesThingsAreKept(t *testing.T) {
 	ended.Candidates = map[string]imx.Candidate{c.ID: c}
 	if roots := gc.Roots(ended, nil, 1); len(roots) != 2 || roots[0].Key != "sha256:b" || roots[1].Key != "sha256:s" {
 		t.Errorf("an ended one keeps %v", roots)
+	}
+}
+
+func TestAReleasesPlanAndRequestAreKeptAsLongAsItIs(t *testing.T) {
+	w := newWorld(t)
+	w.rolled(t)
+	result, err := w.Apply(t.Context(), "ada", imx.PlanRequest{Template: w.parse(t, service("hi"))}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := imx.Duration(0)
+	if _, err := w.Collect(t.Context(), "root", imx.CollectRequest{Grace: &none}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	r := result.Releases[0]
+	var req imx.PlanRequest
+	raw, err := w.Kept(r.Request, 1<<20)
+	if err == nil {
+		err = json.Unmarshal(raw, &req)
+	}
+	if err != nil || req.Lock == nil || len(req.Template.Services) != 1 {
+		t.Errorf("%+v, %v", req, err)
+	}
+	var planned imx.Plan
+	if raw, err = w.Kept(r.Plan, 1<<20); err == nil {
+		err = json.Unmarshal(raw, &planned)
+	}
+	if err != nil || planned.Digest() != r.Plan || planned.Services[0].Name != r.Service {
+		t.Errorf("%+v, %v", planned, err)
+	}
+	needed := pipeline.Needed(*w.control.State())
+	for _, d := range []imx.Digest{r.Request, r.Plan} {
+		if !slices.Contains(needed, pipeline.Need{Digest: d, By: "release plain/1"}) {
+			t.Errorf("%s isn't needed by anything", d)
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ func Needed(s imx.State) []Need {
 					all = append(all, Need{d, by})
 				}
 			}
+			if r.Request != "" {
+				all = append(all, Need{r.Request, by}, Need{r.Plan, by})
+			}
 			for _, f := range slices.Concat(r.Spec.Files, r.Config.Files) {
 				all = append(all, Need{f.Digest, by})
 			}

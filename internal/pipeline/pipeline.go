@@ -54,6 +54,10 @@ type Config struct {
 	Check func(ctx context.Context, t imx.Template) ([]imx.Finding, error)
 	// Test tests images; a test that fails is in its result.
 	Test func(ctx context.Context, by imx.Principal, r trial.Run, report imx.Report) ([]imx.TestResult, error)
+	// Tested reports whether it is stated that all tests of an image passed, for a plan, and that counts.
+	Tested func(image, plan imx.Digest) (bool, error)
+	// Scan looks for the vulnerabilities of an image that was built elsewhere.
+	Scan func(ctx context.Context, by imx.Principal, image imx.Image, report imx.Report)
 	// Checked states of a built image what Check found in the template that it was made from.
 	Checked      func(ctx context.Context, by imx.Principal, image imx.Image, planned imx.PlanResult) error
 	Judge        Judge
@@ -254,8 +258,10 @@ type work struct {
 	planned  imx.PlanResult
 	expect   imx.Digest // as of the request
 	untested string     // why nothing is tested; as of the request
+	kept     imx.Digest // of the request, with the lock, once it is kept
 	// candidate is what is released; nil for an apply of a template, and a build.
 	candidate *imx.Candidate
+	taken     *Taken // nil for what was planned here
 	waits     string // the id of the open candidate that an apply would leave, whose approvals are its own; "" for none
 	report    imx.Report
 }

@@ -51,7 +51,9 @@ type world struct {
 	kept    []string // manifests, as repository:tag digest
 	mu      sync.Mutex
 	how     []provenance.How
-	stated  []string // of images that were built or found, as who, name
+	stated  []string                  // of images that were built or found, as who, name
+	passed  map[imx.Digest]imx.Digest // by image, the plan all of whose tests of it passed
+	scanned []string
 }
 
 func newWorld(t *testing.T) *world {
@@ -110,6 +112,10 @@ func newWorld(t *testing.T) *world {
 		},
 		Test: func(_ context.Context, _ imx.Principal, r trial.Run, _ imx.Report) ([]imx.TestResult, error) {
 			return w.test(r)
+		},
+		Tested: func(image, plan imx.Digest) (bool, error) { return w.passed[image] == plan, nil },
+		Scan: func(_ context.Context, _ imx.Principal, image imx.Image, _ imx.Report) {
+			w.scanned = append(w.scanned, image.Name)
 		},
 		Checked: func(_ context.Context, by imx.Principal, image imx.Image, planned imx.PlanResult) error {
 			w.checked = append(w.checked, fmt.Sprint(by, " ", image.Name, " ", len(planned.Findings)))

@@ -85,6 +85,9 @@ func (p *Pipeline) passed(ctx context.Context, w work, images []imx.Image) error
 	if w.untested != "" {
 		return nil
 	}
+	if done, err := p.testedThere(w, images); done || err != nil {
+		return err
+	}
 	results, err := p.cfg.Test(ctx, w.by, p.trial(w, images), w.report)
 	if err != nil {
 		return err

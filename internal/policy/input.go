@@ -19,6 +19,8 @@ type Input struct {
 	Commit *imx.Commit `json:"commit,omitempty"`
 	// Authors had a hand in the plan: who wrote its commits, and who brought it here.
 	Authors []imx.Principal `json:"authors"`
+	// Origin is where it was good before; nil for what was planned here.
+	Origin *Origin `json:"origin,omitempty"`
 	// Evidence is the newest statement of each type about the image, by imx.PredicateNames, but for verdicts.
 	Evidence map[string]Evidence `json:"evidence"`
 	// Candidate is the id of what is released, "" for what doesn't wait. Reviews are those of all candidates of the plan, in the order in
@@ -30,6 +32,19 @@ type Input struct {
 	Freeze freeze.State `json:"freeze"`
 	// Inputs names all that the rest was gathered from; it becomes Verdict.Inputs.
 	Inputs imx.Digest `json:"inputs,omitempty"`
+}
+
+// Origin is an imx.Origin, and whether it counts.
+type Origin struct {
+	Environment string     `json:"environment"`
+	Since       time.Time  `json:"since"`
+	At          time.Time  `json:"at"`
+	Signer      string     `json:"signer"`
+	Bundle      imx.Digest `json:"bundle"`
+	// Counts says that the kept offer is whole, signed by a releaser's key of that environment that counts, and says this of this very plan and
+	// image; Why says why not.
+	Counts bool   `json:"counts"`
+	Why    string `json:"why,omitempty"`
 }
 
 // Plan is the service's part of a plan.

@@ -68,6 +68,10 @@ func Compile(p imx.Policy) (*Book, error) {
 	if err := checkSettings(p.Settings); err != nil {
 		return nil, err
 	}
+	if p.Settings.After == p.Environment {
+		return nil, imx.Errorf(imx.Invalid, "what is released in %s can't have been good in %s before", p.Environment, p.Environment).
+			WithHint("--after names another environment, whose server is known here: imx upstream list")
+	}
 	texts := rules.Files()
 	maps.Copy(texts, p.Rules)
 	var modules []rego.Module

@@ -114,7 +114,7 @@ func TestOwnConditionsAreAddedAndTakeThePlaceOfThoseOfTheirName(t *testing.T) {
 	}
 	in := with(func(in *policy.Input) { in.Reviews = nil })
 	v := judge(t, p, in)
-	if !v.Allowed || len(v.Conditions) != 12 || condition(t, v, "reviews").Says != "1" {
+	if !v.Allowed || len(v.Conditions) != 13 || condition(t, v, "reviews").Says != "1" {
 		t.Errorf("%+v", v)
 	}
 	in.Plan.Service.Command = []string{"/bin/sh"}

@@ -108,6 +108,9 @@ func Settle(s *imx.State, wanted string, change Change) (string, error) {
 
 // checkSettings says what is wrong with settings, warn aside.
 func checkSettings(s imx.PolicySettings) error {
+	if err := checkAfter(s); err != nil {
+		return err
+	}
 	switch {
 	case s.Reviews < 0 || s.Reviews > maxReviews:
 		return imx.Errorf(imx.Invalid, "%d reviews can't be asked for: 0 to %d are possible", s.Reviews, maxReviews)
@@ -118,6 +121,19 @@ func checkSettings(s imx.PolicySettings) error {
 			WithHint("show, replace or stop")
 	}
 	return freeze.Check(s.Freezes)
+}
+
+// checkAfter says what is wrong with the environment before, and how long a release must be good there.
+func checkAfter(s imx.PolicySettings) error {
+	switch {
+	case s.Soak < 0:
+		return imx.Errorf(imx.Invalid, "nothing can be good for %s", s.Soak).WithHint("a day is 24h")
+	case s.After != "":
+		return CheckEnvironment(s.After)
+	case s.Soak > 0:
+		return imx.Errorf(imx.Invalid, "it isn't said where a release must be good for %s before", s.Soak).WithHint("--after staging names the environment")
+	}
+	return nil
 }
 
 // CheckException says what is wrong with an exception, its condition aside. The error is of kind Invalid.

@@ -103,7 +103,7 @@ func review(change func(r *policy.Review)) policy.Input {
 func TestWhatHasAllThatProductionAsksForIsAllowed(t *testing.T) {
 	for _, purpose := range []imx.Purpose{imx.ForRelease, imx.ForStart} {
 		v := judge(t, policy.Default(policy.Production), with(func(in *policy.Input) { in.Purpose = purpose }))
-		if !v.Allowed || len(v.Conditions) != 11 || v.Until.After(now().Add(time.Minute)) {
+		if !v.Allowed || len(v.Conditions) != 12 || v.Until.After(now().Add(time.Minute)) {
 			t.Errorf("%s: %+v", purpose, v)
 		}
 		for _, c := range v.Conditions {

@@ -28,6 +28,8 @@ type Config struct {
 	Load func(ctx context.Context, services []string) (imx.Load, error)
 	// Open counts the connections that are open to a service's instances; -1 where that can't be told.
 	Open func(ctx context.Context, service string) (int, error)
+	// Asked is imx.Load.Asked.
+	Asked func() map[string]int64
 	// Requests is how many requests each of a release's instances has answered by its own metrics, as far as that is known.
 	Requests func(ctx context.Context, r imx.Release, instances []imx.Instance) map[string]float64
 	Now      func() time.Time
@@ -154,7 +156,7 @@ func (l *Loop) measure(ctx context.Context, s *imx.State, services []imx.Service
 	if err != nil {
 		return err
 	}
-	load.Requests = map[string]float64{}
+	load.Requests, load.Asked = map[string]float64{}, l.cfg.Asked()
 	for _, v := range services {
 		maps.Copy(load.Requests, l.requests(ctx, s, v))
 	}
@@ -190,7 +192,7 @@ func (l *Loop) requests(ctx context.Context, s *imx.State, v imx.Service) map[st
 func arrived(service string, before, after imx.Load) bool {
 	was, had := before.Arrivals[service]
 	is, has := after.Arrivals[service]
-	return had && has && is != was
+	return had && has && is != was || before.Asked[service] != after.Asked[service]
 }
 
 // serving are the healthy instances of a service that have traffic.

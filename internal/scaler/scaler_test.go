@@ -27,6 +27,7 @@ type world struct {
 	engine  *fake.Engine
 	loop    *scaler.Loop
 	open    int // connections
+	asked   map[string]int64
 	spent   map[string]time.Duration
 }
 
@@ -52,7 +53,7 @@ func (w *world) start() {
 	w.loop = scaler.New(scaler.Config{
 		Control: w.control, Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler),
 		Load: func(ctx context.Context, services []string) (imx.Load, error) { return w.engine.Load(ctx, services...) },
-		Open: func(context.Context, string) (int, error) { return w.open, nil },
+		Open: func(context.Context, string) (int, error) { return w.open, nil }, Asked: func() map[string]int64 { return w.asked },
 	})
 }
 
@@ -213,6 +214,11 @@ func TestAServiceSleepsWhenNobodyConnectsAndWakesWithAKnock(t *testing.T) {
 	w.pass(5*time.Minute, 0, 0)
 	w.want(1) // somebody's connection is open
 	w.open = 0
+	for n := range int64(10) {
+		w.asked = map[string]int64{"web": n}
+		w.pass(30*time.Second, 0, 0)
+	}
+	w.want(1) // somebody asks through an ingress
 	w.pass(3*time.Minute, 0, 0)
 	w.want(0)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -83,20 +83,23 @@ func signed(e imx.Evidence, bundle []byte, key imx.Key) (imx.Statement, error) {
 
 // spoke refuses a key that doesn't speak for an evidence's type, or didn't count when it was kept.
 func spoke(key imx.Key, e imx.Evidence) error {
-	speaks, who := key.Role.Predicates(), string(key.Role)+"'s key"
+	who := string(key.Role) + "'s key"
 	if key.Role == "" {
-		speaks, who = imx.RoleReviewer.Predicates(), "key of "+string(key.Owner)+", a person"
+		who = "key of " + string(key.Owner) + ", a person"
 	}
 	switch {
-	case !slices.Contains(speaks, e.PredicateType):
+	case key.Environment != "" && slices.Contains(key.Role.Predicates(), e.PredicateType) && !slices.Contains(key.Predicates(), e.PredicateType):
+		return imx.Errorf(imx.Refused, "it is signed with a key of the environment %s, %s, whose word on that doesn't count here", key.Environment, key.ID).
+			WithHint("what is wrong with an image, and whether it may run, this server finds itself: make it anew")
+	case !slices.Contains(key.Predicates(), e.PredicateType):
 		return imx.Errorf(imx.Refused, "it is signed with the wrong role: %s is the %s, and the role for it is %s", key.ID, who, imx.RoleOf(e.PredicateType))
 	case key.Compromised:
 		return imx.Errorf(imx.Refused, "it is signed with a compromised key, %s: %s", key.ID, key.Reason).
 			WithHint("nothing that this key ever signed counts: make it anew")
 	case e.Made.Before(key.From):
 		return imx.Errorf(imx.Refused, "it is older than its key: %s counts from %s, and it was kept at %s", key.ID, day(key.From), day(e.Made))
-	case !key.Until.IsZero() && !e.Made.Before(key.Until):
-		return imx.Errorf(imx.Refused, "it is signed with an ended key: %s counts until %s, and it was kept at %s", key.ID, day(key.Until), day(e.Made)).
+	case key.EndedFor(e):
+		return imx.Errorf(imx.Refused, "it is signed with an ended key: %s counts until %s, and it was kept at %s", key.ID, day(key.Until), day(e.First())).
 			WithHint("make it anew, or have it signed with a key that counts: imx key list")
 	}
 	return nil

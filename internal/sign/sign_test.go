@@ -217,6 +217,49 @@ func TestWhatAnotherRoleSignedIsRefused(t *testing.T) {
 	}
 }
 
+// abroad makes the key of evidence one of an upstream's.
+func (w *world) abroad(e imx.Evidence) {
+	k := w.known[e.Signer]
+	k.Environment = "staging"
+	w.known[e.Signer] = k
+}
+
+func TestAnUpstreamsKeyCountsForHowAnImageCameToBeAndWasTestedAlone(t *testing.T) {
+	counts := []string{imx.PredicateProvenance, imx.PredicateSPDX, imx.PredicateCycloneDX, imx.PredicateTest, imx.PredicateOffer}
+	for _, role := range []imx.Role{imx.RoleBuilder, imx.RoleScanner, imx.RoleTester, imx.RoleReleaser} {
+		for _, predicateType := range role.Predicates() {
+			w := newWorld(t)
+			e, bundle := w.stated(t, predicateType, role)
+			w.abroad(e)
+			if slices.Contains(counts, predicateType) {
+				if _, err := sign.Counts(e, bundle, w.known); err != nil {
+					t.Errorf("%s: %v", predicateType, err)
+				}
+				continue
+			}
+			refused(t, e, bundle, w.known, "a key of the environment staging, "+e.Signer+", whose word on that doesn't count here")
+		}
+	}
+}
+
+func TestAnUpstreamsKeyHasEndedForWhatWasKeptThereLater(t *testing.T) {
+	w := newWorld(t)
+	e, bundle := w.stated(t, imx.PredicateTest, imx.RoleTester)
+	w.abroad(e)
+	k := w.known[e.Signer]
+	k.From, k.Until = noon(), noon().Add(time.Minute) // e was kept here an hour after noon
+	w.known[e.Signer] = k
+	e.There = noon().Add(-time.Hour)
+	if _, err := sign.Counts(e, bundle, w.known); err != nil {
+		t.Errorf("kept there before the key's end: %v", err)
+	}
+	e.There = k.Until
+	refused(t, e, bundle, w.known, "an ended key")
+	k.Environment = ""
+	w.known[e.Signer], e.There = k, noon().Add(-time.Hour)
+	refused(t, e, bundle, w.known, "an ended key") // of a key of one's own, the own log alone says when
+}
+
 func refused(t *testing.T, e imx.Evidence, bundle []byte, keys map[string]imx.Key, names string) {
 	t.Helper()
 	st, err := sign.Counts(e, bundle, keys)

@@ -44,7 +44,7 @@ func Clone(s *imx.State) *imx.State {
 	c.PolicyChanges = maps.Clone(s.PolicyChanges)
 	c.Policies, c.Exceptions = maps.Clone(s.Policies), maps.Clone(s.Exceptions)
 	c.Candidates, c.Sources, c.Verdicts = maps.Clone(s.Candidates), maps.Clone(s.Sources), maps.Clone(s.Verdicts)
-	c.Feeds = maps.Clone(s.Feeds)
+	c.Feeds, c.Upstreams = maps.Clone(s.Feeds), maps.Clone(s.Upstreams)
 	c.Ingresses = maps.Clone(s.Ingresses)
 	c.Codenames = maps.Clone(s.Codenames)
 	c.Suites = slices.Clone(s.Suites)
@@ -125,6 +125,8 @@ func fold(s *imx.State, e imx.Event) error {
 		return foldCandidate(s, e)
 	case imx.TokenMade, imx.TokenRevoked, imx.QuotaSet, imx.MirrorSet, imx.MirrorRemoved:
 		return foldRegistry(s, e)
+	case imx.UpstreamSet, imx.UpstreamRemoved:
+		return foldUpstream(s, e)
 	default:
 		return misfit(e, "this version of imx doesn't know what it means")
 	}

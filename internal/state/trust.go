@@ -61,7 +61,7 @@ func keyAdded(s *imx.State, e imx.Event, k imx.Key) error {
 	}
 	keys := maps.Clone(s.Keys)
 	for id, old := range keys {
-		if k.Role != "" && old.Role == k.Role && !over(old, e) {
+		if k.Own() && old.Own() && old.Role == k.Role && !over(old, e) {
 			old.Until, old.Reason = e.Time, "another took its place"
 			keys[id] = old
 		}

@@ -49,7 +49,7 @@ func check(st imx.Statement) error {
 	switch {
 	case st.Type != imx.StatementType:
 		return imx.Errorf(imx.Refused, "the statement's type is %.80q, and not %s", st.Type, imx.StatementType)
-	case imx.PredicateNames()[st.PredicateType] == "":
+	case imx.RoleOf(st.PredicateType) == "":
 		return imx.Errorf(imx.Refused, "the statement's predicate is of a type that this imx doesn't know: %.80q", st.PredicateType)
 	case len(st.Subject) == 0:
 		return imx.Errorf(imx.Refused, "the statement is about nothing: it has no subject")

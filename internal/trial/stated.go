@@ -22,6 +22,9 @@ type predicate struct {
 	FailedTests   []string     `json:"failedTests,omitempty"`
 }
 
+// passed is the Result of an image all of whose tests did.
+const passed = "PASSED"
+
 // descriptor is a ResourceDescriptor of in-toto. A test's is named by its key, and annotated with what came of it.
 type descriptor struct {
 	Name        string            `json:"name"`
@@ -80,6 +83,7 @@ type statedTests struct {
 	results []descriptor // of tests, those with a result, in the statement's order
 	kits    []imx.Digest // sorted
 	plan    imx.Digest   // whose tests of the image were all run, "" if not all were
+	outcome string       // predicate.Result
 }
 
 // result returns what is stated of a case.
@@ -113,8 +117,14 @@ func (t *Tester) known(image imx.Digest) (statedTests, error) {
 			found.results = append(found.results, d)
 		}
 	}
-	found.kits = kitsIn(st)
+	found.kits, found.outcome = kitsIn(st), p.Result
 	return found, nil
+}
+
+// Passed reports whether it is stated that all tests of an image passed, as a plan has them, and that counts: whoever's tester stated it.
+func (t *Tester) Passed(image, plan imx.Digest) (bool, error) {
+	stated, err := t.known(image)
+	return err == nil && stated.plan == plan && stated.outcome == passed, err
 }
 
 // state keeps what is known now of each image of which something was tested, or of which all is known, and not stated.
@@ -148,7 +158,7 @@ func (t *Tester) state(ctx context.Context, by imx.Principal, r Run, cases []*tr
 
 // claim is what is to be stated of an image whose cases are given, and of which something was stated before.
 func claim(r Run, image imx.Image, its []*trialCase, before statedTests) attest.Claim {
-	p := predicate{Result: "PASSED"}
+	p := predicate{Result: passed}
 	var tests []descriptor
 	for _, c := range its {
 		d := descriptor{Name: c.name(), Digest: map[string]string{"sha256": c.key.Hex()}, Annotations: &annotations{NotRun: true}}
@@ -183,9 +193,9 @@ func claim(r Run, image imx.Image, its []*trialCase, before statedTests) attest.
 		p.Configuration = append(p.Configuration, descriptor{Name: kitNote, Digest: map[string]string{"sha256": kit.Hex()}})
 	}
 	p.Configuration = append(append(p.Configuration, tests...), before.others(its)...)
-	passed := p.Result == "PASSED"
+	good := p.Result == passed
 	return attest.Claim{
-		Repository: image.Name, Image: image.Digest, PredicateType: imx.PredicateTest, Predicate: p, Passed: &passed, Summary: p.summary(),
+		Repository: image.Name, Image: image.Digest, PredicateType: imx.PredicateTest, Predicate: p, Passed: &good, Summary: p.summary(),
 	}
 }
 

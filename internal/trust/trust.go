@@ -120,14 +120,14 @@ func (r *Registrar) Sign(predicateType string, payload []byte) (bundle []byte, s
 // Known returns all keys by ID, also those that ended.
 func (r *Registrar) Known() map[string]imx.Key { return r.cfg.Control.State().Keys }
 
-// Keys lists them: those of imx's own first, then people's, each in the order in which they came.
+// Keys lists them: those of this server's own first, then people's, then upstreams' by environment, each in the order in which they came.
 func (r *Registrar) Keys(context.Context) ([]imx.Key, error) {
 	list := []imx.Key{}
 	for _, k := range r.Known() {
 		list = append(list, k)
 	}
 	slices.SortFunc(list, func(a, b imx.Key) int {
-		return cmp.Or(cmp.Compare(group(a), group(b)), cmp.Compare(a.Owner, b.Owner), a.From.Compare(b.From), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.Environment, b.Environment), cmp.Compare(group(a), group(b)), cmp.Compare(a.Owner, b.Owner), a.From.Compare(b.From), cmp.Compare(a.ID, b.ID))
 	})
 	return list, nil
 }
@@ -185,7 +185,7 @@ func (r *Registrar) EndKey(_ context.Context, by imx.Principal, req imx.KeyEndRe
 		req.At = r.cfg.Now()
 	}
 	end := imx.KeyEnded{Key: k.ID, Until: req.At.UTC(), Compromised: req.Compromised, Reason: req.Reason}
-	if k.Role == "" || control.CurrentKey(state, k.Role).ID != k.ID {
+	if !k.Own() || control.CurrentKey(state, k.Role).ID != k.ID {
 		return r.cfg.Control.EndKey(by, end, nil)
 	}
 	key, next, err := r.make(k.Role)

@@ -54,6 +54,9 @@ func (j *Judge) notes(s *imx.State, p imx.Policy) []string {
 	if p.Environment != j.cfg.Environment {
 		return []string{fmt.Sprintf("nothing runs by it here: this server's environment is %s", j.cfg.Environment)}
 	}
+	if _, known := s.Upstreams[p.Settings.After]; p.Settings.After != "" && !known {
+		return []string{fmt.Sprintf("nothing can be released: it asks for what was good in %s, whose server isn't known: imx upstream add", p.Settings.After)}
+	}
 	reviewers := 0
 	for _, one := range s.People {
 		if one.Has(imx.RoleReviewer) {

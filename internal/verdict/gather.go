@@ -73,9 +73,9 @@ type about struct {
 func (j *Judge) gather(s *imx.State, a about, r imx.Release) policy.Input {
 	in := policy.Input{
 		Purpose: a.purpose, Environment: j.cfg.Environment, Now: a.now, Service: r.Service, Image: r.Image, Inputs: a.inputs,
-		Candidate: r.Candidate,
-		Plan:      policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Person: person(s, r.By), Service: r.Spec, Image: r.Config},
-		Evidence:  j.evidence(s, r), Exceptions: exceptions(s, r), Authors: []imx.Principal{}, Reviews: []policy.Review{},
+		Candidate: r.Candidate, Origin: j.origin(s, r),
+		Plan:     policy.Plan{Digest: r.Plan, Source: r.Source, By: r.By, Person: person(s, r.By), Service: r.Spec, Image: r.Config},
+		Evidence: j.evidence(s, r), Exceptions: exceptions(s, r), Authors: []imx.Principal{}, Reviews: []policy.Review{},
 	}
 	for _, c := range candidates(s, r, j.cfg.Environment) {
 		if c.Commit != nil { // the same plan is the same template, whoever else brought it

@@ -319,7 +319,7 @@ func TestWhatIsAskedForIsAnswered(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 	shown, err := w.Policy("")
-	if err != nil || !shown.Shipped || shown.Policy.Environment != staging || len(shown.Conditions) != 11 {
+	if err != nil || !shown.Shipped || shown.Policy.Environment != staging || len(shown.Conditions) != 12 {
 		t.Errorf("%+v, %v", shown, err)
 	}
 	x, err := w.Except("ann", imx.Exception{Condition: "tests", Service: "web", Reason: "the moon", Until: w.now.Add(time.Hour)})

@@ -1,15 +1,10 @@
-// The price of an instance's start against crun alone on the same bundle, and of a route's swap.
+// The price of a route's swap, of freezing and thawing, of checks and of measuring.
 // CPU time is what counts: wall times depend on what else the machine does.
 
 package local_test
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,85 +13,6 @@ import (
 	"imx"
 	"imx/internal/engine"
 )
-
-// BenchmarkStart reports cpu-ms/start: the engine's own, its children's, and all that happens in the
-// instance's cgroup (conmon, crun, the instance) up to the return of Scale.
-func BenchmarkStart(b *testing.B) {
-	m := newMachine(b)
-	e := m.running(b)
-	r := m.release("web", 1)
-	r.Spec.Health.HTTP = nil
-	e.scale(b, r, 1) // the root is mounted, the rules are there
-	var spent time.Duration
-	for n := 2; b.Loop(); n++ {
-		old := names(b, m.cgroup("unified"))
-		before := ownCPU(b)
-		e.scale(b, r, 2)
-		spent += ownCPU(b) - before
-		for _, id := range names(b, m.cgroup("unified")) {
-			if !slices.Contains(old, id) { // at once: what it does once it runs isn't its start
-				spent += groupCPU(b, e.Cgroup(id))
-			}
-		}
-		b.StopTimer()
-		e.until(b, r, 2, imx.Healthy)
-		e.scale(b, r, 1)
-		e.until(b, r, 1, imx.Healthy)
-		m.compare(b, e)
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(spent.Microseconds())/1000/float64(b.N), "cpu-ms/start")
-}
-
-// BenchmarkBareCrun reports cpu-ms/start of `crun run --detach` alone.
-func BenchmarkBareCrun(b *testing.B) {
-	m := newMachine(b)
-	e := m.running(b)
-	r := m.release("web", 1)
-	r.Spec.Health.HTTP = nil
-	id := e.healthy(b, r, 1)[0].ID
-	var spent time.Duration
-	for n := 0; b.Loop(); n++ {
-		name := fmt.Sprintf("bare%d", n)
-		group, err := e.BareCrun(b.Context(), id, name)
-		if err != nil {
-			b.Fatal(err)
-		}
-		spent += groupCPU(b, group)
-		b.StopTimer()
-		if err := e.EndGroup(b.Context(), group, name); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(spent.Microseconds())/1000/float64(b.N), "cpu-ms/start")
-}
-
-// BenchmarkBareConmon reports cpu-ms/start of conmon and crun by hand: what an instance costs that outlives who started it, and keeps
-// its output and exit status, before it has a network, limits, rules and a record.
-func BenchmarkBareConmon(b *testing.B) {
-	m := newMachine(b)
-	e := m.running(b)
-	r := m.release("web", 1)
-	r.Spec.Health.HTTP = nil
-	id := e.healthy(b, r, 1)[0].ID
-	var spent time.Duration
-	for n := 0; b.Loop(); n++ {
-		name := fmt.Sprintf("bare%d", n)
-		before := ownCPU(b)
-		group, err := e.BareConmon(b.Context(), id, name)
-		if err != nil {
-			b.Fatal(err)
-		}
-		spent += ownCPU(b) - before + groupCPU(b, group)
-		b.StopTimer()
-		if err := errors.Join(e.EndGroup(b.Context(), group, name), e.Forget(name)); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(spent.Microseconds())/1000/float64(b.N), "cpu-ms/start")
-}
 
 // BenchmarkRoute swaps all traffic of a service between two releases of three instances each.
 func BenchmarkRoute(b *testing.B) {
@@ -171,23 +87,6 @@ func ownCPU(tb testing.TB) time.Duration {
 		total += time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
 	return total
-}
-
-// groupCPU is all the CPU time that processes of a version 2 cgroup have used, ended ones too.
-func groupCPU(tb testing.TB, group string) time.Duration {
-	tb.Helper()
-	data, err := os.ReadFile(filepath.Join(group, "cpu.stat"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for line := range strings.Lines(string(data)) {
-		var usec int64
-		if n, _ := fmt.Sscanf(line, "usage_usec %d", &usec); n == 1 {
-			return time.Duration(usec) * time.Microsecond
-		}
-	}
-	tb.Fatalf("no usage in %q", data)
-	return 0
 }
 
 // BenchmarkLoad measures ten instances that run, for what their scale block asks about and for all that `imx ps` shows; cpu-us is what

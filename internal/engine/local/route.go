@@ -167,9 +167,10 @@ func (e *Engine) bring(ctx context.Context, foreign error) error {
 		logFailure(ctx, e.cfg.Log, "somebody changed the network rules; they are put back", foreign)
 		e.noteMend(foreign.Error())
 	}
-	e.noteTraffic(wanted)
+	if e.noteTraffic(wanted) {
+		e.flows.forget()
+	}
 	e.sendWaiting(ctx, wanted)
-	e.flows.forget()
 	return nil
 }
 
@@ -218,8 +219,8 @@ func (e *Engine) keepHost(ctx context.Context) {
 	}
 }
 
-// noteTraffic notes which instances new connections don't reach any more. The caller holds rules.mu.
-func (e *Engine) noteTraffic(r network.Ruleset) {
+// noteTraffic notes which instances new connections don't reach any more, and tells whether there are such. The caller holds rules.mu.
+func (e *Engine) noteTraffic(r network.Ruleset) (lost bool) {
 	reached := map[netip.Addr]bool{}
 	for _, p := range r.Pools {
 		for _, a := range p.Slots {
@@ -234,9 +235,10 @@ func (e *Engine) noteTraffic(r network.Ruleset) {
 		case reached[in.record.Instance.Address]:
 			in.record.Lost = time.Time{}
 		case in.record.Lost.IsZero():
-			in.record.Lost = time.Now()
+			in.record.Lost, lost = time.Now(), true
 		}
 	}
+	return lost
 }
 
 // withdraw takes all rules, ports and routes of the engine off the machine.

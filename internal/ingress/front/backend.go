@@ -157,6 +157,7 @@ func (b balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req.Context())
 	tried := map[string]bool{}
 	var last error
+	waited := false
 	for {
 		l := b.s.live.Load()
 		in, ok := l.config.Pools[x.route.Pool].Pick(func(in ingress.Instance) ingress.Load {
@@ -164,10 +165,17 @@ func (b balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 			return ingress.Load{Open: int(at.open.Load()), Suspect: at.isSuspect(), Tried: tried[in.ID]}
 		}, rand.IntN)
 		if !ok {
-			if last == nil {
-				last = errNobody
+			if last != nil {
+				return nil, last
 			}
-			return nil, last
+			if waited {
+				return nil, errNobody
+			}
+			if err := b.s.awaken(req, x); err != nil {
+				return nil, err
+			}
+			waited = true
+			continue
 		}
 		tried[in.ID] = true
 		response, err := x.try(req, in, l.backends[backendKey(in)])

@@ -186,6 +186,13 @@ func failed(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, errNobody):
 		w.Header().Set("Retry-After", "1")
 		refuse(w, x, http.StatusServiceUnavailable, errNobody.Error())
+	case errors.Is(err, errFull):
+		w.Header().Set("Retry-After", "1")
+		refuse(w, x, http.StatusServiceUnavailable, errFull.Error())
+	case errors.Is(err, errAsleep):
+		w.Header().Set("Retry-After", "5")
+		refuse(w, x, http.StatusServiceUnavailable, errAsleep.Error())
+		x.line.Fault = err.Error()
 	case errors.Is(err, errSlow):
 		refuse(w, x, http.StatusGatewayTimeout, errSlow.Error())
 	default:

@@ -49,6 +49,7 @@ type Server struct {
 	counts    counts
 	draining  atomic.Bool
 	plugs     plugs
+	sleepers  sleepers
 	settling  sync.Mutex // one Config after the other
 }
 
@@ -60,6 +61,7 @@ type live struct {
 	certificates map[string][]certificate // by ingress
 	backends     map[string]*backend
 	authority    Authority
+	replaced     chan struct{} // closed when there is a newer one
 }
 
 // certificate is one that files held.
@@ -78,7 +80,7 @@ func newServer(version string, access *accessLog, a Authority) *Server {
 	s.counts.rates = ingress.NewRates(maxClients)
 	s.plugs.all = map[int]*plug{}
 	s.proxy = newProxy(s)
-	s.live.Store(&live{table: ingress.NewTable(nil)})
+	s.live.Store(&live{table: ingress.NewTable(nil), replaced: make(chan struct{})})
 	return s
 }
 
@@ -87,7 +89,7 @@ func (s *Server) configure(c ingress.Config) error {
 	s.settling.Lock()
 	defer s.settling.Unlock()
 	old := s.live.Load()
-	next := &live{config: c, table: ingress.NewTable(c.Routes), ports: map[int]imx.Ingress{}, certificates: map[string][]certificate{}, authority: s.authority}
+	next := &live{config: c, table: ingress.NewTable(c.Routes), ports: map[int]imx.Ingress{}, certificates: map[string][]certificate{}, authority: s.authority, replaced: make(chan struct{})}
 	for _, in := range c.Ingresses {
 		for _, port := range in.Ports() {
 			next.ports[port] = in
@@ -98,6 +100,7 @@ func (s *Server) configure(c ingress.Config) error {
 	}
 	next.backends = s.backends.settle(c)
 	s.live.Store(next)
+	close(old.replaced)
 	var errs []error
 	if s.authority != nil {
 		for _, in := range c.Ingresses {
@@ -170,7 +173,7 @@ func tlsName(r *http.Request) string {
 func (s *Server) status() Status {
 	l := s.live.Load()
 	st := Status{
-		Process: imx.IngressProcessView{Pid: os.Getpid(), Version: s.version, Started: s.started, Connections: s.plugs.open()},
+		Process: imx.IngressProcessView{Pid: os.Getpid(), Version: s.version, Started: s.started, Connections: s.plugs.open(), Waiting: s.sleepers.waiting()},
 		Ports:   s.plugs.ports(), Counts: s.counts.list(), Suspect: l.suspects(), Config: l.config, Certificates: map[string][]imx.CertificateView{},
 	}
 	st.Config.Certificates = slices.Clone(st.Config.Certificates)

@@ -27,8 +27,9 @@ const (
 	opListeners op = "listeners" // hands its listening sockets out
 	opConfigure op = "configure" // does what a Config says from now on
 	opStatus    op = "status"
-	opBusy      op = "busy"  // which instances have requests
-	opDrain     op = "drain" // finishes what is open, and ends
+	opBusy      op = "busy"   // which instances have requests
+	opCounts    op = "counts" // what came of requests
+	opDrain     op = "drain"  // finishes what is open, and ends
 )
 
 type question struct {
@@ -42,6 +43,7 @@ type answer struct {
 	Status *Status            `json:"status,omitempty"`
 	Ports  []int              `json:"ports,omitempty"` // of the descriptors beside it, in their order
 	Busy   map[netip.Addr]int `json:"busy,omitempty"`
+	Counts []imx.IngressCount `json:"counts,omitempty"`
 }
 
 // Status is how a front does.
@@ -223,6 +225,12 @@ func (c Client) status(q question) (Status, error) {
 func (c Client) Busy() (map[netip.Addr]int, error) {
 	a, _, err := c.ask(question{Op: opBusy})
 	return a.Busy, err
+}
+
+// Counts returns what came of requests since the process began.
+func (c Client) Counts() ([]imx.IngressCount, error) {
+	a, _, err := c.ask(question{Op: opCounts})
+	return a.Counts, err
 }
 
 // Drain has the front end: it takes no new connections, and finishes what those that it has ask.

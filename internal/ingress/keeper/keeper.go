@@ -45,6 +45,7 @@ type Keeper struct {
 	sockets map[int]*os.File
 	told    told
 	faults  map[string]string // what is wrong, by what is: "port 80", "process"
+	ends    ends
 }
 
 // told is what a front was told last.
@@ -146,9 +147,12 @@ func (k *Keeper) alive(ctx context.Context) error {
 		if k.front.lives() && time.Since(k.heard) < silence {
 			return err
 		}
-		k.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the ingress' process is gone; another is started", slog.Int("pid", k.front.record.Pid))
+		k.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the ingress' process is gone; another is started", slog.Int("pid", k.front.record.Pid), k.ended(k.front))
 		k.front.kill()
 		k.setFront(nil)
+	}
+	if wait := k.ends.pause(time.Now()); wait > 0 {
+		return imx.Errorf(imx.Unavailable, "the process ended again and again: %s; the next begins in %v", k.ends.last.Reason, wait.Round(time.Second))
 	}
 	f, err := k.cfg.Place.start(ctx, k.cfg.Version)
 	if err != nil {
@@ -303,6 +307,7 @@ func (k *Keeper) replace(ctx context.Context) {
 	if old == nil {
 		return
 	}
+	k.awaken(ctx, old)
 	f, err := k.cfg.Place.start(ctx, k.cfg.Version)
 	if err != nil {
 		k.note(ctx, "process", words(err))
@@ -316,6 +321,28 @@ func (k *Keeper) replace(ctx context.Context) {
 		return
 	}
 	k.note(ctx, "process", words(errors.Join(k.cfg.Place.remember(f.record), old.client().Drain())))
+}
+
+// waking is how long the requests of a process that wait for services that sleep may keep it from being replaced: longer than any of them.
+const waking = 35 * time.Second
+
+// awaken lets the requests that wait for services that sleep have their instances: a process that was replaced isn't told of them.
+func (k *Keeper) awaken(ctx context.Context, f *running) {
+	tick := time.NewTicker(look / 10)
+	defer tick.Stop()
+	for end := time.Now().Add(waking); time.Now().Before(end); {
+		changed := k.cfg.Control.Changed()
+		k.settle(ctx, k.cfg.Control.State())
+		if st, err := f.client().Status(); err != nil || st.Process.Waiting == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-tick.C:
+		}
+	}
 }
 
 // adopt finds the front that another server left, and replaces it where it is of another imx. One that is stuck is ended.
@@ -347,37 +374,63 @@ func (k *Keeper) adopt(ctx context.Context) {
 	}
 }
 
-// Open are the instances whose requests the front hasn't finished, or to which it may send more: what it was told last may still have
-// them. Nil if no front runs.
-func (k *Keeper) Open() map[netip.Addr]int {
+// Asked is how many requests each service has answered through ingresses since the present process began; nil if none runs.
+func (k *Keeper) Asked() map[string]int64 {
 	k.mu.Lock()
-	f, may := k.front, maps.Clone(k.told.addresses)
+	f := k.front
 	k.mu.Unlock()
 	if f == nil {
 		return nil
 	}
-	busy, err := f.client().Busy()
+	counts, err := f.client().Counts()
 	if err != nil {
-		return nil
+		return nil // it is counted again with the next look
 	}
+	asked := map[string]int64{}
+	for _, c := range counts {
+		asked[c.Service] += c.Requests
+	}
+	return asked
+}
+
+// Open are the instances whose requests the front hasn't finished, or to which it may send more: what it was told last may still have
+// them. Nil if no front runs.
+func (k *Keeper) Open() map[netip.Addr]int {
+	busy, may := k.uses()
 	for a := range may {
-		busy = with(busy, a)
+		if busy == nil {
+			busy = map[netip.Addr]int{}
+		}
+		busy[a] = max(busy[a], 1)
 	}
 	return busy
 }
 
-func with(m map[netip.Addr]int, a netip.Addr) map[netip.Addr]int {
-	if m == nil {
-		m = map[netip.Addr]int{}
+// Unused reports whether Open counts an instance only because the front may send requests to it: there is none.
+func (k *Keeper) Unused(a netip.Addr) bool {
+	busy, may := k.uses()
+	return may[a] > 0 && busy[a] == 0
+}
+
+// uses are the instances that have requests of the front's, and those that it may send more.
+func (k *Keeper) uses() (busy, may map[netip.Addr]int) {
+	k.mu.Lock()
+	f, may := k.front, maps.Clone(k.told.addresses)
+	k.mu.Unlock()
+	if f == nil {
+		return nil, nil
 	}
-	m[a] = max(m[a], 1)
-	return m
+	busy, err := f.client().Busy()
+	if err != nil {
+		return nil, nil
+	}
+	return busy, may
 }
 
 // Views tell how it stands with the ingresses of a state.
 func (k *Keeper) Views(s *imx.State) []imx.IngressView {
 	k.mu.Lock()
-	f, faults := k.front, maps.Clone(k.faults)
+	f, faults, lost := k.front, maps.Clone(k.faults), k.ends.last
 	k.mu.Unlock()
 	var st front.Status
 	if f != nil {
@@ -385,6 +438,9 @@ func (k *Keeper) Views(s *imx.State) []imx.IngressView {
 		if st, err = f.client().Status(); err != nil {
 			faults["process"] = err.Error()
 		}
+	}
+	if lost.Count > 0 {
+		st.Process.Lost = &lost
 	}
 	c := ingress.From(s)
 	views := make([]imx.IngressView, 0, len(c.Ingresses))

@@ -67,12 +67,18 @@ type instance struct {
 	asked  atomic.Int64
 }
 
-func newWorld(tb testing.TB) *world {
+// newWorld begins a world, with changes made before its keeper.
+func newWorld(tb testing.TB, changes ...func(*world)) *world {
 	tb.Helper()
 	if os.Geteuid() != 0 {
 		tb.Skip("only root starts a front")
 	}
-	w := &world{t: tb, dir: tb.TempDir(), servers: map[string]*instance{}, pool: x509.NewCertPool()}
+	dir, err := os.MkdirTemp("", "imx") // a test's own has its name in it, and a socket's path is short
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	w := &world{t: tb, dir: dir, servers: map[string]*instance{}, pool: x509.NewCertPool()}
 	log, _, err := eventlog.Open(eventlog.Config{Dir: filepath.Join(w.dir, "log"), Now: time.Now})
 	if err != nil {
 		tb.Fatal(err)
@@ -90,6 +96,9 @@ func newWorld(tb testing.TB) *world {
 	w.ingress = imx.Ingress{Name: "public", HTTP: freePort(tb), HTTPS: freePort(tb)}
 	w.ingress.Certificates = []imx.CertificateFiles{{Host: "shop.example", Certificate: filepath.Join(w.dir, "c.pem"), Key: filepath.Join(w.dir, "c.key")}}
 	w.certify(1)
+	for _, change := range changes {
+		change(w)
+	}
 	w.begin()
 	tb.Cleanup(func() {
 		w.end()
