@@ -44,6 +44,7 @@ import (
 	"imx/internal/scan"
 	"imx/internal/sign"
 	"imx/internal/source"
+	"imx/internal/takeover"
 	"imx/internal/trial"
 	"imx/internal/trust"
 	"imx/internal/verdict"
@@ -70,6 +71,7 @@ type server struct {
 	desk        *candidate.Desk
 	follower    *source.Follower
 	tester      *trial.Tester
+	taker       *takeover.Taker
 	loop        *reconcile.Loop
 	scaler      *scaler.Loop
 	meter       *meter
@@ -237,6 +239,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter, Store: statements,
 	})
 	s.openReviews(statements)
+	s.openTaker(statements)
 	trials := &machines{data: data, probe: s.probe, version: s.version, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
 	s.counter = measure.New(measure.Config{State: s.control.State, Changed: s.control.Changed, Counted: func() { s.loop.Poke() }, Now: time.Now})
@@ -385,6 +388,7 @@ func (s *server) refer(ctx context.Context, repository string, manifest []byte) 
 func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
 		Applier:   s.pipeline,
+		Taker:     s.taker,
 		Operator:  operator{s},
 		Healer:    s.control,
 		Rollouts:  s.control,
