@@ -44,11 +44,11 @@ func (s *server) offering(everybody []imx.RegistryRight, images http.Handler) ht
 }
 
 // offers answers root's questions for offers.
-type offers struct{ *server }
+type offers struct{ maker *offer.Maker }
 
 // Offer implements api.Offers.
 func (o offers) Offer(ctx context.Context, service, asked string) (json.RawMessage, error) {
-	bundle, _, err := o.server.offers.Offer(ctx, offer.Query{Service: service, Asked: asked})
+	bundle, _, err := o.maker.Offer(ctx, offer.Query{Service: service, Asked: asked})
 	return bundle, err
 }
 

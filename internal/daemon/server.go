@@ -404,7 +404,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,
 		Registrar: s.registrar,
-		Offers:    offers{s},
+		Offers:    offers{s.offers},
 		Registry:  s.behind(nil),
 		Collector: s,
 		Ingresses: ingresses{s},

@@ -104,8 +104,13 @@ func TestWhatTheOtherServerSaysComesThrough(t *testing.T) {
 			t.Errorf("asked with %q: %s", bad, resp.Status)
 		}
 	}
-	if resp, err := http.Post(address, "", nil); err != nil || resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("a POST: %v, %v", resp, err)
+	resp, err := http.Post(address, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("a POST: %s", resp.Status)
 	}
 }
 
@@ -129,10 +134,13 @@ func TestWhatIsNoOfferIsSaid(t *testing.T) {
 		"another server": {http.NotFound, imx.Unavailable, "answers with 404 Not Found, and offers nothing"},
 		"too much":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.CopyN(w, endless{}, offer.MaxBundle+1) }, imx.Refused, "more than"},
 		"an unknown kind": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, `{"kind":"new","message":"x"}`)
 		}, imx.Unavailable, "says: x"},
-		"a long text": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); _, _ = io.CopyN(w, endless{}, 1<<20) }, imx.Unavailable, "offers nothing"},
+		"a long text": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.CopyN(w, endless{}, 1<<20)
+		}, imx.Unavailable, "offers nothing"},
 		"half an answer": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9")
 			_, _ = io.WriteString(w, "x")

@@ -6,6 +6,7 @@ package offer
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"imx"
@@ -173,15 +174,8 @@ func conflict(service, format string, args ...any) *imx.Error {
 // enumerated lists names, a number of them.
 func enumerated(names []string) string {
 	const most = 10
-	text := ""
-	for i, n := range names[:min(len(names), most)] {
-		if i > 0 {
-			text += ", "
-		}
-		text += n
-	}
 	if len(names) > most {
-		text += " and more"
+		return strings.Join(names[:most], ", ") + " and more"
 	}
-	return text
+	return strings.Join(names, ", ")
 }
