@@ -82,11 +82,13 @@ func newServer(t *testing.T) *server {
 	must(err)
 	builder, err := build.New(build.Config{Dir: filepath.Join(dir, "build"), Blobs: s.blobs})
 	must(err)
-	s.evidence = evidence.New(evidence.Config{Blobs: s.blobs, Keys: func() map[string]imx.Key { return s.control.State().Keys }, Sign: s.sign,
+	s.evidence = evidence.New(evidence.Config{
+		Blobs: s.blobs, Keys: func() map[string]imx.Key { return s.control.State().Keys }, Sign: s.sign,
 		Refer: func(ctx context.Context, repository string, manifest []byte) error {
 			_, err := s.registry.Put(ctx, repository, "", manifest, v1.MediaTypeImageManifest)
 			return err
-		}})
+		},
+	})
 	s.Pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: s.blobs, Architecture: "amd64", Now: time.Now, Judge: yes{},
 		Stores: []func() gc.Store{s.registry.Things, builder.Things, s.blobs.Things},
