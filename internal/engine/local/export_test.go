@@ -24,6 +24,8 @@ var (
 	Listening = listening
 	Rotate    = rotate
 	Interval  = interval
+	Pace      = pace
+	Together  = together
 	Timeout   = timeout
 
 	ReadSlowly = readSlowly

@@ -203,11 +203,14 @@ func (p Place) forget() error {
 	return err
 }
 
-// tidy removes the group of processes that have ended. While one finishes what it has, the kernel keeps it.
-func (p Place) tidy() {
-	if dir, err := p.group(); err == nil {
-		_ = os.Remove(dir) // there may be none
+// tidy removes the group of processes that have ended, and reports whether it is gone. While one finishes what it has, the kernel
+// keeps it.
+func (p Place) tidy() bool {
+	dir, err := p.group()
+	if err == nil {
+		err = os.Remove(dir)
 	}
+	return err == nil || errors.Is(err, fs.ErrNotExist)
 }
 
 // Purge ends all of the place's processes at once, for a server that is gone. Logs and certificates stay.
