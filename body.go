@@ -13,9 +13,10 @@ type (
 		Plan   Digest `json:"plan"`
 		Source Source `json:"source"`
 	}
-	// ImageBuilt says that a build made an image, or found it already made by another.
+	// ImageBuilt says that a build made an image, or found it already made by another; or that it was brought from another environment, as it was built there.
 	ImageBuilt struct {
-		Image Image `json:"image"`
+		Image Image  `json:"image"`
+		From  string `json:"from,omitempty"` // that environment; "" for what was built here
 	}
 	// Applied ends an apply: all its releases come into being in this one event, or none does.
 	Applied struct {

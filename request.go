@@ -34,6 +34,8 @@ type ApplyResult struct {
 	Plan     PlanResult `json:"plan"`
 	Images   []Image    `json:"images,omitempty"`
 	Releases []Release  `json:"releases,omitempty"` // each in its final state: good or failed
+	// Origin is where it was good before; nil for what was planned here.
+	Origin *Origin `json:"origin,omitempty"`
 	// Candidate is what is left where nothing is missing but approvals, or the end of a freeze; then nothing was released. Waits says for which.
 	Candidate *Candidate `json:"candidate,omitempty"`
 	Waits     string     `json:"waits,omitempty"`

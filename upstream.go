@@ -94,6 +94,12 @@ type TakeoverRequest struct {
 	From     string   `json:"from,omitempty"`     // the upstream's environment; "" means the policy's After, or the only one
 	Services []string `json:"services,omitempty"` // whose plan is meant; none means all that the upstream offers, which must be of one plan
 	DryRun   bool     `json:"dryRun,omitempty"`
+	// Plan and Base are those that somebody agreed to: it is refused with a Conflict if another plan is offered by now, or if what it would change is
+	// no longer what it was compared with. "" expects nothing.
+	Plan Digest `json:"plan,omitempty"`
+	Base Digest `json:"base,omitempty"`
+	// Account is PlanRequest.Account.
+	Account string `json:"-"`
 }
 
 // What happens to upstreams.

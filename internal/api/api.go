@@ -31,6 +31,12 @@ type Applier interface {
 	Release(ctx context.Context, by imx.Principal, id string, report imx.Report) (imx.ApplyResult, error)
 }
 
+// Taker releases what the environment before this one runs.
+type Taker interface {
+	// Take releases it as it is, or only says what that would change.
+	Take(ctx context.Context, by imx.Principal, req imx.TakeoverRequest, report imx.Report) (imx.ApplyResult, error)
+}
+
 // Operator changes what runs. Errors: NotFound for an unknown service or release, Conflict while
 // something else holds it.
 type Operator interface {
@@ -143,6 +149,7 @@ type Judge interface {
 // Config joins the handler to the parts that do the work.
 type Config struct {
 	Applier   Applier
+	Taker     Taker
 	Operator  Operator
 	Healer    Healer
 	Rollouts  Rollouts
@@ -159,6 +166,7 @@ type Config struct {
 	Scanner   Scanner
 	Registrar Registrar
 	Ingresses Ingresses
+	Offers    Offers
 	// Who is who acts when a local account asks; nil means the accounts themselves: nobody is known.
 	Who      func(account string) imx.Principal
 	Registry http.Handler // answers below /v2/; nil means that there is no registry

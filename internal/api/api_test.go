@@ -40,7 +40,7 @@ func serve(tb testing.TB, m *memory, log io.Writer) (*client.Client, string) {
 	registry := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })
 	server := &http.Server{ConnContext: api.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), Handler: api.New(api.Config{
 		Applier: m, Operator: m, Healer: m, Rollouts: m, Viewer: m, Images: m, Evidence: m,
-		Trust: m, Who: whose, Desk: m, Sources: followed{m}, Logs: m, Freezer: m, Scanner: m, Registrar: &rules{}, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Trust: m, Who: whose, Desk: m, Sources: followed{m}, Logs: m, Freezer: m, Scanner: m, Registrar: &rules{}, Offers: m, Registry: registry, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()

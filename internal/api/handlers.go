@@ -22,6 +22,17 @@ func checkRepro(s *server, r *request) error { return planned(r, s.Applier.Check
 
 func apply(s *server, r *request) error { return planned(r, s.Applier.Apply) }
 
+func takeOver(s *server, r *request) error {
+	var req imx.TakeoverRequest
+	if err := r.read(&req); err != nil {
+		return err
+	}
+	req.Account = r.account
+	return stream(r, func(ctx context.Context, report imx.Report) (imx.ApplyResult, error) {
+		return s.Taker.Take(ctx, r.by, req, report)
+	})
+}
+
 func test(s *server, r *request) error {
 	var req imx.TestRequest
 	if err := r.read(&req); err != nil {

@@ -64,6 +64,11 @@ func planRoutes() []route {
 			method: http.MethodPost, path: "/v1/apply", body: "PlanRequest", answer: "ApplyResult", form: formUpdates, serve: apply,
 			says: "Plans, builds, tests, and rolls the releases out. Each release of the result tells whether it became good or failed.",
 		},
+		{
+			method: http.MethodPost, path: "/v1/promote", body: "TakeoverRequest", answer: "ApplyResult", form: formUpdates, serve: takeOver,
+			says: "Releases what the environment before this one runs, the same images by digest: asks its server for a signed offer, brings what that names, " +
+				"and builds nothing. Or only tells what it would change.",
+		},
 	}
 }
 

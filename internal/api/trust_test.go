@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -36,12 +37,20 @@ func upstreams(ctx context.Context, t *testing.T, c *client.Client, by imx.Princ
 	want := imx.Upstream{Environment: "dev", Address: req.Address, TokenFile: req.TokenFile, By: by, Keys: []string{"k"}}
 	same(t, "upstream", ok(c.SetUpstream(ctx, req))(t), want)
 	same(t, "upstreams", ok(c.Upstreams(ctx))(t), []imx.Upstream{{Environment: "dev", Keys: []string{}}})
+	same(t, "offer", string(ok(c.Offer(ctx, "web", "nonce & more"))(t)), `{"service":"web","asked":"nonce \u0026 more"}`)
 	if err := c.RemoveUpstream(ctx, "a/b", "a reason & more"); err != nil {
 		t.Error(err)
 	}
 	if err := c.RemoveUpstream(ctx, "dev", ""); imx.KindOf(err) != imx.NotFound {
 		t.Errorf("one that isn't known: err = %v", err)
 	}
+}
+
+func (m *memory) Offer(_ context.Context, service, asked string) (json.RawMessage, error) {
+	return json.Marshal(struct {
+		Service string `json:"service"`
+		Asked   string `json:"asked"`
+	}{service, asked})
 }
 
 func (m *memory) Export(context.Context) (imx.KeyExport, error) {

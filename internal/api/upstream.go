@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"imx"
@@ -17,6 +18,12 @@ type Upstreams interface {
 	SetUpstream(ctx context.Context, by imx.Principal, req imx.UpstreamRequest) (imx.Upstream, error)
 	// RemoveUpstream ends one, and its keys. Errors: NotFound.
 	RemoveUpstream(ctx context.Context, by imx.Principal, environment, reason string) error
+}
+
+// Offers states what runs here, for the server of the next environment.
+type Offers interface {
+	// Offer returns a signed statement of the plan of a service, or of the one that there is for "". Errors: Invalid; NotFound; Conflict where it can't be taken over.
+	Offer(ctx context.Context, service, asked string) (json.RawMessage, error)
 }
 
 func upstreamRoutes() []route {
@@ -38,12 +45,27 @@ func upstreamRoutes() []route {
 			query: []parameter{{"reason", "why; the log tells it"}},
 			says:  "Ends such a server, and its keys. What was taken over from there stays.",
 		},
+		{
+			method: http.MethodGet, path: "/v1/offers", answer: "the bundle", form: formJSON, serve: offered,
+			query: []parameter{
+				{"service", "whose plan is meant; the one that there is if it isn't given"},
+				{"asked", "what the answer is for alone: 16 to 128 letters and digits that nobody asked with before"},
+			},
+			says: "States, signed, which plan runs here, since when, and as which images: a sigstore bundle with an Offer. The same is at the registry's TCP address, " +
+				"`/imx/v1/offers`, for those who may pull all images of the plan.",
+		},
 	}
 }
 
 func exportKeys(s *server, r *request) error { return answer(r, s.Trust.Export) }
 
 func upstreams(s *server, r *request) error { return answer(r, s.Trust.Upstreams) }
+
+func offered(s *server, r *request) error {
+	return answer(r, func(ctx context.Context) (json.RawMessage, error) {
+		return s.Offers.Offer(ctx, r.query.Get("service"), r.query.Get("asked"))
+	})
+}
 
 func setUpstream(s *server, r *request) error { return asked(r, s.Trust.SetUpstream) }
 

@@ -48,7 +48,7 @@ func TestWaysPastTheListAreSeen(t *testing.T) {
 			`import "imx/internal/control"; type same control.Promotion; func f(s same) any { return control.Promotion(s) }`, judged,
 		},
 		"a judge without its name": {
-			`import "imx/internal/control"; func f(q control.Promotion) any { return control.Promotion{q.Apply, q.Plan, q.Proof, q.Source, q.Candidates, q.Ingresses, q.Expect, q.For, q.Candidate, nil} }`, judged,
+			`import "imx/internal/control"; func f(q control.Promotion) any { return control.Promotion{q.Apply, q.Plan, q.Proof, q.Request, q.Source, q.Candidates, q.Ingresses, q.Expect, q.For, q.Candidate, q.Origin, nil} }`, judged,
 		},
 		"a pass that nobody listens to":   {covers(`p.Covers(r); return nil`), "Covers without a return"},
 		"a pass whose answer is dropped":  {covers(`_ = p.Covers(r); return nil`), "Covers without a return"},

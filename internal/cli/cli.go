@@ -135,7 +135,7 @@ func groups() []group {
 	type build = func(*Global, *term.Terminal) *cobra.Command
 	return []group{
 		{"write", "Write a template", []build{newInitCommand, newCheckCommand, newRulesCommand, newLSPCommand}},
-		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newReleaseCommand, newSourceCommand, newArchiveCommand, newRegistryCommand, newGCCommand}},
+		{"go", "Make it so", []build{newPlanCommand, newBuildCommand, newTestCommand, newApplyCommand, newPromoteCommand, newReleaseCommand, newSourceCommand, newArchiveCommand, newRegistryCommand, newGCCommand}},
 		{"look", "Look", []build{newStatusCommand, newPsCommand, newLogsCommand, newIngressCommand, newReleasesCommand, newImageCommand, newSBOMCommand, newScanCommand, newFeedCommand, newVEXCommand, newVerifyCommand, newWhyCommand, newLogCommand}},
 		{"trust", "Trust", []build{newReviewCommand, newApproveCommand, newRejectCommand, newKeyCommand, newPersonCommand, newUpstreamCommand, newPolicyCommand, newExceptionCommand}},
 		{"steer", "Steer", []build{newRolloutCommand, newRollbackCommand, newHoldCommand, newScaleCommand, newTaintCommand, newUntaintCommand, newDestroyCommand}},

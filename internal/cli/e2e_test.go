@@ -62,7 +62,7 @@ func freeNetwork() (string, error) {
 }
 
 // e2eParams adds to params what scripts with instances need: the program at $HELLO, free ports
-// $PORT and $PORT2, a range of addresses $NETWORK, and the commands below.
+// $PORT, $PORT2 and $PORT3, ranges of addresses $NETWORK and $NETWORK2, and the commands below.
 func e2eParams(t *testing.T, dir string) testscript.Params {
 	t.Helper()
 	hello, plain, watched := buildHello(t), plainProgram(t), watchedProgram(t)
@@ -82,12 +82,14 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 			e.Setenv("IMX_PROBE", plain) // it runs in instances, and has to be static for that
 		}
 		e.Setenv("SHOP", shop)
-		network, err := freeNetwork()
-		if err != nil {
-			return err
+		for _, name := range []string{"NETWORK", "NETWORK2"} {
+			network, err := freeNetwork()
+			if err != nil {
+				return err
+			}
+			e.Setenv(name, network)
 		}
-		e.Setenv("NETWORK", network)
-		for _, name := range []string{"PORT", "PORT2"} {
+		for _, name := range []string{"PORT", "PORT2", "PORT3"} {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				return err
@@ -105,7 +107,7 @@ func e2eParams(t *testing.T, dir string) testscript.Params {
 	}
 	p.Cmds["get"] = get
 	p.Cmds["once"], p.Cmds["later"] = once, later
-	p.Cmds["hold"] = hold
+	p.Cmds["hold"], p.Cmds["between"] = hold, between
 	p.Cmds["load"] = loads()
 	p.Cmds["until"] = until
 	p.Cmds["expand"] = expand

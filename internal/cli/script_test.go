@@ -46,7 +46,7 @@ func params(t *testing.T, dir string) testscript.Params {
 			e.Setenv("IMX_DATA", data)
 			use(e, program)
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache"))
-			e.Values[serverKey{}] = &serverProcess{}
+			e.Values[serverKey{}] = map[string]*serverProcess{}
 			for _, v := range []string{
 				"GORACE=atexit_sleep_ms=0", // or each command of a race-checked run would take a second more
 				"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=a",

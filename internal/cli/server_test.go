@@ -52,7 +52,7 @@ func server(ts *testscript.TestScript, negated bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("server.log"), []byte(s.log.String()), 0o600))
 }
 
-// serverProcess is a script's server, running while cmd is set.
+// serverProcess is the server of a script's data folder, running while cmd is set.
 type serverProcess struct {
 	cmd *exec.Cmd
 	log *syncBuffer
@@ -60,13 +60,17 @@ type serverProcess struct {
 
 type serverKey struct{}
 
-// processOf returns the script's server, which params has put among its values.
+// processOf returns the script's server of its present data folder, among those that params has a place for.
 func processOf(ts *testscript.TestScript) *serverProcess {
-	s, ok := ts.Value(serverKey{}).(*serverProcess)
+	all, ok := ts.Value(serverKey{}).(map[string]*serverProcess)
 	if !ok {
 		ts.Fatalf("the script was set up without a server")
 	}
-	return s
+	data := ts.Getenv("IMX_DATA")
+	if all[data] == nil {
+		all[data] = &serverProcess{}
+	}
+	return all[data]
 }
 
 func (s *serverProcess) start(ts *testscript.TestScript, flags []string) {

@@ -107,7 +107,7 @@ func showReleases(out term.Stream, s imx.Service, now time.Time) error {
 	}
 	for _, r := range slices.Backward(s.Releases) {
 		table.Add(releaseMark(out.Ink, s, r.Number), strconv.Itoa(r.Number), releaseState(out.Ink, s, r), r.Image.Digest.Short(),
-			r.Source.String(), term.Age(r.Made, now)+" ago", string(r.By), r.Apply, term.Clean(r.Reason))
+			r.Source.String()+before(", ", originSays(r.Origin)), term.Age(r.Made, now)+" ago", string(r.By), r.Apply, term.Clean(r.Reason))
 	}
 	_, err := io.WriteString(out, table.Text(out.Ink, out.Columns()))
 	return err

@@ -35,6 +35,9 @@ func eventSays(e imx.Event) string {
 	case imx.SuiteSeen:
 		return fmt.Sprintf("verified the index of %s %s of %s", b.Suite.Archive, b.Suite.Suite, term.Stamp(b.Suite.Date))
 	case imx.ImageBuilt:
+		if b.From != "" {
+			return fmt.Sprintf("image %s brought from %s: %s, %s", b.Image.Name, b.From, b.Image.Digest.Short(), b.Image.Size)
+		}
 		return fmt.Sprintf("image %s built: %s, %s", b.Image.Name, b.Image.Digest.Short(), b.Image.Size)
 	case imx.ManifestPushed:
 		return "pushed " + strings.TrimSuffix(b.Repository+":"+b.Tag, ":") + ": " + b.Digest.Short()
@@ -70,7 +73,7 @@ func releaseEventSays(e imx.Event) string {
 	case imx.ApplyStarted:
 		return fmt.Sprintf("apply %s began: plan %s from %s", b.Apply, b.Plan.Short(), origin(b.Source))
 	case imx.Applied:
-		return fmt.Sprintf("apply %s released %s", b.Apply, appliedSays(b))
+		return fmt.Sprintf("apply %s released %s", b.Apply, appliedSays(b)) + appliedFrom(b)
 	case imx.TestsSkipped:
 		return fmt.Sprintf("apply %s skips the tests: %s", b.Apply, b.Reason)
 	case imx.ApplyFailed:
@@ -96,6 +99,14 @@ func releaseEventSays(e imx.Event) string {
 		return b.Service + ": nothing of it is left"
 	}
 	return trustEventSays(e)
+}
+
+// appliedFrom tells where what was released was good before, if it comes from another environment.
+func appliedFrom(b imx.Applied) string {
+	for _, r := range b.Releases {
+		return before(", ", originSays(r.Origin))
+	}
+	return ""
 }
 
 func appliedSays(b imx.Applied) string {

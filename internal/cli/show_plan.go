@@ -30,7 +30,7 @@ func showPlan(out term.Stream, p imx.PlanResult, dir string) error {
 	}
 	b.WriteString(diagnosticsText(out.Ink, inFolder(p.Notices, dir)))
 	b.WriteString(findingsLine(out.Ink, p.Findings, dir))
-	b.WriteString(summary(out.Ink, p.Changes) + "\n")
+	b.WriteString(summary(out.Ink, p.Changes, "build") + "\n")
 	_, err := io.WriteString(out, b.String())
 	return err
 }
@@ -166,7 +166,7 @@ func wrap(packages []string, ink term.Ink, columns int) string {
 }
 
 // summary sums a plan up: "2 images to build, 3 services to create, 6 instances to start".
-func summary(ink term.Ink, changes []imx.Change) string {
+func summary(ink term.Ink, changes []imx.Change, images string) string {
 	if len(changes) == 0 {
 		return ink.Good("nothing to change") + ": everything is as the template says"
 	}
@@ -179,7 +179,7 @@ func summary(ink term.Ink, changes []imx.Change) string {
 		n         int64
 		one, verb string
 	}{
-		{sum.build, "image", "build"},
+		{sum.build, "image", images},
 		{sum.create, "service", "create"},
 		{sum.change, "service", "change"},
 		{sum.destroy, "service", "destroy"},

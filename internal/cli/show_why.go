@@ -22,6 +22,9 @@ func showWhy(out term.Stream, w imx.Why) error {
 	if c := w.Candidate; c != nil {
 		add("candidate", c.ID, candidateSays(*c))
 	}
+	if o := w.Release.Origin; o != nil {
+		add("origin", o.Environment, originSays(o)+", as "+o.Bundle.Short()+" says, signed with "+o.Signer)
+	}
 	if v := w.Verdict; v != nil {
 		add("verdict", v.Policy.Short(), rulingSays(*v))
 	}

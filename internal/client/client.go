@@ -65,6 +65,11 @@ func (c *Client) Apply(ctx context.Context, req imx.PlanRequest, report imx.Repo
 	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/apply", req}, report)
 }
 
+// TakeOver releases what the environment before this one runs, and returns as Apply does; or only says what that would change.
+func (c *Client) TakeOver(ctx context.Context, req imx.TakeoverRequest, report imx.Report) (imx.ApplyResult, error) {
+	return long[imx.ApplyResult](ctx, c, call{http.MethodPost, "/v1/promote", req}, report)
+}
+
 // Freeze keeps every package that a lock names for good, and the lock.
 func (c *Client) Freeze(ctx context.Context, req imx.FreezeRequest, report imx.Report) (imx.Frozen, error) {
 	return long[imx.Frozen](ctx, c, call{http.MethodPost, "/v1/archives/freeze", req}, report)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 
@@ -21,6 +22,11 @@ func (c *Client) Upstreams(ctx context.Context) ([]imx.Upstream, error) {
 // SetUpstream makes such a server known, or changes what is known of it.
 func (c *Client) SetUpstream(ctx context.Context, req imx.UpstreamRequest) (imx.Upstream, error) {
 	return short[imx.Upstream](ctx, c, call{http.MethodPost, "/v1/upstreams", req}, nil)
+}
+
+// Offer returns a signed statement of the plan of a service, or of the one that there is for "": a sigstore bundle that answers what was asked.
+func (c *Client) Offer(ctx context.Context, service, asked string) (json.RawMessage, error) {
+	return read[json.RawMessage](ctx, c, "/v1/offers", url.Values{"service": {service}, "asked": {asked}})
 }
 
 // RemoveUpstream ends such a server, and its keys. Errors: NotFound.

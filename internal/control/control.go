@@ -46,7 +46,7 @@ type Control struct {
 	cfg Config
 
 	mu      sync.Mutex
-	state   *imx.State
+	state   *imx.State    // replaced, never changed: who asked for it holds the same
 	changed chan struct{} // closed and replaced when the state has changed
 }
 
@@ -93,11 +93,11 @@ func Events(log Log, from int64) iter.Seq2[imx.Event, error] {
 // Events reads the log from an index on to its present end.
 func (c *Control) Events(from int64) iter.Seq2[imx.Event, error] { return Events(c.cfg.Log, from) }
 
-// State returns the state as it is now. The caller owns it.
+// State returns the state as it is now. It never changes, and the caller changes nothing in it: others read the same one.
 func (c *Control) State() *imx.State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return state.Clone(c.state)
+	return c.state
 }
 
 // At returns the state as it was at a time: the fold of all events up to and including it.
@@ -165,20 +165,19 @@ func decide[T any](c *Control, by imx.Principal, choose func(s *imx.State) (T, [
 }
 
 func (c *Control) append(by imx.Principal, bodies []imx.Body) error {
-	// Folding into a copy first refuses an event that doesn't fit before it is on the log for good.
-	next := state.Clone(c.state)
-	now := c.now(next)
-	records := make([][]byte, 0, len(bodies))
-	for _, body := range bodies {
-		e := imx.Event{Index: next.Next, Time: now, By: by, Body: body}
-		record, err := json.Marshal(e)
+	now := c.now(c.state)
+	events, records := make([]imx.Event, len(bodies)), make([][]byte, len(bodies))
+	for i, body := range bodies {
+		events[i] = imx.Event{Index: c.state.Next + int64(i), Time: now, By: by, Body: body}
+		record, err := json.Marshal(events[i])
 		if err != nil {
 			return fmt.Errorf("control: %w", err)
 		}
-		if err := state.Fold(next, e); err != nil {
-			return err
-		}
-		records = append(records, record)
+		records[i] = record
+	}
+	next, err := state.After(c.state, events...) // first: an event that doesn't fit must not be on the log for good
+	if err != nil {
+		return err
 	}
 	if _, err := c.cfg.Log.Append(records...); err != nil {
 		return err

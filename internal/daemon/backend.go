@@ -43,7 +43,8 @@ func (v viewer) Status(ctx context.Context, at time.Time) (imx.Status, error) {
 	if err != nil {
 		return imx.Status{}, err
 	}
-	now := v.control.State()
+	now := *v.control.State()
+	now.Instances = maps.Clone(now.Instances)
 	for id, in := range now.Instances {
 		if u, ok := usage[id]; ok {
 			in.Usage = &u
@@ -52,7 +53,7 @@ func (v viewer) Status(ctx context.Context, at time.Time) (imx.Status, error) {
 	}
 	checkpoint := v.log.Checkpoint()
 	return imx.Status{
-		Version: v.version.Version, State: *now, Mode: slices.Concat(seen.Mode, v.room.mode(), v.keeper.Mode()), Checkpoint: &checkpoint, Environment: v.judge.Environment(),
+		Version: v.version.Version, State: now, Mode: slices.Concat(seen.Mode, v.room.mode(), v.keeper.Mode()), Checkpoint: &checkpoint, Environment: v.judge.Environment(),
 	}, nil
 }
 

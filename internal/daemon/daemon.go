@@ -89,7 +89,8 @@ func Run(ctx context.Context, cfg Config) error {
 	for _, l := range listeners {
 		server := &http.Server{Handler: handler, ConnContext: api.ConnContext, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)}
 		if l.Addr().Network() != "unix" {
-			server.Handler, server.ConnContext = s.public(s.behind(cfg.Anonymous.rights(l.Addr()))), nil
+			everybody := cfg.Anonymous.rights(l.Addr())
+			server.Handler, server.ConnContext = s.public(s.offering(everybody, s.behind(everybody))), nil
 		}
 		server.BaseContext = func(net.Listener) context.Context { return ctx }
 		group.Go(func() error { return serve(ctx, server, l) })

@@ -96,20 +96,21 @@ func (s *server) behind(everybody []imx.RegistryRight) http.Handler {
 
 // sides are the two registries of a mirror.
 func (r *registrar) sides(m imx.RegistryMirror) (from, to replicate.Side, err error) {
-	secret := ""
-	if m.TokenFile != "" {
-		b, err := os.ReadFile(m.TokenFile)
-		if err != nil {
-			return from, to, imx.Errorf(imx.NotFound, "the token file of mirror %s can't be read: %w", m.Name, err)
-		}
-		secret = string(b)
+	secret, err := secretOf("mirror "+m.Name, m.TokenFile)
+	if err != nil {
+		return from, to, err
 	}
 	other, err := replicate.Open(m.URL, secret, nil)
-	here := replicate.Side{Interface: r.registry.Interface(), Name: "of this server"}
+	here := r.side()
 	if m.Direction == imx.MirrorFrom {
 		return other, here, err
 	}
 	return here, other, err
+}
+
+// side is this server's registry.
+func (r *registrar) side() replicate.Side {
+	return replicate.Side{Interface: r.registry.Interface(), Name: "of this server"}
 }
 
 // Tokens implements api.Doorkeeper.

@@ -34,6 +34,7 @@ import (
 	"imx/internal/keyring"
 	"imx/internal/measure"
 	"imx/internal/network/nft"
+	"imx/internal/offer"
 	"imx/internal/pipeline"
 	"imx/internal/policy"
 	"imx/internal/provenance"
@@ -43,6 +44,7 @@ import (
 	"imx/internal/scan"
 	"imx/internal/sign"
 	"imx/internal/source"
+	"imx/internal/takeover"
 	"imx/internal/trial"
 	"imx/internal/trust"
 	"imx/internal/verdict"
@@ -70,12 +72,14 @@ type server struct {
 	desk        *candidate.Desk
 	follower    *source.Follower
 	tester      *trial.Tester
+	taker       *takeover.Taker
 	loop        *reconcile.Loop
 	scaler      *scaler.Loop
 	meter       *meter
 	counter     *measure.Counter
 	scanner     *scan.Scanner
 	registrar   *registrar
+	offers      *offer.Maker
 	keeper      *keeper.Keeper
 	room        *room
 }
@@ -236,6 +240,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 		Control: s.control, Images: s.pipeline, Now: time.Now, Version: s.version, Enter: s.pipeline.Enter, Store: statements,
 	})
 	s.openReviews(statements)
+	s.openTaker(statements)
 	trials := &machines{data: data, probe: s.probe, version: s.version, serving: engineConfig, used: map[netip.Prefix]bool{}}
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
 	s.counter = measure.New(measure.Config{State: s.control.State, Changed: s.control.Changed, Counted: func() { s.loop.Poke() }, Now: time.Now})
@@ -246,6 +251,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err := s.openRegistrar(); err != nil {
 		return err
 	}
+	s.openOffers(blobs)
 	return s.openScanner(debs)
 }
 
@@ -383,6 +389,7 @@ func (s *server) refer(ctx context.Context, repository string, manifest []byte) 
 func (s *server) handler(v imx.Version) http.Handler {
 	return api.New(api.Config{
 		Applier:   s.pipeline,
+		Taker:     s.taker,
 		Operator:  operator{s},
 		Healer:    s.control,
 		Rollouts:  s.control,
@@ -398,6 +405,7 @@ func (s *server) handler(v imx.Version) http.Handler {
 		Freezer:   freezer{s},
 		Scanner:   s.scanner,
 		Registrar: s.registrar,
+		Offers:    offers{s.offers},
 		Registry:  s.behind(nil),
 		Collector: s,
 		Ingresses: ingresses{s},

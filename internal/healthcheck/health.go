@@ -8,11 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,17 +22,17 @@ func Ask(ctx context.Context, h imx.Health, ports []imx.Port, a netip.Addr) erro
 	switch {
 	case h.HTTP != nil:
 		port := containerPort(ports, h.HTTP.Port)
-		if err := askHTTP(ctx, *h.HTTP, a, port); err != nil {
+		if err := askHTTP(ctx, *h.HTTP, endpoint(a, port)); err != nil {
 			return fmt.Errorf("GET %s on port %d: %w", h.HTTP.Path, port, Plain(ctx, err))
 		}
 	case h.TCP != nil:
 		port := containerPort(ports, h.TCP.Port)
-		if err := askTCP(ctx, a, port); err != nil {
+		if err := askTCP(ctx, endpoint(a, port)); err != nil {
 			return fmt.Errorf("connecting to port %d: %w", port, Plain(ctx, err))
 		}
 	case h.GRPC != nil:
 		port := containerPort(ports, h.GRPC.Port)
-		if err := askGRPC(ctx, endpoint(a, port), h.GRPC.Service); err != nil {
+		if err := askGRPC(ctx, endpoint(a, port).String(), h.GRPC.Service); err != nil {
 			return fmt.Errorf("asking the health service on port %d: %w", port, Plain(ctx, err))
 		}
 	}
@@ -52,11 +49,12 @@ func containerPort(ports []imx.Port, name string) int {
 	return 0
 }
 
-func askTCP(ctx context.Context, address netip.Addr, port int) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp4", endpoint(address, port))
+func askTCP(ctx context.Context, to netip.AddrPort) error {
+	conn, stop, err := connect(ctx, to)
 	if err != nil {
 		return err
 	}
+	stop()
 	return conn.Close()
 }
 
@@ -66,22 +64,21 @@ const (
 	mostBody = 1 << 20
 )
 
-// askHTTP does what a client of net/http would on a connection of its own, at a third of its cost: without that one's goroutines. A server
-// of 200 instances asks 200 times a second.
-func askHTTP(ctx context.Context, h imx.HTTPCheck, address netip.Addr, port int) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+endpoint(address, port)+h.Path, http.NoBody)
+// askHTTP does what a client of net/http would on a connection of its own, at a fifth of its cost: without that one's goroutines. It
+// keeps no connection: one that is open takes a worker of a server that has few of them, and tells nothing of whether
+// a new one, which is what the instance's users need, would be taken.
+func askHTTP(ctx context.Context, h imx.HTTPCheck, to netip.AddrPort) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+to.String()+h.Path, http.NoBody)
 	if err != nil {
 		return err
 	}
-	request.Header.Set("User-Agent", "imx-health")
-	request.Close = true
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp4", endpoint(address, port))
+	conn, stop, err := connect(ctx, to)
 	if err != nil {
 		return err
 	}
+	defer stop()
 	defer conn.Close() // its answer has been read, or doesn't count
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	if err := request.Write(conn); err != nil {
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: imx-health\r\nConnection: close\r\n\r\n", request.URL.RequestURI(), request.Host); err != nil {
 		return err
 	}
 	reader := bufio.NewReaderSize(&io.LimitedReader{R: conn, N: mostHead + mostBody}, 1<<10)
@@ -134,4 +131,4 @@ func Plain(ctx context.Context, err error) error {
 	return err
 }
 
-func endpoint(a netip.Addr, port int) string { return net.JoinHostPort(a.String(), strconv.Itoa(port)) }
+func endpoint(a netip.Addr, port int) netip.AddrPort { return netip.AddrPortFrom(a, uint16(port)) } //nolint:gosec // a template's ports fit

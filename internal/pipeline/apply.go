@@ -37,7 +37,7 @@ func (p *Pipeline) apply(ctx context.Context, w work) (imx.ApplyResult, error) {
 		return imx.ApplyResult{}, err
 	}
 	w.apply = id
-	result := imx.ApplyResult{Apply: id, Plan: planned}
+	result := imx.ApplyResult{Apply: id, Plan: planned, Origin: w.origin()}
 	result.Images, result.Releases, err = p.release(ctx, w)
 	if err != nil {
 		failed := p.cfg.Control.Fail(w.by, id, err)

@@ -81,7 +81,11 @@ func (p *Pipeline) record(b *builds, image imx.Image) error {
 	if p.cfg.Control.State().Images[image.Plan] == image {
 		return nil
 	}
-	return p.cfg.Control.Record(b.by, imx.ImageBuilt{Image: image})
+	built := imx.ImageBuilt{Image: image}
+	if b.taken != nil {
+		built.From = b.taken.Origin.Environment
+	}
+	return p.cfg.Control.Record(b.by, built)
 }
 
 // failure makes one error of those of a plan's images, nil where there is none: one by itself as it is,

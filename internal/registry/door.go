@@ -98,6 +98,13 @@ func (r *Registry) Behind(d Door) http.Handler {
 	})
 }
 
+// Visit finds out who asks, for what is at the same address beside the distribution API and sees itself to what they may. Errors: Refused.
+func (d Door) Visit(req *http.Request) (Visitor, error) {
+	v, err := d.visitor(req)
+	v.From = from(req)
+	return v, err
+}
+
 // visitor finds out who asks. Errors: as grant.Find.
 func (d Door) visitor(req *http.Request) (Visitor, error) {
 	if d.Known != nil {

@@ -96,6 +96,8 @@ type Copied struct {
 type Copier struct {
 	From, To Side
 	Report   imx.Report // gets each blob when it begins; nil means that nobody waits
+	// Alone leaves what refers to an image where it is: who knows by digest what belongs to it copies that by itself.
+	Alone bool
 }
 
 // Copy copies an image: its blobs, its manifest, what refers to it, and the tag last, so that a copy which was cut off is
@@ -202,6 +204,9 @@ func (r *run) tree(ctx context.Context, m document) error {
 		if err := r.push(ctx, m); err != nil {
 			return err
 		}
+	}
+	if r.Alone {
+		return nil
 	}
 	for desc, err := range r.From.Referrers(ctx, r.src, ociregistry.Digest(m.digest), "") {
 		if err != nil {
@@ -370,4 +375,20 @@ func wrap(s Side, err error, format string, args ...any) error {
 func (c Copier) Resolve(ctx context.Context, src Place) (imx.Digest, error) {
 	m, err := (&run{Copier: c, src: src.Repository}).find(ctx, src)
 	return m.digest, err
+}
+
+// Manifest reads a manifest of the side that is copied from, by its digest. Errors: as Copy.
+func (c Copier) Manifest(ctx context.Context, repository string, d imx.Digest) ([]byte, error) {
+	m, err := (&run{Copier: c, src: repository}).manifest(ctx, d)
+	return m.raw, err
+}
+
+// Blob reads a blob of the side that is copied from, whole. The caller has seen to its size. Errors: as Copy.
+func (c Copier) Blob(ctx context.Context, repository string, desc ociregistry.Descriptor) ([]byte, error) {
+	body, err := newSource(ctx, c.From, repository, desc)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
 }

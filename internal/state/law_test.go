@@ -192,6 +192,33 @@ func TestAClonedStateNeverChanges(t *testing.T) {
 	})
 }
 
+// A state that others read is never changed by what comes after it, whatever that is.
+func TestTheStateBeforeAnEventStaysAsItWas(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		events := history(t)
+		s, folded := state.New(), folded(t, state.New(), events)
+		var before []*imx.State
+		var texts []string
+		for len(events) > 0 {
+			n := rapid.IntRange(1, min(3, len(events))).Draw(t, "at once")
+			before, texts = append(before, s), append(texts, text(s))
+			next, err := state.After(s, events[:n]...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, events = next, events[n:]
+		}
+		if text(s) != text(folded) {
+			t.Fatalf("by steps it became\n%s\ninstead of\n%s", text(s), text(folded))
+		}
+		for i, was := range before {
+			if text(was) != texts[i] {
+				t.Fatalf("what came later changed step %d", i)
+			}
+		}
+	})
+}
+
 // Whatever the history: what a service says of itself holds together.
 func TestAServiceNeverContradictsItself(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -46,18 +46,55 @@ func (h *ByHand) Prepare(ctx context.Context) error {
 // Clear takes it away.
 func (h *ByHand) Clear(ctx context.Context) error { return ip(ctx, "", "link del "+h.Bridge) }
 
-// Bare starts one in the network of the instance that it is like, without limits.
+// Crun starts one with crun alone, in the network of the instance that it is like, without limits. Nobody keeps its output and its
+// exit status.
+func (h *ByHand) Crun(ctx context.Context, name string) error {
+	return h.within(name, func(group *os.File) error {
+		dir, err := h.bundleDir(name, h.bundle)
+		if err != nil {
+			return err
+		}
+		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		defer null.Close()
+		onOwnThread(func() {
+			if err = hideUnified(h.engine.cgroups); err != nil {
+				return
+			}
+			cmd := exec.CommandContext(ctx, "crun", "--cgroup-manager=disabled", "--root="+h.engine.cfg.crunDir(), "run", "--detach", "--bundle", dir, name)
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, null
+			cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
+			err = cmd.Run()
+		})
+		return err
+	})
+}
+
+// Bare starts one with conmon and crun, in the network of the instance that it is like, without limits.
 func (h *ByHand) Bare(ctx context.Context, name string) error {
+	return h.within(name, func(group *os.File) error { return h.run(ctx, name, h.bundle, &entrance{monitor: group}) })
+}
+
+// within calls f with a new cgroup, where End finds what is in it.
+func (h *ByHand) within(name string, f func(group *os.File) error) error {
 	group := h.engine.cgroups.monitor(name)
 	if err := os.MkdirAll(group, 0o700); err != nil {
 		return err
 	}
-	way, err := os.Open(group)
+	dir, err := os.Open(group)
 	if err != nil {
 		return err
 	}
-	defer way.Close()
-	return h.run(ctx, name, h.bundle, &entrance{monitor: way})
+	defer dir.Close()
+	return f(dir)
+}
+
+// bundleDir makes the folder of a bundle.
+func (h *ByHand) bundleDir(name string, bundle []byte) (string, error) {
+	dir := h.engine.store.instance(name)
+	return dir, errors.Join(os.MkdirAll(filepath.Join(dir, "exit"), 0o700), os.WriteFile(filepath.Join(dir, "config.json"), bundle, 0o600))
 }
 
 // Whole starts one with what an instance has: a network namespace with an address on a bridge, and limits.
@@ -98,11 +135,10 @@ func ip(ctx context.Context, netns string, lines ...string) error {
 
 // run creates the container with conmon and crun, puts it under its limits, and starts it.
 func (h *ByHand) run(ctx context.Context, name string, bundle []byte, way *entrance) error {
-	dir := h.engine.store.instance(name)
-	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "exit"), 0o700), os.WriteFile(filepath.Join(dir, "config.json"), bundle, 0o600)); err != nil {
+	dir, err := h.bundleDir(name, bundle)
+	if err != nil {
 		return err
 	}
-	var err error
 	onOwnThread(func() {
 		var pid int
 		if err = hideUnified(h.engine.cgroups); err != nil {

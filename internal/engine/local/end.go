@@ -196,8 +196,8 @@ func (c Config) removeRun() error {
 			return fmt.Errorf("unmounting %s: %w", point, err)
 		}
 	}
-	// What would still be mounted here must not be emptied: only empty directories go.
-	for _, dir := range []string{"mnt/images", "mnt/layers", "mnt/roots", "mnt", "netns", "crun", ""} {
+	// What would still be mounted here must not be emptied: only empty directories go, and the empty file below crun.
+	for _, dir := range []string{"mnt/images", "mnt/layers", "mnt/roots", "mnt/programs/crun", "mnt/programs", "mnt", "netns", "crun", ""} {
 		if err := ignoreMissing(os.Remove(filepath.Join(c.runDir(), dir))); err != nil {
 			return fmt.Errorf("removing %s: %w", c.runDir(), err)
 		}

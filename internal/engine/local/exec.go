@@ -57,7 +57,7 @@ func (e *Engine) runBeside(ctx context.Context, in *instance, b besideArgs, out 
 	before := e.cgroups.oomKills(id)
 	onOwnThread(func() {
 		if err = hideUnified(e.cgroups); err == nil {
-			code, err = beside{e.crunArgs("exec", "--process", "/proc/self/fd/3", id), process, b.way, b.end}.run(ctx, out)
+			code, err = beside{e.crun("exec", "--process", "/proc/self/fd/3", id), process, b.way, b.end}.run(ctx, out)
 		}
 	})
 	if err == nil && code == killed {
@@ -92,7 +92,7 @@ func processOf(dir string, args []string) ([]byte, error) {
 
 // beside is a program to be started beside an instance's first process.
 type beside struct {
-	args     []string // crun's
+	crun     []string // its program and arguments
 	document []byte   // what crun reads from descriptor 3: it says what to run
 	way      *entrance
 	end      func(crun int) error // see besideArgs
@@ -111,7 +111,7 @@ func (b beside) run(ctx context.Context, out io.Writer) (int, error) {
 		return -1, err
 	}
 	defer said.Close() // read-only
-	cmd := exec.CommandContext(ctx, Runtime(), b.args...)
+	cmd := exec.CommandContext(ctx, b.crun[0], b.crun[1:]...)
 	cmd.Dir = "/"
 	if b.end != nil {
 		cmd.Cancel = func() error { return b.end(cmd.Process.Pid) }

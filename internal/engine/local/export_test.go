@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/netip"
-	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/vishvananda/netlink"
@@ -26,6 +24,8 @@ var (
 	Listening = listening
 	Rotate    = rotate
 	Interval  = interval
+	Pace      = pace
+	Together  = together
 	Timeout   = timeout
 
 	ReadSlowly = readSlowly
@@ -48,35 +48,6 @@ func PrintLog(w io.Writer, r io.Reader) error {
 	return p.print(r)
 }
 
-// BareCrun runs the bundle of a living instance once more with crun alone, in a cgroup of its own
-// directly below the instance's, and returns that cgroup. The container is called name.
-func (e *Engine) BareCrun(ctx context.Context, id, name string) (string, error) {
-	group := filepath.Join(e.cgroups.group(id), "bare-"+name)
-	if err := os.Mkdir(group, 0o700); err != nil {
-		return "", err
-	}
-	dir, err := os.Open(group)
-	if err != nil {
-		return "", err
-	}
-	defer dir.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return "", err
-	}
-	defer null.Close()
-	onOwnThread(func() {
-		if err = hideUnified(e.cgroups); err != nil {
-			return
-		}
-		cmd := exec.CommandContext(ctx, "crun", e.crunArgs("run", "--detach", "--bundle", e.store.instance(id), name)...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, null
-		cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
-		err = cmd.Run()
-	})
-	return group, err
-}
-
 // CheckCommand asks an instance by a command.
 func (e *Engine) CheckCommand(ctx context.Context, id string, args ...string) error {
 	in, _ := e.living(id)
@@ -85,15 +56,6 @@ func (e *Engine) CheckCommand(ctx context.Context, id string, args ...string) er
 
 // Cgroup is the instance's version 2 group.
 func (e *Engine) Cgroup(id string) string { return e.cgroups.group(id) }
-
-// EndGroup kills what is in a version 2 group and removes it.
-func (e *Engine) EndGroup(ctx context.Context, group, name string) error {
-	return errors.Join(
-		os.WriteFile(filepath.Join(group, "cgroup.kill"), []byte("1"), 0o600),
-		removeGroup(ctx, group),
-		os.RemoveAll(filepath.Join(e.cfg.crunDir(), name)),
-	)
-}
 
 // Limits shows what is written where for an instance's resources: "directory/file value".
 func Limits(r imx.Resources, v1 map[string]string) []string {
@@ -120,3 +82,6 @@ func Remembered(to netip.Addr) (int, error) {
 	}
 	return n, err
 }
+
+// LetGo lets an instance's first process go on that waits as crun has it wait.
+func LetGo(cfg Config, id string) error { return cfg.letGo(id) }

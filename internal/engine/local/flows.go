@@ -17,8 +17,8 @@ import (
 
 // flowCount counts the established connections to each instance. The kernel walks its whole table
 // of connections for that, 10 ms and more however few there are, so a count serves for a while.
-// An old count is never too low for an instance that has lost its traffic: forget is called after
-// every change of the rules, and from then on its connections only get fewer.
+// An old count is never too low for an instance that has lost its traffic: forget is called when
+// the rules have taken it away, and from then on its connections only get fewer.
 type flowCount struct {
 	open   func() map[netip.Addr]int // Config.Open
 	mu     sync.Mutex

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"imx"
+	"imx/internal/engine"
 	"imx/internal/healthcheck"
 )
 
@@ -22,7 +23,7 @@ func timeout(h imx.Health, p imx.Phase) time.Duration {
 	return t
 }
 
-// interval is how long after one question the next one comes.
+// interval is how long after one question the next one comes, where nothing draws attention to the instance.
 func interval(h imx.Health, p imx.Phase) time.Duration {
 	every := time.Duration(h.Every)
 	if every <= 0 {
@@ -37,6 +38,33 @@ func interval(h imx.Health, p imx.Phase) time.Duration {
 		return min(every, eagerCommand)
 	}
 	return min(every, eager)
+}
+
+const (
+	// attentive is how often an instance is checked that something draws attention to, if its own interval is longer.
+	attentive = time.Second
+	// freshFor is for how long an instance's last change of phase draws attention to it.
+	freshFor = 2 * time.Minute
+)
+
+// pace is how long after a question to an instance the next one comes: at its interval, or sooner where some questions in a row have
+// failed, its phase has changed lately, or its service's traffic is on its way from one release to another.
+func pace(h imx.Health, x imx.Instance, fails int, r engine.Route, now time.Time) time.Duration {
+	every := interval(h, x.Phase)
+	fresh := now.Sub(x.Changed) < freshFor
+	moves := len(r.Weights) > 1 || r.Preview != 0
+	if x.Phase != imx.Starting && (fails > 0 || fresh || moves) {
+		return min(every, attentive)
+	}
+	return every
+}
+
+// next is pace of an instance as it is now.
+func (e *Engine) next(in *instance) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	x := in.record.Instance
+	return pace(in.release.Spec.Health, x, in.fails, e.routes[x.Service], time.Now())
 }
 
 // check asks an instance whether it can take traffic. A nil error says yes; any other is worded

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imx"
+	"imx/internal/engine"
 	"imx/internal/engine/local"
 )
 
@@ -157,6 +158,61 @@ func TestAnInstanceThatStartsIsAskedAtAPaceOfItsOwn(t *testing.T) {
 	} {
 		if every, timeout := local.Interval(c.health, c.phase), local.Timeout(c.health, c.phase); every != c.every || timeout != c.timeout {
 			t.Errorf("%s: every %s for %s, want %s for %s", c.says, every, timeout, c.every, c.timeout)
+		}
+	}
+}
+
+func TestAnInstanceIsAskedMoreOftenWhileSomethingDrawsAttentionToIt(t *testing.T) {
+	usual := imx.Health{Every: imx.Duration(5 * time.Second), HTTP: &imx.HTTPCheck{}}
+	often := imx.Health{Every: imx.Duration(100 * time.Millisecond), HTTP: &imx.HTTPCheck{}}
+	now := time.Now()
+	well := imx.Instance{Phase: imx.Healthy, Changed: now.Add(-time.Hour)}
+	fresh := imx.Instance{Phase: imx.Healthy, Changed: now.Add(-time.Minute)}
+	starts := imx.Instance{Phase: imx.Starting, Changed: now}
+	alone := engine.Route{Weights: imx.Weights{2: 1}}
+	for says, c := range map[string]struct {
+		health imx.Health
+		in     imx.Instance
+		fails  int
+		route  engine.Route
+		want   time.Duration
+	}{
+		"one that is well, as the template says":    {usual, well, 0, alone, 5 * time.Second},
+		"one of a service that has no traffic yet":  {usual, well, 0, engine.Route{}, 5 * time.Second},
+		"one that became healthy a minute ago":      {usual, fresh, 0, alone, time.Second},
+		"one that failed a check":                   {usual, well, 1, alone, time.Second},
+		"one of two releases that share traffic":    {usual, well, 0, engine.Route{Weights: imx.Weights{1: 9, 2: 1}}, time.Second},
+		"one beside a release at the preview port":  {usual, well, 0, engine.Route{Weights: imx.Weights{1: 1}, Preview: 2}, time.Second},
+		"none less often than the template says":    {often, well, 1, alone, 100 * time.Millisecond},
+		"one that starts, as one that starts is":    {usual, starts, 1, alone, 200 * time.Millisecond},
+		"one whose last change is known to nobody":  {usual, imx.Instance{Phase: imx.Healthy}, 0, alone, 5 * time.Second},
+		"one whose clock jumped, until it is right": {usual, imx.Instance{Phase: imx.Healthy, Changed: now.Add(time.Hour)}, 0, alone, time.Second},
+	} {
+		if got := local.Pace(c.health, c.in, c.fails, c.route, now); got != c.want {
+			t.Errorf("%s: every %s, want %s", says, got, c.want)
+		}
+	}
+}
+
+func TestWhatIsDueAtTheSameTimeIsDoneTogether(t *testing.T) {
+	now := time.Now()
+	for _, after := range []time.Duration{0, 200 * time.Millisecond, 999 * time.Millisecond} {
+		if got := local.Together(now, after); got != after {
+			t.Errorf("%s becomes %s, and somebody waits for it", after, got)
+		}
+	}
+	for _, after := range []time.Duration{time.Second, 5 * time.Second, time.Minute} {
+		moments := map[time.Time]bool{}
+		for i := range 1000 {
+			at := now.Add(time.Duration(i) * after / 1000)
+			got := local.Together(at, after)
+			if got < after*19/20 || got > after*21/20 {
+				t.Fatalf("%s becomes %s", after, got)
+			}
+			moments[at.Round(0).Add(got)] = true
+		}
+		if len(moments) > 11 {
+			t.Errorf("what comes each %s comes at %d moments of it", after, len(moments))
 		}
 	}
 }

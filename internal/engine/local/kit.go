@@ -70,7 +70,7 @@ func (e *Engine) ExecIn(ctx context.Context, p admission.Pass, c engine.KitComma
 		if b.document, err = e.kitBundle(id, spaces, dir, kitProcess{root, c.Args}); err != nil {
 			return
 		}
-		b.args, b.way = e.crunArgs("--log="+filepath.Join(dir, crunLog), "run", "--bundle", dir, "--config", "/proc/self/fd/3", name), way
+		b.crun, b.way = e.crun("--log="+filepath.Join(dir, crunLog), "run", "--bundle", dir, "--config", "/proc/self/fd/3", name), way
 		code, err = b.run(ctx, out)
 	})
 	if err == nil && code == killed {

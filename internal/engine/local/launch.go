@@ -106,11 +106,21 @@ func (l launcher) startHidden(ctx context.Context, id, dir string, way *entrance
 	if err != nil {
 		return launched{}, err
 	}
-	start := exec.CommandContext(ctx, "crun", l.crunArgs("start", id)...)
-	if out, err := start.CombinedOutput(); err != nil {
-		return launched{}, startError(string(out), err)
+	return made, l.start(ctx, id)
+}
+
+// start has the instance's first process go on.
+func (l launcher) start(ctx context.Context, id string) error {
+	err := l.cfg.letGo(id)
+	if !errors.Is(err, errHeldOtherwise) {
+		return err
 	}
-	return made, nil
+	crun := l.crun("start", id)
+	start := exec.CommandContext(ctx, crun[0], crun[1:]...)
+	if out, err := start.CombinedOutput(); err != nil {
+		return startError(string(out), err)
+	}
+	return nil
 }
 
 // hideUnified gives the calling thread a mount namespace in which a hybrid machine's version 2
@@ -144,6 +154,11 @@ func privateMounts() error {
 // crunArgs: crun leaves cgroups alone, the engine has made them.
 func (l launcher) crunArgs(args ...string) []string {
 	return append([]string{"--cgroup-manager=disabled", "--root=" + l.cfg.crunDir()}, args...)
+}
+
+// crun is the program with these arguments.
+func (l launcher) crun(args ...string) []string {
+	return append([]string{l.cfg.runtime()}, l.crunArgs(args...)...)
 }
 
 // create runs conmon, which runs `crun create`, and returns the pid of the instance's first
@@ -180,7 +195,7 @@ func (l launcher) create(ctx context.Context, id, dir string, group *os.File) (i
 func (l launcher) conmon(ctx context.Context, id, dir string) (*exec.Cmd, *os.File, error) {
 	args := []string{
 		"--cid", id, "--cuuid", id, "--name", id,
-		"--runtime", Runtime(),
+		"--runtime", l.cfg.runtime(),
 		"--bundle", dir,
 		"--container-pidfile", filepath.Join(dir, "init.pid"),
 		"--conmon-pidfile", filepath.Join(dir, "conmon.pid"),
@@ -293,14 +308,6 @@ func identifyBoth(pid int, monitorFile string) (launched, error) {
 	}
 	monitor, err := identify(monitorPid)
 	return launched{initProcess, monitor}, err
-}
-
-// Runtime is the program that confines instances, by its absolute path: conmon doesn't search.
-func Runtime() string {
-	if path, err := exec.LookPath("crun"); err == nil {
-		return path
-	}
-	return "/usr/bin/crun"
 }
 
 // tail returns the last words of a small file, to say them in an error.

@@ -23,6 +23,7 @@ import (
 //	images/<hex>               an image's EROFS file with its parts, mounted once however many releases use it
 //	layers/<service>-<number>  a release's configuration
 //	roots/<service>-<number>   the one laid over the other: what every instance of it has as its root
+//	programs/crun              crun, read-only
 //
 // mountDir is a shared mount of its own, so that what is unmounted here goes from conmon's mount
 // namespaces too.

@@ -26,6 +26,7 @@ type rules struct {
 	applied network.Ruleset
 	world   network.World // that applied was made of
 	valid   bool          // applied is what is in force
+	stale   bool          // the last Apply failed
 	held    map[int]io.Closer
 	waiting waiting
 	mended  []imx.Mend // the latest; Engine.mu guards it
@@ -126,8 +127,10 @@ func (e *Engine) unroute(ctx context.Context, service string) error {
 }
 
 // refresh brings the rules up to date; what keeps it from that is logged.
-func (e *Engine) refresh(ctx context.Context) {
-	if err := e.apply(ctx); err != nil && ctx.Err() == nil {
+func (e *Engine) refresh(ctx context.Context) { e.logRules(ctx, e.apply(ctx)) }
+
+func (e *Engine) logRules(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
 		logFailure(ctx, e.cfg.Log, "the network rules could not be changed", err)
 	}
 }
@@ -137,31 +140,49 @@ func (e *Engine) refresh(ctx context.Context) {
 func (e *Engine) apply(ctx context.Context) error {
 	e.rules.mu.Lock()
 	defer e.rules.mu.Unlock()
+	return e.bring(ctx, e.foreign(ctx))
+}
+
+// bring is apply, of rules of which is known what foreign says. The caller holds rules.mu.
+func (e *Engine) bring(ctx context.Context, foreign error) error {
 	w, empty := e.world()
 	if empty {
 		return nil // nothing to protect; tidy removes what is left
 	}
-	foreign := e.foreign(ctx)
 	if foreign == nil && e.rules.valid && reflect.DeepEqual(e.rules.world, w) {
-		return nil // it is asked every second, and rules are dear to make
+		e.rules.stale = false
+		return nil // it is asked often, and rules are dear to make
 	}
 	wanted := network.Compute(w)
 	if foreign == nil && e.rules.valid && e.rules.applied.Equal(wanted) {
-		e.rules.world = w
+		e.rules.world, e.rules.stale = w, false
 		return nil
 	}
+	e.rules.stale = true
 	if err := e.cfg.Firewall.Apply(ctx, wanted); err != nil {
 		return fmt.Errorf("changing the network rules: %w", err)
 	}
-	e.rules.applied, e.rules.world, e.rules.valid = wanted, w, true
+	e.rules.applied, e.rules.world, e.rules.valid, e.rules.stale = wanted, w, true, false
 	if imx.KindOf(foreign) == imx.Conflict {
 		logFailure(ctx, e.cfg.Log, "somebody changed the network rules; they are put back", foreign)
 		e.noteMend(foreign.Error())
 	}
-	e.noteTraffic(wanted)
+	if e.noteTraffic(wanted) {
+		e.flows.forget()
+	}
 	e.sendWaiting(ctx, wanted)
-	e.flows.forget()
 	return nil
+}
+
+// keepRules puts the rules back where somebody else changed them, and brings them up to date where that failed before.
+func (e *Engine) keepRules(ctx context.Context) {
+	e.rules.mu.Lock()
+	defer e.rules.mu.Unlock()
+	foreign := e.foreign(ctx)
+	if foreign == nil && e.rules.valid && !e.rules.stale {
+		return
+	}
+	e.logRules(ctx, e.bring(ctx, foreign))
 }
 
 // foreign says what somebody else has changed of the rules since they were applied last, or why that can't be known. It is nil where
@@ -198,8 +219,8 @@ func (e *Engine) keepHost(ctx context.Context) {
 	}
 }
 
-// noteTraffic notes which instances new connections don't reach any more. The caller holds rules.mu.
-func (e *Engine) noteTraffic(r network.Ruleset) {
+// noteTraffic notes which instances new connections don't reach any more, and tells whether there are such. The caller holds rules.mu.
+func (e *Engine) noteTraffic(r network.Ruleset) (lost bool) {
 	reached := map[netip.Addr]bool{}
 	for _, p := range r.Pools {
 		for _, a := range p.Slots {
@@ -214,9 +235,10 @@ func (e *Engine) noteTraffic(r network.Ruleset) {
 		case reached[in.record.Instance.Address]:
 			in.record.Lost = time.Time{}
 		case in.record.Lost.IsZero():
-			in.record.Lost = time.Now()
+			in.record.Lost, lost = time.Now(), true
 		}
 	}
+	return lost
 }
 
 // withdraw takes all rules, ports and routes of the engine off the machine.

@@ -152,6 +152,9 @@ func (e *Engine) ground(ctx context.Context, r imx.Release) (bundle, error) {
 	if err := e.prepareHost(); err != nil {
 		return bundle{}, err
 	}
+	if err := e.roots.placeRuntime(); err != nil {
+		logFailure(ctx, e.cfg.Log, "instances start more slowly: crun could not be mounted read-only", err)
+	}
 	as, err := tree(root).accounts()
 	if err != nil {
 		return bundle{}, err

@@ -4,10 +4,12 @@
 package local_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,10 +22,7 @@ import (
 
 // meter counts CPU time the same way for all sides: what this process and all that it starts use, wherever the machine's version 2
 // cgroup tree has them. That leaves out what the kernel does in threads of its own.
-type meter struct {
-	groups []string
-	spent  []time.Duration
-}
+type meter struct{ groups []string }
 
 // newMeter puts this process into a cgroup, and counts that and the engine's.
 func newMeter(b *testing.B, e *runningEngine) *meter {
@@ -62,14 +61,14 @@ func enter(group string) error {
 	return os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte("0"), 0o600)
 }
 
-// time counts what f costs.
-func (m *meter) time(b *testing.B, f func() error) {
+// cost is what f costs.
+func (m *meter) cost(b *testing.B, f func() error) time.Duration {
 	b.Helper()
 	before := m.now(b)
 	if err := f(); err != nil {
 		b.Fatal(err)
 	}
-	m.spent = append(m.spent, m.now(b)-before)
+	return m.now(b) - before
 }
 
 func (m *meter) now(b *testing.B) time.Duration {
@@ -79,18 +78,6 @@ func (m *meter) now(b *testing.B) time.Duration {
 		sum += groupCPU(b, group)
 	}
 	return sum
-}
-
-// report shows the median, and the mean beside it.
-func (m *meter) report(b *testing.B) {
-	b.Helper()
-	slices.Sort(m.spent)
-	var sum time.Duration
-	for _, d := range m.spent {
-		sum += d
-	}
-	b.ReportMetric(float64(m.spent[len(m.spent)/2].Microseconds())/1000, "p50-cpu-ms/start")
-	b.ReportMetric(float64(sum.Microseconds())/1000/float64(len(m.spent)), "cpu-ms/start")
 }
 
 // groupCPU is all the CPU time that processes of a version 2 cgroup and those below it have used, ended ones too.
@@ -110,89 +97,94 @@ func groupCPU(tb testing.TB, group string) time.Duration {
 	return 0
 }
 
-// BenchmarkStart is a start by the engine, up to the return of Scale.
-func BenchmarkStart(b *testing.B) {
-	m, e, r := startable(b)
-	e.scale(b, r, 1) // the root is mounted, the rules are there
-	meter := newMeter(b, e)
-	for b.Loop() {
-		meter.time(b, func() error { return scale(b, e, r, 2) })
-		b.StopTimer()
+// BenchmarkStarts starts the same program in turn by
+//
+//	imx           the engine, up to the return of Scale: with a network namespace, an address, rules, limits and a record
+//	hand          conmon, crun and ip by hand: with a network namespace and an address on a bridge, and limits
+//	conmon        conmon and crun by hand: what outlives who started it and keeps its output and exit status, without network and limits
+//	crun          `crun run --detach` alone
+//
+// and reports the medians of what each costs. The program does nothing, for what it did would count for whoever takes longer to return.
+func BenchmarkStarts(b *testing.B) {
+	w := newWays(b)
+	spent := map[string][]time.Duration{}
+	for n := 0; b.Loop(); n++ {
+		for _, way := range w.all() {
+			name := fmt.Sprintf("%s%d", way.name, n)
+			spent[way.name] = append(spent[way.name], w.cost(b, func() error { return way.start(name, n) }))
+			if err := way.end(name); err != nil {
+				b.Fatal(err)
+			}
+		}
+		w.machine.compare(b, w.engine)
+	}
+	for name, each := range spent {
+		slices.Sort(each)
+		b.ReportMetric(float64(each[len(each)/2].Microseconds())/1000, name+"-p50-ms")
+	}
+}
+
+// ways are the sides of BenchmarkStarts.
+type ways struct {
+	*meter
+
+	machine *machine
+	engine  *runningEngine
+	hand    *local.ByHand
+	start   func() error
+	end     func() error
+}
+
+// way starts one, and takes it away again.
+type way struct {
+	name  string
+	start func(name string, n int) error
+	end   func(name string) error
+}
+
+func newWays(b *testing.B) *ways {
+	b.Helper()
+	if runtime.GOARCH != "amd64" {
+		b.Skip("the program that does nothing is one for amd64")
+	}
+	ownNetns(b)
+	m := newMachine(b)
+	r := m.release("web", 1)
+	r.Spec.Health.HTTP, r.Config.Command = nil, []string{"/bin/still"}
+	e := m.running(b)
+	like := e.healthy(b, r, 1)[0].ID // and it stays: a Scale ends the newest first
+	w := &ways{machine: m, engine: e}
+	w.start = func() error { return scale(b, e, r, 2) }
+	w.end = func() error {
 		e.until(b, r, 2, imx.Healthy)
 		e.scale(b, r, 1)
 		e.until(b, r, 1, imx.Healthy)
-		m.compare(b, e)
-		b.StartTimer()
+		return nil
 	}
-	meter.report(b)
-}
-
-func startable(b *testing.B) (*machine, *runningEngine, imx.Release) {
-	b.Helper()
-	m := newMachine(b)
-	r := m.release("web", 1)
-	r.Spec.Health.HTTP = nil
-	return m, m.running(b), r
-}
-
-// BenchmarkBareCrun is `crun run --detach` alone: what it starts is without output, exit status, network and limits.
-func BenchmarkBareCrun(b *testing.B) {
-	_, e, r := startable(b)
-	id := e.healthy(b, r, 1)[0].ID
-	meter := newMeter(b, e)
-	for n := 0; b.Loop(); n++ {
-		name, group := fmt.Sprintf("bare%d", n), ""
-		meter.time(b, func() (err error) {
-			group, err = e.BareCrun(b.Context(), id, name)
-			return err
-		})
-		b.StopTimer()
-		if err := e.EndGroup(b.Context(), group, name); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
+	hand, err := e.ByHand(like)
+	if err == nil {
+		err = hand.Prepare(b.Context())
 	}
-	meter.report(b)
-}
-
-// BenchmarkBareConmon is conmon and crun by hand: what they start outlives who started it, and keeps its output and exit status. It
-// has no network of its own and no limits.
-func BenchmarkBareConmon(b *testing.B) {
-	byHand(b, func(h *local.ByHand, name string, _ int) error { return h.Bare(b.Context(), name) })
-}
-
-// BenchmarkByHand is that with a network namespace on a bridge and limits: the least that an instance needs.
-func BenchmarkByHand(b *testing.B) {
-	byHand(b, func(h *local.ByHand, name string, n int) error { return h.Whole(b.Context(), name, n) })
-}
-
-func byHand(b *testing.B, start func(h *local.ByHand, name string, n int) error) {
-	b.Helper()
-	_, e, r := startable(b)
-	h, err := e.ByHand(e.healthy(b, r, 1)[0].ID)
 	if err != nil {
 		b.Fatal(err)
 	}
-	ownNetns(b)
-	if err := h.Prepare(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	defer func() {
-		if err := h.Clear(b.Context()); err != nil {
+	b.Cleanup(func() {
+		if err := hand.Clear(context.Background()); err != nil {
 			b.Error(err)
 		}
-	}()
-	meter := newMeter(b, e)
-	for n := 0; b.Loop(); n++ {
-		name := fmt.Sprintf("hand%d", n)
-		meter.time(b, func() error { return start(h, name, n) })
-		b.StopTimer()
-		if err := h.End(b.Context(), name); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
+	})
+	w.hand, w.meter = hand, newMeter(b, e)
+	return w
+}
+
+func (w *ways) all() []way {
+	ctx := context.Background()
+	return []way{
+		{"imx", func(string, int) error { return w.start() }, func(string) error { return w.end() }},
+		{"hand", func(name string, n int) error { return w.hand.Whole(ctx, name, n) }, func(name string) error { return w.hand.End(ctx, name) }},
+		{"conmon", func(name string, _ int) error { return w.hand.Bare(ctx, name) }, func(name string) error { return w.hand.End(ctx, name) }},
+		{"crun", func(name string, _ int) error { return w.hand.Crun(ctx, name) }, func(name string) error { return w.hand.End(ctx, name) }},
 	}
-	meter.report(b)
 }
 
 // ownNetns takes away again what `ip netns add` leaves on a machine that never had any.

@@ -3,6 +3,7 @@ package local_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -119,6 +120,24 @@ var buildApp = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "app"))
 })
 
+// still is the smallest program for amd64: it waits for signals, for ever.
+func still() []byte {
+	code := []byte{0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7} // mov eax, SYS_pause; syscall; jmp to the beginning
+	const base, head, section = 0x400000, 64, 56
+	size := uint64(head + section + len(code))
+	var b bytes.Buffer
+	b.WriteString("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+	for _, v := range []any{
+		uint16(2), uint16(62), uint32(1), uint64(base + head + section), uint64(head), uint64(0), // an executable for x86-64, and where it begins
+		uint32(0), uint16(head), uint16(section), uint16(1), uint16(0), uint16(0), uint16(0),
+		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), size, size, uint64(0x1000), // all of the file, to be read and executed
+	} {
+		_ = binary.Write(&b, binary.LittleEndian, v) // a buffer takes everything
+	}
+	b.Write(code)
+	return b.Bytes()
+}
+
 // testImage makes an image root with one program, which is in a part, and the odd link, and returns its file's path.
 func testImage(tb testing.TB) (imx.Image, string) {
 	tb.Helper()
@@ -140,6 +159,7 @@ func imageIn(tb testing.TB, dir string, made time.Time) (imx.Image, string) {
 	}
 	entries := []erofs.Entry{
 		file("bin/app", 0o755, app),
+		file("bin/still", 0o755, still()),
 		file("etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\napp:x:4711:4712::/home/app:/bin/false\n")),
 		file("etc/group", 0o644, []byte("root:x:0:\napp:x:4712:\nextra:x:4713:app\n")),
 		{Path: "private", Mode: fs.ModeDir | 0o700, UID: 4711, GID: 4712},

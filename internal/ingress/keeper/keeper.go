@@ -36,6 +36,7 @@ type Keeper struct {
 	files   files
 	restart chan struct{}
 	heard   time.Time // when the front last answered; Run's alone
+	tidied  bool      // nothing is left of fronts that there were; Run's alone
 
 	mu    sync.Mutex
 	front *running // nil: there is none
@@ -166,7 +167,7 @@ func (k *Keeper) alive(ctx context.Context) error {
 func (k *Keeper) setFront(f *running) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.front, k.told = f, told{}
+	k.front, k.told, k.tidied = f, told{}, false
 }
 
 // tell has the front do what c says, unless it does already.
@@ -285,7 +286,7 @@ func (k *Keeper) Free(ctx context.Context, in imx.Ingress) error {
 // finish ends the front of a state without ingresses.
 func (k *Keeper) finish(ctx context.Context) {
 	if k.front == nil {
-		k.cfg.Place.tidy()
+		k.tidied = k.tidied || k.cfg.Place.tidy()
 		return
 	}
 	if err := k.front.client().Drain(); err != nil {

@@ -198,11 +198,14 @@ func (p Place) forget() error {
 	return err
 }
 
-// tidy removes the group of processes that have ended.
-func (p Place) tidy() {
-	if g, err := p.group(); err == nil {
-		_ = g.tidy() // one may be finishing what it has
+// tidy removes the group of processes that have ended, and reports whether it is gone. While one finishes what it has, the kernel
+// keeps it.
+func (p Place) tidy() bool {
+	g, err := p.group()
+	if err == nil {
+		err = g.tidy()
 	}
+	return err == nil
 }
 
 // Purge ends all of the place's processes at once, for a server that is gone. Logs and certificates stay.
