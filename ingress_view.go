@@ -49,6 +49,15 @@ type IngressProcessView struct {
 	Started     time.Time `json:"started"`
 	Connections int       `json:"connections"`
 	Waiting     int       `json:"waiting,omitempty"` // requests, for services that sleep
+	// Lost is the latest end of a process that nobody wanted, since the server began; nil if there was none.
+	Lost *IngressProcessEnd `json:"lost,omitempty"`
+}
+
+// IngressProcessEnd is the end of a process that answered.
+type IngressProcessEnd struct {
+	Time   time.Time `json:"time"`
+	Reason string    `json:"reason"`
+	Count  int       `json:"count"` // with those before it
 }
 
 // AccessLine is a line of an ingress' access log: one request, after its end.

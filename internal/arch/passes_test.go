@@ -50,6 +50,10 @@ func allowed() map[string]map[string]string {
 		"syscall.ForkExec":                 {"internal/probe.spawn": "inside an instance of a test: it tries what mustn't run there"},
 		"syscall.Exec":                     {"internal/ingress/front.confine": "the ingress' process begins anew without rights"},
 		"golang.org/x/sys/unix.RawSyscall": {"internal/probe.call": "inside an instance of a test: it tries what mustn't be called there"},
+		`import of "unsafe"`:               {"internal/ingress/front": "the kernel takes a filter of system calls by its address"},
+		"golang.org/x/sys/unix.Syscall":    {"internal/ingress/front.confineCalls": "seccomp: the ingress' process gives system calls up"},
+		"golang.org/x/sys/unix.SYS_CLONE":  {"internal/ingress/front.filter": "what such a filter lets through for threads alone"},
+		"golang.org/x/sys/unix.SYS_CLONE3": {"internal/ingress/front.filter": "what it refuses"},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"imx"
+	"imx/internal/client"
 	"imx/internal/term"
 )
 
@@ -21,7 +22,7 @@ type destroyOptions struct {
 }
 
 func (o *destroyOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.All, "all", false, "every service")
+	f.BoolVar(&o.All, "all", false, "every service, and every ingress")
 	f.BoolVar(&o.Volumes, "volumes", false, "their volumes too, with everything stored in them")
 	f.BoolVarP(&o.Yes, "yes", "y", false, "don't ask; needed where nobody can answer")
 }
@@ -32,7 +33,8 @@ func newDestroyCommand(g *Global, t *term.Terminal) *cobra.Command {
 		use:   "destroy SERVICE... | --all [--volumes] [--yes]",
 		short: "Take services down",
 		long: `Asks, then stops all instances of the services and takes their routes away. Volumes stay for a
-service of the same name to come, unless --volumes ends them too; the log keeps all that happened.`,
+service of the same name to come, unless --volumes ends them too; the log keeps all that happened. Services that are
+named leave ingresses open; --all takes these down as well.`,
 		example: `
 $ imx destroy hello
 $ imx destroy --all --volumes --yes`,
@@ -55,7 +57,20 @@ $ imx destroy --all --volumes --yes`,
 // destroyed is what destroy answers with --json.
 type destroyed struct {
 	Destroyed []string `json:"destroyed"`
+	Ingresses []string `json:"ingresses,omitempty"`
 	Volumes   bool     `json:"volumes,omitempty"`
+}
+
+// words name what is destroyed, for people.
+func (d destroyed) words() string {
+	var parts []string
+	if len(d.Destroyed) > 0 {
+		parts = append(parts, strings.Join(d.Destroyed, ", "))
+	}
+	if len(d.Ingresses) > 0 {
+		parts = append(parts, "ingress "+strings.Join(d.Ingresses, ", "))
+	}
+	return strings.Join(parts, " and ")
 }
 
 func runDestroy(ctx context.Context, opts destroyOptions, g *Global, t *term.Terminal) error {
@@ -72,15 +87,22 @@ func runDestroy(ctx context.Context, opts destroyOptions, g *Global, t *term.Ter
 	if err != nil {
 		return err
 	}
-	names, err := namedServices(services, opts.Services)
-	if err != nil {
-		return err
+	d := destroyed{Volumes: opts.Volumes, Destroyed: []string{}}
+	if opts.All {
+		if d.Ingresses, err = ingressNames(ctx, c); err != nil {
+			return err
+		}
 	}
-	if len(names) == 0 {
-		return showDestroyed(destroyed{Destroyed: []string{}}, g, t)
+	if len(services) > 0 || !opts.All {
+		if d.Destroyed, err = namedServices(services, opts.Services); err != nil {
+			return err
+		}
+	}
+	if d.words() == "" {
+		return showDestroyed(d, g, t)
 	}
 	if !opts.Yes {
-		yes, err := t.Confirm(ctx, destroyQuestion(names, opts.Volumes))
+		yes, err := t.Confirm(ctx, destroyQuestion(d))
 		if err != nil {
 			return err
 		}
@@ -88,21 +110,45 @@ func runDestroy(ctx context.Context, opts destroyOptions, g *Global, t *term.Ter
 			return errDeclined()
 		}
 	}
-	_, err = track(g, t, func(report imx.Report) (struct{}, error) {
-		return struct{}{}, c.Destroy(ctx, names, opts.Volumes, report)
-	})
-	if err != nil {
+	if err := takeDown(ctx, c, d, g, t); err != nil {
 		return err
 	}
-	return showDestroyed(destroyed{Destroyed: names, Volumes: opts.Volumes}, g, t)
+	return showDestroyed(d, g, t)
 }
 
-func destroyQuestion(names []string, volumes bool) string { //nolint:revive // flag-parameter: it only chooses words
-	with := ""
-	if volumes {
-		with = " and everything in their volumes"
+// takeDown destroys services, whose routes keep ingresses, and then these.
+func takeDown(ctx context.Context, c *client.Client, d destroyed, g *Global, t *term.Terminal) error {
+	if len(d.Destroyed) > 0 {
+		_, err := track(g, t, func(report imx.Report) (struct{}, error) {
+			return struct{}{}, c.Destroy(ctx, d.Destroyed, d.Volumes, report)
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return "Destroy " + strings.Join(names, ", ") + with + "?"
+	for _, name := range d.Ingresses {
+		if err := c.RemoveIngress(ctx, name); err != nil && imx.KindOf(err) != imx.NotFound {
+			return err
+		}
+	}
+	return nil
+}
+
+func ingressNames(ctx context.Context, c *client.Client) ([]string, error) {
+	views, err := c.Ingresses(ctx)
+	var names []string
+	for _, v := range views {
+		names = append(names, v.Ingress.Name)
+	}
+	return names, err
+}
+
+func destroyQuestion(d destroyed) string {
+	with := ""
+	if d.Volumes && len(d.Destroyed) > 0 {
+		with = ", with everything in the services' volumes"
+	}
+	return "Destroy " + d.words() + with + "?"
 }
 
 func showDestroyed(d destroyed, g *Global, t *term.Terminal) error {
@@ -110,8 +156,8 @@ func showDestroyed(d destroyed, g *Global, t *term.Terminal) error {
 		return printJSON(t.Out, d)
 	}
 	text := "there is nothing to destroy"
-	if len(d.Destroyed) > 0 {
-		text = "destroyed " + strings.Join(d.Destroyed, ", ")
+	if what := d.words(); what != "" {
+		text = "destroyed " + what
 	}
 	_, err := fmt.Fprintln(t.Out, text)
 	return err

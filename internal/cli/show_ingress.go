@@ -32,6 +32,9 @@ func showIngresses(out term.Stream, views []imx.IngressView, now time.Time) erro
 			fmt.Fprintf(&b, "%s\n", out.Ink.Dim(fmt.Sprintf("process %d, imx %s, for %s; %s open",
 				p.Pid, p.Version, term.Age(p.Started, now), term.Count(int64(p.Connections), "connection"))))
 		}
+		if lost := v.Process.Lost; lost != nil {
+			fmt.Fprintf(&b, "%s\n", out.Ink.Warn(fmt.Sprintf("a process before it ended %s ago, %d so far: %s", term.Age(lost.Time, now), lost.Count, term.Clean(lost.Reason))))
+		}
 	}
 	_, err := io.WriteString(out, b.String())
 	return err

@@ -53,7 +53,7 @@ func (v viewer) Status(ctx context.Context, at time.Time) (imx.Status, error) {
 	}
 	checkpoint := v.log.Checkpoint()
 	return imx.Status{
-		Version: v.version.Version, State: now, Mode: append(seen.Mode, v.room.mode()...), Checkpoint: &checkpoint, Environment: v.judge.Environment(),
+		Version: v.version.Version, State: now, Mode: slices.Concat(seen.Mode, v.room.mode(), v.keeper.Mode()), Checkpoint: &checkpoint, Environment: v.judge.Environment(),
 	}, nil
 }
 

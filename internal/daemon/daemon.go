@@ -36,7 +36,8 @@ type Config struct {
 	Refuse      imx.Level
 	Environment Environment
 	Keys        Keys
-	SourceSize  imx.Size // that the copy of each followed repository may have; 0 means the usual
+	SourceSize  imx.Size      // that the copy of each followed repository may have; 0 means the usual
+	Prove       time.Duration // how often a way back is proved, and its root read; 0 means the usual
 	Version     imx.Version
 	// Probe is a static program that is imx, to run in instances that are tested; "" means this one.
 	Probe string

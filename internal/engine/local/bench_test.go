@@ -89,21 +89,26 @@ func ownCPU(tb testing.TB) time.Duration {
 	return total
 }
 
-// BenchmarkLoad measures ten instances that run; cpu-us is what one costs the server.
+// BenchmarkLoad measures ten instances that run, for what their scale block asks about and for all that `imx ps` shows; cpu-us is what
+// one costs the server.
 func BenchmarkLoad(b *testing.B) {
 	const instances = 10
 	m := newMachine(b)
 	e := m.running(b)
 	r := m.release("web", 1)
-	r.Spec.Health.Every = imx.Duration(time.Hour) // so that nothing else is measured
+	r.Spec.Health.Every = imx.Duration(time.Hour) // so that little else is measured
 	r.Spec.Scale = &imx.Scaling{Min: instances, Max: instances, CPU: 50}
 	e.healthy(b, r, instances)
-	before := ownCPU(b)
-	for b.Loop() {
-		load, err := e.Load(b.Context(), "web")
-		if err != nil || len(load.Usage) != instances {
-			b.Fatalf("%d of %d instances were measured: %v", len(load.Usage), instances, err)
-		}
+	for name, services := range map[string][]string{"for-scaling": {"web"}, "for-ps": nil} {
+		b.Run(name, func(b *testing.B) {
+			before := ownCPU(b)
+			for b.Loop() {
+				load, err := e.Load(b.Context(), services...)
+				if err != nil || len(load.Usage) != instances {
+					b.Fatalf("%d of %d instances were measured: %v", len(load.Usage), instances, err)
+				}
+			}
+			b.ReportMetric(float64((ownCPU(b)-before).Microseconds())/float64(b.N)/instances, "cpu-us/instance")
+		})
 	}
-	b.ReportMetric(float64((ownCPU(b)-before).Microseconds())/float64(b.N)/instances, "cpu-us/instance")
 }

@@ -57,8 +57,10 @@ func run(ctx context.Context, version string, open Open) error {
 	if err := errors.Join(unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)); err != nil {
 		return err
 	}
-	const maxMemory = 1 << 30
-	debug.SetMemoryLimit(maxMemory)
+	if err := confineCalls(); err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(softMemory)
 	logs, err := given(logsFD)
 	if err != nil {
 		return err
@@ -91,6 +93,9 @@ func run(ctx context.Context, version string, open Open) error {
 	access.flush()
 	return nil
 }
+
+// softMemory is what it tries to do with. The keeper's limit, of all processes of an ingress together, is above that.
+const softMemory = 1 << 30
 
 // given opens a folder that came as a descriptor: the process has no way to it by its path.
 func given(fd int) (*os.Root, error) {

@@ -45,6 +45,7 @@ type Keeper struct {
 	sockets map[int]*os.File
 	told    told
 	faults  map[string]string // what is wrong, by what is: "port 80", "process"
+	ends    ends
 }
 
 // told is what a front was told last.
@@ -146,9 +147,12 @@ func (k *Keeper) alive(ctx context.Context) error {
 		if k.front.lives() && time.Since(k.heard) < silence {
 			return err
 		}
-		k.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the ingress' process is gone; another is started", slog.Int("pid", k.front.record.Pid))
+		k.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the ingress' process is gone; another is started", slog.Int("pid", k.front.record.Pid), k.ended(k.front))
 		k.front.kill()
 		k.setFront(nil)
+	}
+	if wait := k.ends.pause(time.Now()); wait > 0 {
+		return imx.Errorf(imx.Unavailable, "the process ended again and again: %s; the next begins in %v", k.ends.last.Reason, wait.Round(time.Second))
 	}
 	f, err := k.cfg.Place.start(ctx, k.cfg.Version)
 	if err != nil {
@@ -426,7 +430,7 @@ func (k *Keeper) uses() (busy, may map[netip.Addr]int) {
 // Views tell how it stands with the ingresses of a state.
 func (k *Keeper) Views(s *imx.State) []imx.IngressView {
 	k.mu.Lock()
-	f, faults := k.front, maps.Clone(k.faults)
+	f, faults, lost := k.front, maps.Clone(k.faults), k.ends.last
 	k.mu.Unlock()
 	var st front.Status
 	if f != nil {
@@ -434,6 +438,9 @@ func (k *Keeper) Views(s *imx.State) []imx.IngressView {
 		if st, err = f.client().Status(); err != nil {
 			faults["process"] = err.Error()
 		}
+	}
+	if lost.Count > 0 {
+		st.Process.Lost = &lost
 	}
 	c := ingress.From(s)
 	views := make([]imx.IngressView, 0, len(c.Ingresses))

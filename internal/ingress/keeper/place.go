@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,12 +20,16 @@ import (
 	"imx"
 	"imx/internal/disk"
 	"imx/internal/ingress/front"
-	"imx/internal/mounts"
 )
 
 // Place is where the front of a data folder is: its folder, and an id that no other data folder of the machine has, of
 // hexadecimal digits.
-type Place struct{ Dir, ID string }
+type Place struct {
+	Dir, ID string
+	Memory  imx.Size // that its processes may have together; 0 means 2 GiB
+}
+
+func (p Place) memory() imx.Size { return cmp.Or(p.Memory, mostMemory) }
 
 const (
 	recordFile  = "process.json"
@@ -41,7 +46,10 @@ type record struct {
 }
 
 // running is a front.
-type running struct{ record record }
+type running struct {
+	record record
+	began  time.Time // zero for one that another server started
+}
 
 func (f *running) client() front.Client { return front.Client{Socket: f.record.Socket} }
 
@@ -79,19 +87,6 @@ func (p Place) user() int {
 	return first + int(n%many)
 }
 
-// group is the control group of the front's processes, in the version 2 tree.
-func (p Place) group() (string, error) {
-	table, err := mounts.Read()
-	if err != nil {
-		return "", err
-	}
-	unified := table.Cgroups().Unified
-	if unified == "" {
-		return "", imx.Errorf(imx.Unavailable, "this machine has no cgroup version 2 tree")
-	}
-	return filepath.Join(unified, "imx-"+p.ID+".ingress"), nil
-}
-
 // start starts a front that answers nothing yet.
 func (p Place) start(ctx context.Context, version string) (*running, error) {
 	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
@@ -114,7 +109,14 @@ func (p Place) start(ctx context.Context, version string) (*running, error) {
 		return nil, disk.Error(err, "starting the ingress' process")
 	}
 	defer said.Close() // the same
-	dir, err := p.makeGroup()
+	g, err := p.group()
+	if err == nil {
+		err = g.make(p.memory())
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(g.unified)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +133,11 @@ func (p Place) start(ctx context.Context, version string) (*running, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the ingress' process: %w", err)
 	}
-	f := &running{record: record{Pid: cmd.Process.Pid, Socket: path, Program: program()}}
+	f := &running{record: record{Pid: cmd.Process.Pid, Socket: path, Program: program()}, began: time.Now()}
+	if err := g.enter(cmd.Process.Pid); err != nil {
+		f.kill()
+		return nil, errors.Join(err, cmd.Wait())
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	return f, p.answers(f, ended)
@@ -155,17 +161,6 @@ func (p Place) answers(f *running, ended <-chan error) error {
 		f.kill()
 	}
 	return err
-}
-
-func (p Place) makeGroup() (*os.File, error) {
-	dir, err := p.group()
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, err
-	}
-	return os.Open(dir)
 }
 
 // program says which imx this is: a new one is another file.
@@ -206,34 +201,21 @@ func (p Place) forget() error {
 // tidy removes the group of processes that have ended, and reports whether it is gone. While one finishes what it has, the kernel
 // keeps it.
 func (p Place) tidy() bool {
-	dir, err := p.group()
+	g, err := p.group()
 	if err == nil {
-		err = os.Remove(dir)
+		err = g.tidy()
 	}
-	return err == nil || errors.Is(err, fs.ErrNotExist)
+	return err == nil
 }
 
 // Purge ends all of the place's processes at once, for a server that is gone. Logs and certificates stay.
 func (p Place) Purge(ctx context.Context) error {
-	dir, err := p.group()
+	g, err := p.group()
+	if err == nil {
+		err = g.kill(ctx)
+	}
 	if err != nil {
 		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0o600); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return fmt.Errorf("ending the ingress' process: %w", err)
-	}
-	for {
-		if err = os.Remove(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("ending the ingress' process: %w", err)
-		case <-time.After(10 * time.Millisecond): // SIGKILL is on its way: the wait is for the kernel
-		}
 	}
 	sockets, err := filepath.Glob(filepath.Join(p.Dir, "*.sock"))
 	for _, path := range sockets {
@@ -244,12 +226,15 @@ func (p Place) Purge(ctx context.Context) error {
 
 // Traces are what the place has on this machine outside of its folder.
 func (p Place) Traces() ([]string, error) {
-	dir, err := p.group()
+	g, err := p.group()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	var traces []string
+	for _, dir := range g.dirs() {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			traces = append(traces, "cgroup "+dir)
+		}
 	}
-	return []string{"cgroup " + dir}, nil
+	return traces, nil
 }

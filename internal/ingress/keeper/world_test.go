@@ -67,7 +67,8 @@ type instance struct {
 	asked  atomic.Int64
 }
 
-func newWorld(tb testing.TB) *world {
+// newWorld begins a world, with changes made before its keeper.
+func newWorld(tb testing.TB, changes ...func(*world)) *world {
 	tb.Helper()
 	if os.Geteuid() != 0 {
 		tb.Skip("only root starts a front")
@@ -95,6 +96,9 @@ func newWorld(tb testing.TB) *world {
 	w.ingress = imx.Ingress{Name: "public", HTTP: freePort(tb), HTTPS: freePort(tb)}
 	w.ingress.Certificates = []imx.CertificateFiles{{Host: "shop.example", Certificate: filepath.Join(w.dir, "c.pem"), Key: filepath.Join(w.dir, "c.key")}}
 	w.certify(1)
+	for _, change := range changes {
+		change(w)
+	}
 	w.begin()
 	tb.Cleanup(func() {
 		w.end()
