@@ -45,7 +45,7 @@ func TestStatusesAndErrorBodies(t *testing.T) {
 	m := newMemory()
 	server, _ := pair(t)
 	ctx := api.ConnContext(t.Context(), server)
-	handler := api.New(api.Config{Applier: m, Operator: m, Viewer: m, Logs: m, Freezer: m, Scanner: m, Registry: http.HandlerFunc(
+	handler := api.New(api.Config{Applier: m, Taker: m, Operator: m, Viewer: m, Logs: m, Freezer: m, Scanner: m, Registry: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "registry "+r.URL.Path) })})
 	for _, x := range []struct {
 		method, target, body string
@@ -74,6 +74,9 @@ func TestStatusesAndErrorBodies(t *testing.T) {
 		{"POST", "/v1/plan", `{"lock":{"images":[{"name":7}]}}`, 400, "cannot unmarshal number"},
 		{"POST", "/v1/plan", `{"template":{"images":[{"files":[{"digest":"md5:0"}]}]}}`, 400, "is not a digest"},
 		{"POST", "/v1/plan", `{"template":{"source":{"folder":"` + strings.Repeat("x", api.MaxBody) + `"}}}`, 413, "larger than the 16.0 MiB"},
+		{"POST", "/v1/promote", `{"from":"dev"}`, 404, `no upstream \"dev\" is known`},
+		{"POST", "/v1/promote", `{"from":"staging","account":"mallory"}`, 400, `unknown field \"account\"`},
+		{"POST", "/v1/promote", `{"from":"staging","services":["web"]}`, 200, `"origin":{"environment":"staging"`},
 		{"POST", "/v1/archives/freeze", `{"name":"shop"}`, 404, "there is no imx.lock"},
 		{"GET", "/v1/archives", "", 200, `"frozen":null`},
 		{"POST", "/v1/services/web/scale", `{}`, 400, "scaling needs a number"},

@@ -107,6 +107,14 @@ func (m *memory) Apply(ctx context.Context, by imx.Principal, req imx.PlanReques
 	return result, nil
 }
 
+func (m *memory) Take(_ context.Context, by imx.Principal, req imx.TakeoverRequest, report imx.Report) (imx.ApplyResult, error) {
+	if req.From != "staging" {
+		return imx.ApplyResult{}, imx.Errorf(imx.NotFound, "no upstream %q is known", req.From)
+	}
+	report(imx.Progress{Step: "ask staging", Status: imx.StepDone})
+	return imx.ApplyResult{Origin: &imx.Origin{Environment: req.From}, Candidate: &imx.Candidate{By: by, Account: req.Account, Services: req.Services}}, nil
+}
+
 func (m *memory) service(name string) (imx.Service, error) {
 	s, ok := m.state.Services[name]
 	if !ok {

@@ -141,6 +141,7 @@ $ imx policy set --after staging --soak 24h`,
 		return runPolicySet(ctx, opts, g, t)
 	})
 	opts.addFlags(cmd.Flags())
+	_ = cmd.RegisterFlagCompletionFunc("after", completeEnvironment(g)) // fails only for a flag that isn't there
 	return cmd
 }
 

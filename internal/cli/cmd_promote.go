@@ -43,9 +43,9 @@ $ imx promote --yes`,
 		exits: asking(
 			status{0, "everything is rolled out, or it was up to date"},
 			status{2, "several upstreams are known, and none is named; in a pipe: --yes is missing"},
-			status{3, "there is no such upstream"},
+			status{3, "there is no such upstream, or it offers no such service"},
 			status{4, "another apply is under way, a port is taken, an image is built otherwise here, or it isn't good there now"},
-			status{5, "SERVICE isn't offered, the offer or something that came with it can't be trusted, the policy refuses it, a test failed, or the question was answered with no"},
+			status{5, "the offer or something that came with it can't be trusted, the policy refuses it, a test failed, or the question was answered with no"},
 			status{exitRollout, "a release never got healthy; its service stays on the last good one"},
 			status{exitWaits, "nothing was released: a candidate waits for approvals, or for the end of a freeze (imx review)"},
 			status{exitInterrupted, "interrupted"},
@@ -57,8 +57,15 @@ $ imx promote --yes`,
 		return runPromote(ctx, opts, g, t)
 	})
 	opts.addFlags(cmd.Flags())
-	_ = cmd.RegisterFlagCompletionFunc("from", completeUpstreams(g)) // it fails for a flag that there isn't
+	_ = cmd.RegisterFlagCompletionFunc("from", completeEnvironment(g)) // fails only for a flag that isn't there
 	return cmd
+}
+
+// completeEnvironment offers the upstreams' for a flag, whatever the arguments are.
+func completeEnvironment(g *Global) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+		return completeUpstreams(g)(cmd, nil, start)
+	}
 }
 
 func runPromote(ctx context.Context, opts promoteOptions, g *Global, t *term.Terminal) error {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,6 +24,7 @@ type serverOptions struct {
 	Identity          string
 	Token             string
 	SourceSize        string
+	Prove             time.Duration
 }
 
 func (o *serverOptions) addFlags(f *pflag.FlagSet) {
@@ -35,13 +37,14 @@ func (o *serverOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Environment, "environment", "", "`NAME` of the environment whose policy says what may run: development, staging, production, or one of yours; the folder's own from before, else development")
 	f.BoolVar(&o.ChangeEnvironment, "change-environment", false, "let --environment be another than the folder had before")
 	f.StringVar(&o.SourceSize, "source-size", "2GiB", "`SIZE` that the server's copy of each followed repository may have")
+	f.DurationVar(&o.Prove, "prove", 5*time.Minute, "`DURATION` after which each way back is proved again: its root is read, and an instance of it started")
 	f.StringVar(&o.Network, "network", "", "`RANGE` of addresses for services and instances; the folder's own from before, else one that is free")
 }
 
 func newServerCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var opts serverOptions
 	cmd := page{
-		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL] [--environment NAME [--change-environment]] [--identity FILE] [--source-size SIZE]",
+		use:   "server [--data DIR] [--listen ADDRESS] [--push | --anonymous WHAT] [--network RANGE] [--refuse LEVEL] [--environment NAME [--change-environment]] [--identity FILE] [--source-size SIZE] [--prove DURATION]",
 		short: "Run the server",
 		long: `Runs the server until it is told to stop: it builds images, serves the registry, keeps the log and
 runs instances. The registry's address gives images to whoever reaches it, if only this machine
@@ -71,6 +74,9 @@ takes them over as they are.`,
 			if opts.Push && opts.Anonymous != "push" {
 				return imx.Errorf(imx.Invalid, "--push and --anonymous %s contradict each other", opts.Anonymous).WithHint("give one of them")
 			}
+		}
+		if opts.Prove < time.Second {
+			return imx.Errorf(imx.Invalid, "--prove %v is too often: a proof starts an instance", opts.Prove).WithHint("give 1s or more")
 		}
 		if opts.ChangeEnvironment && opts.Environment == "" {
 			return imx.Errorf(imx.Invalid, "--change-environment doesn't say to which").WithHint("add --environment NAME")

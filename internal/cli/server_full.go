@@ -32,7 +32,7 @@ func runServer(ctx context.Context, opts serverOptions, g *Global, t *term.Termi
 	return daemon.Run(ctx, daemon.Config{
 		Data: g.Data, Listen: opts.Listen, Network: opts.Network, Anonymous: opts.anonymous(), Refuse: leastLevel(opts.Refuse),
 		Environment: daemon.Environment{Name: opts.Environment, Change: policy.Change(opts.ChangeEnvironment)},
-		Keys:        daemon.Keys{Identity: opts.Identity, Token: opts.Token}, SourceSize: size, Version: g.Version, Probe: g.Probe, Log: t.Err,
+		Keys:        daemon.Keys{Identity: opts.Identity, Token: opts.Token}, SourceSize: size, Prove: opts.Prove, Version: g.Version, Probe: g.Probe, Log: t.Err,
 		Ready: func() {
 			if g.JSON {
 				_ = printLine(t.Out, serverReady{Socket: g.Socket()})

@@ -67,6 +67,9 @@ func showCandidate(out term.Stream, v imx.CandidateView, opts reviewOptions, now
 	facts.Add(ink.Dim("plan"), string(v.Plan))
 	facts.Add(ink.Dim("by"), fmt.Sprintf("%s%s, %s ago", term.Clean(string(v.By)), accountWord(v), term.Age(v.Made, now)))
 	facts.Add(ink.Dim("from"), origin(v.Source)+sourceWord(v))
+	if v.Origin != nil {
+		facts.Add(ink.Dim("origin"), originSays(v.Origin))
+	}
 	if c := v.Commit; c != nil {
 		facts.Add(ink.Dim("commit"), fmt.Sprintf("%.12s %s", c.ID, term.Clean(c.Subject)))
 		facts.Add(ink.Dim("author"), term.Clean(c.Author)+before(", committed by ", committerIfOther(c))+before("; who had a hand in it: ", term.Clean(joined(c.People))))

@@ -56,8 +56,9 @@ type server struct {
 	version     string
 	probe       string // as of Config
 	refuse      imx.Level
-	environment string   // whose policy counts
-	sourceSize  imx.Size // as of Config
+	environment string        // whose policy counts
+	sourceSize  imx.Size      // as of Config
+	prove       time.Duration // the same
 	logger      *slog.Logger
 	log         *eventlog.Log
 	control     *control.Control
@@ -105,7 +106,7 @@ func open(ctx context.Context, cfg Config) (_ *server, err error) {
 		return nil, imx.Errorf(imx.Invalid, "the data folder can't be made: %w", err)
 	}
 	s := &server{
-		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse, sourceSize: cfg.SourceSize,
+		data: cfg.Data, probe: cfg.Probe, version: cfg.Version.Version, refuse: cfg.Refuse, sourceSize: cfg.SourceSize, prove: cfg.Prove,
 		logger: slog.New(slog.NewTextHandler(cfg.Log, nil)),
 	}
 	defer func() {
@@ -198,7 +199,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	if err != nil {
 		return err
 	}
-	engineConfig.Log = s.logger
+	engineConfig.Log, engineConfig.Verify = s.logger, s.prove
 	engineConfig.Knock = func(service, from string) { s.scaler.Knock(service, from) }
 	engineConfig.Files = func(d imx.Digest) (io.ReadCloser, error) { return blobs.Open(d) }
 	engineConfig.Roots = func(ctx context.Context, image imx.Digest) (string, error) {
@@ -244,7 +245,7 @@ func (s *server) join(ctx context.Context, prefix netip.Prefix, blobs *blob.Stor
 	s.tester = trial.New(trial.Config{Evidence: s.attester, Now: time.Now, Open: trials.open, Sandbox: trials.sandbox})
 	s.counter = measure.New(measure.Config{State: s.control.State, Changed: s.control.Changed, Counted: func() { s.loop.Poke() }, Now: time.Now})
 	s.loop = reconcile.New(reconcile.Config{
-		Control: s.control, Engine: roomyEngine{s.engine, s.room}, Pass: s.judge.Pass, Count: s.counter.Counted, Now: time.Now, Log: s.logger,
+		Control: s.control, Engine: roomyEngine{s.engine, s.room}, Pass: s.judge.Pass, Count: s.counter.Counted, Prove: s.prove, Now: time.Now, Log: s.logger,
 	})
 	s.openScaler()
 	if err := s.openRegistrar(); err != nil {

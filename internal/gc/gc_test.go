@@ -203,7 +203,7 @@ func service(t *rapid.T, name string, s *imx.State) imx.Service {
 		r := imx.Release{Service: name, Number: i + 1, Image: imx.Image{Digest: digest("image" + id), Plan: digest("plan" + id)}}
 		r.State = rapid.SampledFrom([]imx.ReleaseState{imx.ReleaseGood, imx.ReleaseFailed, imx.ReleaseSuperseded}).Draw(t, "state")
 		r.Spec.Files = []imx.File{{Path: "/x", Digest: digest("file" + id)}}
-		r.Plan, r.Request = digest("whole plan"+id), digest("request"+id)
+		r.Plan, r.Request, r.Origin = digest("whole plan"+id), digest("request"+id), &imx.Origin{Bundle: digest("offer" + id)}
 		v.Releases = append(v.Releases, r)
 		phase := rapid.SampledFrom([]imx.Phase{"", "", imx.Healthy, imx.Stopping, imx.Ended}).Draw(t, "phase")
 		if phase != "" {
@@ -243,6 +243,7 @@ func TestWhatRunsOrMayRunAgainIsARoot(t *testing.T) {
 				}
 				for _, root := range []gc.Thing{
 					gc.Of(gc.Image, r.Image.Digest), gc.Of(gc.Blob, r.Spec.Files[0].Digest), gc.Of(gc.Blob, r.Image.Plan), gc.Of(gc.Blob, r.Plan), gc.Of(gc.Blob, r.Request),
+					gc.Of(gc.Blob, r.Origin.Bundle),
 				} {
 					if roots[root] != want {
 						t.Errorf("release %s %d: %s is a root: %t", v.Name, r.Number, root, roots[root])

@@ -19,10 +19,11 @@ import (
 // Path is where offers are asked for, at the TCP address of a server's registry.
 const Path = "/imx/v1/offers"
 
-// How many offers are made, for all who ask together: each is signed, and what it names is read.
+// How many offers are made, for all who ask together: each is signed, and what it names is read, which takes 3 ms for a plan of two images and 150 ms for
+// one of a hundred.
 const (
-	perSecond = 5
-	atOnce    = 20
+	perSecond = 2
+	atOnce    = 10
 )
 
 // patience is for how long an offer is waited for.

@@ -80,6 +80,9 @@ func (m *Maker) Offer(ctx context.Context, q Query) ([]byte, imx.Offer, error) {
 	if err != nil {
 		return nil, imx.Offer{}, err
 	}
+	if _, err := m.cfg.Keep(ocispec.DescriptorEmptyJSON.Data); err != nil { // the artifacts' configuration
+		return nil, imx.Offer{}, err
+	}
 	for i := range o.Images {
 		if o.Images[i].Artifact, err = m.artifact(ctx, o, o.Images[i].Image); err != nil {
 			return nil, imx.Offer{}, err
@@ -203,9 +206,6 @@ func (m *Maker) artifact(ctx context.Context, o imx.Offer, im imx.Image) (imx.Di
 	}
 	config := ocispec.DescriptorEmptyJSON
 	config.Data = nil
-	if _, err := m.cfg.Keep(ocispec.DescriptorEmptyJSON.Data); err != nil {
-		return "", err
-	}
 	manifest, err := json.Marshal(ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: imx.ArtifactPlan,
 		Config: config, Layers: layers, Subject: &subject,

@@ -64,8 +64,10 @@ type Evidence struct {
 	Bundle    imx.Digest `json:"bundle,omitempty"`
 	Signer    string     `json:"signer,omitempty"`
 	Role      imx.Role   `json:"role,omitempty"` // the signer's
-	Made      time.Time  `json:"made"`
-	Summary   string     `json:"summary"`
+	// Environment is the upstream's whose server stated it; "" for this server.
+	Environment string    `json:"environment,omitempty"`
+	Made        time.Time `json:"made"`
+	Summary     string    `json:"summary"`
 	// Counts says that its bytes are whole, that it is about the image, and that its signer's word counts for what it says and
 	// did when it was made; Why says why not.
 	Counts bool   `json:"counts"`

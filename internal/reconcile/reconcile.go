@@ -27,6 +27,8 @@ type Config struct {
 	// Count returns what a service's releases' own metrics and imx's probes told since the rollout's step, by release; what
 	// rollout.Seen.Counted says. Nil: nothing is counted.
 	Count func(v imx.Service) map[int]imx.Counted
+	// Prove is how often a way back is proved; 0 means rollout.ProveEvery.
+	Prove time.Duration
 	Now   func() time.Time
 	Log   *slog.Logger
 }
@@ -157,6 +159,7 @@ func (l *Loop) note(ctx context.Context, service string, err error) {
 // service does what rollout.Next decides for one service.
 func (l *Loop) service(ctx context.Context, v imx.Service, m *moment) (time.Duration, error) {
 	w := wanted(v, m)
+	w.Prove = l.cfg.Prove
 	decision := rollout.Next(w, l.present(v, w, m), l.cfg.Now())
 	for _, a := range decision.Actions {
 		if err := l.act(ctx, v, a, m); err != nil {

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -290,7 +291,7 @@ func (d *decider) prove() {
 			due = at
 		}
 	}
-	if due = due.Add(ProveEvery); due.After(d.now) {
+	if due = due.Add(cmp.Or(d.want.Prove, ProveEvery)); due.After(d.now) {
 		d.wakeAt(due)
 		return
 	}

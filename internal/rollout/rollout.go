@@ -35,6 +35,8 @@ type Wanted struct {
 	Back imx.Release
 	Way  imx.WayBack
 	Held bool // nothing is gone back from by itself a second time
+	// Prove is how often the way back is proved; 0 means ProveEvery.
+	Prove time.Duration
 	// Peers are the other services of Target's group while they are being replaced with it.
 	Peers []Peer
 }
@@ -90,7 +92,7 @@ const (
 	LastBackOff  = time.Minute
 	// JudgeEvery is how often a release is judged anew while metrics or probes tell of it.
 	JudgeEvery = 5 * time.Second
-	// ProveEvery is how often the way back is proved by the start of an instance.
+	// ProveEvery is how often the way back is proved by the start of an instance, where nobody says otherwise.
 	ProveEvery = 5 * time.Minute
 	// DefaultDeadline holds for a release that has none.
 	DefaultDeadline = 5 * time.Minute

@@ -1,6 +1,6 @@
 // Package takeover brings here what runs in the environment before this one: it asks for a signed offer, holds all that comes against its
-// digests, and has it released as it is. It trusts no registry: what the offer doesn't name isn't brought. Who may offer, package sign and the keys say; what may be
-// released, the policy.
+// digests, and has it released as it is. It trusts no registry: what the offer doesn't name isn't brought. Whether to believe an offer, package offer says;
+// what may be released, the policy.
 package takeover
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"imx"
 	"imx/internal/control"
+	"imx/internal/offer"
 	"imx/internal/pipeline"
 	"imx/internal/policy"
 	"imx/internal/replicate"
@@ -28,8 +29,6 @@ type Config struct {
 	Pipeline *pipeline.Pipeline
 	// Ask asks an upstream for a signed offer of the plan of a service, or of the one that there is for "".
 	Ask func(ctx context.Context, u imx.Upstream, service, nonce string) ([]byte, error)
-	// Verify returns what is offered, if it is signed by the environment's releaser and answers the nonce. Errors: Refused.
-	Verify func(bundle []byte, keys map[string]imx.Key, environment, nonce string, now time.Time) (imx.Offer, error)
 	// Open returns the two registries: an upstream's and this server's.
 	Open func(u imx.Upstream) (from, here replicate.Side, err error)
 	// Sound reports whether a statement counts and its bytes are whole; as evidence.Store.Check.
@@ -119,7 +118,10 @@ func (t *Taker) offered(ctx context.Context, by imx.Principal, u imx.Upstream, r
 		return nil, err
 	}
 	s := t.cfg.Control.State()
-	o, err := t.cfg.Verify(bundle, s.Keys, u.Environment, nonce, t.cfg.Now())
+	o, err := offer.Verify(bundle, s.Keys, u.Environment, nonce, t.cfg.Now())
+	if e := imx.AsError(err); err != nil && e.Hint == "" {
+		return nil, e.WithHint("both servers need the same version of imx: imx version; if they have it, look at what is between them")
+	}
 	if err != nil {
 		return nil, err
 	}

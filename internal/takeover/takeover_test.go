@@ -103,30 +103,45 @@ func TestNothingIsReleasedOfWhatIsntAsTheOfferSays(t *testing.T) {
 			w.front = changed(string(layer), flip)
 		}, imx.Refused, "serves other bytes than asked for"},
 		"a bit of a manifest flips on the way": {func(_ *testing.T, w *world) { w.front = changed("/manifests/", flip) }, imx.Refused, "serves other bytes than asked for"},
-		"an artifact with another plan": {func(t *testing.T, w *world) { w.artifact(t, imx.MediaPlan, []byte("{}")) }, imx.Refused,
-			"as " + imx.MediaPlan + ", and the offer says"},
-		"an artifact with another request": {func(t *testing.T, w *world) { w.artifact(t, imx.MediaRequest, []byte("{}")) }, imx.Refused,
-			"as " + imx.MediaRequest + ", and the offer says"},
-		"an artifact with another inventory": {func(t *testing.T, w *world) { w.artifact(t, imx.MediaInventory, []byte("{}")) }, imx.Refused,
-			"as " + imx.MediaInventory + ", and the offer says"},
+		"an artifact with another plan": {
+			func(t *testing.T, w *world) { w.artifact(t, imx.MediaPlan, []byte("{}")) }, imx.Refused,
+			"as " + imx.MediaPlan + ", and the offer says",
+		},
+		"an artifact with another request": {
+			func(t *testing.T, w *world) { w.artifact(t, imx.MediaRequest, []byte("{}")) }, imx.Refused,
+			"as " + imx.MediaRequest + ", and the offer says",
+		},
+		"an artifact with another inventory": {
+			func(t *testing.T, w *world) { w.artifact(t, imx.MediaInventory, []byte("{}")) }, imx.Refused,
+			"as " + imx.MediaInventory + ", and the offer says",
+		},
 		"an artifact with something more": {func(t *testing.T, w *world) { w.artifact(t, "text/plain", []byte("hi")) }, imx.Refused, "too much"},
 		"an artifact that isn't there":    {func(_ *testing.T, w *world) { w.offer.Images[0].Artifact = other }, imx.NotFound, other.Short()},
-		"an image in place of an artifact": {func(_ *testing.T, w *world) { w.offer.Images[0].Artifact = w.offer.Images[0].Image.Digest }, imx.Refused,
-			"isn't the artifact that has the plan of the image web"},
+		"an image in place of an artifact": {
+			func(_ *testing.T, w *world) { w.offer.Images[0].Artifact = w.offer.Images[0].Image.Digest }, imx.Refused,
+			"isn't the artifact that has the plan of the image web",
+		},
 		"an image of another size": {func(_ *testing.T, w *world) { w.offer.Images[0].Image.Size++ }, imx.Refused, "and its manifest says"},
 		"an image of another plan": {func(_ *testing.T, w *world) { w.offer.Images[0].Image.Plan = other }, imx.Refused, "in the plan web of"},
-		"an image with another root": {func(_ *testing.T, w *world) { w.offer.Images[0].Image.Root = other }, imx.Refused,
-			"the root of image web is"},
-		"another service's image":             {func(_ *testing.T, w *world) { w.offer.Services[0].Image = other }, imx.Refused, "which is no image of the plan"},
+		"an image with another root": {
+			func(_ *testing.T, w *world) { w.offer.Images[0].Image.Root = other }, imx.Refused,
+			"the root of image web is",
+		},
+		"an answer to another question": {
+			func(_ *testing.T, w *world) { w.spoil = func(o *imx.Offer) { o.Asked = strings.Repeat("x", 32) } }, imx.Refused,
+			"it answers another question",
+		},
+		"another environment":                 {func(_ *testing.T, w *world) { w.offer.Environment = "dev" }, imx.Refused, "it says that it comes from"},
+		"another service's image":             {func(_ *testing.T, w *world) { w.offer.Services[0].Image = other }, imx.Refused, "has an image that isn't one of its images"},
 		"a service that isn't it":             {func(_ *testing.T, w *world) { w.offer.Services[0].Service = "db" }, imx.Conflict, "service web isn't of the plan that staging offers"},
-		"no image":                            {func(_ *testing.T, w *world) { w.offer.Images = nil }, imx.Refused, "0 images and 1 services"},
-		"a key that nobody knows":             {func(t *testing.T, w *world) { w.there.key(t, imx.RoleReleaser) }, imx.Refused, "isn't signed with a key of staging that is known here"},
-		"a key of another role":               {func(_ *testing.T, w *world) { w.signer = imx.RoleBuilder }, imx.Refused, "isn't signed with a key of staging that is known here"},
-		"a statement that isn't of the image": {func(_ *testing.T, w *world) { w.offer.Images[0].Evidence[0].Image = other }, imx.Refused, "isn't about the image web"},
+		"no image":                            {func(_ *testing.T, w *world) { w.offer.Images = nil }, imx.Refused, "it has 1 services and 0 images"},
+		"a key that nobody knows":             {func(t *testing.T, w *world) { w.there.key(t, imx.RoleReleaser) }, imx.Refused, "signed with a key that isn't known here"},
+		"a key of another role":               {func(_ *testing.T, w *world) { w.signer = imx.RoleBuilder }, imx.Refused, "signed with the wrong role"},
+		"a statement that isn't of the image": {func(_ *testing.T, w *world) { w.offer.Images[0].Evidence[0].Image = other }, imx.Refused, "isn't about it, or isn't in order"},
 		"a statement of other bytes":          {func(_ *testing.T, w *world) { w.offer.Images[0].Evidence[0].Bundle = other }, imx.Refused, "doesn't have the bytes that the offer names"},
 		"a provenance that a stranger signed": {func(t *testing.T, w *world) {
 			w.there.key(t, imx.RoleBuilder)
-			w.offer.Images[0].Evidence[0] = w.there.states(t, w.offer.Images[0].Image, imx.PredicateProvenance)
+			w.restate(t, imx.PredicateProvenance)
 		}, imx.Refused, "it is signed with an unknown key"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -154,6 +169,17 @@ func layers(w *world) []imx.Digest {
 		all = append(all, imx.Digest(part[:strings.Index(part, `"`)]))
 	}
 	return all
+}
+
+// restate has staging state something of the offered image once more.
+func (w *world) restate(t *testing.T, kind string) {
+	t.Helper()
+	im := &w.offer.Images[0]
+	for i, e := range im.Evidence {
+		if e.PredicateType == kind {
+			im.Evidence[i] = w.there.states(t, im.Image, kind)
+		}
+	}
 }
 
 // artifact gives the offered image an artifact with one document changed.
@@ -231,7 +257,7 @@ func TestAnImageThatIsHereIsntBroughtAgain(t *testing.T) {
 func TestTestsThatAStrangerStatesAreRunHere(t *testing.T) {
 	w := newWorld(t)
 	w.there.key(t, imx.RoleTester)
-	w.offer.Images[0].Evidence[3] = w.there.states(t, w.offer.Images[0].Image, imx.PredicateTest)
+	w.restate(t, imx.PredicateTest)
 	if _, err := w.take(t); err != nil || w.here.tested != 1 {
 		t.Errorf("%d runs of tests, %v", w.here.tested, err)
 	}

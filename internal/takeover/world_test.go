@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -81,11 +82,13 @@ func newServer(t *testing.T) *server {
 	must(err)
 	builder, err := build.New(build.Config{Dir: filepath.Join(dir, "build"), Blobs: s.blobs})
 	must(err)
-	s.evidence = evidence.New(evidence.Config{Blobs: s.blobs, Keys: func() map[string]imx.Key { return s.control.State().Keys }, Sign: s.sign,
+	s.evidence = evidence.New(evidence.Config{
+		Blobs: s.blobs, Keys: func() map[string]imx.Key { return s.control.State().Keys }, Sign: s.sign,
 		Refer: func(ctx context.Context, repository string, manifest []byte) error {
 			_, err := s.registry.Put(ctx, repository, "", manifest, v1.MediaTypeImageManifest)
 			return err
-		}})
+		},
+	})
 	s.Pipeline = pipeline.New(pipeline.Config{
 		Control: s.control, Archive: debs, Builder: builder, Blobs: s.blobs, Architecture: "amd64", Now: time.Now, Judge: yes{},
 		Stores: []func() gc.Store{s.registry.Things, builder.Things, s.blobs.Things},
@@ -221,7 +224,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(server.Close)
 	w.Taker = takeover.New(takeover.Config{
 		Control: w.here.control, Pipeline: w.here.Pipeline, Environment: "production", Now: time.Now, Sound: w.here.evidence.Check,
-		Ask: w.ask, Verify: verify,
+		Ask: w.ask,
 		Open: func(imx.Upstream) (from, here replicate.Side, err error) {
 			from, err = replicate.Open(server.URL, "", nil)
 			return from, replicate.Side{Interface: w.here.registry.Interface(), Name: "of this server"}, err
@@ -279,7 +282,7 @@ func (w *world) offers(t *testing.T) {
 	offering := imx.Offering{Image: im, Artifact: w.there.artifact(t, im, map[string][]byte{
 		imx.MediaPlan: planned, imx.MediaRequest: request, imx.MediaInventory: inventory,
 	})}
-	for _, kind := range []string{imx.PredicateProvenance, imx.PredicateSPDX, imx.PredicateCycloneDX, imx.PredicateTest} {
+	for _, kind := range slices.Sorted(slices.Values([]string{imx.PredicateProvenance, imx.PredicateSPDX, imx.PredicateCycloneDX, imx.PredicateTest})) {
 		offering.Evidence = append(offering.Evidence, w.there.states(t, im, kind))
 	}
 	w.offer.Images = []imx.Offering{offering}
@@ -338,34 +341,25 @@ func (s *server) states(t *testing.T, im imx.Image, kind string) imx.Evidence {
 	return e
 }
 
-// ask answers as staging does.
+// ask answers as staging does, with what is spoiled of it signed as well.
 func (w *world) ask(_ context.Context, _ imx.Upstream, _, nonce string) ([]byte, error) {
 	o := w.offer
 	o.Asked, o.At, w.nonce = nonce, time.Now().UTC(), nonce
 	w.spoil(&o)
-	st, err := statement.Make("plan", o.Plan, imx.PredicateOffer, o)
+	predicate, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
+	}
+	st := imx.Statement{Type: imx.StatementType, PredicateType: imx.PredicateOffer, Predicate: predicate}
+	st.Subject = append(st.Subject, imx.Subject{Name: "plan", Digest: map[string]string{"sha256": o.Plan.Hex()}})
+	for _, im := range o.Images {
+		st.Subject = append(st.Subject, imx.Subject{Name: im.Image.Name, Digest: map[string]string{"sha256": im.Image.Digest.Hex()}})
 	}
 	raw, err := json.Marshal(st)
 	if err != nil {
 		return nil, err
 	}
 	return sign.Seal(raw, w.there.keys[w.signer])
-}
-
-// verify reads an offer, without a doubt about what is signed: package offer has those.
-func verify(bundle []byte, _ map[string]imx.Key, _, _ string, _ time.Time) (imx.Offer, error) {
-	var o imx.Offer
-	opened, err := sign.Open(bundle)
-	if err != nil {
-		return o, err
-	}
-	st, err := statement.Parse(opened.Payload)
-	if err == nil {
-		err = json.Unmarshal(st.Predicate, &o)
-	}
-	return o, err
 }
 
 func (w *world) take(t *testing.T) (imx.ApplyResult, error) {

@@ -110,7 +110,7 @@ func (j *Judge) evidence(s *imx.State, r imx.Release) map[string]policy.Evidence
 	for predicate, e := range standing(s, r.Image.Digest) {
 		name := imx.PredicateNames()[predicate]
 		one := policy.Evidence{
-			Type: predicate, Statement: e.Statement, Bundle: e.Bundle, Signer: e.Signer, Role: s.Keys[e.Signer].Role, Made: e.Made, Summary: e.Summary,
+			Type: predicate, Statement: e.Statement, Bundle: e.Bundle, Signer: e.Signer, Role: s.Keys[e.Signer].Role, Environment: s.Keys[e.Signer].Environment, Made: e.Made, Summary: e.Summary,
 		}
 		said, err := j.counts(e, s.Keys)
 		one.Facts = said.facts

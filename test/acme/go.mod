@@ -9,6 +9,8 @@ require (
 	imx v0.0.0
 )
 
+require golang.org/x/mod v0.42.0 // indirect
+
 require (
 	github.com/caddyserver/certmagic v0.25.6 // indirect
 	github.com/caddyserver/zerossl v0.1.6 // indirect

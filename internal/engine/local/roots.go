@@ -122,6 +122,13 @@ func (rs *roots) check(r imx.Release) error {
 	return rs.checker.Image(p.Root, r.Image.Root)
 }
 
+// fileOf is the file that a release's root is mounted from, "" where it isn't mounted.
+func (rs *roots) fileOf(key string) string {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return rs.ready[key].Root
+}
+
 // forgetLost lets a release's root be mounted again that somebody unmounted.
 func (rs *roots) forgetLost(key string) error {
 	rs.mu.Lock()

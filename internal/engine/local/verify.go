@@ -118,11 +118,9 @@ func (e *Engine) rootSound(ctx context.Context, r imx.Release) (time.Time, error
 		return last, nil
 	}
 	delete(read, r.Image.Root)
-	file, err := e.cfg.Roots(ctx, r.Image.Digest)
-	if err != nil {
-		return time.Time{}, err
-	}
-	err = e.roots.checker.Again(file, r.Image.Root, func(path string, to io.Writer) error { return readSlowly(ctx, path, to) })
+	// What is mounted, and not what Config.Roots would make in its place: that comes when it is mounted again.
+	file := e.roots.fileOf(releaseKey(r.Service, r.Number))
+	err := e.roots.checker.Again(file, r.Image.Root, func(path string, to io.Writer) error { return readSlowly(ctx, path, to) })
 	if err == nil {
 		read[r.Image.Root] = time.Now()
 	}

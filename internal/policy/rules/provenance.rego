@@ -1,6 +1,6 @@
 # METADATA
 # title: It is known how the image came to be
-# description: The builder of this server stated that it made the image from this very plan of it, and from which template.
+# description: The builder of this server, or of a known upstream, stated that it made the image from this very plan of it, and from which template.
 # custom:
 #   id: provenance
 #   start: refuses
@@ -29,6 +29,11 @@ else := "built"
 
 commit := object.get(input.plan.source, "commit", "")
 
+# Another server's word on it counts where that one is known as an upstream.
+there := sprintf(" in %s", [stated.environment]) if stated.environment
+
+else := ""
+
 # One image can come of many commits, so it isn't held against the builder that it was built from another.
 another if object.get(stated.facts, "commit", "") != commit
 
@@ -48,7 +53,7 @@ else := "; this release's, not in Git, gives the same image" if another
 
 else := ""
 
-says := sprintf("%s by the builder of imx %s; template: %s%s", [how, stated.facts.version, stated.facts.source, release]) if met
+says := sprintf("%s by the builder of imx %s%s; template: %s%s", [how, stated.facts.version, there, stated.facts.source, release]) if met
 
 else := "nobody stated how the image came to be" if not stated
 
