@@ -60,19 +60,19 @@ func allowed() map[string]map[string]string {
 // programsThatRun are those that imx runs, by who runs them.
 func programsThatRun() map[string]string {
 	return map[string]string{
-		"internal/engine/local.launcher.conmon":      "an instance: TestEnginesComeToAProcessOnlyByWhatAsksForAPass has the way to it",
-		"internal/engine/local.launcher.startHidden": "the same",
-		"internal/engine/local.beside.run":           "a program beside an instance that runs, by Exec and ExecIn",
-		"internal/build.sandbox.start":               "a build's scripts, in a sandbox without a network",
-		"internal/build.decompressAll":               "xz",
-		"internal/archive.unxz":                      "xz",
-		"internal/ingress/keeper.Place.start":        "imx itself, to answer requests from outside: it starts nothing",
-		"internal/git.Repository.command":            "git, on the server",
-		"internal/cli.git":                           "git, where people type",
-		"internal/demo.stage.imx":                    "imx itself, as people type it",
-		"internal/demo.stage.findings":               "imx itself, as people type it",
-		"internal/demo.stage.serve":                  "imx itself, as a server",
-		"internal/demo.stage.git":                    "git, for the demo's repository",
+		"internal/engine/local.launcher.conmon": "an instance: TestEnginesComeToAProcessOnlyByWhatAsksForAPass has the way to it",
+		"internal/engine/local.launcher.goOn":   "the same",
+		"internal/engine/local.beside.run":      "a program beside an instance that runs, by Exec and ExecIn",
+		"internal/build.sandbox.start":          "a build's scripts, in a sandbox without a network",
+		"internal/build.decompressAll":          "xz",
+		"internal/archive.unxz":                 "xz",
+		"internal/ingress/keeper.Place.start":   "imx itself, to answer requests from outside: it starts nothing",
+		"internal/git.Repository.command":       "git, on the server",
+		"internal/cli.git":                      "git, where people type",
+		"internal/demo.stage.imx":               "imx itself, as people type it",
+		"internal/demo.stage.findings":          "imx itself, as people type it",
+		"internal/demo.stage.serve":             "imx itself, as a server",
+		"internal/demo.stage.git":               "git, for the demo's repository",
 	}
 }
 
@@ -143,8 +143,8 @@ func ways() map[string]map[string][]string {
 	return map[string]map[string][]string{
 		"internal/engine/local": {
 			"startAll": {"Scale"}, "startMade": {"startAll"}, "startOne": {"startMade"}, "launch": {"startOne"}, "startHidden": {"launch"},
-			"create": {"startHidden"}, "conmon": {"create"},
-			"CommandContext": {"conmon", "run", "startHidden"}, // run: a program beside an instance that runs, by Exec and ExecIn
+			"create": {"startHidden"}, "conmon": {"create"}, "goOn": {"startHidden"}, "unblock": {"goOn"},
+			"CommandContext": {"conmon", "goOn", "run"}, // run: a program beside an instance that runs, by Exec and ExecIn
 			"kitBundle":      {"ExecIn"},
 		},
 		"internal/engine/fake": {"newInstance": {"Scale"}},

@@ -112,3 +112,8 @@ func ScanReport(r imx.ScanResult, version string) report.Report { return scanRep
 
 // Fails reports whether a scan found one of what it was asked to fail on.
 func Fails(r imx.ScanResult, on []string) bool { return fails(r, on) }
+
+// DestroyQuestion is what destroy asks before it takes services and ingresses down, with volumes.
+func DestroyQuestion(services, ingresses []string) string {
+	return destroyQuestion(destroyed{Destroyed: services, Ingresses: ingresses, Volumes: true})
+}

@@ -122,11 +122,15 @@ func serve(ctx context.Context, server *http.Server, l net.Listener) error {
 	return nil
 }
 
+// maxData is how many bytes a data folder's path may have: sun_path of unix(7) holds 107 and a zero, and the longest path of a socket in it is
+// the ingress' control's.
+const maxData = 107 - len("/ingress/0123456789abcdef.sock")
+
 // listen opens the unix socket, for root alone, and the registry's address.
 func listen(ctx context.Context, cfg Config) ([]net.Listener, error) {
 	path := filepath.Join(cfg.Data, SocketName)
-	if len(path) > 107 {
-		return nil, imx.Errorf(imx.Invalid, "the socket's path %s is longer than the 107 bytes that Linux allows", path).
+	if len(cfg.Data) > maxData {
+		return nil, imx.Errorf(imx.Invalid, "the data folder's path %s has %d bytes, and may have %d: the sockets in it have paths of at most 107, which Linux allows", cfg.Data, len(cfg.Data), maxData).
 			WithHint("choose a shorter --data")
 	}
 	// The data folder's lock is held, so a socket that is there belongs to a server that is gone.

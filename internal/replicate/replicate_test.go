@@ -109,6 +109,35 @@ func v1() [2]replicate.Place {
 
 func large() string { return strings.Repeat("0123456789abcdef", 1<<16) }
 
+func TestWhoKnowsWhatBelongsToAnImageCopiesThatAlone(t *testing.T) {
+	from, to := store(t), store(t)
+	d := push(t, from.Interface(), "app", nil, "layer")
+	note := push(t, from.Interface(), "app", about(d), "a note")
+	push(t, from.Interface(), "app", about(d), "another note")
+	c := replicate.Copier{From: between(t, from, nil), To: between(t, to, nil), Alone: true}
+	for _, one := range []imx.Digest{d, note} {
+		if _, err := c.Copy(t.Context(), replicate.Place{Repository: "app", Digest: one}, replicate.Place{Repository: "app"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := referrers(t, c.To, "app", d); n != 1 {
+		t.Errorf("%d manifests refer to it, and not the one that was copied", n)
+	}
+	raw, err := c.Manifest(t.Context(), "app", note)
+	if err != nil || imx.DigestBytes(raw) != note {
+		t.Errorf("%s, %v", raw, err)
+	}
+	const text = "a note"
+	desc := ociregistry.Descriptor{Digest: ociregistry.Digest(imx.DigestBytes([]byte(text))), Size: int64(len(text))}
+	if b, err := c.Blob(t.Context(), "app", desc); err != nil || string(b) != text {
+		t.Errorf("%q, %v", b, err)
+	}
+	desc.Size++
+	if _, err := c.Blob(t.Context(), "app", desc); imx.KindOf(err) != imx.Refused {
+		t.Errorf("of another size: %v", err)
+	}
+}
+
 func TestAnImageIsCopiedWithAllThatRefersToItAndOnce(t *testing.T) {
 	from, to := store(t), store(t)
 	d := push(t, from.Interface(), "app:v1", nil, "layer", large(), "")

@@ -84,4 +84,4 @@ func Remembered(to netip.Addr) (int, error) {
 }
 
 // LetGo lets an instance's first process go on that waits as crun has it wait.
-func LetGo(cfg Config, id string) error { return cfg.letGo(id) }
+func LetGo(cfg Config, id string) error { return cfg.unblock(id) }

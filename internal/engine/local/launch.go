@@ -106,12 +106,12 @@ func (l launcher) startHidden(ctx context.Context, id, dir string, way *entrance
 	if err != nil {
 		return launched{}, err
 	}
-	return made, l.start(ctx, id)
+	return made, l.goOn(ctx, id)
 }
 
-// start has the instance's first process go on.
-func (l launcher) start(ctx context.Context, id string) error {
-	err := l.cfg.letGo(id)
+// goOn has the instance's first process become its program.
+func (l launcher) goOn(ctx context.Context, id string) error {
+	err := l.cfg.unblock(id)
 	if !errors.Is(err, errHeldOtherwise) {
 		return err
 	}

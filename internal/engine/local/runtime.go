@@ -81,10 +81,10 @@ func mountReadOnly(file, target string) error {
 // errHeldOtherwise means that an instance's first process doesn't wait as crun 1.8 has it wait.
 var errHeldOtherwise = errors.New("it doesn't wait at crun's pipe")
 
-// letGo has an instance's first process go on, which crun has created and which waits at a named pipe: by what is all of `crun start`
+// unblock has an instance's first process go on, which crun has created and which waits at a named pipe: by what is all of `crun start`
 // but for reading its configuration, and its own start, which costs as much as all that the engine does by itself.
 // The error is errHeldOtherwise where nobody reads the pipe; nothing has changed then.
-func (c Config) letGo(id string) error {
+func (c Config) unblock(id string) error {
 	pipe := filepath.Join(c.crunDir(), id, "exec.fifo")
 	fd, err := unix.Open(pipe, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {

@@ -105,7 +105,7 @@ func (s *Server) awaken(req *http.Request, x *exchange) error {
 	if !door.IsValid() {
 		return errNobody
 	}
-	leave, err := s.sleepers.enter(door, inMemory(req))
+	leave, err := s.sleepers.enter(door, inMemory(req)) //nolint:contextcheck // the door is for all who wait
 	if err != nil {
 		return err
 	}

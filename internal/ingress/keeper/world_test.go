@@ -73,7 +73,7 @@ func newWorld(tb testing.TB, changes ...func(*world)) *world {
 	if os.Geteuid() != 0 {
 		tb.Skip("only root starts a front")
 	}
-	dir, err := os.MkdirTemp("", "imx") // a test's own has its name in it, and a socket's path is short
+	dir, err := os.MkdirTemp("", "imx") //nolint:usetesting // a test's own has its name in it, and a socket's path is short
 	if err != nil {
 		tb.Fatal(err)
 	}
