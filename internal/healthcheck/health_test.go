@@ -46,8 +46,10 @@ func served(t *testing.T, answer string) netip.AddrPort {
 			_ = conn.Close()
 		}
 	}()
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	return where(l)
 }
+
+func where(l net.Listener) netip.AddrPort { return netip.MustParseAddrPort(l.Addr().String()) }
 
 func listening(t *testing.T) net.Listener {
 	t.Helper()
@@ -107,11 +109,11 @@ func TestEachCheckIsOneRequestOnAConnectionOfItsOwn(t *testing.T) {
 
 func TestWhoTakesNoConnectionOrGivesNoAnswerIsNamed(t *testing.T) {
 	gone := listening(t)
-	nobody := gone.Addr().(*net.TCPAddr).AddrPort()
+	nobody := where(gone)
 	if err := gone.Close(); err != nil {
 		t.Fatal(err)
 	}
-	silent := listening(t).Addr().(*net.TCPAddr).AddrPort() // the kernel takes connections for it
+	silent := where(listening(t)) // the kernel takes connections for it
 	full := filled(t)
 	byHTTP := imx.Health{HTTP: &imx.HTTPCheck{Port: "p", Path: "/"}}
 	byTCP := imx.Health{TCP: &imx.TCPCheck{Port: "p"}}
@@ -149,7 +151,11 @@ func filled(t *testing.T) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(name.(*unix.SockaddrInet4).Port))
+	own, ok := name.(*unix.SockaddrInet4)
+	if !ok {
+		t.Fatalf("it listens at a %T", name)
+	}
+	at := netip.AddrPortFrom(netip.AddrFrom4(own.Addr), uint16(own.Port)) //nolint:gosec // a port fits
 	conn, err := net.Dial("tcp4", at.String())
 	if err != nil {
 		t.Fatal(err)

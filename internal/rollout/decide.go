@@ -402,6 +402,9 @@ func (d *decider) lasting(in imx.Instance, since time.Time) string {
 	return quote(fmt.Sprintf("%s for %s", in.Phase, d.now.Sub(since).Round(time.Second)), in.Reason)
 }
 
+// askedAtLeast bounds what one check counts for of an unhealthy instance's patience: engines ask such a one more often than Every.
+const askedAtLeast = 5 * time.Second
+
 // patience is how long an instance may stay in its phase, and since when it is in it; 0 is for ever. One that was
 // thawed starts when it was, and has all the time that its template gives to one that starts.
 func patience(in imx.Instance, spec imx.Spec) (time.Duration, time.Time) {
@@ -410,7 +413,7 @@ func patience(in imx.Instance, spec imx.Spec) (time.Duration, time.Time) {
 		if in.Changed.IsZero() {
 			return time.Nanosecond, in.Started
 		}
-		return max(Patience*time.Duration(spec.Health.Every), 1), in.Changed
+		return max(Patience*min(time.Duration(spec.Health.Every), askedAtLeast), 1), in.Changed
 	case imx.Starting:
 		return cmp.Or(within(spec), deadline(spec)), started(in)
 	case imx.Healthy, imx.Warm, imx.Stopping, imx.Ended:

@@ -19,7 +19,7 @@ func healthBlock() *block {
 				"Without any, imx opens a TCP connection to the first port, and says so; a service without ports is healthy while it runs.",
 			settings: []setting{
 				field(duration(100*time.Millisecond, time.Hour), func(h *H) *imx.Duration { return &h.Every }, setting{
-					name: "every", need: filled, def: `"5s"`, example: `"2s"`,
+					name: "every", need: filled, def: `"10s"`, example: `"2s"`,
 					doc: "The time between two checks of an instance that is well. It is asked each second, if that is more often, from its first failed check " +
 						"until one passes, for two minutes after it became healthy, and while its service's traffic moves from one release to another.",
 				}),

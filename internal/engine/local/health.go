@@ -83,18 +83,18 @@ func (e *Engine) check(ctx context.Context, in *instance, x imx.Instance) error 
 	return nil
 }
 
-// checkUntilTold is check, given up when the instance is told to stop.
-func (e *Engine) checkUntilTold(ctx context.Context, in *instance, x imx.Instance) error {
+// untilTold is ctx until an instance is told to stop: whatever it is asked then is given up. It is made once for all checks of an
+// instance: a goroutine for each would wake another thread up each time.
+func untilTold(ctx context.Context, in *instance) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() { // ends with the check
+	go func() { // ends with ctx
 		select {
 		case <-in.told:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	return e.check(ctx, in, x)
+	return ctx, cancel
 }
 
 // checkCommand runs a command beside the instance's first process. When its time is over it is killed, and when it

@@ -118,6 +118,8 @@ func (e *Engine) tidyUp(ctx context.Context) {
 
 // tendWhile checks the instance, or ends it at its time, as long as it lives.
 func (e *Engine) tendWhile(life context.Context, in *instance) {
+	asking, end := untilTold(life, in)
+	defer end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -130,12 +132,12 @@ func (e *Engine) tendWhile(life context.Context, in *instance) {
 		if life.Err() != nil {
 			return
 		}
-		timer.Reset(e.tend(life, in))
+		timer.Reset(e.tend(life, asking, in))
 	}
 }
 
-// tend does what is due for an instance and returns when to come again.
-func (e *Engine) tend(life context.Context, in *instance) time.Duration {
+// tend does what is due for an instance and returns when to come again. It is asked for its health as long as asking lasts.
+func (e *Engine) tend(life, asking context.Context, in *instance) time.Duration {
 	e.mu.Lock()
 	r := in.record
 	e.mu.Unlock()
@@ -143,7 +145,7 @@ func (e *Engine) tend(life context.Context, in *instance) time.Duration {
 	case r.Instance.Phase == imx.Warm:
 		return e.tendWarm(life, in)
 	case runs(r.Instance.Phase):
-		err := e.checkUntilTold(life, in, r.Instance)
+		err := e.check(asking, in, r.Instance)
 		if life.Err() == nil {
 			e.judge(life, in, err)
 		}
