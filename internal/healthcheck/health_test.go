@@ -155,7 +155,7 @@ func filled(t *testing.T) netip.AddrPort {
 	if !ok {
 		t.Fatalf("it listens at a %T", name)
 	}
-	at := netip.AddrPortFrom(netip.AddrFrom4(own.Addr), uint16(own.Port)) //nolint:gosec // a port fits
+	at := netip.AddrPortFrom(netip.AddrFrom4(own.Addr), uint16(own.Port))
 	conn, err := net.Dial("tcp4", at.String())
 	if err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func groupCPU(tb testing.TB, group string) time.Duration {
 //
 //	imx           the engine, up to the return of Scale: with a network namespace, an address, rules, limits and a record
 //	hand          conmon, crun and ip by hand: with a network namespace and an address on a bridge, and limits
-//	conmon        conmon and crun by hand: what outlives who started it and keeps its output and exit status, without network and limits
+//	conmon        these by hand, but for ip: what outlives who started it and keeps its output and exit status, without network and limits
 //	crun          `crun run --detach` alone
 //
 // and reports the medians of what each costs. The program does nothing, for what it did would count for whoever takes longer to return.
