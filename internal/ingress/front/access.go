@@ -1,9 +1,11 @@
 package front
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -31,16 +33,19 @@ func AccessFiles() []string {
 
 func older(i int) string { return fmt.Sprintf("%s.%d", AccessFile, i) }
 
+// accessHeld is how many bytes of lines are held back, at the most, until they are written.
+const accessHeld = 64 << 10
+
 // accessLog writes lines to a file of a folder, and turns over to the next when that is full. Lines come to the disk a moment after
-// their requests: flush is called again and again. A full disk costs lines, and no request.
+// their requests: flush is called again and again. A full disk costs lines, whole ones, and no request. Another process may write to the same
+// file while it takes this one's place.
 type accessLog struct {
 	dir *os.Root
 
 	mu   sync.Mutex
 	file *os.File
-	out  *bufio.Writer
-	size int64
-	lost int64 // lines since the last that was written
+	held []byte // whole lines that aren't written yet
+	size int64  // of the file, with them
 }
 
 func openAccess(dir *os.Root) (*accessLog, error) {
@@ -55,9 +60,9 @@ func (a *accessLog) open() error {
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return errors.Join(err, f.Close())
 	}
-	a.file, a.out, a.size = f, bufio.NewWriterSize(f, 64<<10), info.Size()
+	a.file, a.size = f, info.Size()+int64(len(a.held))
 	return nil
 }
 
@@ -71,41 +76,58 @@ func (a *accessLog) write(line imx.AccessLine) {
 	if a.size >= accessSize {
 		a.turn()
 	}
-	n, err := a.out.Write(append(b, '\n'))
-	a.size += int64(n)
+	a.held = append(append(a.held, b...), '\n')
+	a.size += int64(len(b)) + 1
+	if len(a.held) >= accessHeld {
+		a.put()
+	}
+}
+
+// put writes what is held back in one call, so that no other process' lines come between. What a full disk takes a part of is cut off
+// behind its last whole line.
+func (a *accessLog) put() {
+	if len(a.held) == 0 {
+		return
+	}
+	n, err := a.file.Write(a.held)
 	if err != nil {
-		a.lost++
-		a.out.Reset(a.file) // a writer that has failed once writes nothing more
+		takeBack(a.file, a.held[:n])
+	}
+	a.held = a.held[:0]
+}
+
+// takeBack cuts a file off behind the last whole line of what was written to it last.
+func takeBack(f *os.File, written []byte) {
+	torn := len(written) - bytes.LastIndexByte(written, '\n') - 1
+	end, err := f.Seek(0, io.SeekCurrent)
+	info, unknown := f.Stat()
+	if torn > 0 && err == nil && unknown == nil && info.Size() == end { // else another process has written behind it
+		_ = f.Truncate(end - int64(torn)) // it makes room, and is refused only where nothing can be written at all
 	}
 }
 
 // turn begins a new file. Where that fails the old one goes on.
 func (a *accessLog) turn() {
-	_ = a.out.Flush() // what can't be written is lost either way
+	a.put()
 	for i := accessKept; i > 1; i-- {
 		_ = a.dir.Rename(older(i-1), older(i)) // there may be none yet
 	}
 	if a.dir.Rename(AccessFile, older(1)) != nil {
 		return
 	}
-	old := a.file
-	if a.open() == nil {
-		_ = old.Close() // it was flushed
-	}
+	_ = a.reopen() // as it was
 }
 
 func (a *accessLog) flush() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.out.Flush() != nil {
-		a.out.Reset(a.file)
-	}
+	a.put()
 	if _, err := a.dir.Stat(AccessFile); os.IsNotExist(err) {
-		a.size = accessSize // somebody took it away: the next line begins a new one
-		_ = a.reopen()
+		_ = a.reopen() // somebody took it away; if that fails, the next flush tries again
 	}
 }
 
+// reopen begins a file where there is none, and leaves the old one. Where that fails, the old one goes on.
 func (a *accessLog) reopen() error {
 	old := a.file
 	err := a.open()
