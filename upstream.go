@@ -18,7 +18,7 @@ type Upstream struct {
 // UpstreamRequest asks to know another server, or to change what is known of it.
 type UpstreamRequest struct {
 	Environment string `json:"environment,omitempty"` // "" means as Keys say
-	Address     string `json:"address,omitempty"`     // "" leaves what is known, and the file of the token too unless one is given
+	Address     string `json:"address,omitempty"`     // "" leaves what is known; unless it is another one, the file of the token stays too
 	TokenFile   string `json:"tokenFile,omitempty"`
 	// Keys are what `imx key export` printed there. None leave those that are known; others are added to them.
 	Keys *KeyExport `json:"keys,omitempty"`

@@ -75,7 +75,8 @@ func newUpstreamAddCommand(g *Global, t *term.Terminal) *cobra.Command {
 they sign counts here from now on, about how images came to be and were tested, and about what runs there. What is wrong with an image,
 and whether it may run, this server finds itself.
 
-Of a server that is known already, what isn't given stays. Keys are added, and those that ended there end here.`,
+Of a server that is known already, what isn't given stays, but for the token where URL is another one. Keys are added, and those that ended
+there end here.`,
 		example: `
 $ imx upstream add staging https://staging.example.org --keys staging.keys.json --token-file /etc/imx/staging.token
 $ ssh staging imx key export | imx upstream add staging --keys -`,

@@ -47,9 +47,9 @@ func (c *Control) SetUpstream(by imx.Principal, said imx.Upstream, keys []imx.Ke
 	return c.State().Upstreams[said.Environment], err
 }
 
-// upstreamOver is what is said of an upstream, and for the rest what is known already.
+// upstreamOver is what is said of an upstream, and for the rest what is known already. A token is for the address that it was given with.
 func upstreamOver(known, said imx.Upstream) imx.Upstream {
-	if said.Address = strings.TrimSuffix(said.Address, "/"); said.Address == "" {
+	if said.Address = strings.TrimSuffix(said.Address, "/"); said.Address == "" || said.Address == known.Address {
 		said.Address, said.TokenFile = known.Address, cmp.Or(said.TokenFile, known.TokenFile)
 	}
 	said.Keys = slices.Clone(known.Keys)

@@ -68,7 +68,7 @@ func (m *Maker) Offer(ctx context.Context, q Query) ([]byte, imx.Offer, error) {
 		return nil, imx.Offer{}, err
 	}
 	defer leave()
-	s := m.cfg.State()
+	s, at := m.cfg.State(), m.cfg.Now().UTC() // what is stated holds then; what is to be pushed first may take a while
 	made, all, err := m.made(s, q.May)
 	if err != nil {
 		return nil, imx.Offer{}, err
@@ -88,7 +88,7 @@ func (m *Maker) Offer(ctx context.Context, q Query) ([]byte, imx.Offer, error) {
 			return nil, imx.Offer{}, err
 		}
 	}
-	o.Asked, o.At = q.Asked, m.cfg.Now().UTC()
+	o.Asked, o.At = q.Asked, at
 	raw, err := payload(o)
 	if err != nil {
 		return nil, imx.Offer{}, err

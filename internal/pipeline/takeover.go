@@ -24,13 +24,17 @@ type Taken struct {
 }
 
 // Compare says what releasing a plan of another environment would change here, as Plan does. req is what it was made of there: what it expects, and
-// that tests were skipped, doesn't matter here. Errors: Invalid and Refused, as Plan; Conflict as Plan, and for an image that is built otherwise here.
+// that tests were skipped, doesn't matter here. Errors: Invalid and Refused, as Plan; Refused where it isn't a plan of the template; Conflict as Plan, and for an image that is built otherwise here.
 func (p *Pipeline) Compare(ctx context.Context, t Taken, req imx.PlanRequest) (imx.PlanResult, error) {
 	if err := template.Check(req.Template).Err(); err != nil {
 		return imx.PlanResult{}, err
 	}
 	if req.Lock == nil {
 		return imx.PlanResult{}, imx.Errorf(imx.Refused, "what the plan was made of in %s has no lock", t.Origin.Environment)
+	}
+	if !plan.Of(t.Plan, req.Template) {
+		return imx.PlanResult{}, imx.Errorf(imx.Refused, "the plan of %s isn't one of the template that comes with it", t.Origin.Environment).
+			WithHint("the rules here read the template: it must describe what is released. Both servers need the same version of imx: imx version")
 	}
 	found, err := p.cfg.Check(ctx, req.Template)
 	if err != nil {

@@ -4,6 +4,7 @@ package plan_test
 // package needs is missing, and the same choices give the same bytes.
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -173,6 +174,56 @@ func TestResolvingWithItsOwnLockChangesNothingAndNeedsNoArchive(t *testing.T) {
 			t.Fatal(diff)
 		}
 	})
+}
+
+// A plan and its template that went through JSON belong together; with anything changed that the template describes, they don't.
+func TestAPlanIsOneOfItsTemplateAndOfNoOther(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := solved(t)
+		tmpl := s.in.Template
+		tmpl.Services = []imx.Spec{{Name: "web", Image: tmpl.Images[0].Name, Files: []imx.File{{Path: "/a", Content: []byte("a")}}, At: imx.Pos{Line: 3}}}
+		tmpl.Ingresses = []imx.Ingress{{Name: "public", HTTP: 80, At: imx.Pos{Line: 9}}}
+		in := s.in
+		in.Template = tmpl
+		made, _, said := plan.Resolve(in)
+		if said.Err() != nil {
+			t.Fatal(diagnostics(said))
+		}
+		made = through(t, made)
+		if !plan.Of(made, through(t, tmpl)) {
+			t.Fatal("a plan isn't one of its own template")
+		}
+		for what, change := range map[string]func(o *imx.Template){
+			"a service less": func(o *imx.Template) { o.Services = nil },
+			"another file":   func(o *imx.Template) { o.Services[0].Files[0].Content = []byte("b") },
+			"a file that isn't its digest's": func(o *imx.Template) {
+				f := &o.Services[0].Files[0]
+				f.Digest, f.Size, f.Content = imx.DigestBytes(f.Content), int64(len(f.Content)), []byte("b")
+			},
+			"another port":          func(o *imx.Template) { o.Ingresses[0].HTTP = 81 },
+			"an ingress less":       func(o *imx.Template) { o.Ingresses = nil },
+			"another image's files": func(o *imx.Template) { o.Images[0].Files = append(o.Images[0].Files, imx.File{Path: "/b"}) },
+			"an image less":         func(o *imx.Template) { o.Images = o.Images[1:] },
+		} {
+			other := through(t, tmpl)
+			if change(&other); plan.Of(made, other) {
+				t.Fatalf("%s: it is one of that template, too", what)
+			}
+		}
+	})
+}
+
+// through is a value as it comes out of its JSON.
+func through[T any](t *rapid.T, v T) T {
+	var again T
+	raw, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(raw, &again)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again
 }
 
 func TestUpdatingFromItsOwnLockChangesNothing(t *testing.T) {

@@ -144,7 +144,8 @@ func stated(o imx.Offer, im imx.Image, e imx.Evidence, raw []byte) error {
 		return err
 	case e.Image != im.Digest || d.Subject == nil || imx.Digest(d.Subject.Digest) != im.Digest:
 		return lacking(o, "the statement %s isn't about the image %s", e.Statement.Short(), im.Name)
-	case len(d.Layers) != 1 || imx.Digest(d.Layers[0].Digest) != e.Bundle || d.Layers[0].Size > sign.MaxBundle || d.Config.Size > maxConfig:
+	case len(d.Layers) != 1 || imx.Digest(d.Layers[0].Digest) != e.Bundle || d.Layers[0].Size < 0 || d.Layers[0].Size > sign.MaxBundle ||
+		d.Config.Size < 0 || d.Config.Size > maxConfig:
 		return lacking(o, "the statement %s about the image %s doesn't have the bytes that the offer names", e.Statement.Short(), im.Name)
 	}
 	return nil

@@ -2,6 +2,7 @@ package takeover_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -115,6 +116,7 @@ func TestNothingIsReleasedOfWhatIsntAsTheOfferSays(t *testing.T) {
 			func(t *testing.T, w *world) { w.artifact(t, imx.MediaInventory, []byte("{}")) }, imx.Refused,
 			"as " + imx.MediaInventory + ", and the offer says",
 		},
+		"a request of another template":   {func(t *testing.T, w *world) { w.describeOtherwise(t) }, imx.Refused, "the plan of staging isn't one of the template that comes with it"},
 		"an artifact with something more": {func(t *testing.T, w *world) { w.artifact(t, "text/plain", []byte("hi")) }, imx.Refused, "too much"},
 		"an artifact that isn't there":    {func(_ *testing.T, w *world) { w.offer.Images[0].Artifact = other }, imx.NotFound, other.Short()},
 		"an image in place of an artifact": {
@@ -195,6 +197,32 @@ func (w *world) artifact(t *testing.T, mediaType string, b []byte) {
 		documents[kind] = raw
 	}
 	documents[mediaType] = b
+	w.offer.Images[0].Artifact = w.there.artifact(t, im, documents)
+}
+
+// describeOtherwise has staging say that the plan was made of a template that bounds the service otherwise.
+func (w *world) describeOtherwise(t *testing.T) {
+	t.Helper()
+	raw, err := w.there.blobs.ReadAll(w.offer.Request, 1<<20)
+	var req imx.PlanRequest
+	if err == nil {
+		err = json.Unmarshal(raw, &req)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Template.Services[0].Resources.Pids = 7
+	if raw, err = json.Marshal(req); err != nil {
+		t.Fatal(err)
+	}
+	w.offer.Request = imx.DigestBytes(raw)
+	im := w.offer.Images[0].Image
+	documents := map[string][]byte{imx.MediaRequest: raw}
+	for kind, d := range map[string]imx.Digest{imx.MediaPlan: w.offer.Plan, imx.MediaInventory: im.Inventory} {
+		if documents[kind], err = w.there.blobs.ReadAll(d, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.offer.Images[0].Artifact = w.there.artifact(t, im, documents)
 }
 

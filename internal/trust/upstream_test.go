@@ -279,6 +279,10 @@ func TestWhatIsNotSaidOfAnUpstreamStays(t *testing.T) {
 	if err != nil || u.Address != "https://a" || u.TokenFile != "/token" {
 		t.Errorf("%+v, %v", u, err)
 	}
+	u, err = production.SetUpstream(t.Context(), "root", imx.UpstreamRequest{Environment: "staging", Address: "https://a/"})
+	if err != nil || u.Address != "https://a" || u.TokenFile != "/token" {
+		t.Errorf("the same address once more: %+v, %v", u, err)
+	}
 	u, err = production.SetUpstream(t.Context(), "root", imx.UpstreamRequest{Environment: "staging", Address: "https://b"})
 	if err != nil || u.Address != "https://b" || u.TokenFile != "" || len(u.Keys) != 3 {
 		t.Errorf("%+v, %v", u, err)

@@ -35,9 +35,14 @@ func (j *Judge) offered(s *imx.State, r imx.Release) error {
 	if err != nil {
 		return err
 	}
-	// It was asked for, and not kept there: what counts for its key is when it was answered, which was compared with the clock here then.
+	// It was asked for, and not kept there: whether its key had ended is judged by when it was answered. It was believed with a key that was known then,
+	// however far the clock there is behind this one.
+	made := o.At
+	if from := s.Keys[o.Signer].From; made.Before(from) {
+		made = from
+	}
 	st, err := sign.Counts(imx.Evidence{
-		Image: r.Plan, PredicateType: imx.PredicateOffer, Statement: imx.DigestBytes(bundle.Payload), Bundle: o.Bundle, Signer: o.Signer, Made: o.At,
+		Image: r.Plan, PredicateType: imx.PredicateOffer, Statement: imx.DigestBytes(bundle.Payload), Bundle: o.Bundle, Signer: o.Signer, Made: made, There: o.At,
 	}, raw, s.Keys)
 	if err != nil {
 		return err

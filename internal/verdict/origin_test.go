@@ -57,6 +57,15 @@ func TestWhatTheEnvironmentBeforeSignedIsCounted(t *testing.T) {
 	}
 }
 
+func TestAnOfferByAClockThatIsBehindCountsRightAfterItsKeyCame(t *testing.T) {
+	o := newOffering(t)
+	o.offer.At = o.control.State().Keys[o.key.ID].From.Add(-time.Second)
+	o.offer.Services[0].Since = o.offer.At.Add(-2 * time.Hour)
+	if c := condition(t, o.verdict(imx.ForRelease, o.offered("there")), "promoted"); !c.Met {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestAnOfferIsOneOfTheEnvironmentBeforeAndOfThisVeryRelease(t *testing.T) {
 	for what, c := range map[string]struct {
 		spoil func(o *offering) imx.Release

@@ -19,7 +19,7 @@ const (
 type ends struct {
 	last  imx.IngressProcessEnd
 	quick int // in a row that were there for less than a minute
-	kills int // by the memory limit, of those that are known
+	kills int // by the memory limit, before the present process
 }
 
 // add notes that a process ended that began at a time, and how many the memory limit has ended by now.
@@ -28,7 +28,6 @@ func (e *ends) add(now, began time.Time, kills int, memory imx.Size) {
 	if kills > e.kills {
 		e.last.Reason = fmt.Sprintf("its memory limit of %v ended it", memory)
 	}
-	e.kills = kills
 	if e.quick++; now.Sub(began) >= steady {
 		e.quick = 1
 	}
@@ -57,12 +56,18 @@ func (k *Keeper) Mode() []string {
 	return []string{fmt.Sprintf("the ingress' process ended at %s: %s", last.Time.Format(time.TimeOnly), last.Reason)}
 }
 
+// kills is how many processes of the place the memory limit has ended, as far as its group knows.
+func (p Place) kills() int {
+	g, err := p.group()
+	if err != nil {
+		return 0
+	}
+	return g.oomKills()
+}
+
 // ended notes that the front is gone.
 func (k *Keeper) ended(f *running) slog.Attr {
-	kills := 0
-	if g, err := k.cfg.Place.group(); err == nil {
-		kills = g.oomKills()
-	}
+	kills := k.cfg.Place.kills()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.ends.add(time.Now(), f.began, kills, k.cfg.Place.memory())

@@ -44,6 +44,11 @@ func (p Place) group() (group, error) {
 	}
 	name := "imx-" + p.ID + ".ingress"
 	g := group{unified: filepath.Join(trees.Unified, name), v1: map[string]string{}}
+	for _, controller := range controllers() {
+		if len(trees.V1) > 0 && trees.V1[controller] == "" {
+			return group{}, imx.Errorf(imx.Unavailable, "this machine has no cgroup controller %q beside its others, so the ingress' process can't be limited", controller)
+		}
+	}
 	for controller, point := range trees.V1 {
 		g.v1[controller] = filepath.Join(point, name)
 	}

@@ -165,9 +165,10 @@ func (k *Keeper) alive(ctx context.Context) error {
 
 // setFront changes the front, which knows nothing yet as far as is known.
 func (k *Keeper) setFront(f *running) {
+	kills := k.cfg.Place.kills()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.front, k.told, k.tidied = f, told{}, false
+	k.front, k.told, k.tidied, k.ends.kills = f, told{}, false, kills
 }
 
 // tell has the front do what c says, unless it does already.

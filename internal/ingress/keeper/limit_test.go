@@ -45,6 +45,16 @@ func TestAProcessThatNeedsTooMuchMemoryIsReplacedAndThatIsSaid(t *testing.T) {
 	if now := w.process(); now == pid || len(w.keeper.Mode()) != 1 {
 		t.Errorf("process %d answers, %v", now, w.keeper.Mode())
 	}
+	w.end()
+	w.begin()
+	w.serves(w.client(), w.url("/"), "shop-1-0")
+	if err := syscall.Kill(w.process(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	w.until("the next server tells of an end that had nothing to do with the limit", func() bool {
+		p := w.keeper.Views(w.State())[0].Process
+		return p.Lost != nil && strings.HasPrefix(p.Lost.Reason, "it ended by itself")
+	})
 }
 
 // One that ends again and again isn't started all the time; its sockets wait, and with them who connects.
