@@ -63,7 +63,7 @@ type upstreamAddOptions struct {
 
 func (o *upstreamAddOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Keys, "keys", "", "`FILE` that imx key export printed on that server; - reads it from standard input")
-	f.StringVar(&o.TokenFile, "token-file", "", "`FILE` on this server's machine with a token of the other's registry; it is read each time")
+	f.StringVar(&o.TokenFile, "token-file", "", "`FILE` on this server's machine with a token of the other's registry, as an absolute path; it is read each time")
 }
 
 func newUpstreamAddCommand(g *Global, t *term.Terminal) *cobra.Command {
@@ -75,7 +75,8 @@ func newUpstreamAddCommand(g *Global, t *term.Terminal) *cobra.Command {
 they sign counts here from now on, about how images came to be and were tested, and about what runs there. What is wrong with an image,
 and whether it may run, this server finds itself.
 
-Of a server that is known already, what isn't given stays. Keys are added, and those that ended there end here.`,
+Of a server that is known already, what isn't given stays; only a URL that is given needs its token's FILE again. Keys are added, and those
+that ended there end here.`,
 		example: `
 $ imx upstream add staging https://staging.example.org --keys staging.keys.json --token-file /etc/imx/staging.token
 $ ssh staging imx key export | imx upstream add staging --keys -`,
