@@ -62,7 +62,7 @@ func Denied(v imx.Verdict) *imx.Error {
 	lines, hint := "", ""
 	for _, c := range unmet {
 		if c.ID == approvals && len(unmet) > 1 {
-			c.Hint = "when nothing else is missing, imx apply leaves a candidate, and imx approve says yes to it"
+			c.Hint = "when nothing else is missing, the same leaves a candidate, and imx approve says yes to it"
 		}
 		lines += "\n  " + c.ID + ": " + c.Says
 		if len(unmet) > 1 && c.Hint != "" {

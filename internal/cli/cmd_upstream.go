@@ -63,7 +63,7 @@ type upstreamAddOptions struct {
 
 func (o *upstreamAddOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Keys, "keys", "", "`FILE` that imx key export printed on that server; - reads it from standard input")
-	f.StringVar(&o.TokenFile, "token-file", "", "`FILE` on this server's machine with a token of the other's registry; it is read each time")
+	f.StringVar(&o.TokenFile, "token-file", "", "`FILE` on this server's machine with a token of the other's registry, as an absolute path; it is read each time")
 }
 
 func newUpstreamAddCommand(g *Global, t *term.Terminal) *cobra.Command {

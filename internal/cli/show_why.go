@@ -96,7 +96,7 @@ func imagePlanSays(p imx.ImagePlan) string {
 	if rest := len(p.Ship) - len(names); rest > 0 {
 		says = strings.TrimPrefix(fmt.Sprintf("%s and %d more", says, rest), " and ")
 	}
-	return says + ", for " + p.Architecture
+	return strings.TrimPrefix(says+", for "+p.Architecture, ", ")
 }
 
 func sourceSays(s imx.Source) string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -23,8 +24,16 @@ func (c *Control) SetUpstream(by imx.Principal, said imx.Upstream, keys []imx.Ke
 		}
 		known, ok := s.Upstreams[said.Environment]
 		u := upstreamOver(known, said)
+		if u.Address == "" {
+			return struct{}{}, nil, imx.Errorf(imx.Invalid, "no address of %s is known", u.Environment).
+				WithHint("imx upstream add %s https://HOST names that of its registry", u.Environment)
+		}
 		if err := checkAddress(u.Address); err != nil {
 			return struct{}{}, nil, err
+		}
+		if u.TokenFile != known.TokenFile && u.TokenFile != "" && !path.IsAbs(u.TokenFile) {
+			return struct{}{}, nil, imx.Errorf(imx.Invalid, "%q isn't the absolute path of a token's file", u.TokenFile).
+				WithHint("the server reads it, from a folder of its own: /etc/imx/%s.token", u.Environment)
 		}
 		keys = slices.DeleteFunc(slices.Clone(keys), func(k imx.Key) bool { return k.Environment == s.Environment && s.Keys[k.ID].Own() })
 		bodies, err := upstreamKeys(s, said.Environment, keys)

@@ -10,6 +10,8 @@ import (
 
 	goerofs "github.com/erofs/go-erofs"
 	"golang.org/x/sys/unix"
+
+	"imx/internal/disk"
 )
 
 // mountFlat mounts the way that kernels before 6.12 need, whatever this one can do: through a loop
@@ -24,7 +26,7 @@ func mountFlat(image string, parts []*os.File, target string) error {
 	if len(parts) > 0 {
 		flat, err := flatten(file, parts)
 		if err != nil {
-			return fmt.Errorf("copying %s into one file: %w", image, err)
+			return disk.Error(err, fmt.Sprintf("copying %s into one file", image))
 		}
 		defer flat.Close()
 		file = flat

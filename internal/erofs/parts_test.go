@@ -172,6 +172,23 @@ func TestMountingNamesThePartThatIsMissingAndLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestACopyThatTheDiskHasNoRoomForSaysSo(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("this test mounts a tmpfs of 1 MiB, which needs root: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := scatterIn(t, dir, []erofs.Entry{file("big", 0o644, strings.Repeat("x", 700<<10))}, 1, func(erofs.Entry) int { return 0 })
+	s.write(t)
+	if err := erofs.MountFlat(s.image(), t.TempDir()); imx.KindOf(err) != imx.Exhausted || imx.AsError(err).Hint == "" {
+		t.Errorf("err = %v (%s), hint %q", err, imx.KindOf(err), imx.AsError(err).Hint)
+	}
+}
+
 func TestContentThatIsNotInItsPartIsRefused(t *testing.T) {
 	parts := []erofs.Part{{Digest: imx.DigestBytes(nil), Size: 1024}}
 	tests := map[string]erofs.Place{

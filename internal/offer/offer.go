@@ -128,8 +128,11 @@ func serves(s *imx.State, p imx.Plan, spec imx.Spec) (imx.Release, error) {
 	case v.Finished.IsZero():
 		return r, conflict(spec.Name, "it isn't known since when its release %d has the traffic", r.Number).WithHint("its next release can be taken over, on the server that is asked: imx apply")
 	}
-	if healthy, want := healthyOf(s, r), max(1, v.Replicas); healthy < want {
-		return r, conflict(spec.Name, "%d of %d instances are healthy", healthy, want).WithHint("imx ps %s tells how they are, on the server that is asked", spec.Name)
+	if v.Replicas == 0 {
+		return r, conflict(spec.Name, "none of its instances is wanted").WithHint("imx scale %s=1, on the server that is asked; a connection or a request wakes one that sleeps", spec.Name)
+	}
+	if healthy := healthyOf(s, r); healthy < v.Replicas {
+		return r, conflict(spec.Name, "%d of %d instances are healthy", healthy, v.Replicas).WithHint("imx ps %s tells how they are, on the server that is asked", spec.Name)
 	}
 	return r, nil
 }

@@ -131,7 +131,7 @@ func spoils() map[string]spoil {
 		"none wanted": {func(w *world) {
 			service("db", func(v *imx.Service) { v.Replicas = 0 })(w)
 			delete(w.state.Instances, "db-1-0")
-		}, "0 of 1 instances are healthy"},
+		}, "service db can't be taken over: none of its instances is wanted"},
 		"an unhealthy one": {func(w *world) {
 			w.state.Instances["web-1-1"] = imx.Instance{Service: "web", Release: 1, Phase: imx.Unhealthy}
 		}, "service web can't be taken over: 1 of 2 instances are healthy"},

@@ -77,13 +77,13 @@ func (t *Taker) Take(ctx context.Context, by imx.Principal, req imx.TakeoverRequ
 // Upstream returns the one that is meant: that which is named, that of the policy's After, or the only one. Errors: NotFound; Invalid.
 func Upstream(s *imx.State, from, environment string) (imx.Upstream, error) {
 	known := slices.Sorted(maps.Keys(s.Upstreams))
+	name := cmp.Or(from, policy.Of(s, environment).Settings.After)
 	none := func(e *imx.Error) (imx.Upstream, error) {
 		if len(known) > 0 {
 			return imx.Upstream{}, e.WithHint("known are %s: imx upstream list", strings.Join(known, ", "))
 		}
-		return imx.Upstream{}, e.WithHint("there, imx key export > keys.json; here, imx upstream add https://HOST --keys keys.json")
+		return imx.Upstream{}, e.WithHint("there, imx key export > keys.json; here, imx upstream add %s https://HOST --keys keys.json", cmp.Or(name, "ENVIRONMENT"))
 	}
-	name := cmp.Or(from, policy.Of(s, environment).Settings.After)
 	switch {
 	case name != "":
 		if u, ok := s.Upstreams[name]; ok {
@@ -175,7 +175,7 @@ func Signer(bundle []byte, keys map[string]imx.Key, environment string) (string,
 		}
 	}
 	return "", imx.Errorf(imx.Refused, "the offer isn't signed with a key of %s that is known here", environment).
-		WithHint("there, imx key export > keys.json; here, imx upstream add --keys keys.json")
+		WithHint("there, imx key export > keys.json; here, imx upstream add %s --keys keys.json", environment)
 }
 
 // read brings the plan, and what it was made of, and holds them against the offer.
@@ -304,7 +304,8 @@ func (c *coming) counts(e imx.Evidence) error {
 	}
 	if _, err = sign.Counts(e, bundle, c.cfg.Control.State().Keys); err != nil {
 		return imx.Errorf(imx.Refused, "%w", err).
-			WithHint("in %s, imx key export > keys.json; here, imx upstream add --keys keys.json: whose word counts there counts here, too", c.offer.Environment)
+			WithHint("in %s, imx key export > keys.json; here, imx upstream add %s --keys keys.json: whose word counts there counts here, too, unless the key ended here (imx key list)",
+				c.offer.Environment, c.offer.Environment)
 	}
 	return nil
 }

@@ -212,7 +212,8 @@ func TestWhatAnUpstreamCanNotBe(t *testing.T) {
 		says string
 	}{
 		"without keys":          {imx.UpstreamRequest{Environment: "staging", Address: "http://h"}, imx.Conflict, "no key of a releaser of staging"},
-		"no address":            {imx.UpstreamRequest{Environment: "staging", Keys: &good}, imx.Invalid, "no address of a registry"},
+		"no address":            {imx.UpstreamRequest{Environment: "staging", Keys: &good}, imx.Invalid, "no address of staging is known"},
+		"a relative token file": {imx.UpstreamRequest{Environment: "staging", Address: "https://h", TokenFile: "token", Keys: &good}, imx.Invalid, "absolute path"},
 		"a path":                {imx.UpstreamRequest{Environment: "staging", Address: "https://h/v2", Keys: &good}, imx.Invalid, "no address of a registry"},
 		"a password":            {imx.UpstreamRequest{Environment: "staging", Address: "https://a:b@h", Keys: &good}, imx.Invalid, "no address of a registry"},
 		"of another name":       {imx.UpstreamRequest{Environment: "dev", Address: "http://h", Keys: &good}, imx.Invalid, `the keys of "staging", and not of "dev"`},

@@ -255,7 +255,7 @@ func bind(ctx context.Context, port int) (*os.File, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
 	if err != nil {
 		return nil, imx.Errorf(imx.Conflict, "the ingress can't listen on port %d: %w", port, err).
-			WithHint("`ss -ltnp sport = :%d` tells who does; end that, or give the ingress another port", port)
+			WithHint("`ss -tanp sport = :%d` tells who does; end that, or give the ingress another port", port)
 	}
 	defer l.Close() // the file is a copy
 	tcp, ok := l.(*net.TCPListener)
