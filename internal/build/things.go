@@ -263,3 +263,17 @@ func (t *things) Remove(thing gc.Thing) error {
 	kind := filepath.Base(filepath.Dir(name))
 	return trouble(t.b.store.Remove(kind, filepath.Base(name)), "removing "+thing.String())
 }
+
+// Unlock lets all root files in a builder's folder be changed and removed again, once nothing runs from them: engines that were killed may have
+// left some locked that they know nothing of any more. A folder that isn't there has none.
+func Unlock(dir string) error {
+	roots := filepath.Join(dir, string(rootsKind))
+	entries, err := os.ReadDir(roots)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		erofs.Unlock(filepath.Join(roots, e.Name()))
+	}
+	return trouble(err, "unlocking root files")
+}

@@ -2,12 +2,15 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -50,7 +53,7 @@ $ imx upstream add staging https://staging.example.org --keys staging.keys.json 
 $ imx upstream list`,
 	}.command(nil)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	cmd.AddCommand(newUpstreamAddCommand(g, t), newUpstreamListCommand(g, t), newUpstreamRemoveCommand(g))
+	cmd.AddCommand(newUpstreamAddCommand(g, t), newUpstreamListCommand(g, t), newUpstreamRemoveCommand(g, t))
 	return cmd
 }
 
@@ -183,22 +186,69 @@ func showUpstreams(ctx context.Context, g *Global, t *term.Terminal, all []imx.U
 	return err
 }
 
-func newUpstreamRemoveCommand(g *Global) *cobra.Command {
+func newUpstreamRemoveCommand(g *Global, t *term.Terminal) *cobra.Command {
 	var reason string
+	var yes bool
 	cmd := page{
-		use:   "remove ENVIRONMENT [--reason WHY]",
+		use:   "remove ENVIRONMENT [--reason WHY] [--yes]",
 		short: "Let no more releases come from a server",
 		long: `Ends what is known of the server of ENVIRONMENT, and its keys with it, but for those that came with another server too. What was taken over
-from there stays, and what its keys signed before counts on. The same keys don't come back: to add it again, its keys are
-renewed there with "imx key rotate".`,
+from there stays, and what its keys signed before counts on. The same keys don't come back: to add it again, they are
+renewed with "imx key rotate" on the servers whose they are. So it says first which keys end, and asks, or --yes is to be said.`,
 		example:  `$ imx upstream remove staging --reason "replaced by another machine"`,
-		exits:    asking(status{3, "there is no such upstream"}),
+		exits:    asking(status{2, "nobody is there to ask"}, status{3, "there is no such upstream"}, status{5, "it wasn't confirmed"}),
 		least:    1,
 		most:     1,
 		complete: completeUpstreams(g),
-	}.command(func(ctx context.Context, args []string) error { return g.client().RemoveUpstream(ctx, args[0], reason) })
+	}.command(func(ctx context.Context, args []string) error {
+		if !yes {
+			if err := confirmUpstreamEnds(ctx, args[0], g, t); err != nil {
+				return err
+			}
+		}
+		return g.client().RemoveUpstream(ctx, args[0], reason)
+	})
 	cmd.Flags().StringVar(&reason, "reason", "", "`WHY`; it stays on the log")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask; needed where nobody can answer")
 	return cmd
+}
+
+// confirmUpstreamEnds says which keys end with an upstream, and asks.
+func confirmUpstreamEnds(ctx context.Context, environment string, g *Global, t *term.Terminal) error {
+	if err := nobodyAsked(g, t, "upstream remove", "imx key list"); err != nil {
+		return err
+	}
+	all, err := g.client().Upstreams(ctx)
+	if err != nil {
+		return err
+	}
+	keys, err := g.client().Keys(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(u imx.Upstream) bool { return u.Environment == environment })
+	if i < 0 {
+		return nil // which the server says
+	}
+	count := map[string]int{}
+	for _, k := range keys {
+		others := slices.ContainsFunc(all, func(u imx.Upstream) bool { return u.Environment != environment && slices.Contains(u.Keys, k.ID) })
+		if k.Until.IsZero() && !k.Compromised && slices.Contains(all[i].Keys, k.ID) && !others {
+			count[k.Environment]++
+		}
+	}
+	var ends []string
+	for _, of := range slices.Sorted(maps.Keys(count)) {
+		ends = append(ends, fmt.Sprintf("%d of %s", count[of], of))
+	}
+	text := fmt.Sprintf("With %s keys end, and don't come back: %s.\n", environment, cmp.Or(strings.Join(ends, ", "), "none"))
+	if _, err := io.WriteString(t.Err, term.Wrap(text, t.Err.Columns())); err != nil {
+		return err
+	}
+	if yes, err := t.Confirm(ctx, "Remove the upstream?"); err != nil || yes {
+		return err
+	}
+	return errDeclined()
 }
 
 func completeUpstreams(g *Global) cobra.CompletionFunc {

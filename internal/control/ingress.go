@@ -47,18 +47,27 @@ func listeners(s *imx.State, coming []imx.Ingress) (map[int]string, error) {
 	return owner, nil
 }
 
-// entrances refuses a route of which another service has the same, with some services about to get new targets: it could never
-// be told which one a request is for. Like ports, those of the current release count beside those of the target.
+// entrances refuses a route of an ingress that isn't there, and what clashes, with some services about to get new targets.
 func entrances(s *imx.State, coming map[string]imx.Spec, ingresses ...imx.Ingress) error {
-	all := routes(s, coming)
 	there := withIngresses(s, ingresses)
-	names := slices.Sorted(maps.Keys(all))
-	for i, name := range names {
-		for _, r := range all[name] {
+	for _, name := range slices.Sorted(maps.Keys(coming)) {
+		for _, r := range coming[name].Routes {
 			if _, ok := there[r.Ingress]; !ok {
 				return imx.Errorf(imx.Conflict, "service %s has a route %s of ingress %s, which isn't there", name, shown(r), r.Ingress).
 					WithHint("apply a template that has ingress %q", r.Ingress)
 			}
+		}
+	}
+	return clashes(s, coming)
+}
+
+// clashes refuses a route of which another service has the same, with some services about to get new targets: it could never
+// be told which one a request is for. Like ports, those of the current release count beside those of the target.
+func clashes(s *imx.State, coming map[string]imx.Spec) error {
+	all := routes(s, coming)
+	names := slices.Sorted(maps.Keys(all))
+	for i, name := range names {
+		for _, r := range all[name] {
 			for _, other := range names[:i] {
 				if slices.ContainsFunc(all[other], func(o imx.Route) bool { return ingress.Conflict(r, o) }) {
 					return imx.Errorf(imx.Conflict, "services %s and %s would both have the route %s of ingress %s", other, name, shown(r), r.Ingress).

@@ -32,7 +32,8 @@ func (c *Control) Rollback(by imx.Principal, name string, to int) (imx.Release, 
 		if err := ports(s, coming); err != nil {
 			return r, nil, err
 		}
-		if err := entrances(s, coming); err != nil {
+		// An ingress that isn't there any more keeps nobody from going back: requests come by it again once it is.
+		if err := clashes(s, coming); err != nil {
 			return r, nil, err
 		}
 		var bodies []imx.Body

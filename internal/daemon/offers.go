@@ -27,7 +27,7 @@ func (s *server) offering(everybody []imx.RegistryRight, images http.Handler) ht
 		Maker: s.offers, Note: s.registrar.audit.Note,
 		Visit: func(req *http.Request) (offer.Visitor, error) {
 			v, err := door.Visit(req)
-			asks := offer.Visitor{By: v.By, From: v.From}
+			asks := offer.Visitor{By: v.By, From: v.From, Known: v.Token != "" || v.May == nil}
 			if v.May != nil {
 				asks.May = func(repository string) bool { return v.May(imx.Pull, repository) }
 			}

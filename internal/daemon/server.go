@@ -429,6 +429,9 @@ func Purge(ctx context.Context, data string) error {
 	if err == nil {
 		err = errors.Join(ingressPlace(data, engineConfig.ID).Purge(ctx), local.Purge(ctx, engineConfig), endTrials(ctx, data))
 	}
+	if err == nil {
+		err = build.Unlock(filepath.Join(data, buildFolder))
+	}
 	return errors.Join(err, release())
 }
 

@@ -33,6 +33,8 @@ const patience = 30 * time.Second
 type Visitor struct {
 	By   imx.Principal
 	From string // the address that they came from
+	// Known says that they came with a token, or are root.
+	Known bool
 	// May reports whether they may pull from a repository; nil means from all.
 	May func(repository string) bool
 }
@@ -47,9 +49,15 @@ type Desk struct {
 
 // Handler answers those who ask for offers: with a bundle, or an imx.Error in JSON.
 func (d Desk) Handler() http.Handler {
-	limit := rate.NewLimiter(perSecond, atOnce)
+	known, strangers := rate.NewLimiter(perSecond, atOnce), rate.NewLimiter(perSecond, atOnce)
+	limits := func(v Visitor) *rate.Limiter {
+		if v.Known {
+			return known
+		}
+		return strangers // who can't take the place of those who have a token
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		bundle, err := d.answer(req, limit)
+		bundle, err := d.answer(req, limits)
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		if err != nil {
@@ -61,7 +69,7 @@ func (d Desk) Handler() http.Handler {
 	})
 }
 
-func (d Desk) answer(req *http.Request, limit *rate.Limiter) ([]byte, error) {
+func (d Desk) answer(req *http.Request, limits func(v Visitor) *rate.Limiter) ([]byte, error) {
 	if req.Method != http.MethodGet {
 		return nil, imx.Errorf(imx.Invalid, "%s takes GET, not %.20s", Path, req.Method)
 	}
@@ -76,7 +84,7 @@ func (d Desk) answer(req *http.Request, limit *rate.Limiter) ([]byte, error) {
 	if !d.Maker.May(v.May) && v.May != nil {
 		return nil, d.refused(v, errHidden(q.Service))
 	}
-	if !limit.Allow() {
+	if !limits(v).Allow() {
 		return nil, imx.Errorf(imx.Unavailable, "too many offers are asked for at once").WithHint("try again in a moment")
 	}
 	bundle, o, err := d.Maker.Offer(req.Context(), q)

@@ -22,7 +22,7 @@ func (w *world) serve(t *testing.T, everybody ...imx.RegistryRight) string {
 		Maker: w.Maker, Note: func(p imx.RegistryPull) { w.notes = append(w.notes, p) },
 		Visit: func(req *http.Request) (offer.Visitor, error) {
 			v, err := door.Visit(req)
-			return offer.Visitor{By: v.By, From: v.From, May: func(repository string) bool { return v.May(imx.Pull, repository) }}, err
+			return offer.Visitor{By: v.By, From: v.From, Known: v.Token != "", May: func(repository string) bool { return v.May(imx.Pull, repository) }}, err
 		},
 	}
 	s := httptest.NewServer(desk.Handler())
@@ -114,11 +114,14 @@ func TestWhatTheOtherServerSaysComesThrough(t *testing.T) {
 	}
 }
 
-func TestTooManyQuestionsAtOnceAreToldToComeAgain(t *testing.T) {
+func TestStrangersThatAskTooOftenAreToldToComeAgainAndKeepNobodyElseOut(t *testing.T) {
 	w := newWorld(t)
-	address := w.serve(t, imx.Pull)
+	address, secret := w.serve(t, imx.Pull), w.token(t, "ci", "*")
 	for range 100 {
 		if _, err := offer.Ask(t.Context(), address, "", "", asked); imx.KindOf(err) == imx.Unavailable {
+			if _, err := offer.Ask(t.Context(), address, secret, "", asked); err != nil {
+				t.Errorf("who has a token is told %v", err)
+			}
 			return
 		}
 	}

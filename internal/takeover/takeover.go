@@ -276,12 +276,14 @@ func (c *coming) one(ctx context.Context, to replicate.Copier, im imx.Offering) 
 	return all, err
 }
 
-// vouch writes down what the builder and the tester of another server state of an image, where nothing that counts is stated of it here.
+// vouch writes down what the builder of another server states of an image, where nothing that counts is stated of it here, and what its tester
+// does: that is about the plan which comes, and what is stated here may be about another.
 func (c *coming) vouch(_ context.Context, image imx.Image) error {
 	i := slices.IndexFunc(c.offer.Images, func(o imx.Offering) bool { return o.Image == image })
 	for _, e := range c.offer.Images[i].Evidence {
 		known, ok := c.cfg.Control.State().Evidence[image.Digest][e.PredicateType]
-		if !vouched(e.PredicateType) || ok && c.cfg.Sound(known) == nil {
+		here := known.Bundle == e.Bundle || e.PredicateType != imx.PredicateTest
+		if !vouched(e.PredicateType) || ok && here && c.cfg.Sound(known) == nil {
 			continue
 		}
 		e.There, e.Made = e.First(), c.cfg.Now().UTC()

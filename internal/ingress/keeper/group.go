@@ -74,8 +74,11 @@ func (g group) make(memory imx.Size) error {
 		}
 	}
 	bytes := strconv.FormatInt(int64(memory), 10)
-	files := map[string]string{
-		filepath.Join(g.v1["memory"], "memory.limit_in_bytes"): bytes, filepath.Join(g.v1["pids"], "pids.max"): strconv.Itoa(mostTasks),
+	tasks := strconv.Itoa(mostTasks)
+	files := []struct{ path, value string }{
+		{filepath.Join(g.v1["memory"], "memory.limit_in_bytes"), bytes},
+		{filepath.Join(g.v1["memory"], "memory.memsw.limit_in_bytes"), bytes}, // with swap: it can't be below the other
+		{filepath.Join(g.v1["pids"], "pids.max"), tasks},
 	}
 	if len(g.v1) == 0 {
 		// The limits' files appear where the parent hands the controllers down.
@@ -83,15 +86,14 @@ func (g group) make(memory imx.Size) error {
 		if err := os.WriteFile(handed, []byte("+"+strings.Join(controllers(), " +")), 0o600); err != nil {
 			return fmt.Errorf("handing cgroup controllers down: %w", err)
 		}
-		files = map[string]string{
-			filepath.Join(g.unified, "memory.max"): bytes, filepath.Join(g.unified, "memory.swap.max"): "0",
-			filepath.Join(g.unified, "pids.max"): strconv.Itoa(mostTasks),
+		files = []struct{ path, value string }{
+			{filepath.Join(g.unified, "memory.max"), bytes}, {filepath.Join(g.unified, "memory.swap.max"), "0"}, {filepath.Join(g.unified, "pids.max"), tasks},
 		}
 	}
-	for path, value := range files {
-		err := os.WriteFile(path, []byte(value), 0o600)
-		absent := strings.Contains(path, "swap") && errors.Is(err, fs.ErrNotExist) // where the kernel counts none
-		full := errors.Is(err, unix.EBUSY)                                         // a process that is about to end has more
+	for _, f := range files {
+		err := os.WriteFile(f.path, []byte(f.value), 0o600)
+		absent := strings.Contains(filepath.Base(f.path), "sw") && errors.Is(err, fs.ErrNotExist) // where the kernel counts none
+		full := errors.Is(err, unix.EBUSY)                                                        // a process that is about to end has more
 		if err != nil && !absent && !full {
 			return fmt.Errorf("limiting the ingress' process: %w", err)
 		}

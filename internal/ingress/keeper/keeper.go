@@ -46,6 +46,7 @@ type Keeper struct {
 	told    told
 	faults  map[string]string // what is wrong, by what is: "port 80", "process"
 	ends    ends
+	asked   map[string]int64 // what Asked was told last
 }
 
 // told is what a front was told last.
@@ -375,7 +376,8 @@ func (k *Keeper) adopt(ctx context.Context) {
 	}
 }
 
-// Asked is how many requests each service has answered through ingresses since the present process began; nil if none runs.
+// Asked is how many requests each service has answered through ingresses since the present process began; nil if none runs. What can't be
+// asked just now is as it was told last: a service doesn't seem busy, or idle, because of that.
 func (k *Keeper) Asked() map[string]int64 {
 	k.mu.Lock()
 	f := k.front
@@ -384,14 +386,16 @@ func (k *Keeper) Asked() map[string]int64 {
 		return nil
 	}
 	counts, err := f.client().Counts()
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if err != nil {
-		return nil // it is counted again with the next look
+		return maps.Clone(k.asked)
 	}
-	asked := map[string]int64{}
+	k.asked = map[string]int64{}
 	for _, c := range counts {
-		asked[c.Service] += c.Requests
+		k.asked[c.Service] += c.Requests
 	}
-	return asked
+	return maps.Clone(k.asked)
 }
 
 // Open are the instances whose requests the front hasn't finished, or to which it may send more: what it was told last may still have
