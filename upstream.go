@@ -76,7 +76,7 @@ type Offering struct {
 const (
 	ArtifactPlan   = "application/vnd.imx.plan.v1"
 	MediaPlan      = "application/vnd.imx.plan.v1+json"
-	MediaRequest   = "application/vnd.imx.request.v1+json"
+	MediaRequest   = "application/vnd.imx.request.v1+zstd" // JSON under zstd
 	MediaInventory = "application/vnd.imx.inventory.v1+json"
 )
 

@@ -120,7 +120,7 @@ func (w work) requested() imx.Digest {
 
 // request is all that a release of what was planned here needs.
 func (w work) request() ([]byte, error) {
-	return json.Marshal(imx.PlanRequest{Template: w.template, Lock: &w.planned.Lock, Expect: w.planned.Base, SkipTests: w.untested})
+	return PackRequest(imx.PlanRequest{Template: w.template, Lock: &w.planned.Lock, Expect: w.planned.Base, SkipTests: w.untested})
 }
 
 // waits returns the id of the open candidate that proposing the work would give, "" where there is none.
@@ -235,8 +235,14 @@ func (p *Pipeline) proposed(ctx context.Context, c imx.Candidate) (work, error) 
 // requested reads what a candidate was made of, as it is asked for here: of what comes from another environment, where services stood and that tests were
 // skipped was said there.
 func (p *Pipeline) requested(c imx.Candidate) (imx.PlanRequest, error) {
-	var req imx.PlanRequest
-	err := p.kept(c.Request, &req)
+	raw, err := p.cfg.Blobs.ReadAll(c.Request, maxRequest)
+	if err != nil {
+		return imx.PlanRequest{}, err
+	}
+	req, err := UnpackRequest(raw)
+	if err != nil {
+		err = imx.Errorf(imx.Internal, "what is kept of candidate %s, %s, is damaged: %w", c.ID, c.Request, err)
+	}
 	if c.Origin != nil {
 		req.Expect, req.SkipTests = c.Base, ""
 	}
@@ -287,9 +293,6 @@ func (p *Pipeline) Keep(b []byte) (imx.Digest, error) {
 	d := imx.DigestBytes(b)
 	return d, p.put(b, d)
 }
-
-// maxRequest bounds the bytes of a kept request: what the API lets in, and its base64.
-const maxRequest = 64 << 20
 
 // kept reads JSON that is kept by its digest.
 func (p *Pipeline) kept(d imx.Digest, v any) error {

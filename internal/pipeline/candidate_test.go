@@ -259,7 +259,7 @@ func TestAReleasesPlanAndRequestAreKeptAsLongAsItIs(t *testing.T) {
 	var req imx.PlanRequest
 	raw, err := w.Kept(r.Request, 1<<20)
 	if err == nil {
-		err = json.Unmarshal(raw, &req)
+		req, err = pipeline.UnpackRequest(raw)
 	}
 	if err != nil || req.Lock == nil || len(req.Template.Services) != 1 {
 		t.Errorf("%+v, %v", req, err)

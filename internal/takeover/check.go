@@ -9,6 +9,7 @@ import (
 	"cuelabs.dev/go/oci/ociregistry"
 
 	"imx"
+	"imx/internal/pipeline"
 	"imx/internal/sign"
 )
 
@@ -204,8 +205,8 @@ func serves(o imx.Offer, p imx.Plan, s imx.Serving) error {
 
 // Request reads what an offer's plan was made of, as it is asked for here. Errors: Refused.
 func Request(o imx.Offer, raw []byte) (imx.PlanRequest, error) {
-	var req imx.PlanRequest
-	if err := json.Unmarshal(raw, &req); err != nil {
+	req, err := pipeline.UnpackRequest(raw)
+	if err != nil {
 		return req, lacking(o, "what its plan was made of can't be read: %v", err)
 	}
 	if req.Lock == nil {

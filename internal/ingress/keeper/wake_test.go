@@ -163,6 +163,8 @@ func TestOnlySoManyRequestsWait(t *testing.T) {
 			switch status, body := w.get(c, w.url("/")); {
 			case status == http.StatusServiceUnavailable && body == "too many requests wait for services that sleep":
 				full.Add(1)
+			case status == http.StatusServiceUnavailable && body == "the service sleeps, and didn't wake":
+				// A machine that is busy enough takes longer for so many than each of them waits.
 			case !strings.HasPrefix(body, "shop-1-0"):
 				other.Add(1)
 				w.t.Log(status, body)
