@@ -13,8 +13,8 @@ import (
 
 // connect opens a connection to an address of IPv4, as a file whose reads and writes end with ctx. It does what net.Dialer does with
 // half of its system calls: a check asks for none of the options that are set there, nor for the names of both ends. The caller
-// closes the file, and then calls stop.
-func connect(ctx context.Context, to netip.AddrPort) (conn *os.File, stop func() bool, err error) {
+// closes the file, and then calls the function, by which ctx lets go of it.
+func connect(ctx context.Context, to netip.AddrPort) (*os.File, func() bool, error) {
 	if !to.Addr().Is4() {
 		return nil, nil, &os.SyscallError{Syscall: "connect", Err: unix.EAFNOSUPPORT}
 	}
@@ -26,8 +26,8 @@ func connect(ctx context.Context, to netip.AddrPort) (conn *os.File, stop func()
 	if err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return nil, nil, errors.Join(os.NewSyscallError("connect", err), unix.Close(fd))
 	}
-	conn = os.NewFile(uintptr(fd), to.String())
-	stop = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // fails if it is closed already
+	conn := os.NewFile(uintptr(fd), to.String())
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // fails if it is closed already
 	if err == nil {
 		return conn, stop, nil
 	}

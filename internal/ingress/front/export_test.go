@@ -1,6 +1,7 @@
 package front
 
 import (
+	"net/netip"
 	"os"
 
 	"imx"
@@ -23,3 +24,11 @@ func (a Access) Write(line imx.AccessLine) { a.log.write(line) }
 
 // Flush writes what was held back.
 func (a Access) Flush() { a.log.flush() }
+
+// Sleepers are requests that wait for services which sleep.
+type Sleepers struct{ waiting sleepers }
+
+// Enter counts one of so many bytes, until it leaves.
+func (s *Sleepers) Enter(door netip.AddrPort, size int64) (leave func(), err error) {
+	return s.waiting.enter(door, size)
+}

@@ -1,8 +1,10 @@
 package keeper_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -15,8 +17,9 @@ import (
 	"imx"
 )
 
-// asleep makes a release of service shop that sleeps, and a door at which connections wake it. What knocks is counted.
-func (w *world) asleep() (knocks *atomic.Int64) {
+// asleep makes a release of service shop that sleeps, whose requests wait for a time at most, and a door at which connections wake it. What knocks is
+// counted.
+func (w *world) asleep(wait time.Duration) (knocks *atomic.Int64) {
 	w.t.Helper()
 	l, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.9.1"), uint16(w.port)).String())
 	if err != nil {
@@ -34,7 +37,7 @@ func (w *world) asleep() (knocks *atomic.Int64) {
 			_ = conn.Close()
 		}
 	}()
-	route := imx.Route{Host: "shop.example", Ingress: "public", Port: "http", Timeout: imx.Duration(5 * time.Second)}
+	route := imx.Route{Host: "shop.example", Ingress: "public", Port: "http", Timeout: imx.Duration(wait)}
 	r := imx.Release{Service: "shop", Number: 1, Address: netip.MustParseAddr("127.0.9.1"), Apply: "a1", Spec: imx.Spec{
 		Name: "shop", Replicas: 1, Routes: []imx.Route{route}, Ports: []imx.Port{{Name: "http", Container: w.port}},
 		Scale: &imx.Scaling{Max: 1, Idle: imx.Duration(time.Minute)},
@@ -64,7 +67,7 @@ func (w *world) ask(n int) func() []string {
 
 func TestRequestsToAServiceThatSleepsWakeItAndWait(t *testing.T) {
 	w := newWorld(t)
-	knocks := w.asleep()
+	knocks := w.asleep(patience)
 	answers := w.ask(20)
 	w.until("all wait", func() bool { return w.waiting() == 20 })
 	w.until("somebody knocked", func() bool { return knocks.Load() > 0 })
@@ -84,7 +87,7 @@ func TestRequestsToAServiceThatSleepsWakeItAndWait(t *testing.T) {
 
 func TestRequestsThatWaitAreAnsweredAlsoWhileAnotherProcessTakesOver(t *testing.T) {
 	w := newWorld(t)
-	w.asleep()
+	w.asleep(patience)
 	pid := w.process()
 	answers := w.ask(3)
 	w.until("all wait", func() bool { return w.waiting() == 3 })
@@ -101,7 +104,7 @@ func TestRequestsThatWaitAreAnsweredAlsoWhileAnotherProcessTakesOver(t *testing.
 
 func TestAServiceThatDoesNotWakeIsSaidToBeAsleepAndTheLogHasTheReason(t *testing.T) {
 	w := newWorld(t)
-	w.asleep()
+	w.asleep(5 * time.Second)
 	answers := w.ask(1)
 	w.until("it waits", func() bool { return w.waiting() == 1 })
 	w.record(imx.Scaled{Service: "shop", Replicas: 1, Reason: "a connection came"})
@@ -150,32 +153,38 @@ func (w *world) logged(fault string) {
 	})
 }
 
-func TestOnlySoManyRequestsWait(t *testing.T) {
+// How many may wait, whatever their size, is TestOnlySoManyRequestsWait in package front.
+func TestRequestsWaitOnlyAsLongAsThereIsRoomForWhatTheySend(t *testing.T) {
 	w := newWorld(t)
-	w.ingress.Limits = imx.IngressLimits{PerClient: 5000}
-	w.asleep()
-	const most = 1024
-	c := w.client() // HTTP/2: many requests over one connection
+	w.asleep(patience)
+	const room = 15 // in 16 MiB, of a MiB and a header each
+	c := w.client()
 	var full, other atomic.Int64
 	var asking sync.WaitGroup
-	for range most + 50 {
+	for range room + 4 {
 		asking.Go(func() {
-			switch status, body := w.get(c, w.url("/")); {
-			case status == http.StatusServiceUnavailable && body == "too many requests wait for services that sleep":
-				full.Add(1)
-			case status == http.StatusServiceUnavailable && body == "the service sleeps, and didn't wake":
-				// A machine that is busy enough takes longer for so many than each of them waits.
-			case !strings.HasPrefix(body, "shop-1-0"):
+			resp, err := c.Post(w.url("/"), "text/plain", bytes.NewReader(make([]byte, 1<<20)))
+			if err != nil {
 				other.Add(1)
-				w.t.Log(status, body)
+				w.t.Log(err)
+				return
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			switch {
+			case resp.StatusCode == http.StatusServiceUnavailable && strings.HasPrefix(string(body), "too many requests wait for services that sleep"):
+				full.Add(1)
+			case !strings.HasPrefix(string(body), "shop-1-0"):
+				other.Add(1)
+				w.t.Log(resp.Status, string(body), err)
 			}
 		})
 	}
-	w.until("those that are too many have their answer", func() bool { return full.Load() > 0 || w.waiting() > most })
+	w.until("those that are too many have their answer, and the others wait", func() bool { return full.Load() == 4 && w.waiting() == room })
 	w.record(imx.Scaled{Service: "shop", Replicas: 1, Reason: "a connection came"})
 	w.start(1, 0)
 	asking.Wait()
-	if full.Load() == 0 || other.Load() > 0 {
+	if full.Load() != 4 || other.Load() > 0 {
 		t.Errorf("%d were too many, %d had another answer", full.Load(), other.Load())
 	}
 }
