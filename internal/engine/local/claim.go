@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -87,7 +89,7 @@ func (c Config) unclaimed() error {
 
 // claims returns the ranges that engines of this machine use, by their IDs.
 func claims() (map[string]netip.Prefix, error) {
-	files, err := os.ReadDir(sharedDir)
+	files, err := marks()
 	if err != nil {
 		return nil, ignoreMissing(err)
 	}
@@ -98,6 +100,12 @@ func claims() (map[string]netip.Prefix, error) {
 		}
 	}
 	return ranges, nil
+}
+
+// marks are the files in sharedDir, but for those that an engine which was killed left half written.
+func marks() ([]os.DirEntry, error) {
+	files, err := os.ReadDir(sharedDir)
+	return slices.DeleteFunc(files, func(f os.DirEntry) bool { return strings.HasSuffix(f.Name(), halfWritten) }), err
 }
 
 // unclaim gives up the range that the engine has claimed, and gives the machine's setting back when
@@ -111,7 +119,7 @@ func (c Config) unclaim() error {
 		if err := errors.Join(unfence(mine), unreachable(mine), os.Remove(filepath.Join(sharedDir, c.ID))); err != nil {
 			return err
 		}
-		users, err := os.ReadDir(sharedDir)
+		users, err := marks()
 		if err != nil || len(users) > 1 {
 			return err // more than "before" is left
 		}

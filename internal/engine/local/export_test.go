@@ -29,6 +29,7 @@ var (
 	Timeout   = timeout
 
 	ReadSlowly = readSlowly
+	ThreadTime = threadTime
 )
 
 // Resolve follows the links of a path in an image.

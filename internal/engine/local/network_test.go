@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +161,21 @@ func TestTwoEnginesCantUseTheSameAddresses(t *testing.T) {
 		t.Errorf("the other's claim is %q", claim)
 	}
 	e.healthy(t, r, 1)
+}
+
+// A claim counts once it is whole: whoever was killed as it wrote its own uses nothing yet.
+func TestAClaimThatWasLeftHalfWrittenIsNone(t *testing.T) {
+	m := newMachine(t)
+	half := "/run/imx-shared/" + m.cfg.ID + "other.new"
+	if err := os.MkdirAll(filepath.Dir(half), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(half, []byte(m.cfg.Network.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(half) }) // it may have gone with the last claim
+	e := m.running(t)
+	e.healthy(t, m.release("web", 1), 1)
 }
 
 func TestAnEngineWithInstancesHasItsFenceAndItsClaimFromItsOpening(t *testing.T) {

@@ -166,9 +166,12 @@ func read(path string, v any) error {
 	return json.Unmarshal(data, v)
 }
 
+// halfWritten is how the names of files end that aren't whole yet.
+const halfWritten = ".new"
+
 // writeAtomic makes path hold data, or leaves it as it was.
 func writeAtomic(path string, data []byte) error {
-	temp := path + ".new"
+	temp := path + halfWritten
 	err := os.WriteFile(temp, data, 0o600)
 	if err == nil {
 		err = os.Rename(temp, path)
