@@ -141,7 +141,7 @@ func (e *Engine) removeLeftovers(ctx context.Context, in *instance) error {
 	e.refresh(ctx)
 	err := e.prune(r.Instance.Service)
 	if !r.Instance.Exit.Wanted { // what was open when it died was reset
-		err = errors.Join(err, forgetFlows(r.Instance.Address, 0))
+		err = errors.Join(err, forgetFlows(r.Instance.Address, nil))
 	}
 	e.poke()
 	return err

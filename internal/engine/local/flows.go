@@ -88,10 +88,22 @@ func eachFlow(f func(to netip.Addr, flow *netlink.ConntrackFlow)) error {
 	return nil
 }
 
-// resetFlows ends the connections to an instance that doesn't answer them any more, so that who holds one learns it
-// at once. Only what counts as its flows is ended, and nothing that it opened itself.
-func (e *Engine) resetFlows(x imx.Instance) error {
-	return errors.Join(e.destroySockets(x), forgetFlows(x.Address, resetting))
+// resetFlows ends the connections to a warm instance, which doesn't answer them any more, so that who holds one learns
+// it at once. Only what counts as its flows is ended, and nothing that it opened itself. Once the instance is thawed it
+// does no more: what is open then is new.
+func (e *Engine) resetFlows(in *instance) error {
+	warm := func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return in.record.Instance.Phase == imx.Warm
+	}
+	in.freezing.Lock() // a thaw waits for it
+	var err error
+	if warm() {
+		err = e.destroySockets(in.record.Instance) // what it takes of it never changes
+	}
+	in.freezing.Unlock()
+	return errors.Join(err, forgetFlows(in.record.Instance.Address, warm))
 }
 
 // resetting is for how long at most it is waited for resets to be on their way.
@@ -105,13 +117,17 @@ const (
 )
 
 // forgetFlows has the kernel forget the connections to an instance that are over. It keeps one that the server's side
-// reset for 10 s, and would lead whoever opens a new one from the same port in that time to the same instance again, whatever the
-// rules say by then. One that isn't over yet is waited for until patience ends: its reset has to find its way by what is
-// to be forgotten.
-func forgetFlows(to netip.Addr, patience time.Duration) error {
-	until := time.Now().Add(patience)
-	for look := 1; ; look++ {
-		over := &flowsOver{to: to}
+// reset for 10 s, and would lead whoever opens a new one from the same port in that time to the same instance again,
+// whatever the rules say by then. Of an instance that has gone, for which warm is nil, it looks once. Of a warm one it
+// waits, as long as it is that, for connections that aren't over yet: their resets have to find their way by what is to
+// be forgotten.
+func forgetFlows(to netip.Addr, warm func() bool) error {
+	until := time.Now()
+	if warm != nil {
+		until = until.Add(resetting)
+	}
+	for look := 1; warm == nil || warm(); look++ {
+		over := &flowsOver{to: to, lives: warm != nil}
 		_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, over)
 		missed := errors.Is(err, netlink.ErrDumpInterrupted) // the table changed meanwhile: some may not have been seen
 		if missed {
@@ -122,12 +138,15 @@ func forgetFlows(to netip.Addr, patience time.Duration) error {
 		}
 		time.Sleep(forgetEvery)
 	}
+	return nil
 }
 
 // flowsOver is a filter of an instance's connections that are over. It counts those that aren't.
 type flowsOver struct {
-	to   netip.Addr
-	left int
+	to netip.Addr
+	// lives says that it may be thawed any moment: then connections that just begin are to it as it will be.
+	lives bool
+	left  int
 }
 
 // MatchConntrackFlow implements netlink.CustomConntrackFilter.
@@ -140,7 +159,7 @@ func (f *flowsOver) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 		f.left++
 		return false
 	}
-	return ok
+	return ok && (!f.lives || tcp.State > inUse) // states before that are of connections that begin
 }
 
 func (e *Engine) destroySockets(x imx.Instance) error {

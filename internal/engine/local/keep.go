@@ -113,8 +113,8 @@ func (e *Engine) freezeWhenIdle(ctx context.Context, in *instance) time.Duration
 	return warmLook
 }
 
-// becomeWarm freezes an instance, unless it was told something else meanwhile, or has traffic again since lost. Its record comes first: a server that
-// dies in between leaves one that the next freezes.
+// becomeWarm freezes an instance, unless it was told something else meanwhile, or has traffic again since lost. Its
+// record comes first: a server that dies in between leaves one that the next freezes.
 func (e *Engine) becomeWarm(ctx context.Context, in *instance, lost time.Time) {
 	e.mu.Lock()
 	if !in.record.Freezing || in.record.Instance.Phase != imx.Healthy || !in.record.Lost.Equal(lost) {
@@ -130,10 +130,11 @@ func (e *Engine) becomeWarm(ctx context.Context, in *instance, lost time.Time) {
 	if err := e.stayWarm(ctx, in); err != nil {
 		logFailure(ctx, e.cfg.Log, "an instance could not be frozen", err)
 	}
-	if counts := e.flows.count(); counts != nil && counts[in.record.Instance.Address] == 0 { // never changes
+	// A count from before may lack a connection that was just being made when the rules took the traffic away.
+	if counts := e.flows.since(time.Now()); counts != nil && counts[in.record.Instance.Address] == 0 { // never changes
 		return
 	}
-	if err := e.resetFlows(in.record.Instance); err != nil {
+	if err := e.resetFlows(in); err != nil {
 		logFailure(ctx, e.cfg.Log, "connections to a frozen instance could not be reset", err)
 	}
 }

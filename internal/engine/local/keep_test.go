@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,6 +167,34 @@ func TestAConnectionThatIsOpenWhenItsInstanceIsFrozenIsReset(t *testing.T) {
 	}
 	if again, err := dialer.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", m.ports[0])); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("a new connection from its port, to a service without traffic: %v, %v", again, err)
+	}
+}
+
+// A connection that was just being made when the rules took the traffic away is in no count from before. Who holds it would
+// wait for an answer that never comes.
+func TestConnectionsAreCountedAnewOnceTheirInstanceIsFrozen(t *testing.T) {
+	m := newMachine(t)
+	counted := make(chan struct{})
+	var frozen func() bool
+	var watched atomic.Bool
+	m.cfg.Open = func() map[netip.Addr]int {
+		if watched.Load() && frozen() {
+			watched.Store(false)
+			close(counted)
+		}
+		return nil
+	}
+	e := m.running(t)
+	r := m.warmable(1)
+	x := e.healthy(t, r, 1)[0]
+	frozen = func() bool { return isFrozen(t, e, x) }
+	watched.Store(true)
+	e.keep(t, r, 1)
+	e.until(t, r, 1, imx.Warm)
+	select {
+	case <-counted:
+	case <-time.After(30 * time.Second):
+		t.Error("nobody has counted them")
 	}
 }
 
