@@ -121,9 +121,9 @@ func newWorld(t *testing.T, packages ...archivetest.Package) *world {
 				if !at.IsZero() {
 					return w.control.At(at)
 				}
-				s := w.control.State()
+				s := *w.control.State() // which is everybody's
 				s.Services, s.Instances = w.state.Services, w.state.Instances
-				return s, nil
+				return &s, nil
 			},
 			Images: func(context.Context, time.Time) ([]imx.ImageView, error) { return w.images, nil },
 			Image:  w.Image, KeepFeed: w.control.KeepFeed, RemoveFeed: w.control.RemoveFeed,
